@@ -1,0 +1,77 @@
+"""Losses. Disparity maps are (B, h, w); a mask is (B, h, w) bool or None for all pixels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def normalise(disparity: Tensor) -> Tensor:
+    """(d - median) / mean absolute deviation from it, one number each per map, so that only shape is compared."""
+    flat = disparity.flatten(1)
+    center = flat.median(1, keepdim=True).values
+    spread = (flat - center).abs().mean(1, keepdim=True)
+    return ((flat - center) / (spread + 1e-4)).view_as(disparity)
+
+
+def gradient_matching(error: Tensor, mask: Tensor | None = None, scales: int = 4) -> Tensor:
+    """Mean absolute difference between neighbours of the error map, summed over strides 1, 2, 4, ... (multi-scale
+    gradient matching, MegaDepth 2018). A pair counts where both pixels are in the mask."""
+    total = error.new_zeros(())
+    for k in range(scales):
+        step = 2**k
+        e = error[:, ::step, ::step]
+        dx, dy = (e[:, :, 1:] - e[:, :, :-1]).abs(), (e[:, 1:] - e[:, :-1]).abs()
+        if mask is None:
+            total = total + dx.mean() + dy.mean()
+            continue
+        m = mask[:, ::step, ::step]
+        mx, my = m[:, :, 1:] & m[:, :, :-1], m[:, 1:] & m[:, :-1]
+        total = total + (dx * mx).sum() / mx.sum().clamp(min=1) + (dy * my).sum() / my.sum().clamp(min=1)
+    return total
+
+
+def relative_error(prediction: Tensor, target: Tensor, floor: float = 0.1) -> Tensor:
+    """Mean |fit - target| / (target + floor) after the least-squares scale and shift of each map: the same quantity that
+    AbsRel measures, on disparity. `target` is not negative; `floor` bounds what a sky pixel may weigh."""
+    p, t = prediction.flatten(1), target.flatten(1)
+    weight = 1.0 / (t + floor)
+    total = weight.sum(1, keepdim=True)
+    p_mean, t_mean = (weight * p).sum(1, keepdim=True) / total, (weight * t).sum(1, keepdim=True) / total
+    covariance = (weight * (p - p_mean) * (t - t_mean)).sum(1, keepdim=True)
+    variance = (weight * (p - p_mean).square()).sum(1, keepdim=True)
+    scale = (covariance / (variance + 1e-6)).clamp(min=0)
+    fit = t_mean + scale * (p - p_mean)
+    return ((fit - t).abs() * weight).mean()
+
+
+def base_loss(prediction: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """The base model's loss: L1 and gradient matching on normalised maps plus the relative error after alignment.
+
+    Args:
+        prediction: (B, h, w) raw disparity of the network.
+        target: (B, h, w) disparity, not negative, 0 for sky.
+
+    Returns:
+        The scalar loss and its parts as floats, for the log.
+    """
+    goal = normalise(target).clamp(-6, 6)
+    error = normalise(prediction) - goal
+    l1 = error.abs().mean()
+    gradient = gradient_matching(error)
+    relative = relative_error(prediction, target)
+    loss = l1 + 0.5 * gradient + 0.5 * relative
+    return loss, {"l1": l1.item(), "gradient": gradient.item(), "relative": relative.item()}
+
+
+def mask_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the pixels of the mask, 0 for an empty one."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
+def data_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """PRO's data losses on the mask: L1 (weight 1), L2 (1) and multi-scale gradient matching (5), per valid pixel."""
+    error = prediction - target
+    l1, l2 = mask_mean(error.abs(), mask), mask_mean(error.square(), mask)
+    gradient = gradient_matching(torch.where(mask, error, torch.zeros_like(error)), mask)
+    return l1 + l2 + 5.0 * gradient, {"l1": l1.item(), "l2": l2.item(), "gradient": gradient.item()}

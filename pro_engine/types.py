@@ -1,0 +1,199 @@
+"""The data that crosses the engine's border, and THE conventions, stated once.
+
+- Image: uint8 RGB, shape (H, W, 3), upright (already turned by EXIF), C-contiguous.
+- Maps: float32, shape (H, W), row 0 at the top.
+- Camera frame: x right, y down, z forward (OpenCV; REP 103 optical). Pixel centres lie at integers, so the top left pixel
+  covers [-0.5, 0.5] and the principal point of a centred lens is ((W - 1) / 2, (H - 1) / 2).
+- `disparity`: relative inverse depth, no unit, larger is nearer; an affine map of 1 / depth, so it may be negative.
+- `depth`: z in metres; +inf where the surface is infinitely far (sky), NaN where it is unknown (REP 117 / REP 118).
+- Metres only come from a scale: a range given by the user, a fit to sensor depth, or a metric model.
+- Flips for GLB or Blender happen at export, nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pro_engine.errors import InputError
+
+ImageArray = NDArray[np.uint8]
+FloatMap = NDArray[np.float32]
+BoolMap = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """Pinhole camera: focal lengths and principal point in pixels of an image of `width` x `height` pixels.
+
+    Raises:
+        InputError: a focal length or size that is not finite and positive, or a principal point that is not finite.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        for name in ("fx", "fy", "width", "height"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"Intrinsics.{name} is {value!r}; give a finite number above 0 (pixels).")
+        if not (math.isfinite(self.cx) and math.isfinite(self.cy)):
+            raise InputError(f"The principal point is ({self.cx!r}, {self.cy!r}); give finite pixel coordinates.")
+
+    @classmethod
+    def from_fov(cls, width: int, height: int, *, fov_x_deg: float) -> Intrinsics:
+        """A centred lens with square pixels and a horizontal field of view in degrees, between 0 and 180."""
+        if not (math.isfinite(fov_x_deg) and 0 < fov_x_deg < 180):
+            raise InputError(f"fov_x_deg is {fov_x_deg!r}; give the horizontal field of view between 0 and 180 degrees.")
+        focal_px = width / (2 * math.tan(math.radians(fov_x_deg) / 2))
+        return cls(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height)
+
+    @classmethod
+    def from_focal_35mm(cls, width: int, height: int, *, focal_35mm: float) -> Intrinsics:
+        """A centred lens from the 35 mm equivalent focal length in millimetres (same diagonal field of view, as EXIF
+        defines it: the 36 x 24 mm frame has a diagonal of 43.27 mm)."""
+        if not (math.isfinite(focal_35mm) and focal_35mm > 0):
+            raise InputError(f"focal_35mm is {focal_35mm!r}; give millimetres above 0.")
+        focal_px = focal_35mm * math.hypot(width, height) / math.hypot(36.0, 24.0)
+        return cls(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height)
+
+    @classmethod
+    def from_matrix(cls, matrix: NDArray[np.floating[Any]], width: int, height: int) -> Intrinsics:
+        """From a 3x3 camera matrix K in pixels; skew is refused.
+
+        Raises:
+            InputError: not 3x3, skewed, or not of the form [[fx, 0, cx], [0, fy, cy], [0, 0, 1]].
+        """
+        k = np.asarray(matrix, dtype=np.float64)
+        if k.shape != (3, 3):
+            raise InputError(f"The camera matrix has shape {k.shape}; give a 3x3 matrix K.")
+        if abs(k[0, 1]) > 1e-6 * max(abs(k[0, 0]), 1.0) or k[1, 0] or not np.allclose(k[2], (0, 0, 1)):
+            raise InputError("The camera matrix is not [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]; rectify the image first.")
+        return cls(float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]), width, height)
+
+    def matrix(self) -> NDArray[np.float64]:
+        """The 3x3 camera matrix K in pixels."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], dtype=np.float64)
+
+    @property
+    def fov_x_deg(self) -> float:
+        """Horizontal field of view in degrees (of a centred lens of this focal length)."""
+        return math.degrees(2 * math.atan(self.width / (2 * self.fx)))
+
+    def resized(self, width: int, height: int) -> Intrinsics:
+        """The same camera after its image was resized to `width` x `height` (edges map to edges)."""
+        sx, sy = width / self.width, height / self.height
+        return Intrinsics(
+            self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5, width, height
+        )
+
+
+@dataclass(frozen=True)
+class ScaleShift:
+    """`1 / depth_m = scale * disparity + shift`, with what is known about the fit.
+
+    `scale` is above 0. `inlier_share` is the share of the samples that agree within the fit's tolerance (1.0 when given
+    by a range), `source` says where the scale came from ("range", "fixed", "sensor", "assumed", "metric").
+    """
+
+    scale: float
+    shift: float
+    inlier_share: float = 1.0
+    source: str = "fixed"
+
+
+@dataclass(frozen=True, eq=False)
+class DepthResult:
+    """What the engine returns for one image.
+
+    disparity (H, W) float32, relative, larger is nearer; `coarse` (H, W) float32 is the unrefined map on the same scale,
+    kept when asked for; valid (H, W) bool, False where the input had nothing to look at; depth (H, W) float32 metres or
+    None; `scale_shift` the link between the two; intrinsics of the image or None; `sky` (H, W) bool or None.
+    """
+
+    disparity: FloatMap
+    valid: BoolMap
+    depth: FloatMap | None = None
+    intrinsics: Intrinsics | None = None
+    scale_shift: ScaleShift | None = None
+    coarse: FloatMap | None = None
+    tiles: tuple[int, int] = (1, 1)
+    model: str = ""
+    seconds: float = 0.0
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def with_depth(self, depth: FloatMap, scale_shift: ScaleShift) -> DepthResult:
+        """A copy that also carries metres and where their scale came from."""
+        return replace(self, depth=depth, scale_shift=scale_shift)
+
+
+@dataclass(frozen=True, eq=False)
+class PointCloud:
+    """xyz (N, 3) float32 metres in the camera frame; rgb (N, 3) uint8 or None."""
+
+    xyz: NDArray[np.float32]
+    rgb: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A textured triangle mesh in the camera frame.
+
+    vertices (V, 3) float32 metres; faces (F, 3) int32, counter-clockwise seen from the camera; uv (V, 2) float32 in
+    [0, 1] with v upwards, or None; texture (H, W, 3) uint8 RGB or None; normals point towards the camera.
+    """
+
+    vertices: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    uv: NDArray[np.float32] | None = None
+    texture: ImageArray | None = None
+
+
+def _option(default: Any, text: str, **limits: Any) -> Any:
+    """A dataclass field that carries its own help text and limits, from which every host builds its controls."""
+    return field(default=default, metadata={"help": text, **limits})
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """How to infer. Flags, parameters and panels are built from these fields; their help and limits live here alone.
+
+    Raises:
+        InputError: a value outside its limits.
+    """
+
+    tiles: Literal["auto"] | tuple[int, int] = _option(
+        "auto", "Patch grid as (rows, columns), or auto: chosen from the image size", minimum=1, maximum=32
+    )
+    refine: bool | Literal["blend"] = _option(
+        True, "True: the trained refiner; blend: the training-free one; False: the coarse map only"
+    )
+    batch_size: Literal["auto"] | int = _option(
+        "auto", "Patches per forward pass, or auto: from the free memory", minimum=1, maximum=4096
+    )
+    keep_coarse: bool = _option(False, "Also return the unrefined map, resized to the image")
+
+    def __post_init__(self) -> None:
+        if self.tiles != "auto":
+            limits = 1, 32
+            pair = self.tiles
+            if (
+                not isinstance(pair, tuple)
+                or len(pair) != 2
+                or not all(isinstance(n, int) and not isinstance(n, bool) and limits[0] <= n <= limits[1] for n in pair)
+            ):
+                raise InputError(f"tiles is {pair!r}; give 'auto' or (rows, columns), each from 1 to 32.")
+        if self.refine not in (True, False, "blend"):
+            raise InputError(f"refine is {self.refine!r}; give True, False or 'blend'.")
+        n = self.batch_size
+        if n != "auto" and (not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= 4096):
+            raise InputError(f"batch_size is {n!r}; give 'auto' or a whole number from 1 to 4096.")
