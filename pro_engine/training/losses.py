@@ -14,20 +14,21 @@ def normalise(disparity: Tensor) -> Tensor:
     return ((flat - center) / (spread + 1e-4)).view_as(disparity)
 
 
+def mask_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the pixels of the mask, 0 for an empty one."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
 def gradient_matching(error: Tensor, mask: Tensor | None = None, scales: int = 4) -> Tensor:
     """Mean absolute difference between neighbours of the error map, summed over strides 1, 2, 4, ... (multi-scale
     gradient matching, MegaDepth 2018). A pair counts where both pixels are in the mask."""
+    mask = torch.ones_like(error, dtype=torch.bool) if mask is None else mask
     total = error.new_zeros(())
     for k in range(scales):
         step = 2**k
-        e = error[:, ::step, ::step]
-        dx, dy = (e[:, :, 1:] - e[:, :, :-1]).abs(), (e[:, 1:] - e[:, :-1]).abs()
-        if mask is None:
-            total = total + dx.mean() + dy.mean()
-            continue
-        m = mask[:, ::step, ::step]
-        mx, my = m[:, :, 1:] & m[:, :, :-1], m[:, 1:] & m[:, :-1]
-        total = total + (dx * mx).sum() / mx.sum().clamp(min=1) + (dy * my).sum() / my.sum().clamp(min=1)
+        e, m = error[:, ::step, ::step], mask[:, ::step, ::step]
+        total = total + mask_mean((e[:, :, 1:] - e[:, :, :-1]).abs(), m[:, :, 1:] & m[:, :, :-1])
+        total = total + mask_mean((e[:, 1:] - e[:, :-1]).abs(), m[:, 1:] & m[:, :-1])
     return total
 
 
@@ -62,11 +63,6 @@ def base_loss(prediction: Tensor, target: Tensor) -> tuple[Tensor, dict[str, flo
     relative = relative_error(prediction, target)
     loss = l1 + 0.5 * gradient + 0.5 * relative
     return loss, {"l1": l1.item(), "gradient": gradient.item(), "relative": relative.item()}
-
-
-def mask_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the pixels of the mask, 0 for an empty one."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
 def data_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, float]]:
