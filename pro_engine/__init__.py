@@ -1,0 +1,114 @@
+"""PRO: high-resolution depth from one photo.
+
+The names listed in `__all__` are the public API; everything else may change without notice. Names are looked up when
+they are first used, so `import pro_engine` costs next to nothing and pulls in neither torch nor OpenCV.
+
+    import pro_engine as pro
+
+    image, intrinsics = pro.load_image("photo.jpg")
+    result = pro.load_model("compact").infer(image, intrinsics=intrinsics)
+    pro.save_depth("photo.npz", result.disparity, quantity="disparity")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pro_engine.errors import (
+        CancelledError,
+        DependencyError,
+        DeviceError,
+        FileError,
+        InputError,
+        ProEngineError,
+        ScaleUnknownError,
+        WeightsError,
+    )
+    from pro_engine.geometry.camera import project, unproject
+    from pro_engine.geometry.cloud import depth_to_cloud
+    from pro_engine.geometry.color import colorize
+    from pro_engine.geometry.depth import depth_edges, disparity_to_depth, fit_scale_shift, range_scale_shift
+    from pro_engine.geometry.mesh import depth_to_mesh
+    from pro_engine.inference.predictor import DepthPredictor, load_model
+    from pro_engine.io.cloud import save_cloud
+    from pro_engine.io.depth import load_depth, save_depth
+    from pro_engine.io.image import load_image
+    from pro_engine.io.mesh import save_mesh
+    from pro_engine.types import DepthResult, InferenceOptions, Intrinsics, Mesh, PointCloud, ScaleShift
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "errors": (
+        "CancelledError",
+        "DependencyError",
+        "DeviceError",
+        "FileError",
+        "InputError",
+        "ProEngineError",
+        "ScaleUnknownError",
+        "WeightsError",
+    ),
+    "geometry.camera": ("project", "unproject"),
+    "geometry.cloud": ("depth_to_cloud",),
+    "geometry.color": ("colorize",),
+    "geometry.depth": ("depth_edges", "disparity_to_depth", "fit_scale_shift", "range_scale_shift"),
+    "geometry.mesh": ("depth_to_mesh",),
+    "inference.predictor": ("DepthPredictor", "load_model"),
+    "io.cloud": ("save_cloud",),
+    "io.depth": ("load_depth", "save_depth"),
+    "io.image": ("load_image",),
+    "io.mesh": ("save_mesh",),
+    "types": ("DepthResult", "InferenceOptions", "Intrinsics", "Mesh", "PointCloud", "ScaleShift"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "CancelledError",
+    "DependencyError",
+    "DepthPredictor",
+    "DepthResult",
+    "DeviceError",
+    "FileError",
+    "InferenceOptions",
+    "InputError",
+    "Intrinsics",
+    "Mesh",
+    "PointCloud",
+    "ProEngineError",
+    "ScaleShift",
+    "ScaleUnknownError",
+    "WeightsError",
+    "__version__",
+    "colorize",
+    "depth_edges",
+    "depth_to_cloud",
+    "depth_to_mesh",
+    "disparity_to_depth",
+    "fit_scale_shift",
+    "load_depth",
+    "load_image",
+    "load_model",
+    "project",
+    "range_scale_shift",
+    "save_cloud",
+    "save_depth",
+    "save_mesh",
+    "unproject",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that holds `name` on its first use and keep the name here."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, whether or not they were used yet."""
+    return sorted(__all__)

@@ -1,0 +1,128 @@
+"""Checks at the door, shared by the geometry: arrays in, clean arrays out, or an `InputError` that says what to do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pro_engine.errors import InputError
+from pro_engine.types import BoolMap, FloatMap, ImageArray, Intrinsics
+
+
+def as_array(values: ArrayLike, name: str) -> NDArray[Any]:
+    """`values` as an array of real numbers.
+
+    Raises:
+        InputError: not an array, or one of objects, text, truth values or complex numbers.
+    """
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} cannot be read as an array ({error}); give a numpy array of numbers.") from error
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{name} has dtype {array.dtype}; give real numbers, best float32.")
+    return array
+
+
+def as_map(values: ArrayLike, name: str) -> FloatMap:
+    """`values` as float32 (H, W); no copy where it is one already.
+
+    Raises:
+        InputError: not a real (H, W) array, empty, or without a single number in it.
+    """
+    array = as_array(values, name)
+    if array.ndim != 2:
+        raise InputError(f"{name} has shape {array.shape}; give one value a pixel, shape (H, W).")
+    if array.size == 0:
+        raise InputError(f"{name} is empty, shape {array.shape}; give at least one pixel.")
+    with np.errstate(over="ignore"):
+        result: FloatMap = array.astype(np.float32, copy=False)
+    if np.isnan(result).all():
+        raise InputError(f"{name} is NaN everywhere; give a map that has a number in at least one pixel.")
+    return result
+
+
+def as_mask(values: ArrayLike | None, shape: tuple[int, ...], name: str = "valid") -> BoolMap:
+    """`values` as bool of `shape`; None stands for all True.
+
+    Raises:
+        InputError: not bool, or of another shape.
+    """
+    if values is None:
+        return np.ones(shape, dtype=np.bool_)
+    array = np.asarray(values)
+    if array.dtype != np.bool_:
+        raise InputError(f"{name} has dtype {array.dtype}; give a bool mask, for example {name} > 0.")
+    if array.shape != shape:
+        raise InputError(f"{name} has shape {array.shape}, but the map it belongs to {shape}; give both the same size.")
+    return array
+
+
+def check_image(image: ArrayLike, shape: tuple[int, ...]) -> ImageArray:
+    """`image` as uint8 RGB (H, W, 3) of the map's (H, W).
+
+    Raises:
+        InputError: of another dtype, shape or size.
+    """
+    array = np.asarray(image)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise InputError(f"The image has dtype {array.dtype} and shape {array.shape}; give uint8 RGB, shape (H, W, 3).")
+    if array.shape[:2] != shape:
+        raise InputError(
+            f"The image is {size_text(array.shape)} but the map {size_text(shape)}; resize one to the other."
+        )
+    return array
+
+
+def check_intrinsics(intrinsics: Intrinsics, shape: tuple[int, ...]) -> None:
+    """Raises `InputError` unless `intrinsics` describe an image of the map's (H, W)."""
+    if not isinstance(intrinsics, Intrinsics):
+        raise InputError(
+            f"intrinsics is {type(intrinsics).__name__}; give Intrinsics, for example Intrinsics.from_fov."
+        )
+    if (intrinsics.height, intrinsics.width) != shape[:2]:
+        raise InputError(
+            f"The intrinsics are of a {intrinsics.width}x{intrinsics.height} image but the map is {size_text(shape)}; "
+            "call intrinsics.resized(width, height) with the size of the map."
+        )
+
+
+def check_stride(stride: int) -> None:
+    """Raises `InputError` unless `stride` is a whole number from 1."""
+    if isinstance(stride, bool) or not isinstance(stride, (int, np.integer)) or stride < 1:
+        raise InputError(f"stride is {stride!r}; give a whole number from 1: 1 keeps every pixel, 2 every second one.")
+
+
+def check_positive(value: float, name: str, unit: str) -> None:
+    """Raises `InputError` unless `value` is a finite number above 0."""
+    if not is_finite_number(value) or value <= 0:
+        raise InputError(f"{name} is {value!r}; give a finite number above 0 ({unit}).")
+
+
+def is_finite_number(value: object) -> bool:
+    """Whether `value` is one finite real number (a bool is none)."""
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return number and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def usable_depth(depth: FloatMap) -> BoolMap:
+    """Where `depth` (H, W) holds a surface: finite and above 0.
+
+    Raises:
+        InputError: nowhere.
+    """
+    usable: BoolMap = np.isfinite(depth)
+    usable &= depth > 0
+    if not usable.any():
+        raise InputError(
+            "The depth map has no pixel with a finite depth above 0; check its unit (metres) and its scale."
+        )
+    return usable
+
+
+def size_text(shape: tuple[int, ...]) -> str:
+    """(H, W, ...) as `WxH`, the way people name image sizes."""
+    return f"{shape[1]}x{shape[0]}"

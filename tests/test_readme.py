@@ -1,0 +1,63 @@
+"""The README says what is true: its Python example runs, its commands and links exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+import pytest
+import typer
+
+import pro_engine
+from pro_engine import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (source,) = re.findall(r"<!-- test: example -->\n```python\n(.*?)```", README, re.DOTALL)
+    photo = tmp_path / "docs/photos/dandelion.jpg"
+    photo.parent.mkdir(parents=True)
+    large = cv2.imread(str(ROOT / "docs/photos/dandelion.jpg"))
+    assert large is not None
+    cv2.imwrite(str(photo), cv2.resize(large, (480, 270), interpolation=cv2.INTER_AREA))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(compile(source, "README.md", "exec"), names)
+    disparity, info = pro_engine.load_depth("dandelion.exr")
+    assert disparity.shape == (270, 480)
+    assert info.quantity == "disparity"
+    assert Path("dandelion.glb").stat().st_size > 10_000
+
+
+def test_every_command_and_option_of_the_page_exists() -> None:
+    command_line = README.partition("## On the command line")[2].partition("\n## ")[0]
+    program = typer.main.get_command(cli.app)
+    commands = program.commands  # type: ignore[attr-defined]
+    assert set(commands) == set(re.findall(r"^\| `(\w+)(?: PHOTO...)?` \|", command_line, re.MULTILINE))
+    known = {option for parameter in commands["infer"].params for option in parameter.opts}
+    named = set(re.findall(r"(?<=[`\s/])--[a-z][a-z0-9-]+", README))
+    assert len(named) > 10
+    assert named <= known
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs/photos/LICENSES.md"):
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            if not target.startswith("https://"):
+                assert (page.parent / target).exists(), target
+
+
+def test_every_photo_that_ships_has_its_licence() -> None:
+    licences = (ROOT / "docs/photos/LICENSES.md").read_text(encoding="utf-8")
+    photos = [path.name for path in (ROOT / "docs/photos").iterdir() if path.suffix != ".md"]
+    assert photos
+    assert all(f"`{name}`" in licences for name in photos)
+
+
+@pytest.mark.parametrize("name", ["job", "tests"])
+def test_ci_finds_the_command(name: str) -> None:
+    assert len(re.findall(rf"<!-- ci: {name} -->\n```bash\n(.*?)```", README, re.DOTALL)) == 1
+    assert f"run_command_of_readme {name}" in (ROOT / ".ci/run").read_text(encoding="utf-8")
