@@ -1,0 +1,106 @@
+"""Point clouds in files, for Open3D, CloudCompare, PCL and their like."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pro_engine.errors import InputError
+from pro_engine.io.atomic import atomic_path
+from pro_engine.io.paths import PathLike, as_path, checked_metadata, writer_for
+from pro_engine.io.ply import FRAME, chunks, write_ply
+from pro_engine.types import PointCloud
+
+__all__ = ["CLOUD_SUFFIXES", "save_cloud"]
+
+
+def save_cloud(path: PathLike, cloud: PointCloud, *, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write a point cloud atomically, as .ply or .pcd by suffix, both binary.
+
+    Points stay in the camera frame (x right, y down, z forward, metres) and in their order. In a .pcd the colour is the
+    field `rgb`, packed into a float as PCL does. `metadata` goes into a comment.
+
+    Args:
+        path: .ply or .pcd.
+        cloud: xyz (N, 3) float32 metres, rgb (N, 3) uint8 or None; N is at least 1.
+        metadata: further facts to store, plain JSON.
+
+    Raises:
+        FileError: an unknown suffix, or the system refuses.
+        InputError: arrays of another shape or type, no points, or points that are not finite.
+    """
+    target = as_path(path)
+    writer = _WRITERS[writer_for(target, _WRITERS, "a point cloud")]
+    _check_cloud(cloud)
+    facts = checked_metadata(metadata)
+    with atomic_path(target) as temporary:
+        writer(temporary, cloud, facts)
+
+
+def _check_cloud(cloud: PointCloud) -> None:
+    if not isinstance(cloud, PointCloud):
+        raise InputError(f"The cloud is a {type(cloud).__name__}; give a PointCloud, such as depth_to_cloud returns.")
+    xyz, rgb = cloud.xyz, cloud.rgb
+    check_points(xyz, "The cloud's xyz")
+    if len(xyz) == 0:
+        raise InputError("The cloud has no points; check that the depth map has known values within the range.")
+    if rgb is not None and (not isinstance(rgb, np.ndarray) or rgb.shape != xyz.shape or rgb.dtype != np.uint8):
+        found = f"{rgb.dtype} {rgb.shape}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+        raise InputError(f"The cloud's rgb is {found}; give uint8 of shape {xyz.shape}, one colour a point.")
+
+
+def check_points(points: object, name: str) -> None:
+    """Raise InputError unless `points` is an (N, 3) float array of finite numbers."""
+    if not isinstance(points, np.ndarray) or points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind != "f":
+        found = f"{points.dtype} {points.shape}" if isinstance(points, np.ndarray) else type(points).__name__
+        raise InputError(f"{name} is {found}; give a float32 array of shape (N, 3) in metres.")
+    if points.size and not np.isfinite([points.min(), points.max()]).all():
+        raise InputError(f"{name}: some values are NaN or infinite; leave unknown and endless depth out.")
+
+
+def _write_ply(path: Path, cloud: PointCloud, metadata: dict[str, Any]) -> None:
+    rgb = cloud.rgb
+    colours = None if rgb is None else (rgb[rows] for rows in chunks(len(rgb)))
+    write_ply(path, cloud.xyz, colours, None, metadata)
+
+
+def _write_pcd(path: Path, cloud: PointCloud, metadata: dict[str, Any]) -> None:
+    """PCD 0.7 (Point Cloud Library, "The PCD file format")."""
+    coloured = cloud.rgb is not None
+    fields = 4 if coloured else 3
+    count = len(cloud.xyz)
+    header = [
+        "# .PCD v0.7 - Point Cloud Data file format",
+        f"# {FRAME}",
+        *([f"# pro_engine {json.dumps(metadata)}"] if metadata else []),
+        "VERSION 0.7",
+        "FIELDS x y z" + (" rgb" if coloured else ""),
+        "SIZE" + " 4" * fields,
+        "TYPE" + " F" * fields,
+        "COUNT" + " 1" * fields,
+        f"WIDTH {count}",
+        "HEIGHT 1",
+        "VIEWPOINT 0 0 0 1 0 0 0",
+        f"POINTS {count}",
+        "DATA binary",
+        "",
+    ]
+    with open(path, "wb") as file:
+        file.write("\n".join(header).encode("ascii"))
+        for rows in chunks(count):
+            points = np.empty((rows.stop - rows.start, fields), dtype="<f4")
+            points[:, :3] = cloud.xyz[rows]
+            if cloud.rgb is not None:
+                red, green, blue = cloud.rgb[rows].T.astype("<u4")
+                points.view("<u4")[:, 3] = red << 16 | green << 8 | blue
+            points.tofile(file)
+
+
+_WRITERS: dict[str, Callable[[Path, PointCloud, dict[str, Any]], None]] = {".ply": _write_ply, ".pcd": _write_pcd}
+
+CLOUD_SUFFIXES = frozenset(_WRITERS)
+"""Suffixes, in lower case, of the files that `save_cloud` writes."""

@@ -1,0 +1,166 @@
+"""Depth and disparity maps in files; the quantity and its unit travel in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pro_engine.errors import FileError, InputError
+from pro_engine.io.atomic import atomic_path
+from pro_engine.io.depth_formats import READERS, WRITERS, Header
+from pro_engine.io.paths import (
+    MAX_PIXELS,
+    PathLike,
+    as_path,
+    check_max_pixels,
+    checked_metadata,
+    decoding,
+    readable_file,
+    writer_for,
+)
+from pro_engine.types import FloatMap
+
+__all__ = ["DEPTH_SUFFIXES", "DepthInfo", "load_depth", "save_depth"]
+
+Quantity = Literal["depth", "disparity", "unknown"]
+Unit = Literal["m", "relative", "unknown"]
+
+DEPTH_SUFFIXES = frozenset(WRITERS)
+"""Suffixes, in lower case, of the files that `save_depth` writes and `load_depth` reads."""
+
+_UNITS: dict[str, Unit] = {"depth": "m", "disparity": "relative", "unknown": "unknown"}
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class DepthInfo:
+    """What the values of a map are.
+
+    quantity: "depth" (z in metres), "disparity" (relative, larger is nearer) or "unknown" (a bare file of floats).
+    unit: "m", "relative" or "unknown". metadata: what `save_depth` was given.
+    """
+
+    quantity: Quantity
+    unit: Unit
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def save_depth(
+    path: PathLike,
+    values: FloatMap,
+    *,
+    quantity: Literal["depth", "disparity"] = "depth",
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a map atomically, in the format of the suffix.
+
+    | suffix       | values                          | quantity, unit and metadata                             |
+    |--------------|---------------------------------|---------------------------------------------------------|
+    | .npy         | float32, bit for bit            | a second array (text) in the same file                  |
+    | .npz         | float32, bit for bit            | the entry `info` beside the entry `depth` / `disparity` |
+    | .exr         | float32, bit for bit, channel Y | the attribute `pro_engine`                              |
+    | .tiff, .tif  | float32, bit for bit            | ImageDescription                                        |
+    | .pfm         | float32, bit for bit            | NAME.pfm.json beside it, as PFM has no room for a text  |
+    | .png         | 16 bits, quantised              | the text chunk `pro_engine`                             |
+
+    Other programs read the bare map (`np.load` gives it from an .npy). In a .png the code 0 is NaN, 65535 is +inf, and
+    a finite value is offset + step * code. Depth has offset 0 and a step of one millimetre (16UC1 of REP 118) as far as
+    65.5 m; beyond that the step is the first of 2, 5, 10, 20, 50, ... millimetres that reaches the farthest point.
+    Disparity uses all codes from 1 to 65534 between its least and greatest value. Loading is off by half a step at most
+    (a whole step for a depth below half a step, which has no code of its own).
+
+    Args:
+        path: a file with one of these suffixes.
+        values: (H, W) floats; depth in metres, or relative disparity. NaN is unknown, +inf infinitely far.
+        quantity: what the values are.
+        metadata: further facts to store, plain JSON.
+
+    Raises:
+        FileError: an unknown suffix, or the system refuses.
+        InputError: not an (H, W) array of floats, a negative depth, or metadata that JSON does not hold.
+        DependencyError: .exr without the package OpenEXR.
+    """
+    target = as_path(path)
+    writer = WRITERS[writer_for(target, WRITERS, "a map")]
+    if quantity not in ("depth", "disparity"):
+        raise InputError(f"quantity is {quantity!r}; give 'depth' or 'disparity'.")
+    header: Header = {
+        "pro_engine_depth": _VERSION,
+        "quantity": quantity,
+        "unit": _UNITS[quantity],
+        "metadata": checked_metadata(metadata),
+    }
+    floats = _checked_values(values, quantity)
+    with atomic_path(target) as temporary:
+        writer(temporary, floats, header, target)
+
+
+def _checked_values(values: NDArray[Any], quantity: str) -> FloatMap:
+    """`values` as contiguous float32 (no copy where they are), or InputError."""
+    if not isinstance(values, np.ndarray) or not np.issubdtype(values.dtype, np.floating) or values.ndim != 2:
+        found = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
+        raise InputError(f"The {quantity} map is {found}; give a float32 array of shape (H, W).")
+    if values.size == 0:
+        raise InputError(f"The {quantity} map has the shape {values.shape}, no pixels; give at least 1 x 1.")
+    least = np.fmin.reduce(values, axis=None)
+    if quantity == "depth" and least < 0:
+        raise InputError(f"The depth map has negative values (least {least:g} m); mark unknown depth as NaN.")
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def load_depth(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> tuple[FloatMap, DepthInfo]:
+    """Read a map that `save_depth` wrote, or the plain file of a sensor or another program.
+
+    A plain map of 16-bit whole numbers is depth in millimetres with 0 = none (REP 118); it comes back in metres.
+    A plain map of floats has the quantity and unit "unknown". The suffix decides the format.
+
+    Args:
+        path: a file with a suffix of `DEPTH_SUFFIXES`.
+        max_pixels: the largest width x height that is read; the size is checked before the values are.
+
+    Returns:
+        (H, W) float32 and what it is.
+
+    Raises:
+        FileError: missing, empty, damaged, too large, an unknown suffix, or not one map (an 8-bit picture, colours).
+        DependencyError: .exr without the package OpenEXR.
+        InputError: `path` is not a path, or `max_pixels` is not a whole number above 0.
+    """
+    check_max_pixels(max_pixels)
+    reader = READERS[writer_for(as_path(path), READERS, "a map")]
+    source = readable_file(path)
+    with decoding(source, f"{source.suffix} depth map", "copy or save it again"):
+        values, header = reader(source, max_pixels)
+    if values.ndim != 2 or values.size == 0:
+        raise FileError(f"{source} holds an array of shape {values.shape}, not one (H, W) map; export a single map.")
+    if header is not None:
+        return _as_float_map(values), _info_of(header, str(source))
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        metres = _as_float_map(values)
+        metres[metres == 0] = np.nan
+        metres /= 1000
+        return metres, DepthInfo("depth", "m")
+    if values.dtype.kind == "f":
+        return _as_float_map(values), DepthInfo("unknown", "unknown")
+    raise FileError(f"{source} holds {values.dtype} values, not depth; give floats or 16-bit millimetres.")
+
+
+def _as_float_map(values: NDArray[Any]) -> FloatMap:
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _info_of(header: Header, source: str) -> DepthInfo:
+    """The DepthInfo of a header read from a file, or FileError where this version cannot know what it says."""
+    version, quantity, metadata = header.get("pro_engine_depth"), str(header.get("quantity")), header.get("metadata")
+    if version != _VERSION:
+        raise FileError(f"{source} has a header of version {version!r}, not {_VERSION}; update pro-engine to read it.")
+    unit = _UNITS.get(quantity, "unknown")
+    if unit == "unknown" or header.get("unit") != unit or not isinstance(metadata, dict):
+        raise FileError(f"{source} has a damaged header; save it again with save_depth.")
+    return DepthInfo("depth" if unit == "m" else "disparity", unit, metadata)

@@ -1,0 +1,318 @@
+"""The formats of depth maps, one writer and one reader each, in two tables by suffix.
+
+A writer takes (temporary path to fill, (H, W) contiguous float32, header, final path). A reader takes (path, pixel
+limit) and returns the stored array and the header, or None where the file has none. The header is a small JSON object
+with the key `pro_engine_depth`. What a reader raises over a damaged file is put into words by `load_depth`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pro_engine.errors import DependencyError, FileError, InputError
+from pro_engine.io import exr, pictures
+from pro_engine.io.atomic import atomic_path
+from pro_engine.io.paths import check_size
+from pro_engine.types import FloatMap
+
+Header = dict[str, Any]
+Loaded = tuple[NDArray[Any], Header | None]
+
+_STRIP_VALUES = 1 << 22
+_MARK = "pro_engine"
+_KEY = "pro_engine_depth"
+
+_PNG_NONE, _PNG_FIRST, _PNG_LAST, _PNG_INFINITE = 0, 1, 65534, 65535
+_MILLIMETRE = 0.001
+_SIDECAR_ENTRIES = 4
+
+
+def _to_text(header: Header) -> str:
+    return json.dumps(header)
+
+
+def _to_header(text: object) -> Header | None:
+    """The header in a text from a file; None where the text is something else."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    if not isinstance(text, str) or _KEY not in text:
+        return None
+    try:
+        header = json.loads(text)
+    except ValueError:
+        return None
+    return header if isinstance(header, dict) and _KEY in header else None
+
+
+def _row_strips(height: int, width: int) -> list[slice]:
+    step = max(1, _STRIP_VALUES // width)
+    return [slice(top, min(top + step, height)) for top in range(0, height, step)]
+
+
+# .npy: the map, then a second array with the header; np.load of the file gives the first
+
+
+def _write_npy(path: Path, values: FloatMap, header: Header, _target: Path) -> None:
+    with open(path, "wb") as file:
+        np.save(file, values, allow_pickle=False)
+        np.save(file, np.array(_to_text(header)), allow_pickle=False)
+
+
+def _read_npy(path: Path, max_pixels: int) -> Loaded:
+    with open(path, "rb") as file:
+        values = _read_array(file, path, max_pixels)
+        return values, _to_header(_read_text(file))
+
+
+def _read_array(file: IO[bytes], path: Path, max_pixels: int) -> NDArray[Any]:
+    """One array in NumPy's format, its shape checked before its values are read; `file` must seek."""
+    start = file.tell()
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape = read_header(file)[0]
+    if len(shape) == 2:
+        check_size(path, shape[1], shape[0], max_pixels)
+    elif np.prod(shape, dtype=np.float64) > max_pixels:
+        raise FileError(f"{path} holds an array of shape {shape}, not one (H, W) map; export a single map.")
+    file.seek(start)
+    return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+
+
+def _read_text(file: IO[bytes]) -> object:
+    """The text in the array that follows in the file; None where nothing or something else follows."""
+    start = file.tell()
+    if file.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+        return None
+    file.seek(start)
+    text = np.lib.format.read_array(file, allow_pickle=False)
+    return text.item() if text.size == 1 else None
+
+
+# .npz: the entries `depth` or `disparity`, and `info`
+
+
+def _write_npz(path: Path, values: FloatMap, header: Header, _target: Path) -> None:
+    # Stored: noise in the low bits leaves a deflated map three quarters of its size, for ten times the time.
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in (("info", np.array(_to_text(header))), (header["quantity"], values)):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
+
+
+def _read_npz(path: Path, max_pixels: int) -> Loaded:
+    with zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        header = None
+        if "info" in names:
+            with archive.open("info.npy") as entry:
+                header = _to_header(_read_text(entry))
+        if header is not None:
+            name = str(header.get("quantity"))
+        elif len(names) == 1:
+            name = names[0]
+        else:
+            raise FileError(f"{path} holds the entries {names}, not one map; save the map alone.")
+        with archive.open(f"{name}.npy") as entry:
+            return _read_array(entry, path, max_pixels), header
+
+
+# .png: 16 bits, value = offset + step * code
+
+
+def _png_scale(values: FloatMap, quantity: str, path: Path) -> tuple[float, float, list[float]]:
+    """(offset, step, [least, greatest] finite value) by which a map is quantised."""
+    least, greatest = np.inf, -np.inf
+    for rows in _row_strips(*values.shape):
+        strip = values[rows]
+        if np.isneginf(strip).any():
+            raise InputError(f"The map has -inf, for which {path} has no code; use .npz or .exr.")
+        finite = strip[np.isfinite(strip)].astype(np.float64)
+        if finite.size:
+            least, greatest = min(least, float(finite.min())), max(greatest, float(finite.max()))
+    if least > greatest:
+        return 0.0, _MILLIMETRE, []
+    if quantity == "disparity":
+        step = (greatest - least) / (_PNG_LAST - _PNG_FIRST) or 1.0
+        return least - step * _PNG_FIRST, step, [least, greatest]
+    exponent = 0
+    while _millimetres(exponent) * _MILLIMETRE * _PNG_LAST < greatest:
+        exponent += 1
+    return 0.0, _millimetres(exponent) * _MILLIMETRE, [least, greatest]
+
+
+def _millimetres(index: int) -> int:
+    """1, 2, 5, 10, 20, 50, ... for index 0, 1, 2, ..."""
+    return int((1, 2, 5)[index % 3] * 10 ** (index // 3))
+
+
+def _write_png(path: Path, values: FloatMap, header: Header, target: Path) -> None:
+    from PIL import Image, PngImagePlugin
+
+    offset, step, limits = _png_scale(values, header["quantity"], target)
+    coding = {"offset": offset, "step": step, "none": _PNG_NONE, "infinite": _PNG_INFINITE, "range": limits}
+    codes = np.empty(values.shape, dtype=np.uint16)
+    for rows in _row_strips(*values.shape):
+        strip = values[rows].astype(np.float64)
+        unknown, infinite = np.isnan(strip), np.isinf(strip)
+        strip[unknown | infinite] = offset
+        codes[rows] = np.clip(np.rint((strip - offset) / step), _PNG_FIRST, _PNG_LAST)
+        codes[rows][unknown] = _PNG_NONE
+        codes[rows][infinite] = _PNG_INFINITE
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text(_MARK, _to_text({**header, "png": coding}))
+    Image.fromarray(codes).save(path, format="PNG", pnginfo=chunks, compress_level=4)
+
+
+def _read_png(path: Path, max_pixels: int) -> Loaded:
+    with pictures.opened(path, max_pixels, ("PNG",), "copy or save it again") as picture:
+        if not picture.mode.startswith("I"):
+            raise FileError(f"{path} is a picture of mode {picture.mode}, not a 16-bit depth map; give the depth file.")
+        picture.load()
+        header = _to_header(picture.info.get(_MARK))
+        width, height = picture.size
+        table = None if header is None else _png_table(header)
+        values = np.empty((height, width), dtype=np.uint16 if table is None else np.float32)
+        for rows, strip in pictures.strips(picture):
+            codes = np.asarray(strip).astype(np.uint16)
+            values[rows] = codes if table is None else table[codes]
+        return values, header
+
+
+def _png_table(header: Header) -> FloatMap:
+    """The value of each of the 65536 codes."""
+    offset, step = float(header["png"]["offset"]), float(header["png"]["step"])
+    table = (offset + step * np.arange(65536)).astype(np.float32)
+    table[_PNG_NONE], table[_PNG_INFINITE] = np.nan, np.inf
+    return table
+
+
+# .exr: one channel Y, which every program shows as grey
+
+
+def _write_exr(path: Path, values: FloatMap, header: Header, target: Path) -> None:
+    openexr = exr.import_openexr()
+    attributes = {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage, _MARK: _to_text(header)}
+    try:
+        openexr.File(attributes, {"Y": values}).write(str(path))
+    except (RuntimeError, ValueError) as error:
+        raise FileError(f"{target} cannot be written as OpenEXR ({error}); check the disk's free space.") from error
+
+
+def _read_exr(path: Path, max_pixels: int) -> Loaded:
+    channels, attributes = exr.read_channels(path, max_pixels)
+    maps = {name: values for name, values in channels.items() if values.ndim == 2}
+    chosen = [name for name in maps if name.rpartition(".")[2] in ("Y", "Z", "V", "depth")] or list(maps)
+    if len(chosen) != 1:
+        raise FileError(f"{path} holds the channels {', '.join(channels)}, not one map; export a single depth channel.")
+    return maps[chosen[0]], _to_header(attributes.get(_MARK))
+
+
+# .tiff
+
+
+def _write_tiff(path: Path, values: FloatMap, header: Header, _target: Path) -> None:
+    tifffile = _import_tifffile()
+    with tifffile.TiffWriter(path, bigtiff=values.nbytes > 1 << 31) as file:
+        file.write(
+            values,
+            description=_to_text(header),
+            metadata=None,
+            photometric="minisblack",
+            rowsperstrip=max(1, _STRIP_VALUES // values.shape[1]),
+        )
+
+
+def _read_tiff(path: Path, max_pixels: int) -> Loaded:
+    with _import_tifffile().TiffFile(path) as file:
+        page = file.pages.first
+        check_size(path, page.imagewidth, page.imagelength, max_pixels)
+        values = np.asarray(page.asarray())
+        return values, _to_header(page.description)
+
+
+def _import_tifffile() -> Any:
+    try:
+        import tifffile
+    except ImportError as error:
+        raise DependencyError("TIFF depth maps need the package tifffile; run: pip install tifffile") from error
+    return tifffile
+
+
+# .pfm: rows from the bottom up; the header in a file beside it, tied to the values by their checksum
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _write_pfm(path: Path, values: FloatMap, header: Header, target: Path) -> None:
+    height, width = values.shape
+    checksum = 0
+    with open(path, "wb") as file:
+        file.write(b"Pf\n%d %d\n-1.0\n" % (width, height))
+        for rows in _row_strips(height, width):
+            data = values[::-1][rows].astype("<f4").tobytes()
+            checksum = zlib.crc32(data, checksum)
+            file.write(data)
+    # The old map keeps its entry while the new one has yet to take its place: a crash in between loses neither.
+    entries = list(_read_sidecar(target).items())[-_SIDECAR_ENTRIES + 1 :]
+    with atomic_path(_sidecar(target)) as beside:
+        beside.write_text(json.dumps({**dict(entries), f"{checksum:08x}": header}, indent=1), encoding="utf-8")
+
+
+def _read_sidecar(path: Path) -> dict[str, Header]:
+    """Headers by the checksum of the values that they describe; empty where there is no such file."""
+    try:
+        entries = json.loads(_sidecar(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return entries if isinstance(entries, dict) else {}
+
+
+def _read_pfm(path: Path, max_pixels: int) -> Loaded:
+    with open(path, "rb") as file:
+        head = re.match(rb"(P[Ff])\s+(\d{1,9})\s+(\d{1,9})\s+([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s", file.read(256))
+        if head is None or head[1] == b"PF":
+            kind = "a colour PFM file, not a map" if head else "not a PFM file"
+            raise FileError(f"{path} is {kind}; give a PFM file that starts with 'Pf'.")
+        width, height = int(head[2]), int(head[3])
+        check_size(path, width, height, max_pixels)
+        file.seek(head.end())
+        values = np.empty((height, width), dtype="<f4" if head[4].startswith(b"-") else ">f4")
+        checksum = 0
+        for rows in _row_strips(height, width):
+            data = file.read(4 * width * (rows.stop - rows.start))
+            if len(data) < 4 * width * (rows.stop - rows.start):
+                raise FileError(f"{path} is truncated ({width} x {height} values announced); copy it again.")
+            checksum = zlib.crc32(data, checksum)
+            values[::-1][rows] = np.frombuffer(data, dtype=values.dtype).reshape(-1, width)
+    return values, _to_header(json.dumps(_read_sidecar(path).get(f"{checksum:08x}")))
+
+
+WRITERS: dict[str, Callable[[Path, FloatMap, Header, Path], None]] = {
+    ".npy": _write_npy,
+    ".npz": _write_npz,
+    ".png": _write_png,
+    ".exr": _write_exr,
+    ".tiff": _write_tiff,
+    ".tif": _write_tiff,
+    ".pfm": _write_pfm,
+}
+READERS: dict[str, Callable[[Path, int], Loaded]] = {
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".png": _read_png,
+    ".exr": _read_exr,
+    ".tiff": _read_tiff,
+    ".tif": _read_tiff,
+    ".pfm": _read_pfm,
+}

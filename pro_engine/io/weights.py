@@ -1,0 +1,225 @@
+"""Weights on disk: reading them without trusting them, the bundled ones, the Hugging Face hub, and writing.
+
+Files hold tensors and nothing else: safetensors, or what `torch.save` wrote, read with `weights_only=True`, which runs
+no code from the file. torch, safetensors and huggingface_hub are imported by the functions that need them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pickle
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pro_engine.errors import DependencyError, FileError, WeightsError
+from pro_engine.io.atomic import atomic_path
+from pro_engine.io.paths import PathLike, readable_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_WRAPPERS = ("model", "state_dict", "model_dict", "model_state_dict")
+_HEAD_BYTES = 512
+_HASH_CHUNK = 1 << 20
+
+
+def read_weights(path: PathLike, *, sha256: str | None = None) -> dict[str, Tensor]:
+    """The tensors of a weights file by name, on the CPU.
+
+    The kind is told from the content: safetensors, or a checkpoint of `torch.save` (.pth, .pt, .bin); one that wraps
+    its tensors in {"model": ...} or {"state_dict": ...} is unwrapped.
+
+    Args:
+        path: the file.
+        sha256: the file's hash in hexadecimal, checked where given.
+
+    Raises:
+        WeightsError: the file is missing, empty, truncated, of another hash, no weights at all (a web page, a Git LFS
+            pointer), holds anything but tensors, or would run code.
+    """
+    try:
+        source = readable_file(path)
+        with open(source, "rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except (FileError, OSError) as error:
+        raise WeightsError(str(error)) from error
+    _refuse_lookalikes(source, head)
+    if sha256 is not None:
+        _check_hash(source, sha256)
+    if head[:2] == b"PK" or head[:1] == b"\x80":
+        tensors = _read_checkpoint(source)
+    elif head[8:9] == b"{":
+        tensors = _read_safetensors(source)
+    else:
+        raise WeightsError(f"{source} is neither a safetensors file nor a PyTorch checkpoint; download it again.")
+    if not tensors:
+        raise WeightsError(f"{source} holds no tensors; give a file of weights.")
+    return tensors
+
+
+def save_weights(path: PathLike, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors as a safetensors file, atomically.
+
+    Args:
+        path: the file; its folder is created.
+        tensors: by name; they are written as they lie on the CPU, contiguous.
+        metadata: texts to keep in the file's header.
+
+    Raises:
+        FileError: the file cannot be written.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    plain = {
+        name: value.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, value in tensors.items()
+    }
+    with atomic_path(path) as temporary:
+        save_file(plain, temporary, dict(metadata or {}))
+
+
+def bundled_weights(filename: str) -> Path:
+    """The path of a weights file that comes with the package.
+
+    Raises:
+        WeightsError: this installation does not have it.
+    """
+    path = Path(str(files("pro_engine"))) / "weights" / filename
+    if not path.is_file():
+        raise WeightsError(
+            f"The bundled weights {filename} are missing from this installation; install pro-engine again."
+        )
+    return path
+
+
+def cached_weights(
+    repo: str, filename: str, *, revision: str = "main", cache_dir: PathLike | None = None
+) -> Path | None:
+    """The path of a hub file that was fetched before, or None; the network is not touched.
+
+    Raises:
+        DependencyError: huggingface_hub is not installed.
+    """
+    hub = _hub()
+    found = hub.try_to_load_from_cache(repo, filename, cache_dir=cache_dir, revision=revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def fetch_weights(
+    repo: str,
+    filename: str,
+    *,
+    licence: str,
+    commercial: bool,
+    revision: str = "main",
+    offline: bool = False,
+    cache_dir: PathLike | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> Path:
+    """A file of the Hugging Face hub: from the cache if it is there, else downloaded into it.
+
+    Args:
+        repo: "owner/name" on the hub.
+        filename: the file in that repository.
+        licence: of the weights, for the announcement.
+        commercial: whether that licence allows commercial use; if not, `announce` is called before a download.
+        revision: branch, tag or commit.
+        offline: never touch the network.
+        cache_dir: the cache folder, or None for the hub's own.
+        announce: takes the announcement; raises to refuse the download. By default it is logged as a warning.
+
+    Raises:
+        DependencyError: huggingface_hub is not installed.
+        WeightsError: not in the cache while offline, or the download failed.
+    """
+    hub = _hub()
+    cached = cached_weights(repo, filename, revision=revision, cache_dir=cache_dir)
+    if cached is not None:
+        return cached
+    if offline:
+        raise WeightsError(
+            f"{filename} of {repo} is not in the cache and offline mode is on; load the model once online, or copy the "
+            f"hub cache of a machine that has it to {cache_dir or hub.constants.HF_HUB_CACHE}."
+        )
+    if not commercial:
+        notice = f"{repo} is licensed under {licence}: no commercial use. Downloading {filename} means accepting this."
+        (announce or logging.getLogger(__name__).warning)(notice)
+    try:
+        return Path(hub.hf_hub_download(repo, filename, revision=revision, cache_dir=cache_dir))
+    except Exception as error:  # the hub lets through the errors of whichever HTTP library it is built on
+        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        raise WeightsError(
+            f"{filename} of {repo} cannot be downloaded ({reason}); check the network, or download it elsewhere and "
+            "give the file's path as the weights."
+        ) from error
+
+
+def _hub() -> Any:
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise DependencyError(
+            "Weights from the hub need the extra `hub`; run: pip install 'pro-engine[hub]'."
+        ) from error
+    return huggingface_hub
+
+
+def _refuse_lookalikes(path: Path, head: bytes) -> None:
+    """What a download that went wrong leaves in the place of weights."""
+    if head.startswith(b"version https://git-lfs"):
+        raise WeightsError(f"{path} is a Git LFS pointer, not the weights; run: git lfs pull.")
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise WeightsError(f"{path} is a web page, not weights; the download needed a login or a direct link.")
+
+
+def _check_hash(path: Path, expected: str) -> None:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_HASH_CHUNK):
+            digest.update(chunk)
+    if digest.hexdigest() != expected.lower():
+        raise WeightsError(
+            f"{path} has the SHA-256 {digest.hexdigest()[:12]}..., not {expected[:12].lower()}...; it is damaged or of "
+            "another version: delete it and get it again."
+        )
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path} is damaged or cut short ({error}); download it again.") from error
+
+
+def _read_checkpoint(path: Path) -> dict[str, Tensor]:
+    import torch
+
+    try:
+        with open(path, "rb") as file:  # given a path, torch would believe its suffix
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} is damaged or holds more than tensors; objects that run code are not loaded: save its state dict "
+            "as safetensors where you trust it."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise WeightsError(f"{path} is damaged, cut short or not a PyTorch checkpoint; download it again.") from error
+    return _tensors_in(path, content)
+
+
+def _tensors_in(path: Path, content: Any) -> dict[str, Tensor]:
+    import torch
+
+    if isinstance(content, Mapping):
+        for name in _WRAPPERS:
+            if isinstance(content.get(name), Mapping):
+                return _tensors_in(path, content[name])
+        if all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()):
+            return dict(content)
+    raise WeightsError(f"{path} does not map names to tensors; give a state dict.")

@@ -1,0 +1,147 @@
+"""Loading weights strictly: every tensor of the module from the file, every tensor of the file into the module.
+
+Also the one map between our parameter names and those of the published PRO checkpoint.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pro_engine.errors import WeightsError
+from pro_engine.models.fusion import HAAR
+from pro_engine.models.pro import ProRefiner
+
+OFFICIAL_KEYS = (
+    (r"^fusion\.encoder\.first\.", "freq_fusion.inc.double_conv."),
+    (r"^fusion\.encoder\.deeper\.(\d)\.", r"freq_fusion.down_conv_list.\1.maxpool_conv.1.double_conv."),
+    (r"^fusion\.wavelets\.(\d)\.low\.", r"freq_fusion.wavelet_fusion_convs.\1.low_freq_conv."),
+    (r"^fusion\.wavelets\.(\d)\.high\.", r"freq_fusion.wavelet_fusion_convs.\1.high_freq_conv."),
+    (r"^fusion\.mixes\.(\d)\.", r"freq_fusion.fusion_convs.\1.double_conv."),
+    (r"^head\.block(\d)\.skip_unit\.", r"depth_head.scratch.refinenet\1.resConfUnit1."),
+    (r"^head\.block(\d)\.unit\.", r"depth_head.scratch.refinenet\1.resConfUnit2."),
+    (r"^head\.block(\d)\.project\.", r"depth_head.scratch.refinenet\1.out_conv."),
+    (r"^head\.join\.", "depth_head.scratch.output_conv1."),
+    (r"^head\.last\.", "depth_head.scratch.output_conv2."),
+)
+"""Beginning of a key of `ProRefiner` -> beginning of the same key in the published checkpoint."""
+
+_HAAR_KEY = re.compile(r"freq_fusion\.wavelet_fusion_convs\.\d\.wave_transofrm\.haar_(ll|lh|hl|hh)")
+_HAAR_BANDS = ("ll", "lh", "hl", "hh")
+_WRAPPERS = ("model", "state_dict", "model_dict", "model_state_dict")
+_PREFIXES = ("module.", "_orig_mod.")
+_PSI_PREFIXES = ("coarse_branch.", "fine_branch.")
+_NAMED = 3
+
+
+def load_strict(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    what: str = "model",
+    key_in_file: Callable[[str], str] = str,
+) -> None:
+    """Copies `tensors` into `module`, all of them and nothing else; the module keeps its own type and device.
+
+    what: the name of the network for messages; key_in_file: from the module's key to the file's. Counters of batches
+    seen (`num_batches_tracked`), which no result depends on, may be absent.
+
+    Raises:
+        WeightsError: a key is missing or unexpected, or a shape differs; the module is left as it was.
+    """
+    wanted = {key_in_file(key): (key, value) for key, value in module.state_dict().items()}
+    missing = [key for key in wanted if key not in tensors and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in tensors if key not in wanted]
+    shapes = [
+        f"{key} is {tuple(tensors[key].shape)} instead of {tuple(value.shape)}"
+        for key, (_, value) in wanted.items()
+        if key in tensors and tensors[key].shape != value.shape
+    ]
+    problems = [
+        f"{len(found)} {kind} ({_some(found)})"
+        for kind, found in (("keys missing", missing), ("unexpected keys", unexpected), ("wrong shapes", shapes))
+        if found
+    ]
+    if problems:
+        raise WeightsError(
+            f"These weights do not fit the {what}: {'; '.join(problems)}; use the weights that belong to this model."
+        )
+    module.load_state_dict({key: tensors[name] for name, (key, _) in wanted.items() if name in tensors}, strict=False)
+
+
+def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose key starts with `prefix`, without it; all of them for an empty prefix.
+
+    Raises:
+        WeightsError: there are none.
+    """
+    found = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+    if not found:
+        raise WeightsError(f"The weights hold no key that starts with {prefix!r}; use a file that the package wrote.")
+    return found
+
+
+def official_key(key: str) -> str:
+    """The name that a parameter or buffer of `ProRefiner` has in the published checkpoint.
+
+    Raises:
+        KeyError: not a key of `ProRefiner`.
+    """
+    for pattern, official in OFFICIAL_KEYS:
+        renamed, count = re.subn(pattern, official, key)
+        if count:
+            return renamed
+    raise KeyError(key)
+
+
+def load_official(refiner: ProRefiner, checkpoint: Mapping[str, Any]) -> None:
+    """Loads a published PRO checkpoint into a refiner of the same width, strictly.
+
+    checkpoint: what the file holds, under the official names; it may be wrapped ({"model": ...}) and its keys may start
+    with `module.`. The Haar filters in it must be the ones we compute with. Weights of the frozen Ψ (`coarse_branch.`),
+    where a checkpoint has them, are left aside: Ψ is loaded on its own.
+
+    Raises:
+        WeightsError: a key is missing or unexpected, a shape differs, or the wavelet is another one.
+    """
+    tensors = {}
+    for key, value in _unwrapped(checkpoint).items():
+        name = _without_prefixes(key)
+        if _HAAR_KEY.fullmatch(name):
+            _check_haar(name, value)
+        elif not name.startswith(_PSI_PREFIXES):
+            tensors[name] = value
+    load_strict(refiner, tensors, what=f"PRO refiner of width {refiner.channels[0]}", key_in_file=official_key)
+
+
+def _unwrapped(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    for name in _WRAPPERS:
+        inner = checkpoint.get(name)
+        if isinstance(inner, Mapping):
+            return _unwrapped(inner)
+    if not checkpoint or not all(isinstance(value, Tensor) for value in checkpoint.values()):
+        raise WeightsError("The checkpoint is not a mapping from names to tensors; give the published PRO weights.")
+    return checkpoint
+
+
+def _without_prefixes(key: str) -> str:
+    for prefix in _PREFIXES:
+        key = key.removeprefix(prefix)
+    return key
+
+
+def _check_haar(key: str, filters: Tensor) -> None:
+    """filters: (C, 1, 2, 2), the same for every channel."""
+    ours = torch.tensor(HAAR[_HAAR_BANDS.index(key[-2:])])
+    if filters.shape[1:] != (1, 2, 2) or not torch.equal(filters.float().cpu(), ours.expand(len(filters), 1, 2, 2)):
+        raise WeightsError(f"{key} is not the Haar filter of the published PRO; use a checkpoint of that network.")
+
+
+def _some(items: Iterable[str]) -> str:
+    """The first few of many, for a message."""
+    found = list(items)
+    return ", ".join(found[:_NAMED]) + (", ..." if len(found) > _NAMED else "")

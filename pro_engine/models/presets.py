@@ -1,0 +1,117 @@
+"""The models by name. A preset says what a model is and where its weights come from; no file is touched here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from pro_engine.models.base import DepthBase, PsiSpec, Refiner
+from pro_engine.models.blend import BlendRefiner
+from pro_engine.models.checkpoint import load_strict
+from pro_engine.models.depth_anything import DepthAnything, Size, depth_anything_spec
+from pro_engine.models.pro import ProRefiner
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file of weights: in the package (`repo` is None) or in a repository of the Hugging Face hub.
+
+    prefix: only keys that start with it are meant, and they are meant without it. sha256: of the file, or None where
+    only the hub's own check applies. commercial: whether the licence allows commercial use.
+    """
+
+    filename: str
+    licence: str
+    commercial: bool
+    repo: str | None = None
+    revision: str = "main"
+    sha256: str | None = None
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class ModelPreset:
+    """A Ψ, its refiner and their weights.
+
+    size: which of the family's sizes, where it has several. refiner: "pro" with `refiner_weights`, for exactly the
+    feature channels in `spec`; or "blend", which needs no weights.
+    """
+
+    name: str
+    summary: str
+    family: Literal["compact", "depth-anything"]
+    spec: PsiSpec
+    weights: WeightsFile
+    refiner: Literal["pro", "blend"] = "blend"
+    refiner_weights: WeightsFile | None = None
+    size: Size | None = None
+
+
+def _compact() -> ModelPreset:
+    spec = PsiSpec(feature_channels=(96, 64, 48, 32, 16, 8), input_area=320 * 320, multiple=32, keep_aspect=True)
+    file, licence = "compact.safetensors", "Apache-2.0"
+    return ModelPreset(
+        name="compact",
+        summary="Our own small network; comes with the package and runs well on a CPU",
+        family="compact",
+        spec=spec,
+        weights=WeightsFile(file, licence, commercial=True, prefix="psi."),
+        refiner="pro",
+        refiner_weights=WeightsFile(file, licence, commercial=True, prefix="refiner."),
+    )
+
+
+def _depth_anything(size: Size, summary: str, licence: str, *, commercial: bool) -> ModelPreset:
+    repo = f"depth-anything/Depth-Anything-V2-{size.capitalize()}-hf"
+    return ModelPreset(
+        name=f"depth-anything-v2-{size}",
+        summary=summary,
+        family="depth-anything",
+        spec=depth_anything_spec(size),
+        weights=WeightsFile("model.safetensors", licence, commercial, repo),
+        size=size,
+    )
+
+
+PRESETS: dict[str, ModelPreset] = {
+    preset.name: preset
+    for preset in (
+        _compact(),
+        _depth_anything("small", "Depth Anything V2 small, 25 M parameters", "Apache-2.0", commercial=True),
+        _depth_anything("base", "Depth Anything V2 base, 97 M parameters", "CC-BY-NC-4.0", commercial=False),
+        _depth_anything("large", "Depth Anything V2 large, 335 M parameters", "CC-BY-NC-4.0", commercial=False),
+    )
+}
+
+
+def build_psi(preset: ModelPreset) -> DepthBase:
+    """The preset's Ψ with random weights.
+
+    Raises:
+        DependencyError: a package is missing; the message names the extra.
+    """
+    if preset.family == "compact":
+        from pro_engine.models.compact import CompactDepth
+
+        return CompactDepth(preset.spec)
+    return DepthAnything.from_size(preset.size or "small")
+
+
+def build_refiner(preset: ModelPreset) -> Refiner:
+    """The preset's refiner, with random weights where it has any."""
+    return ProRefiner(preset.spec.feature_channels) if preset.refiner == "pro" else BlendRefiner()
+
+
+def load_psi(psi: DepthBase, tensors: Mapping[str, Tensor]) -> None:
+    """Loads the tensors of a preset's weights file (without its prefix) into a Ψ from `build_psi`, strictly.
+
+    Raises:
+        WeightsError: they do not fit.
+    """
+    if isinstance(psi, DepthAnything):
+        psi.load_published(tensors)
+    else:
+        load_strict(psi, tensors, what=type(psi).__name__)

@@ -1,0 +1,200 @@
+"""Depth Anything V2 against the implementation it stands on, and in the file layout of the hub."""
+
+from __future__ import annotations
+
+import builtins
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from pro_engine.errors import DependencyError, WeightsError
+from pro_engine.io.weights import cached_weights, fetch_weights, read_weights
+from pro_engine.models.depth_anything import IMAGENET_MEAN, IMAGENET_STD, DepthAnything
+from pro_engine.models.presets import PRESETS, build_psi, load_psi
+
+
+@pytest.fixture(scope="module")
+def transformers():
+    return pytest.importorskip("transformers")
+
+
+def _tiny_config(transformers):
+    backbone = transformers.Dinov2Config(
+        hidden_size=24,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        image_size=70,
+        patch_size=14,
+        out_indices=[1, 2, 3, 4],
+        reshape_hidden_states=False,
+    )
+    return transformers.DepthAnythingConfig(
+        backbone_config=backbone,
+        reassemble_hidden_size=24,
+        neck_hidden_sizes=[4, 8, 12, 24],
+        fusion_hidden_size=8,
+    )
+
+
+def _normalised(image: torch.Tensor) -> torch.Tensor:
+    mean, std = torch.tensor(IMAGENET_MEAN).view(3, 1, 1), torch.tensor(IMAGENET_STD).view(3, 1, 1)
+    return (image - mean) / std
+
+
+def _vivid(network: nn.Module) -> nn.Module:
+    """Random weights large enough that the disparity varies instead of staying near zero."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            spread = 1.5 / parameter[0].numel() ** 0.5 if parameter.dim() > 1 else 0.2
+            parameter.copy_(torch.randn_like(parameter) * spread)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def published(transformers):
+    """A tiny network of the published architecture, as transformers runs it."""
+    return _vivid(transformers.DepthAnythingForDepthEstimation(_tiny_config(transformers)))
+
+
+@pytest.fixture(scope="module")
+def folder(published, tmp_path_factory) -> Path:
+    """The same as files: config.json and model.safetensors."""
+    path = tmp_path_factory.mktemp("tiny")
+    published.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def psi(transformers, folder) -> DepthAnything:
+    psi = DepthAnything(_tiny_config(transformers))
+    psi.load_published(read_weights(folder / "model.safetensors"))
+    return psi.eval()
+
+
+@pytest.mark.parametrize("size", [(70, 70), (42, 98), (28, 14)])
+def test_disparity_is_that_of_transformers(psi, published, size):
+    image = torch.rand(2, 3, *size)
+    with torch.inference_mode():
+        disparity = psi(image).disparity
+        expected = published(_normalised(image)).predicted_depth
+    assert disparity.shape == (2, 1, *size)
+    assert disparity.min() >= 0
+    assert disparity.std() > 0
+    torch.testing.assert_close(disparity[:, 0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_features_are_the_tensors_inside_the_decoder(psi, published):
+    image = torch.rand(1, 3, 42, 70)
+    seen: dict[str, torch.Tensor] = {}
+
+    def record(name):
+        return lambda module, inputs, output: seen.__setitem__(name, output.clone())
+
+    parts = {
+        "deepest": published.neck.convs[3],
+        **{f"fused{i}": layer for i, layer in enumerate(published.neck.fusion_stage.layers)},
+        "full": published.head.activation1,
+    }
+    hooks = [part.register_forward_hook(record(name)) for name, part in parts.items()]
+    with torch.inference_mode():
+        published(_normalised(image))
+        features = psi(image).features
+    for hook in hooks:
+        hook.remove()
+    expected = [seen[name] for name in ("deepest", "fused0", "fused1", "fused2", "fused3", "full")]
+    for found, wanted in zip(features, expected, strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    assert [f.shape[1] for f in features] == list(psi.spec.feature_channels)
+
+
+def test_the_real_small_size_has_the_published_shapes(transformers):
+    preset = PRESETS["depth-anything-v2-small"]
+    psi = build_psi(preset).eval()
+    assert psi.spec == preset.spec
+    assert 24e6 < sum(p.numel() for p in psi.parameters()) < 26e6
+    with torch.inference_mode():
+        output = _vivid(psi)(torch.rand(1, 3, 518, 518))
+    sides = [19, 37, 74, 148, 296, 518]
+    assert [tuple(f.shape) for f in output.features] == [
+        (1, c, s, s) for c, s in zip((64, 64, 64, 64, 64, 32), sides, strict=True)
+    ]
+    assert output.disparity.shape == (1, 1, 518, 518)
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "millions"), [("small", 64, 24.8), ("base", 128, 97.5), ("large", 256, 335)]
+)
+def test_the_sizes_have_the_published_number_of_parameters(transformers, size, channels, millions):
+    preset = PRESETS[f"depth-anything-v2-{size}"]
+    with torch.device("meta"):
+        psi = build_psi(preset)
+    assert psi.spec == preset.spec
+    assert psi.spec.feature_channels == (channels,) * 5 + (32,)
+    assert sum(p.numel() for p in psi.parameters()) / 1e6 == pytest.approx(millions, rel=0.01)
+
+
+@pytest.mark.parametrize("spelling", ["published", "newer"])
+def test_both_spellings_of_the_attention_names_load(transformers, published, folder, spelling):
+    tensors = read_weights(folder / "model.safetensors")
+    pairs = [("attention.attention.query", "attention.q_proj"), ("attention.attention.key", "attention.k_proj")]
+    pairs += [("attention.attention.value", "attention.v_proj"), ("attention.output.dense", "attention.o_proj")]
+    for old, new in pairs:
+        source, target = (new, old) if spelling == "published" else (old, new)
+        tensors = {key.replace(source, target): value for key, value in tensors.items()}
+    psi = DepthAnything(_tiny_config(transformers)).eval()
+    load_psi(psi, tensors)
+    image = torch.rand(1, 3, 70, 70)
+    with torch.inference_mode():
+        expected = published(_normalised(image)).predicted_depth
+        torch.testing.assert_close(psi(image).disparity[:, 0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_weights_of_another_size_are_refused(transformers, folder):
+    tensors = read_weights(folder / "model.safetensors")
+    with torch.device("meta"):
+        small = DepthAnything.from_size("small")
+    with pytest.raises(WeightsError, match="do not fit the Depth Anything V2"):
+        load_psi(small, tensors)
+
+
+def _hub_cache(tmp_path: Path, folder: Path, repo: str) -> Path:
+    """A cache folder as the hub client lays it out, with one snapshot."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    base = tmp_path / f"models--{repo.replace('/', '--')}"
+    snapshot = base / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (base / "refs").mkdir()
+    (base / "refs" / "main").write_text(commit)
+    for name in ("config.json", "model.safetensors"):
+        (snapshot / name).write_bytes((folder / name).read_bytes())
+    return tmp_path
+
+
+def test_cached_weights_load_without_a_network(transformers, psi, folder, tmp_path):
+    repo = "depth-anything/Depth-Anything-V2-Small-hf"
+    cache = _hub_cache(tmp_path, folder, repo)
+    path = fetch_weights(
+        repo, "model.safetensors", licence="Apache-2.0", commercial=True, offline=True, cache_dir=cache
+    )
+    assert path == cached_weights(repo, "model.safetensors", cache_dir=cache)
+    loaded = DepthAnything(_tiny_config(transformers)).eval()
+    load_psi(loaded, read_weights(path))
+    image = torch.rand(1, 3, 70, 70)
+    with torch.inference_mode():
+        assert torch.equal(loaded(image).disparity, psi(image).disparity)
+
+
+def test_without_transformers_the_extra_is_named(monkeypatch):
+    real = builtins.__import__
+
+    def refuse(name, *args, **kwargs):
+        if name == "transformers":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(DependencyError, match=r"pro-engine\[hub\]"):
+        DepthAnything.from_size("small")
