@@ -1,0 +1,364 @@
+"""From an image to a `DepthResult`: check, coarse pass, patches, canvas.
+
+The networks come in ready; only `load_model`, which puts a preset's networks and weights together, knows of files.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pro_engine.errors import InputError, ProEngineError
+from pro_engine.geometry.depth import disparity_to_depth
+from pro_engine.inference import runtime, tiling
+from pro_engine.inference.runtime import Progress, Stopwatch
+from pro_engine.inference.tiling import Plan
+from pro_engine.io.weights import bundled_weights, fetch_weights, read_weights
+from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
+from pro_engine.models.blend import BlendRefiner
+from pro_engine.models.checkpoint import load_official, load_strict, with_prefix
+from pro_engine.models.presets import PRESETS, ModelPreset, WeightsFile, build_psi, load_psi
+from pro_engine.models.pro import ProRefiner, center_and_spread, fold_batch_norm, sample_roi
+from pro_engine.types import DepthResult, FloatMap, ImageArray, InferenceOptions, Intrinsics, ScaleShift
+
+PathLike = str | os.PathLike[str]
+
+_DEFAULTS = InferenceOptions()
+_REFINER_PREFIX = "refiner."
+
+
+@dataclass(frozen=True)
+class _Coarse:
+    """What the whole-image pass leaves: Ψ's output, its center and spread (scalars on the device), and the normalised
+    map (h, w) float32 on the CPU."""
+
+    output: PsiOutput
+    center: Tensor
+    spread: Tensor
+    normalised: FloatMap
+
+
+class DepthPredictor:
+    """A Ψ and a refiner, ready to infer. Holds no state of any image, so threads may share one.
+
+    psi and refiner are put on the device in eval mode, their batch norms folded into the convolutions; the modules
+    given are used up, do not train them afterwards. Without a refiner `refine=True` is refused; `refine='blend'` always
+    works.
+
+    Raises:
+        InputError: an unknown device or dtype name. DeviceError: a device that is not there.
+    """
+
+    def __init__(
+        self,
+        psi: DepthBase,
+        refiner: Refiner | None = None,
+        *,
+        name: str = "",
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> None:
+        self.name = name
+        self.spec: PsiSpec = psi.spec
+        self.device = runtime.resolve_device(device)
+        self.dtype = runtime.resolve_dtype(dtype, self.device)
+        self.psi = self._ready(psi)
+        self.refiner = None if refiner is None else self._ready(refiner)
+        self._blend = self._ready(BlendRefiner())
+
+    def infer(
+        self,
+        image: ImageArray,
+        *,
+        intrinsics: Intrinsics | None = None,
+        options: InferenceOptions = _DEFAULTS,
+        progress: Progress | None = None,
+    ) -> DepthResult:
+        """Depth of one picture.
+
+        image: (H, W, 3) uint8 RGB, upright, at least 32 pixels a side. progress(done, total) counts Ψ passes (the
+        coarse one, then the patches) and is called after every batch; returning False stops. The result's disparity is
+        in units of (D - center) / spread of the coarse map D, so it may be negative. A metric Ψ also gives depth in
+        metres.
+
+        Raises:
+            InputError: not such an image; intrinsics of another size; refine=True without a trained refiner.
+            CancelledError: progress asked to stop.
+            DeviceError: memory does not hold one patch.
+        """
+        _check_image(image)
+        _check_intrinsics(intrinsics, image)
+        if not isinstance(options, InferenceOptions):
+            raise InputError(f"options is a {type(options).__name__}; give InferenceOptions(...).")
+        refiner = self._refiner_for(options)
+        watch = Stopwatch(self.device)
+        layout = tiling.plan(image.shape[0], image.shape[1], self.spec, options.tiles if refiner else (1, 1))
+        total = 1 + (layout.patches if refiner else 0)
+        with torch.inference_mode(), runtime.autocast(self.device, self.dtype):
+            coarse = self._coarse_pass(image, layout, watch)
+            runtime.report(progress, 1, total)
+            if refiner is None:
+                values = coarse.normalised
+            else:
+                values = self._refine(image, layout, coarse, refiner, options.batch_size, watch, progress)
+        with watch.phase("canvas"):
+            self._check_finite(values)
+            disparity = tiling.to_image(values, layout)
+            coarse_map = tiling.to_image(coarse.normalised, layout) if options.keep_coarse else None
+            depth, scale_shift = self._metric_depth(disparity, coarse)
+        return DepthResult(
+            disparity=disparity,
+            valid=np.ones(disparity.shape, dtype=bool),
+            depth=depth,
+            intrinsics=intrinsics,
+            scale_shift=scale_shift,
+            coarse=coarse_map,
+            tiles=layout.grid,
+            model=self.name,
+            seconds=watch.total(),
+            timings=watch.seconds,
+        )
+
+    def _ready(self, module: torch.nn.Module) -> torch.nn.Module:
+        module = fold_batch_norm(module.eval().requires_grad_(False))
+        # On a CPU (and on tensor cores) convolutions run faster with the channels last; nothing else changes.
+        return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _refiner_for(self, options: InferenceOptions) -> torch.nn.Module | None:
+        if options.refine is False:
+            return None
+        if options.refine == "blend":
+            return self._blend
+        if self.refiner is None:
+            raise InputError(
+                f"Model {self.name or 'given'} has no trained refiner; use refine='blend' (training-free), or "
+                "refine=False for the coarse map."
+            )
+        return self.refiner
+
+    def _coarse_pass(self, image: ImageArray, layout: Plan, watch: Stopwatch) -> _Coarse:
+        with watch.phase("preprocess"):
+            batch = self._to_tensor([tiling.coarse_input(image, layout)])  # (1, 3, h, w)
+        with watch.phase("coarse"):
+            try:
+                output = self._psi(batch)
+            except RuntimeError as error:
+                if runtime.is_out_of_memory(error):
+                    raise runtime.out_of_memory(self.device) from error
+                raise
+            center, spread = center_and_spread(output.disparity)
+            # A featureless picture may have no spread at all: keep the division meaningful.
+            spread = spread.clamp_min(1e-12 + 1e-6 * float(center.abs()))
+            normalised = ((output.disparity - center) / spread)[0, 0].cpu().numpy()
+        return _Coarse(output, center, spread, normalised)
+
+    def _refine(
+        self,
+        image: ImageArray,
+        layout: Plan,
+        coarse: _Coarse,
+        refiner: torch.nn.Module,
+        batch_size: int | str,
+        watch: Stopwatch,
+        progress: Progress | None,
+    ) -> FloatMap:
+        """All patches through Ψ and the refiner onto the canvas (rows * h, columns * w), float32."""
+        with watch.phase("preprocess"):
+            source = tiling.patch_source(image, layout)
+            canvas = np.empty(layout.canvas, dtype=np.float32)
+            boxes = torch.tensor(layout.boxes, dtype=torch.float32, device=self.device)  # (P, 4)
+        if isinstance(batch_size, str):
+            batch_size = runtime.auto_batch_size(
+                layout.patches, layout.patch, self.spec, device=self.device, dtype=self.dtype
+            )
+
+        def step(start: int, stop: int) -> None:
+            with watch.phase("preprocess"):
+                rgb = self._to_tensor([tiling.patch_input(source, layout, i) for i in range(start, stop)])
+            with watch.phase("patches"):
+                # One patch is the whole picture: Ψ has seen it already.
+                fine = self._psi(rgb) if layout.patches > 1 else coarse.output
+            with watch.phase("refiner"):
+                refined = refiner(_refiner_input(rgb, fine, coarse, boxes[start:stop])).float().cpu().numpy()
+            with watch.phase("canvas"):
+                for i in range(start, stop):
+                    canvas[layout.cell(i)] = refined[i - start, 0]
+
+        def after(stop: int) -> None:
+            runtime.report(progress, 1 + stop, 1 + layout.patches)
+
+        runtime.run_batches(layout.patches, batch_size, step, device=self.device, after=after)
+        return canvas
+
+    def _psi(self, batch: Tensor) -> PsiOutput:
+        output = self.psi(batch)
+        return PsiOutput(output.disparity.float(), output.features)
+
+    def _to_tensor(self, images: list[np.ndarray]) -> Tensor:
+        """(B, 3, h, w) float32 in [0, 1] on the device, channels last in memory, from (h, w, 3) arrays in 0..255."""
+        batch = torch.from_numpy(np.stack(images)).to(self.device)
+        return batch.permute(0, 3, 1, 2).float() / 255.0
+
+    def _check_finite(self, values: FloatMap) -> None:
+        if not np.isfinite(values).all():
+            raise ProEngineError(
+                f"Model {self.name} gave values that are not finite in {self.dtype}; use dtype='float32', and check "
+                "the weights if that does not help."
+            )
+
+    def _metric_depth(self, disparity: FloatMap, coarse: _Coarse) -> tuple[FloatMap | None, ScaleShift | None]:
+        """Depth in metres of a Ψ whose own output is inverse metres: undo the normalisation."""
+        if not self.spec.metric:
+            return None, None
+        scale_shift = ScaleShift(float(coarse.spread), float(coarse.center), source="metric")
+        return disparity_to_depth(disparity, scale_shift), scale_shift
+
+
+def _refiner_input(rgb: Tensor, fine: PsiOutput, coarse: _Coarse, boxes: Tensor) -> RefinerInput:
+    """The coarse maps sampled over `boxes` (P, 4) to the sizes that Ψ's maps of the patches have."""
+    return RefinerInput(
+        image=rgb,
+        coarse=sample_roi(coarse.output.disparity, boxes, fine.disparity.shape[-2:]),
+        fine=fine.disparity,
+        coarse_features=tuple(
+            sample_roi(whole, boxes, own.shape[-2:])
+            for whole, own in zip(coarse.output.features, fine.features, strict=True)
+        ),
+        fine_features=fine.features,
+        center=coarse.center,
+        spread=coarse.spread,
+    )
+
+
+def _check_image(image: object) -> None:
+    """Refuse what is not an (H, W, 3) uint8 array, and say what to do about it."""
+    want = "give an (H, W, 3) uint8 RGB array"
+    if isinstance(image, (str, os.PathLike)):
+        raise InputError(f"The image is a path ({os.fspath(image)!r}); read it first: image, _ = load_image(path).")
+    if isinstance(image, Tensor):
+        raise InputError(f"The image is a torch tensor of shape {tuple(image.shape)}; {want}.")
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"The image is a {type(image).__name__}; {want}.")
+    if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
+        raise InputError(f"The image is grey, shape {image.shape}; {want}, for instance np.repeat(grey, 3, axis=2).")
+    if image.ndim == 4:
+        raise InputError(f"The image has shape {image.shape}, a batch; infer one picture at a time.")
+    if image.ndim != 3:
+        raise InputError(f"The image has shape {image.shape}; {want}.")
+    if image.shape[2] == 4:
+        raise InputError(f"The image has an alpha channel, shape {image.shape}; {want}: image[..., :3].")
+    if image.shape[2] != 3 and image.shape[0] == 3:
+        raise InputError(f"The image has its channels first, shape {image.shape}; {want}: image.transpose(1, 2, 0).")
+    if image.shape[2] != 3:
+        raise InputError(f"The image has {image.shape[2]} channels, shape {image.shape}; {want}.")
+    if image.dtype != np.uint8:
+        raise InputError(f"The image has dtype {image.dtype}{_dtype_hint(image)}; {want} with values from 0 to 255.")
+
+
+def _dtype_hint(image: np.ndarray) -> str:
+    if np.issubdtype(image.dtype, np.floating):
+        if not np.isfinite(image).all():
+            return " and holds NaN or infinite values"
+        return "; if its values are 0..1, convert with (image * 255).round().astype(np.uint8)"
+    return "; 16-bit values convert with (image >> 8).astype(np.uint8)" if image.dtype == np.uint16 else ""
+
+
+def _check_intrinsics(intrinsics: Intrinsics | None, image: ImageArray) -> None:
+    if intrinsics is not None and (intrinsics.height, intrinsics.width) != image.shape[:2]:
+        raise InputError(
+            f"The intrinsics are of a {intrinsics.width}x{intrinsics.height} image, this one is "
+            f"{image.shape[1]}x{image.shape[0]}; use intrinsics.resized({image.shape[1]}, {image.shape[0]})."
+        )
+
+
+def load_model(
+    name: str = "compact",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    offline: bool = False,
+    weights: PathLike | None = None,
+    refiner_weights: PathLike | None = None,
+    cache_dir: PathLike | None = None,
+) -> DepthPredictor:
+    """A preset's networks with their weights, ready to infer.
+
+    Args:
+        name: of a preset; `pro-engine models` lists them.
+        device: "auto" (CUDA, else Apple's MPS, else CPU), "cpu", "cuda", "cuda:N" or "mps".
+        dtype: "auto" (float32; on CUDA bfloat16 or float16), "float32", "bfloat16" or "float16".
+        offline: use files that are here and never reach for the network.
+        weights: a file of weights for Ψ instead of the preset's; one with a refiner in it brings that along, one
+            without leaves the preset without its trained refiner, which belongs to other weights.
+        refiner_weights: a file for the PRO refiner: one of ours, or the published checkpoint for this Ψ's width.
+        cache_dir: where downloads are kept, instead of the hub's own folder.
+
+    Raises:
+        InputError: no such preset, device or dtype. DeviceError: the device is not there.
+        WeightsError: weights are missing, damaged, of another network, or cannot be fetched.
+        DependencyError: the preset needs a package that is not installed.
+    """
+    preset = _preset(name)
+    target = str(runtime.resolve_device(device))  # before minutes are spent on loading
+    psi = build_psi(preset)
+    if weights is not None:
+        tensors = read_weights(weights)
+    else:
+        tensors = _fetch(preset.weights, offline=offline, cache_dir=cache_dir)
+    load_psi(psi, _part(tensors, preset.weights.prefix))
+    if refiner_weights is not None:
+        refiner = _load_refiner(preset, read_weights(refiner_weights))
+    elif preset.refiner_weights is None:
+        refiner = None
+    elif weights is None and preset.refiner_weights.filename != preset.weights.filename:
+        own = _fetch(preset.refiner_weights, offline=offline, cache_dir=cache_dir)
+        refiner = _load_refiner(preset, own)
+    else:
+        prefix = preset.refiner_weights.prefix
+        refiner = _load_refiner(preset, tensors) if any(key.startswith(prefix) for key in tensors) else None
+    return DepthPredictor(psi, refiner, name=preset.name, device=target, dtype=dtype)
+
+
+def _preset(name: str) -> ModelPreset:
+    if isinstance(name, str) and name in PRESETS:
+        return PRESETS[name]
+    close = difflib.get_close_matches(str(name), PRESETS, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise InputError(f"There is no model {name!r}{hint}; give one of {', '.join(PRESETS)}.")
+
+
+def _fetch(file: WeightsFile, *, offline: bool, cache_dir: PathLike | None) -> dict[str, Tensor]:
+    """The tensors of a preset's file: from the package, the cache or the hub."""
+    if file.repo is None:
+        path = bundled_weights(file.filename)
+    else:
+        path = fetch_weights(
+            file.repo,
+            file.filename,
+            licence=file.licence,
+            commercial=file.commercial,
+            revision=file.revision,
+            offline=offline,
+            cache_dir=cache_dir,
+        )
+    return read_weights(path, sha256=file.sha256)
+
+
+def _load_refiner(preset: ModelPreset, tensors: dict[str, Tensor]) -> ProRefiner:
+    """A refiner of the preset's width with the tensors of a file of ours or of the published checkpoint."""
+    refiner = ProRefiner(preset.spec.feature_channels)
+    if any("freq_fusion." in key for key in tensors):
+        load_official(refiner, tensors)
+    else:
+        load_strict(refiner, _part(tensors, _REFINER_PREFIX), what=f"refiner of {preset.name}")
+    return refiner
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors under `prefix`, without it; a file that does not use the prefix is meant as a whole."""
+    return with_prefix(tensors, prefix) if any(key.startswith(prefix) for key in tensors) else tensors

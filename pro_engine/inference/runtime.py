@@ -1,0 +1,224 @@
+"""Where and how a model runs: device, precision, how many patches at a time, and what happens when memory runs out."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from pro_engine.errors import CancelledError, DeviceError, InputError
+from pro_engine.models.base import PsiSpec
+
+Progress = Callable[[int, int], object]
+"""progress(done, total): called after every batch; returning False, or raising CancelledError, stops the run."""
+
+_DTYPES = {
+    "float32": torch.float32,
+    "fp32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "bf16": torch.bfloat16,
+    "float16": torch.float16,
+    "fp16": torch.float16,
+}
+# Working memory per patch pixel over the spec's feature bytes per pixel: both sets of features, the refiner's own maps
+# and the allocator's slack. Measured 9 to 14 on the compact and the published widths; see `benchmarks/`.
+_MEMORY_FACTOR = 16
+_MEMORY_SHARE = 0.5
+_MAX_BATCH = {"cpu": 2, "mps": 8, "cuda": 64}  # on a CPU larger batches only leave the cache
+_FREE_IF_UNKNOWN = 2 * 2**30
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """The torch device for "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:N" or "mps".
+
+    Raises:
+        InputError: another name. DeviceError: a device that this machine or this build of torch does not have.
+    """
+    if not isinstance(name, str):
+        raise InputError(f"device is {name!r}; give a string: auto, cpu, cuda, cuda:N or mps.")
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdecimal())):
+        raise InputError(f"device is {name!r}; give auto, cpu, cuda, cuda:N or mps.")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count == 0:
+            raise DeviceError(f"{name} was asked for but torch {torch.__version__} sees no CUDA GPU; use device='cpu'.")
+        if int(index or 0) >= count:
+            raise DeviceError(f"{name} was asked for but there are {count} CUDA GPUs, numbered from 0.")
+    if kind == "mps" and not _has_mps():
+        raise DeviceError("mps was asked for but torch sees no Apple GPU here; use device='cpu'.")
+    return torch.device(name)
+
+
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The precision of the networks for "auto", "float32", "bfloat16" or "float16" (or fp32, bf16, fp16).
+
+    auto is float32, except on CUDA: bfloat16 where the GPU computes in it, else float16. Raises InputError otherwise.
+    """
+    if name == "auto":
+        if device.type != "cuda":
+            return torch.float32
+        major, _ = torch.cuda.get_device_capability(device)
+        return torch.bfloat16 if major >= 8 else torch.float16
+    if not isinstance(name, str) or name not in _DTYPES:
+        raise InputError(f"dtype is {name!r}; give auto, float32, bfloat16 or float16.")
+    return _DTYPES[name]
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[object]:
+    """The context in which networks run: autocast to `dtype`, or nothing for float32."""
+    if dtype == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all it was given, so that clocks tell the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be allocated on `device`; for a CPU within the limit of its container, if it has one."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type == "mps":
+        return max(0, torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
+    bounds = [value for value in (_host_memory(), _container_memory()) if value is not None]
+    return min(bounds, default=_FREE_IF_UNKNOWN)
+
+
+def auto_batch_size(
+    patches: int, patch: tuple[int, int], spec: PsiSpec, *, device: torch.device, dtype: torch.dtype
+) -> int:
+    """How many patches of `patch` (h, w) pixels to run at once: what half the free memory holds, 1 to `patches`."""
+    item = torch.finfo(dtype).bits // 8
+    # Levels 5 to 0 have 1, 1/4, 1/16, ... of the input's pixels; 8 stands for image, disparities, refiner input.
+    channels = 8 + sum(c / 4**i for i, c in enumerate(reversed(spec.feature_channels)))
+    per_patch = patch[0] * patch[1] * channels * item * _MEMORY_FACTOR
+    fits = int(free_memory(device) * _MEMORY_SHARE / per_patch)
+    return max(1, min(fits, patches, _MAX_BATCH[device.type]))
+
+
+def run_batches(
+    count: int,
+    batch_size: int,
+    step: Callable[[int, int], None],
+    *,
+    device: torch.device,
+    after: Callable[[int], None] | None = None,
+) -> None:
+    """Call `step(start, stop)` over range(count) in batches, halving the batch whenever memory runs out.
+
+    `after(stop)` follows every batch that succeeded; what it raises ends the run.
+
+    Raises:
+        DeviceError: memory does not hold even a batch of one.
+    """
+    start = 0
+    while start < count:
+        stop = min(start + batch_size, count)
+        try:
+            step(start, stop)
+            failed = False
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            failed = True
+        # Outside the handler: the exception, which keeps the failed batch's tensors alive, is gone by now.
+        if failed:
+            _empty_cache(device)
+            if stop - start == 1:
+                raise out_of_memory(device)
+            batch_size = (stop - start) // 2
+            continue
+        start = stop
+        if after is not None:
+            after(stop)
+
+
+def out_of_memory(device: torch.device) -> DeviceError:
+    """The error for a device that does not hold even one picture at Ψ's input size."""
+    return DeviceError(
+        f"The memory of {device} does not hold even one patch; close other programs, take a smaller model, "
+        "or use device='cpu'."
+    )
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch ran out of memory: its own error on accelerators, a plain RuntimeError of the CPU's allocator."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def report(progress: Progress | None, done: int, total: int) -> None:
+    """Tell `progress`, and raise CancelledError if it answers False."""
+    if progress is not None and progress(done, total) is False:
+        raise CancelledError(f"Stopped on request after {done} of {total} steps.")
+
+
+class Stopwatch:
+    """Seconds per named phase; one per image, so that threads do not share it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._start = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time of the block to `name`."""
+        start = time.perf_counter()
+        yield
+        synchronize(self._device)
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def total(self) -> float:
+        """Seconds since the stopwatch was made; also kept as `total`."""
+        self.seconds["total"] = time.perf_counter() - self._start
+        return self.seconds["total"]
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()
+
+
+def _empty_cache(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def _host_memory() -> int | None:
+    """MemAvailable of Linux, None elsewhere."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    kib = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
+    return int(kib) * 1024 if kib else None
+
+
+def _container_memory() -> int | None:
+    """What is left under the memory limit of this process's control group (v2, then v1), None without a limit."""
+    root = Path("/sys/fs/cgroup")
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            text = (root / limit).read_text().strip()
+            if text == "max":
+                return None
+            return max(0, int(text) - int((root / used).read_text()))
+        except (OSError, ValueError):
+            continue
+    return None

@@ -1,0 +1,107 @@
+"""Which photos a job means, and what to call their results."""
+
+from __future__ import annotations
+
+import glob
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pro_engine.errors import FileError
+from pro_engine.io.image import IMAGE_SUFFIXES
+
+_OWN_OUTPUT = re.compile(r"\.(disparity|depth|preview|mesh|cloud)\.\w+$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A picture to infer: its file, and the name that its results begin with, different for every photo of a job."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input that gave no result, and the sentence that says why."""
+
+    input: str
+    error: str
+
+
+def find_photos(arguments: Sequence[str]) -> tuple[list[Photo], list[Failure]]:
+    """The photos that files, folders and glob patterns name, each file once, in the order given.
+
+    A folder stands for the pictures directly in it, in alphabetical order, but for results of earlier jobs.
+    A file that is named outright is always taken: whether it can be read shows when it is.
+
+    Returns:
+        The photos, and a failure for every folder or pattern without a picture.
+    """
+    paths: dict[Path, Path] = {}
+    failures: list[Failure] = []
+    for argument in arguments:
+        try:
+            found = _expand(argument)
+        except FileError as error:
+            failures.append(Failure(argument, str(error)))
+            continue
+        for path in found:
+            paths.setdefault(path.resolve(), path)
+    names = unique_names(list(paths.values()))
+    return [Photo(path, name) for path, name in zip(paths.values(), names, strict=True)], failures
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """A name for every file: its stem; where stems clash `FOLDER_STEM`, and `NAME_2` and so on where that clashes too.
+
+    Names also differ on file systems that ignore case or the encoding of accents.
+    """
+    shared = Counter(_key(path.stem) for path in paths)
+    names: list[str] = []
+    taken = {key for key, count in shared.items() if count == 1}
+    for path in paths:
+        if shared[_key(path.stem)] == 1:
+            names.append(path.stem)
+            continue
+        base = name = f"{path.resolve().parent.name}_{path.stem}"
+        count = 1
+        while _key(name) in taken:
+            count += 1
+            name = f"{base}_{count}"
+        taken.add(_key(name))
+        names.append(name)
+    return names
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _expand(argument: str) -> list[Path]:
+    path = Path(argument).expanduser()
+    if path.is_dir():
+        found = _pictures(path.iterdir())
+        if not found:
+            raise FileError(f"{argument} holds no picture; known suffixes are {', '.join(sorted(IMAGE_SUFFIXES))}.")
+        return found
+    if path.exists() or not glob.has_magic(argument):
+        return [path]
+    found = _pictures(Path(match) for match in glob.glob(str(path), recursive=True))
+    if not found:
+        raise FileError(f"No picture matches {argument!r}; check the pattern and the folder.")
+    return found
+
+
+def _pictures(paths: Iterable[Path]) -> list[Path]:
+    return sorted(
+        path
+        for path in paths
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not path.name.startswith(".")
+        and not _OWN_OUTPUT.search(path.name)
+        and path.is_file()
+    )

@@ -1,0 +1,137 @@
+"""Where one photo's metres and lens come from, and what to tell people when they are only assumed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pro_engine.errors import FileError, InputError
+from pro_engine.geometry.depth import fit_scale_shift, range_scale_shift
+from pro_engine.inference.tiling import resized
+from pro_engine.io.depth import load_depth
+from pro_engine.jobs.options import ASSUMED_FAR_M, ASSUMED_FOV_DEG, ASSUMED_NEAR_M, JobOptions
+from pro_engine.types import DepthResult, FloatMap, Intrinsics, ScaleShift
+
+_MAX_FIT_SAMPLES = 2_000_000
+_SHAPE_TOLERANCE = 0.02
+_FEW_INLIERS = 0.5
+_SENSOR_REACH = 3.0  # a mesh scaled by a sensor ends at this many times the farthest reading
+_METRIC_FAR_M = 200.0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Metres of one photo: the link to disparity, the distance in metres where meshes and clouds end, and warnings."""
+
+    scale_shift: ScaleShift
+    far_m: float
+    near_m: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    def summary(self) -> dict[str, object]:
+        """Plain values for the JSON summary and for the metadata of files."""
+        link = self.scale_shift
+        return {
+            "source": link.source,
+            "scale": link.scale,
+            "shift": link.shift,
+            "inlier_share": link.inlier_share,
+            "near_m": self.near_m,
+            "far_m": self.far_m,
+        }
+
+
+@dataclass(frozen=True)
+class Lens:
+    """Intrinsics of one photo and their source: "exif", "fov", "focal_35mm" or "assumed"."""
+
+    intrinsics: Intrinsics
+    source: str
+
+    def summary(self) -> dict[str, object]:
+        """Plain values for the JSON summary and for the metadata of files."""
+        k = self.intrinsics
+        return {"source": self.source, "fov_x_deg": k.fov_x_deg, "fx": k.fx, "fy": k.fy, "cx": k.cx, "cy": k.cy}
+
+
+def find_lens(width: int, height: int, from_file: Intrinsics | None, job: JobOptions) -> Lens:
+    """The lens that the job names, else the photo's own, else 55 degrees across the longer side."""
+    if job.fov_x_deg is not None:
+        return Lens(Intrinsics.from_fov(width, height, fov_x_deg=job.fov_x_deg), "fov")
+    if job.focal_35mm is not None:
+        return Lens(Intrinsics.from_focal_35mm(width, height, focal_35mm=job.focal_35mm), "focal_35mm")
+    if from_file is not None:
+        return Lens(from_file, "exif")
+    longer = max(width, height)
+    focal_px = longer / (2 * math.tan(math.radians(ASSUMED_FOV_DEG) / 2))
+    return Lens(Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height), "assumed")
+
+
+def find_scale(result: DepthResult, name: str, job: JobOptions, *, assume: bool) -> Scale | None:
+    """The photo's scale: from the sensor, the range or a metric model; assumed if `assume` says so; else None.
+
+    Raises:
+        FileError, InputError: a sensor depth that cannot be read or does not fit; a picture without contrast.
+    """
+    if job.align is not None:
+        return _sensor_scale(result.disparity, _sensor_file(job.align, name), job.far_m)
+    if job.near_m is not None and job.far_m is not None:
+        return Scale(_range(result, job.near_m, job.far_m, job), job.far_m, job.near_m)
+    if result.scale_shift is not None:
+        return Scale(result.scale_shift, _METRIC_FAR_M)
+    if not assume:
+        return None
+    link = replace(_range(result, ASSUMED_NEAR_M, ASSUMED_FAR_M, job), source="assumed")
+    text = (
+        f"The scale is unknown: assumed nearest surface {ASSUMED_NEAR_M:g} m, farthest {ASSUMED_FAR_M:g} m; "
+        "give --near and --far, or --align."
+    )
+    return Scale(link, ASSUMED_FAR_M, ASSUMED_NEAR_M, (text,))
+
+
+def _range(result: DepthResult, near_m: float, far_m: float, job: JobOptions) -> ScaleShift:
+    return range_scale_shift(result.disparity, near_m, far_m, cut_plateau=not job.keep_background)
+
+
+def _sensor_file(align: Path, name: str) -> Path:
+    """The sensor depth of the photo `name`: `align` itself, or the one file of that name in the folder `align`."""
+    if not align.is_dir():
+        return align
+    found = sorted(path for path in align.iterdir() if path.is_file() and path.stem in (name, f"{name}.depth"))
+    if len(found) != 1:
+        raise FileError(f"The folder {align} has {len(found)} depth files named {name}.*; it needs exactly one.")
+    return found[0]
+
+
+def _sensor_scale(disparity: FloatMap, path: Path, far_m: float | None) -> Scale:
+    sensor, info = load_depth(path)
+    if info.quantity == "disparity":
+        raise InputError(f"{path} holds relative disparity, not depth in metres; the scale comes from sensor depth.")
+    (h, w), (sensor_h, sensor_w) = disparity.shape, sensor.shape
+    if abs(math.log(w / h * sensor_h / sensor_w)) > _SHAPE_TOLERANCE:
+        raise InputError(
+            f"{path} is {sensor_w}x{sensor_h} but the photo {w}x{h}, another shape; register the sensor to it first."
+        )
+    if sensor.size > disparity.size:
+        sensor = np.asarray(cv2.resize(sensor, (w, h), interpolation=cv2.INTER_NEAREST), dtype=np.float32)
+    elif sensor.shape != disparity.shape:
+        disparity = resized(disparity, (sensor_h, sensor_w))
+    usable = np.isfinite(sensor) & (sensor > 0)
+    d, z = disparity[usable], sensor[usable]  # one row of samples: a sparse sensor has few among many pixels
+    step = max(1, math.ceil(z.size / _MAX_FIT_SAMPLES))
+    if z.size == 0:
+        raise InputError(f"{path} has no pixel with a depth above 0; check its unit (metres).")
+    link = fit_scale_shift(d[None, ::step], z[None, ::step])
+    warnings: tuple[str, ...] = ()
+    if info.unit == "unknown":
+        warnings += (f"{path} does not say its unit: taken as metres.",)
+    if link.inlier_share < _FEW_INLIERS:
+        warnings += (
+            f"Only {link.inlier_share:.0%} of the sensor's samples agree with the fitted scale; check {path}.",
+        )
+    reach = _SENSOR_REACH * float(np.percentile(z[::step], 99))
+    return Scale(link, reach if far_m is None else far_m, float(z.min()), warnings)
