@@ -2,8 +2,8 @@
 
 - Image: uint8 RGB, shape (H, W, 3), upright (already turned by EXIF), C-contiguous.
 - Maps: float32, shape (H, W), row 0 at the top.
-- Camera frame: x right, y down, z forward (OpenCV; REP 103 optical). Pixel centres lie at integers, so the top left pixel
-  covers [-0.5, 0.5] and the principal point of a centred lens is ((W - 1) / 2, (H - 1) / 2).
+- Camera frame: x right, y down, z forward (OpenCV; REP 103 optical). Pixel centres lie at integers, so the top left
+  pixel covers [-0.5, 0.5] and the principal point of a centred lens is ((W - 1) / 2, (H - 1) / 2).
 - `disparity`: relative inverse depth, no unit, larger is nearer; an affine map of 1 / depth, so it may be negative.
 - `depth`: z in metres; +inf where the surface is infinitely far (sky), NaN where it is unknown (REP 117 / REP 118).
 - Metres only come from a scale: a range given by the user, a fit to sensor depth, or a metric model.
@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -26,12 +27,26 @@ FloatMap = NDArray[np.float32]
 BoolMap = NDArray[np.bool_]
 
 
+def _is_finite(value: object) -> bool:
+    """Whether a value is a real number (Python's or numpy's, no truth value) and neither NaN nor infinite."""
+    try:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond the range of a float
+        return False
+
+
+def _require_positive(**pixels: float) -> None:
+    for name, value in pixels.items():
+        if not (_is_finite(value) and value > 0):
+            raise InputError(f"Intrinsics.{name} is {value!r}; give a finite number above 0 (pixels).")
+
+
 @dataclass(frozen=True)
 class Intrinsics:
     """Pinhole camera: focal lengths and principal point in pixels of an image of `width` x `height` pixels.
 
     Raises:
-        InputError: a focal length or size that is not finite and positive, or a principal point that is not finite.
+        InputError: a focal length or size that is not a finite number above 0, or a principal point that is not finite.
     """
 
     fx: float
@@ -42,27 +57,30 @@ class Intrinsics:
     height: int
 
     def __post_init__(self) -> None:
-        for name in ("fx", "fy", "width", "height"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise InputError(f"Intrinsics.{name} is {value!r}; give a finite number above 0 (pixels).")
-        if not (math.isfinite(self.cx) and math.isfinite(self.cy)):
+        _require_positive(fx=self.fx, fy=self.fy, width=self.width, height=self.height)
+        if not (_is_finite(self.cx) and _is_finite(self.cy)):
             raise InputError(f"The principal point is ({self.cx!r}, {self.cy!r}); give finite pixel coordinates.")
 
     @classmethod
     def from_fov(cls, width: int, height: int, *, fov_x_deg: float) -> Intrinsics:
         """A centred lens with square pixels and a horizontal field of view in degrees, between 0 and 180."""
-        if not (math.isfinite(fov_x_deg) and 0 < fov_x_deg < 180):
-            raise InputError(f"fov_x_deg is {fov_x_deg!r}; give the horizontal field of view between 0 and 180 degrees.")
+        if not (_is_finite(fov_x_deg) and 0 < fov_x_deg < 180):
+            raise InputError(
+                f"fov_x_deg is {fov_x_deg!r}; give the horizontal field of view between 0 and 180 degrees."
+            )
+        _require_positive(width=width, height=height)
         focal_px = width / (2 * math.tan(math.radians(fov_x_deg) / 2))
         return cls(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height)
 
     @classmethod
     def from_focal_35mm(cls, width: int, height: int, *, focal_35mm: float) -> Intrinsics:
-        """A centred lens from the 35 mm equivalent focal length in millimetres (same diagonal field of view, as EXIF
-        defines it: the 36 x 24 mm frame has a diagonal of 43.27 mm)."""
-        if not (math.isfinite(focal_35mm) and focal_35mm > 0):
+        """A centred lens from the 35 mm equivalent focal length in millimetres.
+
+        It has the same diagonal field of view, as EXIF defines it: the 36 x 24 mm frame has a diagonal of 43.27 mm.
+        """
+        if not (_is_finite(focal_35mm) and focal_35mm > 0):
             raise InputError(f"focal_35mm is {focal_35mm!r}; give millimetres above 0.")
+        _require_positive(width=width, height=height)
         focal_px = focal_35mm * math.hypot(width, height) / math.hypot(36.0, 24.0)
         return cls(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height)
 
@@ -71,11 +89,19 @@ class Intrinsics:
         """From a 3x3 camera matrix K in pixels; skew is refused.
 
         Raises:
-            InputError: not 3x3, skewed, or not of the form [[fx, 0, cx], [0, fy, cy], [0, 0, 1]].
+            InputError: not numbers, not 3x3, skewed, or not of the form [[fx, 0, cx], [0, fy, cy], [0, 0, 1]].
         """
-        k = np.asarray(matrix, dtype=np.float64)
+        try:
+            given = np.asarray(matrix)
+        except ValueError as error:  # rows of different lengths
+            raise InputError(f"The camera matrix cannot be read ({error}); give a 3x3 matrix K.") from error
+        if given.dtype.kind not in "iuf":
+            raise InputError(f"The camera matrix holds {given.dtype} instead of numbers; give a 3x3 matrix K.")
+        k = given.astype(np.float64)
         if k.shape != (3, 3):
             raise InputError(f"The camera matrix has shape {k.shape}; give a 3x3 matrix K.")
+        if not np.isfinite(k).all():
+            raise InputError("The camera matrix holds NaN or infinity; give finite numbers.")
         if abs(k[0, 1]) > 1e-6 * max(abs(k[0, 0]), 1.0) or k[1, 0] or not np.allclose(k[2], (0, 0, 1)):
             raise InputError("The camera matrix is not [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]; rectify the image first.")
         return cls(float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]), width, height)
@@ -91,6 +117,7 @@ class Intrinsics:
 
     def resized(self, width: int, height: int) -> Intrinsics:
         """The same camera after its image was resized to `width` x `height` (edges map to edges)."""
+        _require_positive(width=width, height=height)
         sx, sy = width / self.width, height / self.height
         return Intrinsics(
             self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5, width, height
@@ -115,9 +142,9 @@ class ScaleShift:
 class DepthResult:
     """What the engine returns for one image.
 
-    disparity (H, W) float32, relative, larger is nearer; `coarse` (H, W) float32 is the unrefined map on the same scale,
-    kept when asked for; valid (H, W) bool, False where the input had nothing to look at; depth (H, W) float32 metres or
-    None; `scale_shift` the link between the two; intrinsics of the image or None; `sky` (H, W) bool or None.
+    disparity (H, W) float32, relative, larger is nearer; `coarse` (H, W) float32 is the unrefined map on the same
+    scale, kept when asked for; valid (H, W) bool, False where the input had nothing to look at; depth (H, W) float32
+    metres or None; `scale_shift` the link between the two; intrinsics of the image or None.
     """
 
     disparity: FloatMap
@@ -183,17 +210,19 @@ class InferenceOptions:
     keep_coarse: bool = _option(False, "Also return the unrefined map, resized to the image")
 
     def __post_init__(self) -> None:
-        if self.tiles != "auto":
+        pair: object = self.tiles
+        if not (isinstance(pair, str) and pair == "auto"):
             limits = 1, 32
-            pair = self.tiles
             if (
                 not isinstance(pair, tuple)
                 or len(pair) != 2
                 or not all(isinstance(n, int) and not isinstance(n, bool) and limits[0] <= n <= limits[1] for n in pair)
             ):
                 raise InputError(f"tiles is {pair!r}; give 'auto' or (rows, columns), each from 1 to 32.")
-        if self.refine not in (True, False, "blend"):
-            raise InputError(f"refine is {self.refine!r}; give True, False or 'blend'.")
-        n = self.batch_size
-        if n != "auto" and (not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= 4096):
+        refine: object = self.refine
+        if not (isinstance(refine, bool) or (isinstance(refine, str) and refine == "blend")):  # 1 == True, hence types
+            raise InputError(f"refine is {refine!r}; give True, False or 'blend'.")
+        n: object = self.batch_size
+        automatic = isinstance(n, str) and n == "auto"
+        if not automatic and (not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= 4096):
             raise InputError(f"batch_size is {n!r}; give 'auto' or a whole number from 1 to 4096.")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,24 +64,51 @@ def test_resizing_keeps_the_view_and_comes_back(width: int, height: int, new_wid
         ({"height": -480}, "height"),
         ({"cx": math.nan}, "principal point"),
         ({"cy": math.inf}, "principal point"),
+        ({"fx": "5"}, "fx is '5'"),
+        ({"fy": None}, "fy"),
+        ({"fx": True}, "fx"),
+        ({"fx": 500j}, "fx"),
+        ({"width": "640"}, "width"),
+        ({"height": 10**400}, "height"),
+        ({"cx": "319.5"}, "principal point"),
+        ({"cy": None}, "principal point"),
     ],
 )
-def test_bad_intrinsics_are_refused(change: dict[str, float], word: str) -> None:
-    good = {"fx": 500.0, "fy": 500.0, "cx": 319.5, "cy": 239.5, "width": 640, "height": 480}
+def test_bad_intrinsics_are_refused(change: dict[str, object], word: str) -> None:
+    good: dict[str, object] = {"fx": 500.0, "fy": 500.0, "cx": 319.5, "cy": 239.5, "width": 640, "height": 480}
     with pytest.raises(InputError, match=word):
         Intrinsics(**{**good, **change})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("fov", [0, 180, -10, 400, math.nan, math.inf])
-def test_bad_fields_of_view_are_refused(fov: float) -> None:
+def test_numbers_of_numpy_are_numbers() -> None:
+    given = [np.float32(500), np.float64(500), np.int64(320), np.float32(239.5), np.int32(640), np.uint16(480)]
+    assert Intrinsics(*given) == Intrinsics(500, 500, 320, 239.5, 640, 480)
+    assert Intrinsics.from_fov(640, 480, fov_x_deg=np.float32(90)).fx == pytest.approx(320)
+    assert Intrinsics.from_focal_35mm(640, 480, focal_35mm=np.int64(28)).fx > 0
+
+
+@pytest.mark.parametrize("fov", [0, 180, -10, 400, math.nan, math.inf, "60", None, True, 60j, [60]])
+def test_bad_fields_of_view_are_refused(fov: Any) -> None:
     with pytest.raises(InputError, match="fov_x_deg"):
         Intrinsics.from_fov(640, 480, fov_x_deg=fov)
 
 
-@pytest.mark.parametrize("focal", [0, -28, math.nan, math.inf])
-def test_bad_focal_lengths_are_refused(focal: float) -> None:
+@pytest.mark.parametrize("focal", [0, -28, math.nan, math.inf, "28", None, True, 28j, [28]])
+def test_bad_focal_lengths_are_refused(focal: Any) -> None:
     with pytest.raises(InputError, match="focal_35mm"):
         Intrinsics.from_focal_35mm(640, 480, focal_35mm=focal)
+
+
+@pytest.mark.parametrize(("size", "word"), [(("640", 480), "width"), ((640, None), "height"), ((0, 480), "width")])
+def test_bad_sizes_are_refused_by_every_way_to_make_a_camera(size: tuple[Any, Any], word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        Intrinsics.from_fov(*size, fov_x_deg=60)
+    with pytest.raises(InputError, match=word):
+        Intrinsics.from_focal_35mm(*size, focal_35mm=28)
+    with pytest.raises(InputError, match=word):
+        Intrinsics.from_matrix(np.array([[500, 0, 320], [0, 500, 240], [0, 0, 1]]), *size)
+    with pytest.raises(InputError, match=word):
+        Intrinsics.from_fov(640, 480, fov_x_deg=60).resized(*size)
 
 
 @pytest.mark.parametrize(
@@ -92,10 +120,18 @@ def test_bad_focal_lengths_are_refused(focal: float) -> None:
         np.array([[500, 0, 320], [1, 500, 240], [0, 0, 1]]),
         np.array([[500, 0, 320], [0, 500, 240], [0, 0, 2]]),
         np.zeros((3, 3)),
+        np.array([[500, math.nan, 320], [0, 500, 240], [0, 0, 1]]),
+        np.array([[500, 0, math.inf], [0, 500, 240], [0, 0, 1]]),
+        np.array([[500, 0, 320], [0, 500, 240], [0, 0, 1]], complex),
+        [["500", "0", "320"], ["0", "500", "240"], ["0", "0", "1"]],
+        [[500, 0, 320], [0, 500, 240], [0, 0, None]],
+        [[500, 0, 320], [0, 500], [0, 0, 1]],
+        "500 0 320 0 500 240 0 0 1",
+        None,
     ],
 )
-def test_bad_matrices_are_refused(matrix: np.ndarray) -> None:
-    with pytest.raises(InputError):
+def test_bad_matrices_are_refused(matrix: Any) -> None:
+    with pytest.raises(InputError, match=r"camera matrix|Intrinsics"):
         Intrinsics.from_matrix(matrix, 640, 480)
 
 
@@ -109,13 +145,19 @@ def test_bad_matrices_are_refused(matrix: np.ndarray) -> None:
         ("tiles", (2.0, 2)),
         ("tiles", (True, 2)),
         ("tiles", "4x4"),
+        ("tiles", np.array([4, 4])),
         ("refine", "yes"),
         ("refine", None),
+        ("refine", 1),
+        ("refine", 0),
+        ("refine", 1.0),
+        ("refine", np.array([True, False])),
         ("batch_size", 0),
         ("batch_size", 4097),
         ("batch_size", 2.5),
         ("batch_size", True),
         ("batch_size", "all"),
+        ("batch_size", np.array([1, 2])),
     ],
 )
 def test_bad_options_are_refused(option: str, value: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -80,8 +80,11 @@ def infer_photo(
     options: InferenceOptions,
     *,
     progress: Progress | None = None,
+    inputs: Set[Path] = frozenset(),
 ) -> PhotoReport:
     """Read one photo, infer it and write what `job` asks for into `folder`, one map at a time.
+
+    `inputs` are resolved paths that no result may replace: the photo itself and the others of the job.
 
     Raises:
         ProEngineError: the photo cannot be read or inferred, a file cannot be written, the scale cannot be found, or
@@ -89,7 +92,7 @@ def infer_photo(
     """
     start = time.perf_counter()
     outputs = planned_outputs(photo, folder, job, metric=predictor.spec.metric)
-    if _is_done(photo, outputs, job):
+    if _is_done(outputs, job, inputs | {photo.path.resolve()}):
         return PhotoReport(str(photo.path), skipped=True)
     image, from_file = load_image(photo.path)
     height, width = image.shape[:2]
@@ -156,10 +159,11 @@ class _Maps:
     about: dict[str, Any]
 
 
-def _is_done(photo: Photo, outputs: list[Output], job: JobOptions) -> bool:
-    """Whether to skip the photo. Raises FileError where results must not be replaced."""
-    if any(out.path.resolve() == photo.path.resolve() for out in outputs):
-        raise FileError(f"A result would replace the photo {photo.path} itself; choose another output folder.")
+def _is_done(outputs: list[Output], job: JobOptions, inputs: Set[Path]) -> bool:
+    """Whether to skip the photo. Raises FileError where something is that must not be replaced."""
+    for out in outputs:
+        if out.path.resolve() in inputs:
+            raise FileError(f"A result would replace the photo {out.path}; choose another output folder.")
     present = [out.path for out in outputs if out.path.exists()]
     if present and job.existing == "fail":
         raise FileError(f"{present[0]} is there already; choose another output folder, or --existing overwrite.")
@@ -245,10 +249,11 @@ def infer_all(
     Raises:
         CancelledError: progress asked to stop.
     """
+    inputs = frozenset(photo.path.resolve() for photo in photos)
     for photo in photos:
         step = None if progress is None else partial(progress, photo)
         try:
-            report = infer_photo(photo, folder, predictor, job, options, progress=step)
+            report = infer_photo(photo, folder, predictor, job, options, progress=step, inputs=inputs)
         except CancelledError:
             raise
         except ProEngineError as error:

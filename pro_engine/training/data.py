@@ -1,7 +1,7 @@
 """Rendered scenes as training samples: reading, cropping and the augmentation that brings renders closer to photos.
 
-A sample is an RGB picture in [0, 1] and its disparity 1 / depth in 1 / metres, 0 for sky. Sample `i` of a run depends on
-the seed and `i` alone, so that a resumed run sees what the unbroken one would have seen.
+A sample is an RGB picture in [0, 1] and its disparity 1 / depth in 1 / metres, 0 for sky. Sample `i` of a run depends
+on the seed and `i` alone, so that a resumed run sees what the unbroken one would have seen.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def list_rendered(folders: list[Path]) -> list[RenderedImage]:
         views = [RenderedImage(p, p.with_suffix(".npz")) for p in sorted(folder.rglob("*.jpg"))]
         views = [v for v in views if v.labels.exists()]
         if not views:
-            raise FileError(f"{folder} holds no rendered views (NAME.jpg with NAME.npz); render some scenes into it first.")
+            raise FileError(
+                f"{folder} holds no rendered views (NAME.jpg with NAME.npz); render some scenes into it first."
+            )
         found += views
     return found
 
@@ -117,14 +119,16 @@ def photograph(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np
         factor = rng.uniform(0.3, 0.7)
         small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         image = cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
-    bright = _lighting(rng, image.astype(np.float32) / 255)
+    bright = _lighting(rng, image.astype(np.float32) / np.float32(255))
     if rng.random() < 0.4:
         channels = 1 if rng.random() < 0.5 else 3
         bright = bright + rng.normal(0, rng.uniform(0.005, 0.06), (h, w, channels)).astype(np.float32)
     image = np.clip(np.nan_to_num(bright) * 255 + 0.5, 0, 255).astype(np.uint8)
     if rng.random() < 0.4:
         ok, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 91))])
-        image = cv2.imdecode(code, cv2.IMREAD_COLOR).astype(np.uint8) if ok else image
+        decoded = cv2.imdecode(code, cv2.IMREAD_COLOR) if ok else None
+        if decoded is not None:
+            image = decoded.astype(np.uint8)
     return image
 
 
@@ -141,7 +145,9 @@ class BaseSamples(Dataset[tuple[Tensor, Tensor]]):
     `sizes` gives (h, w) per step: sample i belongs to step i // batch, and all samples of a step share one size.
     """
 
-    def __init__(self, views: list[RenderedImage], seed: int, batch: int, sizes: list[tuple[int, int]], steps: int) -> None:
+    def __init__(
+        self, views: list[RenderedImage], seed: int, batch: int, sizes: list[tuple[int, int]], steps: int
+    ) -> None:
         self.views, self.seed, self.batch, self.sizes, self.steps = views, seed, batch, sizes, steps
 
     def __len__(self) -> int:

@@ -1,5 +1,5 @@
-"""Grouped Patch Consistency Training: 2 x 2 overlapping patches are refined one by one, must agree where they overlap, and
-are judged as one merged map (arXiv 2503.22351, section on GPCT). At test time no overlap is needed.
+"""Grouped Patch Consistency Training: 2 x 2 overlapping patches are refined one by one, must agree where they overlap,
+and are judged as one merged map (arXiv 2503.22351, section on GPCT). At test time no overlap is needed.
 
 All maps here live on the region's own pixel grid; a patch is an exact window of it, so nothing is resampled.
 """
@@ -18,7 +18,7 @@ CONSISTENCY_WEIGHT = 4.0
 
 @dataclass(frozen=True)
 class Group:
-    """Windows of four patches of `patch` (h, w) pixels in a region; order: top left, top right, bottom left, bottom right."""
+    """Windows of four patches of `patch` (h, w) pixels in a region: top left, top right, bottom left, bottom right."""
 
     patch: tuple[int, int]
     region: tuple[int, int]

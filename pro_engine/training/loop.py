@@ -50,7 +50,10 @@ class Task(Protocol):
     """What is trained. `model` holds the trainable module, `samples` the data, `loss` one step's scalar."""
 
     model: nn.Module
-    samples: Dataset[Any]
+
+    @property
+    def samples(self) -> Dataset[Any]:
+        """What the batches are drawn from."""
 
     def groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Optimizer parameter groups."""
@@ -96,7 +99,9 @@ def train(
     (out / "config.json").write_text(json.dumps({"loop": asdict(config)}, indent=2))
     model = task.model
     average = copy.deepcopy(model).eval()
-    optimizer = torch.optim.AdamW(task.groups(config.learning_rate), betas=(0.9, 0.98), weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(
+        task.groups(config.learning_rate), betas=(0.9, 0.98), weight_decay=config.weight_decay
+    )
     rates = [group["lr"] for group in optimizer.param_groups]
     step = _resume(out / "last.pt", model, average, optimizer)
     task.train_mode()

@@ -33,8 +33,11 @@ def gradient_matching(error: Tensor, mask: Tensor | None = None, scales: int = 4
 
 
 def relative_error(prediction: Tensor, target: Tensor, floor: float = 0.1) -> Tensor:
-    """Mean |fit - target| / (target + floor) after the least-squares scale and shift of each map: the same quantity that
-    AbsRel measures, on disparity. `target` is not negative; `floor` bounds what a sky pixel may weigh."""
+    """Mean |fit - target| / (target + floor) after the least-squares scale and shift of each map.
+
+    The same quantity that AbsRel measures, on disparity. `target` is not negative; `floor` bounds what a sky pixel may
+    weigh.
+    """
     p, t = prediction.flatten(1), target.flatten(1)
     weight = 1.0 / (t + floor)
     total = weight.sum(1, keepdim=True)

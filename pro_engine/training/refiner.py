@@ -18,7 +18,15 @@ from pro_engine.models.base import DepthBase, RefinerInput
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
 from pro_engine.models.pro import center_and_spread, sample_roi
 from pro_engine.training.data import RenderedImage, list_rendered, photograph, read_rendered
-from pro_engine.training.gpct import CONSISTENCY_WEIGHT, PUBLISHED_OVERLAP, Group, consistency_loss, cut, merge, plan_group
+from pro_engine.training.gpct import (
+    CONSISTENCY_WEIGHT,
+    PUBLISHED_OVERLAP,
+    Group,
+    consistency_loss,
+    cut,
+    merge,
+    plan_group,
+)
 from pro_engine.training.loop import LoopConfig, train
 from pro_engine.training.losses import data_loss
 
@@ -29,8 +37,11 @@ LABEL_LIMIT = 8.0
 
 
 class RegionSample(NamedTuple):
-    """whole (3, h, w) and region (3, H, W) RGB in [0, 1]; label (H, W) disparity normalised by the whole picture's median
-    and mean absolute deviation; box (4,) x0 y0 x1 y1 of the region in [0, 1]."""
+    """A region of a picture, and the whole picture small.
+
+    whole (3, h, w) and region (3, H, W) RGB in [0, 1]; label (H, W) disparity normalised by the whole picture's median
+    and mean absolute deviation; box (4,) x0 y0 x1 y1 of the region in [0, 1].
+    """
 
     whole: Tensor
     region: Tensor
@@ -66,7 +77,9 @@ class RegionSamples(Dataset[RegionSample]):
         left, top, right, bottom = (round(v * n) for v, n in zip(self._draw_box(rng), (w, h, w, h), strict=True))
         region_h, region_w = self.group.region
         region = cv2.resize(image[top:bottom, left:right], (region_w, region_h), interpolation=cv2.INTER_AREA)
-        label = cv2.resize(disparity[top:bottom, left:right], (region_w, region_h), interpolation=cv2.INTER_NEAREST_EXACT)
+        label = cv2.resize(
+            disparity[top:bottom, left:right], (region_w, region_h), interpolation=cv2.INTER_NEAREST_EXACT
+        )
         patch_h, patch_w = self.group.patch
         whole = cv2.resize(image, (patch_w, patch_h), interpolation=cv2.INTER_AREA).astype(np.uint8)
         goal = np.clip((label - center) / spread, -LABEL_LIMIT, LABEL_LIMIT).astype(np.float32)
@@ -115,7 +128,10 @@ class RefinerTask:
                     for y, x in group.corners
                 ]
             )
-            sampled = [sample_roi(m, boxes, (f.shape[-2], f.shape[-1])) for m, f in zip(coarse.features, fine.features, strict=True)]
+            sampled = [
+                sample_roi(m, boxes, (f.shape[-2], f.shape[-1]))
+                for m, f in zip(coarse.features, fine.features, strict=True)
+            ]
             roi = sample_roi(coarse.disparity, boxes, group.patch)
         return RefinerInput(images, roi, fine.disparity, tuple(sampled), fine.features, center, spread)
 
@@ -155,7 +171,9 @@ def _join(inputs: list[RefinerInput]) -> RefinerInput:
 def main() -> None:
     """Command line of the refiner run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of rendered scenes, 1280 px or wider")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, help="folders of rendered scenes, 1280 px or wider"
+    )
     parser.add_argument("--base", type=Path, required=True, help="weights of the frozen Ψ")
     parser.add_argument("--preset", default="compact", help="which Ψ the weights are of")
     parser.add_argument("--out", type=Path, required=True, help="run folder; an unfinished run in it is resumed")
@@ -171,8 +189,12 @@ def main() -> None:
     preset = PRESETS[a.preset]
     psi = build_psi(preset)
     psi.load_state_dict(read_weights(a.base))
-    loop = LoopConfig(a.steps, a.batch, a.learning_rate, weight_decay=1e-3, clip_norm=1.0, seed=a.seed, workers=a.workers)
-    samples = RegionSamples(list_rendered(a.data), a.seed, loop.steps * loop.batch, plan_group((height, width), a.overlap))
+    loop = LoopConfig(
+        a.steps, a.batch, a.learning_rate, weight_decay=1e-3, clip_norm=1.0, seed=a.seed, workers=a.workers
+    )
+    samples = RegionSamples(
+        list_rendered(a.data), a.seed, loop.steps * loop.batch, plan_group((height, width), a.overlap)
+    )
     train(RefinerTask(psi, build_refiner(preset), samples), loop, a.out)
 
 

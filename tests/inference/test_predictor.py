@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from pathlib import Path
 
@@ -12,17 +13,6 @@ import torch
 from pro_engine.errors import CancelledError, DeviceError, InputError, ProEngineError
 from pro_engine.inference.seams import seam_jumps
 from pro_engine.types import InferenceOptions, Intrinsics
-
-from .tiny import (
-    CHANNELS,
-    PUBLISHED_SPEC,
-    SPEC,
-    CoarseOnly,
-    FlatPsi,
-    LimitedRefiner,
-    TinyPsi,
-    tiny_predictor,
-)
 
 PHASES = {"preprocess", "coarse", "patches", "refiner", "canvas", "total"}
 
@@ -39,8 +29,8 @@ def picture(height: int = 150, width: int = 241, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def predictor():
-    return tiny_predictor()
+def predictor(tiny):
+    return tiny.predictor()
 
 
 def test_result_is_complete(predictor):
@@ -61,9 +51,9 @@ def test_result_is_complete(predictor):
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 500), (333, 64), (101, 103)])
 @pytest.mark.parametrize("refine", [True, "blend", False])
-@pytest.mark.parametrize("spec", [SPEC, PUBLISHED_SPEC], ids=["ours", "published"])
-def test_any_size_and_mode(size, refine, spec):
-    predictor = tiny_predictor(psi=TinyPsi(spec))
+@pytest.mark.parametrize("spec", ["ours", "published"])
+def test_any_size_and_mode(tiny, size, refine, spec):
+    predictor = tiny.predictor(psi=tiny.Psi(tiny.SPECS[spec]))
     for tiles in ("auto", (3, 2)):
         result = predictor.infer(picture(*size), options=InferenceOptions(tiles=tiles, refine=refine))
         assert result.disparity.shape == size
@@ -84,10 +74,10 @@ def test_coarse_is_kept_on_request_and_equals_no_refinement(predictor):
     assert np.abs(kept.disparity - kept.coarse).max() > 0.01
 
 
-@pytest.mark.parametrize("spec", [SPEC, PUBLISHED_SPEC], ids=["ours", "published"])
-def test_patches_land_where_they_were_cut(spec):
+@pytest.mark.parametrize("spec", ["ours", "published"])
+def test_patches_land_where_they_were_cut(tiny, spec):
     """Without a residual the canvas is the coarse map again, whatever the grid."""
-    predictor = tiny_predictor(CoarseOnly(), psi=TinyPsi(spec))
+    predictor = tiny.predictor(tiny.CoarseOnly(), psi=tiny.Psi(tiny.SPECS[spec]))
     result = predictor.infer(picture(160, 256), options=InferenceOptions(tiles=(3, 4), keep_coarse=True))
     inner = (slice(8, -8), slice(8, -8))
     error = np.abs(result.disparity - result.coarse)[inner]
@@ -151,10 +141,10 @@ def test_progress_may_raise_cancelled(predictor):
         predictor.infer(picture(), progress=stop)
 
 
-def test_out_of_memory_halves_the_batch_and_goes_on():
+def test_out_of_memory_halves_the_batch_and_goes_on(tiny):
     torch.manual_seed(0)
-    refiner = LimitedRefiner(limit=2)
-    predictor = tiny_predictor(refiner)
+    refiner = tiny.LimitedRefiner(limit=2)
+    predictor = tiny.predictor(refiner)
     options = InferenceOptions(tiles=(3, 3), batch_size=9)
     disparity = predictor.infer(picture(), options=options).disparity
     assert refiner.batches == [2, 2, 2, 2, 1]
@@ -162,49 +152,49 @@ def test_out_of_memory_halves_the_batch_and_goes_on():
     np.testing.assert_allclose(disparity, predictor.infer(picture(), options=options).disparity, atol=1e-5)
 
 
-def test_no_memory_at_all_is_one_clear_error():
-    predictor = tiny_predictor(LimitedRefiner(limit=0))
+def test_no_memory_at_all_is_one_clear_error(tiny):
+    predictor = tiny.predictor(tiny.LimitedRefiner(limit=0))
     with pytest.raises(DeviceError, match="does not hold even one patch"):
         predictor.infer(picture())
 
 
 @pytest.mark.parametrize("refine", [True, "blend", False])
 @pytest.mark.parametrize("value", [0, 127, 255])
-def test_featureless_pictures_stay_finite(refine, value):
+def test_featureless_pictures_stay_finite(tiny, refine, value):
     image = np.full((96, 128, 3), value, dtype=np.uint8)
-    for predictor in (tiny_predictor(psi=FlatPsi()), tiny_predictor()):
+    for predictor in (tiny.predictor(psi=tiny.FlatPsi()), tiny.predictor()):
         result = predictor.infer(image, options=InferenceOptions(tiles=(2, 2), refine=refine))
         assert np.isfinite(result.disparity).all()
 
 
-def test_refine_needs_a_trained_refiner():
-    predictor = tiny_predictor(trained=False)
+def test_refine_needs_a_trained_refiner(tiny):
+    predictor = tiny.predictor(trained=False)
     with pytest.raises(InputError, match=r"no trained refiner; use refine='blend'"):
         predictor.infer(picture())
     assert predictor.infer(picture(), options=InferenceOptions(refine="blend")).disparity.shape == (150, 241)
 
 
-def test_values_that_are_not_finite_are_refused():
-    class Broken(TinyPsi):
+def test_values_that_are_not_finite_are_refused(tiny):
+    class Broken(tiny.Psi):
         def forward(self, image):
             output = super().forward(image)
             return output._replace(disparity=output.disparity * float("nan"))
 
     with pytest.raises(ProEngineError, match="not finite in"):
-        tiny_predictor(psi=Broken()).infer(picture())
+        tiny.predictor(psi=Broken()).infer(picture())
 
 
-def test_metric_model_gives_metres():
-    spec = PUBLISHED_SPEC.__class__(CHANNELS, input_area=64 * 96, multiple=32, keep_aspect=True, metric=True)
-    result = tiny_predictor(psi=TinyPsi(spec)).infer(picture(), options=InferenceOptions(refine=False))
+def test_metric_model_gives_metres(tiny):
+    spec = dataclasses.replace(tiny.SPECS["ours"], metric=True)
+    result = tiny.predictor(psi=tiny.Psi(spec)).infer(picture(), options=InferenceOptions(refine=False))
     assert result.scale_shift.source == "metric"
     inverse = result.scale_shift.scale * result.disparity + result.scale_shift.shift
     np.testing.assert_allclose(1 / result.depth, inverse, rtol=1e-4)
 
 
-def test_bfloat16_is_close(predictor):
+def test_bfloat16_is_close(tiny, predictor):
     options = InferenceOptions(tiles=(2, 2))
-    low = tiny_predictor(dtype="bfloat16").infer(picture(), options=options).disparity
+    low = tiny.predictor(dtype="bfloat16").infer(picture(), options=options).disparity
     full = predictor.infer(picture(), options=options).disparity
     assert low.dtype == np.float32
     assert np.abs(low - full).mean() < 0.05 * np.ptp(full)

@@ -119,14 +119,14 @@ def _losses(run: Path) -> dict[int, float]:
 def test_an_interrupted_run_resumes_to_the_same_numbers(tmp_path: Path) -> None:
     whole = train(_LineTask(), CONFIG, tmp_path / "whole")
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(_: nn.Module, step: int) -> None:
         if step == 20:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(_LineTask(), CONFIG, tmp_path / "cut", on_checkpoint=kill)
     resumed = train(_LineTask(), CONFIG, tmp_path / "cut")
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):

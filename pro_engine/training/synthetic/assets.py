@@ -194,9 +194,9 @@ def read_obj(path: Path) -> Mesh:
         elif key == "vn":
             normals += 1
         elif key == "f":
-            corners = parts[1:]
-            for second in range(1, len(corners) - 1):
-                triangles.append((corners[0], corners[second], corners[second + 1]))
+            polygon = parts[1:]
+            for second in range(1, len(polygon) - 1):
+                triangles.append((polygon[0], polygon[second], polygon[second + 1]))
                 owner.append(current)
                 rounded.append(round_now)
         elif key == "usemtl":

@@ -19,7 +19,9 @@ _BOX_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for
 _BOX_QUADS = np.array([(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)])
 
 
-def placement(x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: float = 0.0, scale: float | ArrayLike = 1.0) -> Array:
+def placement(
+    x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: float = 0.0, scale: float | ArrayLike = 1.0
+) -> Array:
     """4x4 matrix: scale, then turn about z, then move."""
     matrix = np.eye(4)
     matrix[:3, :3] = rotation("z", yaw)[:3, :3] * np.broadcast_to(np.asarray(scale, float), 3)
@@ -127,7 +129,7 @@ class MeshBuilder:
                     used, faces = np.unique(mesh.faces[chosen], return_inverse=True)
                     self.add(mesh.vertices[used], faces.reshape(-1, 3), material, smooth)
 
-    def box(self, centre: Sequence[float], size: Sequence[float], material: Material, yaw: float = 0.0) -> None:
+    def box(self, centre: ArrayLike, size: Sequence[float], material: Material, yaw: float = 0.0) -> None:
         """Box about its centre, turned about z."""
         corners = _BOX_CORNERS * np.asarray(size, float)
         if yaw:
@@ -148,7 +150,9 @@ class MeshBuilder:
         x, y = size[0] / 2, size[1] / 2
         self.add([(-x, -y, z), (x, -y, z), (x, y, z), (-x, y, z)], [(0, 1, 2, 3)], material)
 
-    def loft(self, rings: ArrayLike, material: Material, smooth: bool = True, caps: bool = False, closed: bool = True) -> None:
+    def loft(
+        self, rings: ArrayLike, material: Material, smooth: bool = True, caps: bool = False, closed: bool = True
+    ) -> None:
         """Skin over rings (M, K, 3) of equally many points; `closed` joins the last point of a ring to its first."""
         points = np.asarray(rings, float)
         count, sides = points.shape[:2]
@@ -165,7 +169,9 @@ class MeshBuilder:
     def cylinder(self, start: Sequence[float], end: Sequence[float], radius: float, material: Material, *,
                  end_radius: float | None = None, sides: int = 10, caps: bool = True) -> None:
         """Cylinder or cone between two points."""
-        self.tube([start, end], [radius, radius if end_radius is None else end_radius], material, sides=sides, caps=caps)
+        self.tube(
+            [start, end], [radius, radius if end_radius is None else end_radius], material, sides=sides, caps=caps
+        )
 
     def cylinders(self, starts: ArrayLike, ends: ArrayLike, radii: ArrayLike, end_radii: ArrayLike, material: Material,
                   sides: int = 5) -> None:
@@ -200,15 +206,22 @@ class MeshBuilder:
         rings = path[:, None] + (across[:, None] * cos[:, None] + other[:, None] * sin[:, None]) * reach
         self.loft(rings, material, smooth=sides > 6, caps=caps)
 
-    def lathe(self, profile: ArrayLike, material: Material, *, centre: Sequence[float] = (0.0, 0.0, 0.0), sides: int = 18,
-              smooth: bool = True) -> None:
+    def lathe(
+        self,
+        profile: ArrayLike,
+        material: Material,
+        *,
+        centre: Sequence[float] = (0.0, 0.0, 0.0),
+        sides: int = 18,
+        smooth: bool = True,
+    ) -> None:
         """Turn a profile of (radius, height) pairs about the vertical axis through `centre`."""
         radius, height = np.asarray(profile, float).T
         cos, sin = _circle(sides)
         rings = np.stack([radius[:, None] * cos, radius[:, None] * sin, np.repeat(height[:, None], sides, 1)], -1)
         self.loft(rings + np.asarray(centre, float), material, smooth)
 
-    def sphere(self, centre: Sequence[float], radii: float | Sequence[float], material: Material, *, sides: int = 14,
+    def sphere(self, centre: ArrayLike, radii: float | Sequence[float], material: Material, *, sides: int = 14,
                exponent: float = 1.0, noise: float = 0.0, rng: np.random.Generator | None = None) -> None:
         """Superellipsoid: exponent 1 is round, towards 0 a cushioned box; `noise` dents it (needs `rng`)."""
         shape = ellipsoid(sides, exponent)
@@ -218,7 +231,9 @@ class MeshBuilder:
             shape = shape * (1 + noise / 3 * dents)
         self.loft(shape * np.broadcast_to(np.asarray(radii, float), 3) + np.asarray(centre, float), material)
 
-    def torus(self, centre: Sequence[float], radius: float, thickness: float, material: Material, sides: int = 20) -> None:
+    def torus(
+        self, centre: Sequence[float], radius: float, thickness: float, material: Material, sides: int = 20
+    ) -> None:
         """Lying ring."""
         cos, sin = _circle(sides)
         small_cos, small_sin = _circle(8)

@@ -30,14 +30,18 @@ def building(pal: Palette, width: float, depth: float, height: float) -> Mesh:
         mb.boxes([(x, -depth / 2, floor * 0.48) for x in xs], (width / count * 0.8, 0.12, floor * 0.72), pal.pane())
         mb.box((0, -depth / 2 - 0.06, floor * 0.92), (width * 0.95, 0.12, floor * 0.13), pal.any())
         if pal.chance(0.4):
-            mb.box((pal.uniform(-0.2, 0.2) * width, -depth / 2 - 0.6, floor * 0.84), (width * 0.4, 1.2, 0.06), pal.any())
+            mb.box(
+                (pal.uniform(-0.2, 0.2) * width, -depth / 2 - 0.6, floor * 0.84), (width * 0.4, 1.2, 0.06), pal.any()
+            )
     else:
         mb.box((pal.uniform(-0.3, 0.3) * width, -depth / 2, 1.05), (1.0, 0.14, 2.1), pal.any())
     _roof(mb, pal, width, depth, height, trim)
     return mb.build()
 
 
-def _windows(mb: MeshBuilder, pal: Palette, width: float, depth: float, height: float, floor: float, trim: Material) -> None:
+def _windows(
+    mb: MeshBuilder, pal: Palette, width: float, depth: float, height: float, floor: float, trim: Material
+) -> None:
     pane = pal.pane()
     wide, tall = pal.uniform(0.8, 2.0), floor * pal.uniform(0.4, 0.75)
     pitch, rows = wide * pal.uniform(1.3, 2.4), max(1, int(height / floor))
@@ -54,7 +58,8 @@ def _windows(mb: MeshBuilder, pal: Palette, width: float, depth: float, height: 
             mb.boxes(spots - (0, 0.05, tall / 2 + 0.04), (wide + 0.2, 0.16, 0.08), trim)
             if bars:
                 mb.boxes(spots - (0, 0.03, 0), (0.05, 0.05, tall), trim)
-                mb.boxes([spot + (side * wide / 2, -0.03, 0) for spot in spots for side in (-1, 1)], (0.08, 0.08, tall), trim)
+                edges = [spot + np.array((side * wide / 2, -0.03, 0)) for spot in spots for side in (-1, 1)]
+                mb.boxes(edges, (0.08, 0.08, tall), trim)
             if balcony and turn % 2 == 0:
                 upper = spots[spots[:, 2] > floor]
                 mb.boxes(upper - (0, 0.5, tall / 2 + 0.15), (wide + 0.6, 1.0, 0.12), trim)
@@ -68,18 +73,31 @@ def _roof(mb: MeshBuilder, pal: Palette, width: float, depth: float, height: flo
             mb.box((0, pal.uniform(-0.2, 0.2) * depth, height + 1.2), (width * 0.3, depth * 0.3, 2.4), pal.any())
         return
     rise, over = pal.uniform(0.25, 0.9) * width / 2, 0.4
-    tiles = pal.material(pal.pick(("bricks", "noise", "solid", "image")), pal.color(pal.pick(("natural", "dark", "grey"))),
-                         scale=pal.uniform(1, 4), matt=True)
+    tiles = pal.material(
+        pal.pick(("bricks", "noise", "solid", "image")),
+        pal.color(pal.pick(("natural", "dark", "grey"))),
+        scale=pal.uniform(1, 4),
+        matt=True,
+    )
     hip = pal.pick((0.0, 0.0, min(width, depth) * 0.45))
     x, y = width / 2 + over, depth / 2 + over
-    corners = [(-x, -y, height), (x, -y, height), (x, y, height), (-x, y, height), (0, hip - y, height + rise), (0, y - hip, height + rise)]
+    corners = [
+        (-x, -y, height),
+        (x, -y, height),
+        (x, y, height),
+        (-x, y, height),
+        (0, hip - y, height + rise),
+        (0, y - hip, height + rise),
+    ]
     mb.add(corners, [(1, 2, 5, 4), (3, 0, 4, 5)], tiles)
     mb.add(corners, [(0, 1, 4), (2, 3, 5)], tiles if hip else pal.facade())
     if pal.chance(0.5):
         mb.box((width * 0.2, 0, height + rise * 0.8), (0.6, 0.6, 1.6), trim)
 
 
-def _sections(stations: Sequence[tuple[float, float, float, float]], sides: int = 16, exponent: float = 0.4) -> NDArray[np.float64]:
+def _sections(
+    stations: Sequence[tuple[float, float, float, float]], sides: int = 16, exponent: float = 0.4
+) -> NDArray[np.float64]:
     """Rounded boxes along y: each station is (y, bottom, top, half width)."""
     angles = (np.arange(sides) + 0.5) * 2 * math.pi / sides
     x = np.sign(np.cos(angles)) * np.abs(np.cos(angles)) ** exponent
@@ -106,15 +124,25 @@ def car(pal: Palette) -> Mesh:
     nose, wheel = length * (0.12 if shape == "van" else pal.uniform(0.24, 0.3)), 0.33 + (0.05 if shape == "suv" else 0)
     tail = {"saloon": 0.16, "van": 0.02, "suv": 0.03, "estate": 0.04}.get(shape, 0.05) * length
     front, back = -length / 2, length / 2
-    hull = [(front, 0.35, 0.55, half * 0.8), (front + 0.08, 0.22, belt * 0.72, half * 0.94), (front + 0.4, 0.2, belt * 0.85, half),
-            (front + nose, 0.2, belt, half), (back - tail - 0.3, 0.2, belt, half), (back - 0.12, 0.22, belt * 0.97, half * 0.97),
-            (back, 0.35, belt * 0.85, half * 0.88)]
+    hull = [
+        (front, 0.35, 0.55, half * 0.8),
+        (front + 0.08, 0.22, belt * 0.72, half * 0.94),
+        (front + 0.4, 0.2, belt * 0.85, half),
+        (front + nose, 0.2, belt, half),
+        (back - tail - 0.3, 0.2, belt, half),
+        (back - 0.12, 0.22, belt * 0.97, half * 0.97),
+        (back, 0.35, belt * 0.85, half * 0.88),
+    ]
     mb.loft(_sections(hull), paint, caps=True)
     rake = 0.35 if shape == "van" else pal.uniform(0.5, 0.8)
     slope = 0.12 if shape == "van" else pal.uniform(0.2, 0.7)
-    cabin = [(front + nose - 0.05, belt - 0.15, belt, half * 0.9), (front + nose + rake, belt - 0.15, high - 0.03, half * 0.8),
-             (front + nose + rake + 0.4, belt - 0.15, high, half * 0.8), (back - tail - slope - 0.2, belt - 0.15, high - 0.02, half * 0.8),
-             (back - tail, belt - 0.15, belt, half * 0.86)]
+    cabin = [
+        (front + nose - 0.05, belt - 0.15, belt, half * 0.9),
+        (front + nose + rake, belt - 0.15, high - 0.03, half * 0.8),
+        (front + nose + rake + 0.4, belt - 0.15, high, half * 0.8),
+        (back - tail - slope - 0.2, belt - 0.15, high - 0.02, half * 0.8),
+        (back - tail, belt - 0.15, belt, half * 0.86),
+    ]
     mb.loft(_sections(cabin, exponent=0.3), glass, caps=True)
     roof = [(y, high - 0.09, top + 0.012, wide * 0.97) for y, _, top, wide in cabin[1:4]]
     mb.loft(_sections(roof, exponent=0.3), paint, caps=True)
@@ -123,8 +151,16 @@ def car(pal: Palette) -> Mesh:
             mb.box((side * half * 0.83, y, (belt + high) / 2 - 0.03), (0.05, 0.09, (high - belt) * 0.85), paint)
         for y in (front + length * 0.19, back - length * 0.2):
             _wheel(mb, side * (half + 0.01), y, wheel, side, rim)
-        mb.sphere((side * half * 0.68, front + 0.06, belt * 0.62), (0.16, 0.08, 0.08), Material(color=(0.8, 0.8, 0.8), reflectance=0.04))
-        mb.sphere((side * half * 0.75, back - 0.03, belt * 0.75), (0.12, 0.06, 0.1), Material(color=(0.5, 0.01, 0.01), reflectance=0.04))
+        mb.sphere(
+            (side * half * 0.68, front + 0.06, belt * 0.62),
+            (0.16, 0.08, 0.08),
+            Material(color=(0.8, 0.8, 0.8), reflectance=0.04),
+        )
+        mb.sphere(
+            (side * half * 0.75, back - 0.03, belt * 0.75),
+            (0.12, 0.06, 0.1),
+            Material(color=(0.5, 0.01, 0.01), reflectance=0.04),
+        )
         mb.box((side * (half + 0.08), front + nose + 0.35, belt + 0.05), (0.18, 0.08, 0.12), paint)
     mb.boxes([(0, front - 0.005, 0.42), (0, back + 0.005, 0.6)], (0.5, 0.02, 0.12), Material(color=(0.75, 0.75, 0.7)))
     mb.box((0, front + 0.05, 0.38), (half * 1.1, 0.08, 0.2), _RUBBER)
@@ -134,22 +170,44 @@ def car(pal: Palette) -> Mesh:
 def lorry(pal: Palette) -> Mesh:
     """Bus, tram, box van or lorry."""
     mb = MeshBuilder()
-    paint, glass = pal.plain(pal.pick(("saturated", "white", "any")), 0.04), Material(color=(0.02, 0.022, 0.025), reflectance=0.05)
+    paint = pal.plain(pal.pick(("saturated", "white", "any")), 0.04)
+    glass = Material(color=(0.02, 0.022, 0.025), reflectance=0.05)
     length, half, high = pal.uniform(6, 13), pal.uniform(1.1, 1.27), pal.uniform(2.6, 3.8)
     front, back = -length / 2, length / 2
     if pal.chance(0.5):  # bus
-        mb.loft(_sections([(front, 0.4, high, half), (back, 0.4, high, half)], exponent=0.15), paint, smooth=False, caps=True)
+        mb.loft(
+            _sections([(front, 0.4, high, half), (back, 0.4, high, half)], exponent=0.15),
+            paint,
+            smooth=False,
+            caps=True,
+        )
         mb.box((0, 0.2, high * 0.62), (2 * half + 0.03, length * 0.93, high * 0.3), glass)
         mb.box((0, front, high * 0.58), (half * 1.8, 0.08, high * 0.45), glass)
-        mb.boxes([(0, y, high * 0.62) for y in np.arange(front + 1.4, back, 1.5)], (2 * half + 0.05, 0.1, high * 0.3), paint)
+        mb.boxes(
+            [(0, y, high * 0.62) for y in np.arange(front + 1.4, back, 1.5)], (2 * half + 0.05, 0.1, high * 0.3), paint
+        )
         mb.box((0, back, high * 0.65), (half * 1.5, 0.06, high * 0.25), glass)
     else:
         cab = pal.uniform(1.6, 2.2)
-        mb.loft(_sections([(front, 0.5, 1.5, half * 0.95), (front + 0.4, 0.45, high * 0.8, half), (front + cab, 0.45, high * 0.82, half)],
-                          exponent=0.25), paint, caps=True)
+        mb.loft(
+            _sections(
+                [
+                    (front, 0.5, 1.5, half * 0.95),
+                    (front + 0.4, 0.45, high * 0.8, half),
+                    (front + cab, 0.45, high * 0.82, half),
+                ],
+                exponent=0.25,
+            ),
+            paint,
+            caps=True,
+        )
         mb.box((0, front + 0.25, high * 0.58), (half * 1.7, 0.25, high * 0.2), glass)
         mb.box((0, front + cab * 0.55, high * 0.58), (2 * half + 0.03, cab * 0.5, high * 0.2), glass)
-        mb.box((0, (front + cab + back) / 2 + 0.1, 0.7 + (high - 0.7) / 2), (2 * half, length - cab - 0.1, high - 0.7), pal.any())
+        mb.box(
+            (0, (front + cab + back) / 2 + 0.1, 0.7 + (high - 0.7) / 2),
+            (2 * half, length - cab - 0.1, high - 0.7),
+            pal.any(),
+        )
         mb.box((0, (front + cab + back) / 2, 0.6), (half, length - cab, 0.2), _RUBBER)
     for side in (-1, 1):
         for y in (front + 1.4, back - 1.4, back - 2.6):
@@ -225,9 +283,19 @@ def net(mb: MeshBuilder, width: float, height: float, pitch: float, radius: floa
 
 def pole(pal: Palette) -> Mesh:
     """Street lamp, sign, traffic light or bare mast, arms to +x."""
-    mb, metal, kind = MeshBuilder(), pal.pick((pal.metal(), pal.bark())), pal.pick(("lamp", "lamp", "sign", "sign", "light", "ball", "bare"))
-    high = {"lamp": pal.uniform(4, 9), "bare": pal.uniform(4, 10), "ball": pal.uniform(2.5, 4)}.get(kind, pal.uniform(2.2, 3.6))
-    mb.cylinder((0, 0, 0), (0, 0, high), pal.uniform(0.04, 0.12), metal, end_radius=pal.uniform(0.03, 0.06), sides=10, caps=False)
+    mb, metal = MeshBuilder(), pal.pick((pal.metal(), pal.bark()))
+    kind = pal.pick(("lamp", "lamp", "sign", "sign", "light", "ball", "bare"))
+    heights = {"lamp": pal.uniform(4, 9), "bare": pal.uniform(4, 10), "ball": pal.uniform(2.5, 4)}
+    high = heights.get(kind, pal.uniform(2.2, 3.6))
+    mb.cylinder(
+        (0, 0, 0),
+        (0, 0, high),
+        pal.uniform(0.04, 0.12),
+        metal,
+        end_radius=pal.uniform(0.03, 0.06),
+        sides=10,
+        caps=False,
+    )
     if kind == "lamp":
         reach = pal.uniform(0.5, 2.0)
         mb.tube([(0, 0, high - 0.1), (reach * 0.4, 0, high + 0.25), (reach, 0, high + 0.3)], 0.035, metal)
@@ -241,7 +309,11 @@ def pole(pal: Palette) -> Mesh:
     elif kind == "light":
         mb.box((0, -0.15, high), (0.3, 0.25, 0.9), pal.plain("dark"))
         for index, tone in enumerate(((0.8, 0.05, 0.03), (0.8, 0.5, 0.02), (0.05, 0.7, 0.2))):
-            mb.sphere((0, -0.28, high + 0.28 - 0.28 * index), (0.1, 0.03, 0.1), Material(color=tone, emission=pal.pick((0.0, 2.0))))
+            mb.sphere(
+                (0, -0.28, high + 0.28 - 0.28 * index),
+                (0.1, 0.03, 0.1),
+                Material(color=tone, emission=pal.pick((0.0, 2.0))),
+            )
     elif kind == "ball":
         mb.sphere((0, 0, high + 0.2), 0.25, pal.plain("white"), sides=16)
     return mb.build()
@@ -278,6 +350,10 @@ def street_thing(pal: Palette) -> Mesh:
                 mb.box((0, 0.02, 1.05), (0.6, 0.72, 0.06), body)
     else:
         for index in range(pal.count(2, 5)):
-            profile = [(0.06, 0), (0.06, 0.95), (0, 1.0)] if kind == "bollard" else [(0.22, 0), (0.17, 0.03), (0.03, 0.7), (0, 0.7)]
+            profile = (
+                [(0.06, 0), (0.06, 0.95), (0, 1.0)]
+                if kind == "bollard"
+                else [(0.22, 0), (0.17, 0.03), (0.03, 0.7), (0, 0.7)]
+            )
             mb.lathe(profile, body, centre=(1.4 * index, 0, 0), sides=14)
     return mb.build()

@@ -95,7 +95,7 @@ def _models(archive: Path, folder: Path) -> Iterator[tuple[tuple, tuple[str, str
                 if PurePosixPath(name).parent == source.parent and not name.endswith("/"):
                     (target / PurePosixPath(name).name).write_bytes(packed.read(name))
             path = folder / "models" / source
-            size = tuple(float(entry[key]) / 100 for key in ("width", "depth", "height"))
+            size = (float(entry["width"]) / 100, float(entry["depth"]) / 100, float(entry["height"]) / 100)
             rotation = entry.get("modelRotation", "")
             item = ModelFile(str(path), entry["category"], size, tuple(map(float, rotation.split())) or None)
             try:
@@ -129,22 +129,26 @@ def _check(mesh: Mesh) -> None:
     if not np.isfinite(mesh.vertices).all():
         raise ValueError("vertices that are not numbers")
     for material in mesh.materials:
-        picture = cv2.imread(material.image, cv2.IMREAD_UNCHANGED) if material.image else None
-        if material.image and picture is None:
+        if not material.image:
+            continue
+        picture = cv2.imread(material.image, cv2.IMREAD_UNCHANGED)
+        if picture is None:
             raise ValueError(f"unreadable texture {Path(material.image).name}")
-        alpha = picture[..., 3] if picture is not None and picture.ndim == 3 and picture.shape[2] == 4 else None
-        if alpha is not None and (alpha < 128).mean() > 0.02:
+        if picture.ndim == 3 and picture.shape[2] == 4 and (picture[..., 3] < 128).mean() > 0.02:
             raise ValueError(f"cut-out texture {Path(material.image).name}")
 
 
 def _take_textures(mesh: Mesh, folder: Path) -> set[str]:
     """Copy the pictures that the model repeats, hence ones made to repeat. Returns their names in `folder`."""
-    taken = set()
+    taken: set[str] = set()
     for number, material in enumerate(mesh.materials):
-        corners = mesh.uv[mesh.face_material == number] if mesh.uv is not None and material.image else None
-        if corners is None or not len(corners) or np.ptp(corners.reshape(-1, 2), axis=0).min() < 1.5:
+        if mesh.uv is None or not material.image:
+            continue
+        corners = mesh.uv[mesh.face_material == number]
+        if not len(corners) or np.ptp(corners.reshape(-1, 2), axis=0).min() < 1.5:
             continue
         picture, source = cv2.imread(material.image), Path(material.image)
+        assert picture is not None  # `_check` has read it
         name = hashlib.sha256(source.read_bytes()).hexdigest()[:12] + source.suffix.lower()  # models share pictures
         if min(picture.shape[:2]) >= MIN_TEXTURE and picture.std() > 4:
             shutil.copyfile(source, folder / name)
@@ -168,7 +172,7 @@ def _skies(package: Path, folder: Path) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line of `collect_assets`."""
-    parser = argparse.ArgumentParser(description=collect_assets.__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", required=True)
     parser.add_argument("--furniture", default=str(FURNITURE), help="folder with .sh3f files")
     parser.add_argument("--skies", default=None, help="unpacked npm package @pmndrs/assets")

@@ -153,9 +153,9 @@ class EmbreeScene:
         rows = np.arange(len(local))
         u, v = local[rows, u_axis], local[rows, v_axis]
         scale = np.ones(len(local), np.float32)  # pattern units per metre of the world
-        mapped = np.flatnonzero(self._has_uv[hits.triangle]) if self._uv is not None else rows[:0]
+        mapped = np.flatnonzero(self._has_uv[hits.triangle])
         box_u, box_v = (u, v) if not len(mapped) else (u.copy(), v.copy())
-        if len(mapped):
+        if self._uv is not None and len(mapped):
             corners = self._uv[hits.triangle[mapped]]
             place = (corners * weights[mapped][:, :, None]).sum(1)
             u[mapped], v[mapped] = place[:, 0], place[:, 1]
@@ -201,7 +201,7 @@ class EmbreeScene:
                 struck = np.flatnonzero(met >= 0)
                 arriving[struck] = self._bounce[self._face_material[self._opaque_faces[met[struck]]]]
             total += arriving
-        return total / AMBIENT_RAYS
+        return total / np.float32(AMBIENT_RAYS)
 
     def _surroundings(self, direction: Array) -> Array:
         """Ambient light from a direction (N, 3): full from above, from below tinted by the ground."""

@@ -6,20 +6,29 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from .builder import MeshBuilder, ellipsoid, placement, rotation
 from .palette import Palette
 from .scene import Material, Mesh
 
-Point = Sequence[float]
 _BLACK = Material(color=(0.01, 0.01, 0.012), reflectance=0.04)
 
 # Bumps of a face 0.23 m high: x (mirrored when not 0), z, spread, push towards the front.
-_FACE = ((0.0, -0.018, 0.012, 0.022), (0.0, 0.012, 0.01, 0.012), (0.032, 0.018, 0.014, -0.012), (0.03, 0.04, 0.018, 0.005),
-         (0.04, -0.03, 0.022, 0.006), (0.0, -0.058, 0.014, 0.008), (0.0, -0.095, 0.02, 0.014))
+_FACE = (
+    (0.0, -0.018, 0.012, 0.022),
+    (0.0, 0.012, 0.01, 0.012),
+    (0.032, 0.018, 0.014, -0.012),
+    (0.03, 0.04, 0.018, 0.005),
+    (0.04, -0.03, 0.022, 0.006),
+    (0.0, -0.058, 0.014, 0.008),
+    (0.0, -0.095, 0.02, 0.014),
+)
 
 
-def limb(mb: MeshBuilder, points: Sequence[Point], radii: Sequence[float], material: Material, sides: int = 10) -> None:
+def limb(
+    mb: MeshBuilder, points: Sequence[ArrayLike], radii: Sequence[float], material: Material, sides: int = 10
+) -> None:
     """Rounded tube with a ball at each inner joint, so bends stay closed."""
     for index in range(len(points) - 1):
         first, last = np.asarray(points[index], float), np.asarray(points[index + 1], float)
@@ -49,8 +58,15 @@ def head(mb: MeshBuilder, pal: Palette, skin: Material, detail: int = 20) -> Non
         mb.sphere((side * 0.076, 0.005, 0.0), (0.012, 0.022, 0.032), skin, sides=10)
         mb.sphere((side * 0.031, -0.073, 0.018), 0.0125, white, sides=10)
         mb.sphere((side * 0.031, -0.0805, 0.018), 0.0065, _BLACK, sides=8)
-        mb.tube([(side * 0.015, -0.091, 0.04), (side * 0.035, -0.088, 0.046), (side * 0.052, -0.07, 0.04)], 0.004, dark, sides=5)
-    mb.sphere((0, -0.088, -0.058), (0.024, 0.012, 0.007), pal.material("solid", pal.shade((0.45, 0.13, 0.11), 0.5, 1.2)))
+        mb.tube(
+            [(side * 0.015, -0.091, 0.04), (side * 0.035, -0.088, 0.046), (side * 0.052, -0.07, 0.04)],
+            0.004,
+            dark,
+            sides=5,
+        )
+    mb.sphere(
+        (0, -0.088, -0.058), (0.024, 0.012, 0.007), pal.material("solid", pal.shade((0.45, 0.13, 0.11), 0.5, 1.2))
+    )
     _hair(mb, pal, detail)
 
 
@@ -59,7 +75,7 @@ def _hair(mb: MeshBuilder, pal: Palette, detail: int) -> None:
     if style < 0.08:
         return
     shape = ellipsoid(max(16, detail))
-    x, y, z = (shape[..., axis] for axis in range(3))
+    y, z = shape[..., 1], shape[..., 2]
     points = shape * (0.087, 0.108, 0.13) * (1 + 0.05 * pal.rng.normal(size=shape.shape[:2]))[..., None]
     points[..., 1] += 0.008
     fringe, low = pal.uniform(0.3, 0.7), pal.uniform(-0.75, -0.2)
@@ -89,7 +105,9 @@ def _torso(mb: MeshBuilder, pal: Palette, cloth: Material, hip: float, stout: fl
     mb.loft(np.array(rings), cloth)
 
 
-def _arm(mb: MeshBuilder, pal: Palette, side: int, shoulder: Point, sleeve: Material, skin: Material, sides: int) -> None:
+def _arm(
+    mb: MeshBuilder, pal: Palette, side: int, shoulder: ArrayLike, sleeve: Material, skin: Material, sides: int
+) -> None:
     swing, bend, out = pal.uniform(-0.6, 0.9), pal.uniform(0, 1.3), pal.uniform(0.05, 0.35)
     if pal.chance(0.12):  # raised arm
         swing, out = pal.uniform(1.5, 2.9), pal.uniform(0.1, 0.6)
@@ -101,7 +119,7 @@ def _arm(mb: MeshBuilder, pal: Palette, side: int, shoulder: Point, sleeve: Mate
     limb(mb, [elbow, wrist], (0.044, 0.03), pal.pick((sleeve, skin)), sides)
     mb.sphere(wrist + lower / np.linalg.norm(lower) * 0.06, (0.035, 0.04, 0.075), skin, sides=sides)
     if pal.chance(0.1):
-        mb.box(wrist + (0, 0, -0.25), (0.1, 0.3, 0.3), pal.any())
+        mb.box(wrist + np.array((0, 0, -0.25)), (0.1, 0.3, 0.3), pal.any())
 
 
 def person(mb: MeshBuilder, pal: Palette, *, close: bool = False, sitting: bool = False) -> None:
@@ -125,7 +143,10 @@ def person(mb: MeshBuilder, pal: Palette, *, close: bool = False, sitting: bool 
             mb.sphere((foot[0], foot[1] - 0.06, foot[2] - 0.03), (0.048, 0.13, 0.05), shoe, sides=12, exponent=0.7)
             _arm(mb, pal, side, (side * (0.14 + 0.045 * stout), 0.0, hip + 0.475), top, skin, sides)
         if not sitting and pal.chance(0.2):
-            mb.lathe([(0.16 * stout, hip + 0.1), (0.2, hip - 0.1), (pal.uniform(0.22, 0.38), pal.uniform(0.2, 0.6))], pal.cloth())
+            mb.lathe(
+                [(0.16 * stout, hip + 0.1), (0.2, hip - 0.1), (pal.uniform(0.22, 0.38), pal.uniform(0.2, 0.6))],
+                pal.cloth(),
+            )
         mb.cylinder((0, 0.01, hip + 0.5), (0, -0.005, hip + 0.64), 0.056, skin, sides=sides, caps=False)
         turn = placement(0, -0.015, hip + 0.73, pal.normal(0, 0.35)) @ rotation("x", pal.normal(0, 0.12))
         with mb.at(turn):
@@ -147,8 +168,12 @@ def animal(pal: Palette, *, size: float | None = None, sides: int = 16) -> Mesh:
     high = size or pal.log_uniform(0.25, 1.5)  # height of the shoulders
     long, thick = high * pal.uniform(0.55, 1.0), high * pal.uniform(0.15, 0.28)
     neck, lift = high * pal.pick((0.3, 0.45, 0.6, 1.2)), pal.uniform(0.3, 1.3)
-    fur = pal.material(pal.pick(("solid", "noise", "flakes", "image")), pal.color(pal.pick(("natural", "grey", "dark", "white"))),
-                       scale=pal.uniform(2, 6) / high, matt=True)
+    fur = pal.material(
+        pal.pick(("solid", "noise", "flakes", "image")),
+        pal.color(pal.pick(("natural", "grey", "dark", "white"))),
+        scale=pal.uniform(2, 6) / high,
+        matt=True,
+    )
     along = np.linspace(-0.5, 0.5, 9)
     belly = thick * (0.55 + 0.45 * np.sqrt(np.clip(1 - (along * 2) ** 2, 0, 1)) + 0.08 * np.cos(along * 9))
     around = np.arange(sides) * 2 * math.pi / sides
@@ -170,15 +195,22 @@ def animal(pal: Palette, *, size: float | None = None, sides: int = 16) -> Mesh:
     _animal_head(mb, pal, tip, thick, fur)
     rump = np.array([0, long * 0.6, high * 0.9])
     tail = rump + np.array([pal.normal(0, 0.1), pal.uniform(0.1, 0.4), pal.uniform(-0.5, 0.4)]) * high
-    mb.tube([rump, (rump + tail) / 2 + (0, 0.05 * high, 0), tail], [thick * 0.2, thick * 0.15, thick * 0.1], fur, sides=8)
+    mb.tube(
+        [rump, (rump + tail) / 2 + (0, 0.05 * high, 0), tail], [thick * 0.2, thick * 0.15, thick * 0.1], fur, sides=8
+    )
     return mb.build()
 
 
-def _animal_head(mb: MeshBuilder, pal: Palette, tip: np.ndarray, thick: float, fur: Material) -> None:
+def _animal_head(mb: MeshBuilder, pal: Palette, tip: NDArray[np.float64], thick: float, fur: Material) -> None:
     size, snout = thick * pal.uniform(0.55, 0.75), thick * pal.uniform(0.5, 1.1)
-    with mb.at(placement(*tip, yaw=pal.normal(0, 0.5)) @ rotation("x", pal.uniform(0.0, 0.5))):
+    with mb.at(placement(tip[0], tip[1], tip[2], pal.normal(0, 0.5)) @ rotation("x", pal.uniform(0.0, 0.5))):
         mb.sphere((0, -size * 0.3, 0), (size * 0.8, size, size * 0.85), fur, sides=18)
-        mb.tube([(0, -size * 0.6, -size * 0.15), (0, -size * 0.8 - snout, -size * 0.3)], [size * 0.62, size * 0.38], fur, sides=12)
+        mb.tube(
+            [(0, -size * 0.6, -size * 0.15), (0, -size * 0.8 - snout, -size * 0.3)],
+            [size * 0.62, size * 0.38],
+            fur,
+            sides=12,
+        )
         mb.sphere((0, -size * 0.8 - snout, -size * 0.3), size * 0.39, fur, sides=12)
         mb.sphere((0, -size * 1.15 - snout, -size * 0.22), size * 0.14, _BLACK, sides=8)
         ear = size * pal.uniform(0.4, 1.1)
@@ -187,8 +219,12 @@ def _animal_head(mb: MeshBuilder, pal: Palette, tip: np.ndarray, thick: float, f
             mb.cylinder((side * size * 0.5, 0, size * 0.5), (side * size * 0.75, 0, size * 0.6 + ear), size * 0.25, fur,
                         end_radius=0.01, sides=7)
             if pal.chance(0.15):
-                mb.tube([(side * size * 0.3, 0, size * 0.6), (side * size * 0.9, 0, size), (side * size, 0, size * 1.7)],
-                        [size * 0.15, size * 0.1, size * 0.03], pal.plain("natural"), sides=7)
+                mb.tube(
+                    [(side * size * 0.3, 0, size * 0.6), (side * size * 0.9, 0, size), (side * size, 0, size * 1.7)],
+                    [size * 0.15, size * 0.1, size * 0.03],
+                    pal.plain("natural"),
+                    sides=7,
+                )
 
 
 def bird(pal: Palette, size: float | None = None) -> Mesh:
@@ -201,12 +237,35 @@ def bird(pal: Palette, size: float | None = None) -> Mesh:
     crown = (0, -length * 0.35, leg + length * (0.2 + neck))
     limb(mb, [(0, -length * 0.22, leg + length * 0.25), crown], (length * 0.13, length * 0.08), plume)
     mb.sphere(crown, length * 0.11, plume, sides=14)
-    mb.cylinder((0, -length * 0.43, crown[2]), (0, -length * pal.uniform(0.55, 0.75), crown[2] - length * 0.03), length * 0.04, beak,
-                end_radius=0.001, sides=8)
+    mb.cylinder(
+        (0, -length * 0.43, crown[2]),
+        (0, -length * pal.uniform(0.55, 0.75), crown[2] - length * 0.03),
+        length * 0.04,
+        beak,
+        end_radius=0.001,
+        sides=8,
+    )
     for side in (-1, 1):
         mb.sphere((side * length * 0.09, -length * 0.4, crown[2] + length * 0.03), length * 0.02, _BLACK, sides=6)
-        mb.sphere((side * length * 0.19, length * 0.08, leg + length * 0.22), (length * 0.05, length * 0.35, length * 0.15), pal.any())
-        mb.tube([(side * length * 0.08, 0, leg + length * 0.05), (side * length * 0.08, 0.02 * length, 0)], length * 0.02, beak)
-    mb.extrude([(-0.1 * length, 0.3 * length), (0.1 * length, 0.3 * length), (0.15 * length, 0.7 * length), (-0.15 * length, 0.7 * length)],
-               leg + length * 0.18, leg + length * 0.22, plume)
+        mb.sphere(
+            (side * length * 0.19, length * 0.08, leg + length * 0.22),
+            (length * 0.05, length * 0.35, length * 0.15),
+            pal.any(),
+        )
+        mb.tube(
+            [(side * length * 0.08, 0, leg + length * 0.05), (side * length * 0.08, 0.02 * length, 0)],
+            length * 0.02,
+            beak,
+        )
+    mb.extrude(
+        [
+            (-0.1 * length, 0.3 * length),
+            (0.1 * length, 0.3 * length),
+            (0.15 * length, 0.7 * length),
+            (-0.15 * length, 0.7 * length),
+        ],
+        leg + length * 0.18,
+        leg + length * 0.22,
+        plume,
+    )
     return mb.build()

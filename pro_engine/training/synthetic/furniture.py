@@ -22,7 +22,9 @@ def made(maker: Maker, pal: Palette) -> Mesh:
     return mb.build()
 
 
-def clutter(mb: MeshBuilder, pal: Palette, width: float, depth: float, z: float, most: int, size: tuple[float, float]) -> None:
+def clutter(
+    mb: MeshBuilder, pal: Palette, width: float, depth: float, z: float, most: int, size: tuple[float, float]
+) -> None:
     """Scatter up to `most` small things over a rectangle at height z."""
     for _ in range(pal.count(0, most)):
         with mb.at(translation(pal.uniform(-0.43, 0.43) * width, pal.uniform(-0.4, 0.4) * depth, z)):
@@ -53,7 +55,8 @@ def table(mb: MeshBuilder, pal: Palette, width: float | None = None, depth: floa
             for x, y in corners:
                 mb.cylinder((x, y, 0), (x, y, height - thick), leg * 0.6, frame, end_radius=leg, sides=8, caps=False)
     with_most = round(most * min(1.5, width))
-    clutter(mb, pal, width * (0.7 if round_top else 1.0), depth * (0.7 if round_top else 1.0), height, with_most, (0.07, 0.3))
+    share = 0.7 if round_top else 1.0
+    clutter(mb, pal, width * share, depth * share, height, with_most, (0.07, 0.3))
 
 
 def desk(mb: MeshBuilder, pal: Palette) -> None:
@@ -69,7 +72,8 @@ def desk(mb: MeshBuilder, pal: Palette) -> None:
 def chair(mb: MeshBuilder, pal: Palette) -> None:
     """Chair or stool."""
     seat, frame = pal.any(), pal.pick((pal.wood(), pal.metal()))
-    width, seat_z, back_z, leg = pal.uniform(0.38, 0.5), pal.uniform(0.42, 0.5), pal.uniform(0.8, 1.1), pal.uniform(0.012, 0.025)
+    width, seat_z = pal.uniform(0.38, 0.5), pal.uniform(0.42, 0.5)
+    back_z, leg = pal.uniform(0.8, 1.1), pal.uniform(0.012, 0.025)
     mb.box((0, 0, seat_z), (width, width, pal.uniform(0.03, 0.1)), seat)
     lean = pal.uniform(0.0, 0.1)
     stool = pal.chance(0.12)
@@ -108,7 +112,8 @@ def office_chair(mb: MeshBuilder, pal: Palette) -> None:
 def shelf(mb: MeshBuilder, pal: Palette) -> None:
     """Open shelf with books and things."""
     wood = pal.wood()
-    width, height, depth, boards, thick = pal.uniform(0.5, 2.0), pal.uniform(0.7, 2.3), pal.uniform(0.22, 0.45), pal.count(2, 6), 0.025
+    width, height, depth = pal.uniform(0.5, 2.0), pal.uniform(0.7, 2.3), pal.uniform(0.22, 0.45)
+    boards, thick = pal.count(2, 6), 0.025
     mb.boxes([(-width / 2, 0, height / 2), (width / 2, 0, height / 2)], (thick, depth, height), wood)
     if pal.chance(0.75):
         mb.box((0, depth / 2, height / 2), (width, 0.01, height), wood)
@@ -159,7 +164,9 @@ def sofa(mb: MeshBuilder, pal: Palette) -> None:
     for side in (-1, 1):
         mb.sphere((side * (width / 2 + 0.08), 0, 0.31), (0.1, depth / 2, 0.32), cover, exponent=0.3)
     for _ in range(pal.count(0, 4)):
-        mb.sphere((pal.uniform(-0.45, 0.45) * width, depth * 0.1, seat + 0.25), (0.21, 0.09, 0.2), pal.any(), exponent=0.5)
+        mb.sphere(
+            (pal.uniform(-0.45, 0.45) * width, depth * 0.1, seat + 0.25), (0.21, 0.09, 0.2), pal.any(), exponent=0.5
+        )
 
 
 def bed(mb: MeshBuilder, pal: Palette) -> None:
@@ -244,6 +251,15 @@ def curtain(mb: MeshBuilder, pal: Palette, width: float, height: float) -> None:
 
 
 FURNITURE: tuple[tuple[Maker, float], ...] = (
-    (cabinet, 0.35), (cabinet, 0.35), (shelf, 0.25), (shelf, 0.25), (sofa, 0.55), (bed, 1.1), (desk, 0.4), (kitchen, 0.36),
-    (floor_lamp, 0.3), (chair, 0.35))
+    (cabinet, 0.35),
+    (cabinet, 0.35),
+    (shelf, 0.25),
+    (shelf, 0.25),
+    (sofa, 0.55),
+    (bed, 1.1),
+    (desk, 0.4),
+    (kitchen, 0.36),
+    (floor_lamp, 0.3),
+    (chair, 0.35),
+)
 """Makers for pieces along walls, with the distance of their origin from the wall."""

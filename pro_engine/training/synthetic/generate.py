@@ -17,12 +17,15 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from .assets import load_assets
 from .scene import Camera, Scene
+from .view import Rendered
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +89,8 @@ def render_dataset(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     width, height = size
-    job = Job(str(folder), (int(width), int(height)), cameras_per_scene, renderer, assets and str(assets))
+    asset_folder = None if assets is None else str(assets)
+    job = Job(str(folder), (int(width), int(height)), cameras_per_scene, renderer, asset_folder)
     todo = [number for number in range(seed, seed + count) if not _marker(folder, number).exists()]
     done, failed, pictures = count - len(todo), 0, 0
     for number, images, error in _run(job, todo, workers):
@@ -152,11 +156,7 @@ def _render_scene(job: Job, number: int) -> int:
         own = np.random.default_rng([number, 1 + images])
         rendered = tracer.render(camera, width, height, own)
         photo = develop(rendered, scene, camera, own)
-        depth = np.where(np.isinf(rendered.depth), np.inf, np.minimum(rendered.depth, MAX_DEPTH_M)).astype(np.float16)
-        _save(
-            folder / f"scene_{number:06d}_{images}", photo, depth=depth, kind=np.asarray(kind),
-            transparent=rendered.transparent.astype(np.uint8), intrinsics=np.asarray(rendered.intrinsics, np.float32),
-        )
+        _save(folder / f"scene_{number:06d}_{images}", photo, rendered, kind)
         images += 1
     _write(_marker(folder, number), json.dumps({"kind": kind, "images": images}).encode())
     return images
@@ -189,11 +189,18 @@ def _framed(camera: Camera, size: tuple[int, int], rng: np.random.Generator) -> 
     return replace(camera, fov_x=narrow), (height, width)
 
 
-def _save(stem: Path, photo: np.ndarray, **arrays: np.ndarray) -> None:
+def _save(stem: Path, photo: NDArray[np.uint8], rendered: Rendered, kind: str) -> None:
     """Write `stem`.npz and then `stem`.jpg, each in one step, so that a picture is never without its depth."""
+    depth = np.where(np.isinf(rendered.depth), np.inf, np.minimum(rendered.depth, MAX_DEPTH_M)).astype(np.float16)
     temporary = stem.with_name(f"{stem.name}.{os.getpid()}.tmp")
     with open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(
+            file,
+            depth=depth,
+            kind=np.asarray(kind),
+            transparent=rendered.transparent.astype(np.uint8),
+            intrinsics=np.asarray(rendered.intrinsics, np.float32),
+        )
     os.replace(temporary, f"{stem}.npz")
     good, coded = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
     if not good:
@@ -211,19 +218,29 @@ def _marker(folder: Path, number: int) -> Path:
     return folder / f"scene_{number:06d}.done"
 
 
-def _embree(scene: Scene):
+class Renderer(Protocol):
+    """A scene made ready for rays."""
+
+    def probe(self, camera: Camera, nx: int, ny: int, aspect: float) -> NDArray[np.float32]:
+        """z-depth (ny, nx) on a grid of rays from corner to corner of a picture with `aspect` = height / width."""
+
+    def render(self, camera: Camera, width: int, height: int, rng: np.random.Generator) -> Rendered:
+        """One picture with its depth."""
+
+
+def _embree(scene: Scene) -> Renderer:
     from .embree import EmbreeScene
 
     return EmbreeScene(scene)
 
 
-RENDERERS: dict[str, Callable[[Scene], object]] = {"embree": _embree}
-"""Renderers by name: each takes a scene and has the `probe` and `render` of `EmbreeScene`."""
+RENDERERS: dict[str, Callable[[Scene], Renderer]] = {"embree": _embree}
+"""Renderers by name."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line of `render_dataset`."""
-    parser = argparse.ArgumentParser(description=render_dataset.__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", required=True, help="folder for the pictures")
     parser.add_argument("--count", type=int, required=True, help="number of scenes")
     parser.add_argument("--size", default="416x312", help="WIDTHxHEIGHT of a landscape picture")

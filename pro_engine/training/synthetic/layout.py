@@ -1,4 +1,4 @@
-"""A scene under construction: what stands where, so that things do not run into each other, and where cameras may be."""
+"""A scene under construction: what stands where, so that things do not collide, and where cameras may be."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ class Layout:
         """Add a lamp of a warm or cool white."""
         warm = self.pal.uniform(0, 0.4)
         color = (1.0, 1 - 0.4 * warm, 1 - warm) if self.pal.chance(0.7) else (0.85, 0.93, 1.0)
-        self.scene.lights.append(Light(kind, (float(vector[0]), float(vector[1]), float(vector[2])), power, color, size))
+        self.scene.lights.append(
+            Light(kind, (float(vector[0]), float(vector[1]), float(vector[2])), power, color, size)
+        )
 
     def outdoors(self, *, hdri_share: float = 0.5, haze: float = 0.35) -> None:
         """Daylight: sky, sun, ambient light and, in a share `haze` of the scenes, haze."""
@@ -88,8 +90,17 @@ class Layout:
         return self.scene
 
 
-def look(position: Sequence[float], target: Sequence[float], *, fov: float, roll: float = 0.0, turn: float = 0.0, tilt: float = 0.0,
-         min_distance: float = 0.1, blur: float = 0.0) -> Camera:
+def look(
+    position: Sequence[float],
+    target: Sequence[float],
+    *,
+    fov: float,
+    roll: float = 0.0,
+    turn: float = 0.0,
+    tilt: float = 0.0,
+    min_distance: float = 0.1,
+    blur: float = 0.0,
+) -> Camera:
     """Camera at `position` looking at `target`, then turned and tilted by the given radians; `fov` in degrees."""
     dx, dy, dz = (float(target[axis]) - float(position[axis]) for axis in range(3))
     pitch = math.atan2(dz, math.hypot(dx, dy) + 1e-9) + tilt

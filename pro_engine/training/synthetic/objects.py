@@ -149,8 +149,13 @@ def _toy_car(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> 
     mb.sphere((size * 0.05, 0, size * 0.32), (size * 0.26, size * 0.18, size * 0.12), pal.pane(), exponent=0.5)
     for x in (-0.3, 0.3):
         for side in (-1, 1):
-            mb.cylinder((size * x, side * size * 0.17, size * 0.1), (size * x, side * size * 0.24, size * 0.1), size * 0.1,
-                        Material(color=(0.02, 0.02, 0.02)), sides=14)
+            mb.cylinder(
+                (size * x, side * size * 0.17, size * 0.1),
+                (size * x, side * size * 0.24, size * 0.1),
+                size * 0.1,
+                Material(color=(0.02, 0.02, 0.02)),
+                sides=14,
+            )
 
 
 def _laptop(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> None:
@@ -203,9 +208,31 @@ def _basket(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> N
             small_object(mb, pal, size * 0.4, simple=True)
 
 
-_SIMPLE = (_box, _box, _box, _books, _ball, _fruit, _stone, _bowl, _plate, _cup, _cup, _bottle, _bottle, _can, _can, _vase,
-           _jug, _block, _ring, _tool, _toy, _toy_car)
-_ALL = _SIMPLE + (_box, _box, _books, _laptop, _monitor, _lamp, _clock, _frame, _basket, _basket)
+_SIMPLE = (
+    _box,
+    _box,
+    _box,
+    _books,
+    _ball,
+    _fruit,
+    _stone,
+    _bowl,
+    _plate,
+    _cup,
+    _cup,
+    _bottle,
+    _bottle,
+    _can,
+    _can,
+    _vase,
+    _jug,
+    _block,
+    _ring,
+    _tool,
+    _toy,
+    _toy_car,
+)
+_ALL = (*_SIMPLE, _box, _box, _books, _laptop, _monitor, _lamp, _clock, _frame, _basket, _basket)
 
 
 def small_object(mb: MeshBuilder, pal: Palette, size: float, *, simple: bool = False) -> None:

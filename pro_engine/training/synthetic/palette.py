@@ -62,14 +62,17 @@ class Palette(Dice):
                  matt: bool = False, contrast: float = 1.0) -> Material:
         """Any material, or one of the given pattern or colour; `contrast` pulls the second colour to the first."""
         if pattern is None:
-            pattern = self.pick(("solid",) * 4 + ("noise", "noise", "cells", "flakes", "bricks", "checker", "wood", "waves")
-                                + ("image",) * 7)
+            pattern = self.pick(
+                ("solid",) * 4
+                + ("noise", "noise", "cells", "flakes", "bricks", "checker", "wood", "waves")
+                + ("image",) * 7
+            )
         if pattern == "image" and not self.textures:
             pattern = self.pick(("noise", "flakes", "wood", "solid"))
         first = color or self.color("natural" if pattern == "wood" else None)
         second = self.color() if color is None and self.chance(0.3) else self.shade(first, 0.45, 1.5)
         if contrast < 1:
-            second = tuple(a + (b - a) * contrast for a, b in zip(first, second))  # type: ignore[assignment]
+            second = tuple(a + (b - a) * contrast for a, b in zip(first, second, strict=True))  # type: ignore[assignment]
         image, tint = None, False
         if pattern == "image":
             image, tint = self.pick(self.textures), self.chance(0.6 if color else 0.3)
@@ -78,11 +81,22 @@ class Palette(Dice):
             second = self.color("grey") if self.chance(0.5) else second
         gloss = 0.0 if matt or self.chance(0.7) else self.pick((0.04, 0.04, 0.04, 0.6))
         return Material(
-            pattern=pattern, color=first, color2=second, scale=scale or self.log_uniform(0.5, 8.0),
-            angle=self.pick((0.0, 0.0, math.pi / 2, self.angle())), stretch=1.0 if self.chance(0.7) else self.uniform(0.4, 2.5),
-            offset=(self.uniform(0, 9), self.uniform(0, 9)), threshold=self.uniform(0.3, 0.6),
-            softness=self.log_uniform(0.02, 0.5), joint=self.uniform(0.01, 0.08), image=image, tint=tint, reflectance=gloss,
-            bump=self.uniform(0.1, 0.8) if self.chance(0.3) else 0.0, bump_scale=self.log_uniform(2.0, 40.0))
+            pattern=pattern,
+            color=first,
+            color2=second,
+            scale=scale or self.log_uniform(0.5, 8.0),
+            angle=self.pick((0.0, 0.0, math.pi / 2, self.angle())),
+            stretch=1.0 if self.chance(0.7) else self.uniform(0.4, 2.5),
+            offset=(self.uniform(0, 9), self.uniform(0, 9)),
+            threshold=self.uniform(0.3, 0.6),
+            softness=self.log_uniform(0.02, 0.5),
+            joint=self.uniform(0.01, 0.08),
+            image=image,
+            tint=tint,
+            reflectance=gloss,
+            bump=self.uniform(0.1, 0.8) if self.chance(0.3) else 0.0,
+            bump_scale=self.log_uniform(2.0, 40.0),
+        )
 
     def plain(self, kind: str | None = None, gloss: float = 0.0) -> Material:
         """One colour."""
@@ -111,8 +125,9 @@ class Palette(Dice):
 
     def bark(self) -> Material:
         """Trunks and branches."""
-        return self.material(self.pick(("noise", "noise", "wood", "image")), self.color("natural"), scale=self.uniform(2, 9),
-                             matt=True)
+        return self.material(
+            self.pick(("noise", "noise", "wood", "image")), self.color("natural"), scale=self.uniform(2, 9), matt=True
+        )
 
     def skin(self) -> Material:
         """Human skin."""
@@ -120,7 +135,9 @@ class Palette(Dice):
 
     def hair(self) -> Material:
         """Hair of a natural colour."""
-        return self.material("noise", self.color(self.pick(("dark", "dark", "natural"))), scale=30.0, matt=True, contrast=0.6)
+        return self.material(
+            "noise", self.color(self.pick(("dark", "dark", "natural"))), scale=30.0, matt=True, contrast=0.6
+        )
 
     def glass(self) -> Material:
         """Clear glass, lightly tinted."""
@@ -142,12 +159,16 @@ class Palette(Dice):
     def wall(self) -> Material:
         """Indoor wall: mostly plain paint, also paper, brick, tiles, panels."""
         tone = self.color(self.pick(("white", "white", "white", "natural", "grey", "any")))
-        pattern = self.pick(("solid",) * 5 + ("noise", "noise", "bricks", "wood", "image", "image", "image", "waves", "checker"))
+        pattern = self.pick(
+            ("solid",) * 5 + ("noise", "noise", "bricks", "wood", "image", "image", "image", "waves", "checker")
+        )
         return self.material(pattern, tone, scale=self.log_uniform(0.5, 5.0), matt=self.chance(0.9), contrast=0.5)
 
     def floor(self) -> Material:
         """Wood, tiles, carpet, stone."""
-        pattern = self.pick(("wood", "wood", "bricks", "checker", "image", "image", "image", "noise", "solid", "flakes"))
+        pattern = self.pick(
+            ("wood", "wood", "bricks", "checker", "image", "image", "image", "noise", "solid", "flakes")
+        )
         tone = self.color(self.pick(("natural", "natural", "grey", "white", "dark", "any")))
         return self.material(pattern, tone, scale=self.log_uniform(0.6, 4.0), contrast=0.7)
 
@@ -178,7 +199,9 @@ class Palette(Dice):
         """Something to hang in a frame; stretched over its panel once."""
         if self.textures:
             return Material("image", image=self.pick(self.textures), color=(1.0, 1.0, 1.0), scale=1.0)
-        return self.material(self.pick(("noise", "cells", "flakes", "checker", "waves")), scale=self.log_uniform(1.0, 6.0))
+        return self.material(
+            self.pick(("noise", "cells", "flakes", "checker", "waves")), scale=self.log_uniform(1.0, 6.0)
+        )
 
     def model(self, categories: tuple[str, ...] | None = None,
               max_size: float | None = None) -> tuple[Mesh, NDArray[np.float32]] | None:
@@ -209,7 +232,9 @@ class Palette(Dice):
         vector = (math.cos(height) * math.cos(turn), math.cos(height) * math.sin(turn), math.sin(height))
         warm = max(0.0, 0.5 - height)
         color = (1.0, 1.0 - 0.35 * warm, 1.0 - 0.8 * warm)
-        return Light("sun", vector, self.uniform(0.1, 3.0) if power is None else power, color, self.log_uniform(0.005, 0.15))
+        return Light(
+            "sun", vector, self.uniform(0.1, 3.0) if power is None else power, color, self.log_uniform(0.005, 0.15)
+        )
 
     def ambient(self, low: float, high: float, warmth: float = 0.3) -> Color:
         """Even light from all around."""

@@ -59,7 +59,7 @@ def blur_by_depth(rgb: Array, depth: Array, focus: float, strength: float) -> Ar
         alpha = spread[..., 3:]
         color = color * (1 - alpha) + spread[..., :3]
         cover = cover * (1 - alpha) + alpha
-    return color / np.maximum(cover, 1e-4)
+    return (color / np.maximum(cover, 1e-4)).astype(np.float32)
 
 
 def _disc(radius: float) -> Array:
@@ -73,7 +73,7 @@ def _lens(rgb: Array, rng: np.random.Generator) -> Array:
     """Slight softness, glare and vignette."""
     height, width = rgb.shape[:2]
     if rng.random() < 0.7:
-        rgb = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.25, 0.6) * width / 416)
+        rgb = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.25, 0.6) * width / 416).astype(np.float32)
     if rng.random() < 0.4:
         small = cv2.resize(rgb, (max(8, width // 8), max(8, height // 8)), interpolation=cv2.INTER_AREA)
         glare = cv2.resize(cv2.GaussianBlur(small, (0, 0), 4), (width, height))
@@ -98,6 +98,7 @@ def _expose(rgb: Array, rng: np.random.Generator) -> Array:
 def _tone(rgb: Array, rng: np.random.Generator) -> Array:
     """Tone curve to display values: filmic, exponential or plain, with some contrast and saturation."""
     kind = rng.choice(3, p=(0.45, 0.35, 0.2))
+    linear: NDArray[np.floating]
     if kind == 0:
         rgb = rgb * 0.9
         linear = (rgb * (2.51 * rgb + 0.03)) / (rgb * (2.43 * rgb + 0.59) + 0.14)

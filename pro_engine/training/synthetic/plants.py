@@ -22,7 +22,9 @@ def cloud(pal: Palette, count: int, centre: tuple[float, float, float], radius: 
     return points * (1, 1, flat) + np.asarray(centre)
 
 
-def branches(mb: MeshBuilder, pal: Palette, height: float, bark: Material, depth: int = 4, spread: float = 0.55) -> Array:
+def branches(
+    mb: MeshBuilder, pal: Palette, height: float, bark: Material, depth: int = 4, spread: float = 0.55
+) -> Array:
     """Add a trunk that forks `depth` times; returns the ends of its twigs (N, 3)."""
     starts, directions = np.zeros((1, 3)), np.array([[pal.normal(0, 0.08), pal.normal(0, 0.08), 1.0]])
     lengths, radii = np.array([height * pal.uniform(0.2, 0.4)]), np.array([height * pal.uniform(0.015, 0.035)])
@@ -46,7 +48,8 @@ def broadleaf(mb: MeshBuilder, pal: Palette, height: float, leaves: int = 1300) 
     tips = branches(mb, pal, height, pal.bark(), 4)
     count = round(leaves * pal.uniform(0.5, 1.3))
     leaf, size = pal.leaf(), height * pal.uniform(0.03, 0.07) * math.sqrt(1300 / leaves)
-    centres = tips[pal.rng.integers(0, len(tips), count)] + pal.rng.normal(size=(count, 3)) * height * pal.uniform(0.04, 0.08)
+    centres = tips[pal.rng.integers(0, len(tips), count)]
+    centres += pal.rng.normal(size=(count, 3)) * height * pal.uniform(0.04, 0.08)
     mb.cards(centres, size, leaf, pal.rng, 0.6)
     if pal.chance(0.5):
         mb.cards(centres[: count // 3] + pal.rng.normal(size=(count // 3, 3)) * 0.1, size, pal.leaf(), pal.rng, 0.6)
@@ -81,10 +84,10 @@ def conifer(mb: MeshBuilder, pal: Palette, height: float, leaves: int = 900) -> 
         edge = np.stack([reach * np.cos(angles), reach * np.sin(angles), z - reach * pal.uniform(0.15, 0.35)], 1)
         top = np.broadcast_to((0, 0, z + height * 0.12), edge.shape)
         mb.loft(np.stack([top, edge]), leaf, smooth=False)
-    up = pal.rng.uniform(0, 1, leaves)
-    reach = (height * wide * (1 - up) + 0.1) * pal.rng.uniform(0.6, 1.1, leaves)
+    ups = pal.rng.uniform(0, 1, leaves)
+    reach = (height * wide * (1 - ups) + 0.1) * pal.rng.uniform(0.6, 1.1, leaves)
     around = pal.rng.uniform(0, 2 * math.pi, leaves)
-    points = np.stack([reach * np.cos(around), reach * np.sin(around), height * (0.1 + 0.86 * up)], 1)
+    points = np.stack([reach * np.cos(around), reach * np.sin(around), height * (0.1 + 0.86 * ups)], 1)
     mb.cards(points, height * 0.04, leaf, pal.rng)
 
 
@@ -119,9 +122,16 @@ def tree(pal: Palette, *, detail: float = 1.0, height: float | None = None) -> M
 def bush(pal: Palette) -> Mesh:
     """Bush 0.5 to 2.5 m wide."""
     mb, radius, leaf = MeshBuilder(), pal.uniform(0.3, 1.2), pal.leaf()
-    mb.cards(cloud(pal, pal.count(250, 700), (0, 0, radius * 0.7), radius, 0.8), radius * pal.uniform(0.12, 0.25), leaf, pal.rng)
+    mb.cards(
+        cloud(pal, pal.count(250, 700), (0, 0, radius * 0.7), radius, 0.8),
+        radius * pal.uniform(0.12, 0.25),
+        leaf,
+        pal.rng,
+    )
     if pal.chance(0.6):
-        mb.sphere((0, 0, radius * 0.55), (radius * 0.75, radius * 0.75, radius * 0.6), leaf, sides=12, noise=0.2, rng=pal.rng)
+        mb.sphere(
+            (0, 0, radius * 0.55), (radius * 0.75, radius * 0.75, radius * 0.6), leaf, sides=12, noise=0.2, rng=pal.rng
+        )
     return mb.build()
 
 
@@ -145,8 +155,16 @@ def grass(pal: Palette, blades: int = 60, height: float | None = None) -> Mesh:
     lean = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1) * bend[:, None]
     side = np.stack([-np.sin(angle), np.cos(angle), 0 * angle], 1) * 0.006
     up = np.array([0, 0, 1.0]) * tall[:, None]
-    points = np.stack([foot - side, foot + side, foot + lean * 0.4 + up * 0.6 + side, foot + lean * 0.4 + up * 0.6 - side,
-                       foot + lean + up], 1)
+    points = np.stack(
+        [
+            foot - side,
+            foot + side,
+            foot + lean * 0.4 + up * 0.6 + side,
+            foot + lean * 0.4 + up * 0.6 - side,
+            foot + lean + up,
+        ],
+        1,
+    )
     base = np.arange(blades)[:, None] * 5
     triangles = (base[:, None] + np.array([(0, 1, 2), (0, 2, 3), (3, 2, 4)])).reshape(-1, 3)
     mb.add(points.reshape(-1, 3), triangles, pal.leaf())
@@ -158,7 +176,7 @@ def flower(pal: Palette) -> Mesh:
     mb, height, green = MeshBuilder(), pal.uniform(0.15, 0.6), pal.leaf()
     petal, count, size, lift = pal.plain("saturated"), pal.count(5, 16), pal.uniform(0.03, 0.1), pal.uniform(-0.3, 0.9)
     head = np.array([pal.normal(0, 0.03), pal.normal(0, 0.03), height])
-    mb.tube([(0, 0, 0), head], 0.004, green, sides=5)
+    mb.tube(np.stack([np.zeros(3), head]), 0.004, green, sides=5)
     angles = np.arange(count) * 2 * math.pi / count
     along = np.stack([np.cos(angles), np.sin(angles), np.full(count, lift)], 1) * size
     side = np.stack([-np.sin(angles), np.cos(angles), 0 * angles], 1) * size * 0.3
@@ -175,12 +193,25 @@ def potted(mb: MeshBuilder, pal: Palette, height: float | None = None) -> None:
     tall = height or pal.uniform(0.3, 1.7)
     radius, leaf = min(0.25, tall * pal.uniform(0.14, 0.3)), pal.leaf()
     pot = pal.any()
-    mb.lathe([(0, 0), (radius * 0.7, 0), (radius, radius * 1.6), (radius * 0.88, radius * 1.6), (radius * 0.85, radius * 1.4),
-              (0, radius * 1.4)], pot)
+    mb.lathe(
+        [
+            (0, 0),
+            (radius * 0.7, 0),
+            (radius, radius * 1.6),
+            (radius * 0.88, radius * 1.6),
+            (radius * 0.85, radius * 1.4),
+            (0, radius * 1.4),
+        ],
+        pot,
+    )
     style = pal.pick(("cards", "cards", "blades", "crown", "cactus"))
     if style == "cactus":
         for _ in range(pal.count(1, 3)):
-            mb.sphere((pal.normal(0, radius * 0.3), 0, radius * 1.4 + tall * 0.25), (radius * 0.5, radius * 0.5, tall * 0.35), leaf)
+            mb.sphere(
+                (pal.normal(0, radius * 0.3), 0, radius * 1.4 + tall * 0.25),
+                (radius * 0.5, radius * 0.5, tall * 0.35),
+                leaf,
+            )
         return
     if style == "crown":
         mb.cylinder((0, 0, radius), (0, 0, tall * 0.7), 0.015, pal.bark(), sides=6)
@@ -190,7 +221,9 @@ def potted(mb: MeshBuilder, pal: Palette, height: float | None = None) -> None:
     for _ in range(pal.count(6, 16)):
         angle, length, bow = pal.angle(), tall * pal.uniform(0.4, 0.9), pal.uniform(0.1, 0.7)
         out = bow * steps * length
-        stem = np.stack([out * math.cos(angle), out * math.sin(angle), radius * 1.5 + length * steps * (1 - 0.4 * bow * steps)], 1)
+        stem = np.stack(
+            [out * math.cos(angle), out * math.sin(angle), radius * 1.5 + length * steps * (1 - 0.4 * bow * steps)], 1
+        )
         if style == "cards":
             mb.tube(stem, 0.005, leaf, sides=4)
             spots = stem[2 + pal.rng.integers(0, 4, 14)] + pal.rng.normal(size=(14, 3)) * tall * 0.05

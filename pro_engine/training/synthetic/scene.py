@@ -1,8 +1,8 @@
 """What a synthetic scene is made of: plain data, shared by the builders and the renderers.
 
 World frame: x right, y forward, z up, metres. Rotations are right-handed, radians. Colours are linear RGB in [0, 1].
-A builder (``kinds.py``) makes a `Scene`; a renderer (``embree.py``, ``cycles.py``) turns it and a `Camera` into a linear
-picture and exact z-depth. Neither imports the other.
+A builder (``kinds.py``) makes a `Scene`; a renderer (``embree.py``) turns it and a `Camera` into a linear picture and
+exact z-depth. Neither imports the other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Color = tuple[float, float, float]
 
 PATTERNS = ("solid", "noise", "cells", "flakes", "bricks", "checker", "wood", "waves", "image")
-"""Albedo patterns: `cells` is distance to Voronoi sites, `flakes` one shade per Voronoi cell, `image` a texture file."""
+"""Albedo patterns: `cells` is distance to Voronoi sites, `flakes` one shade per Voronoi cell, `image` a file."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,11 @@ class Instance:
 
 @dataclass(frozen=True)
 class Light:
-    """`sun`: direction TO the light in `vector`, `power` irradiance. `point` / `area`: position in `vector`, `power` in
-    arbitrary units falling with the square of the distance, `size` in metres (for `sun`, angular softness in radians)."""
+    """A lamp or a sun.
+
+    `sun`: direction TO the light in `vector`, `power` irradiance, `size` angular softness in radians. `point` / `area`:
+    position in `vector`, `power` in arbitrary units falling with the square of the distance, `size` in metres.
+    """
 
     kind: str
     vector: tuple[float, float, float]
@@ -131,7 +134,9 @@ class Scene:
     """Distance in metres at which haze hides 63 %; 0 for clear air."""
     haze_color: Color = (0.9, 0.95, 1.0)
 
-    def add(self, mesh: Mesh, matrix: NDArray[np.float32] | None = None, materials: tuple[Material, ...] | None = None) -> None:
+    def add(
+        self, mesh: Mesh, matrix: NDArray[np.float32] | None = None, materials: tuple[Material, ...] | None = None
+    ) -> None:
         """Place a mesh; no matrix means identity."""
         place = np.eye(4, dtype=np.float32) if matrix is None else np.asarray(matrix, np.float32)
         self.instances.append(Instance(mesh, place, materials))

@@ -40,8 +40,15 @@ def _backdrop(layout: Layout, depth: float, floor: float) -> None:
         mb.wall((-7, -6, floor), (1, 0, 0), 14, 4, (), pal.wall())
         for _ in range(pal.count(0, 4)):  # boards that stand behind the things
             wide, high = pal.uniform(0.2, 1.0), pal.uniform(0.2, 0.8)
-            with mb.at(placement(pal.normal(0, 0.5), depth * pal.uniform(0.4, 0.95), floor if pal.chance(0.2) else 0, pal.normal(0, 0.5))
-                       @ rotation("x", -pal.uniform(0, 0.2))):
+            with mb.at(
+                placement(
+                    pal.normal(0, 0.5),
+                    depth * pal.uniform(0.4, 0.95),
+                    floor if pal.chance(0.2) else 0,
+                    pal.normal(0, 0.5),
+                )
+                @ rotation("x", -pal.uniform(0, 0.2))
+            ):
                 mb.box((0, 0, high / 2), (wide, 0.01, high), pal.material("image" if pal.chance(0.6) else None))
     layout.put_builder(mb)
     for _ in range(pal.count(0, 2)):
@@ -88,7 +95,9 @@ def _hung(layout: Layout, depth: float) -> None:
     pal = layout.pal
     for _ in range(pal.count(2, 12)):
         mesh = small_mesh(pal, pal.uniform(0.08, 0.35))
-        tilt = placement(pal.normal(0, 0.5), depth - 0.06, pal.uniform(0.05, 0.8), pal.normal(0, 0.2)) @ rotation("y", pal.angle())
+        tilt = placement(pal.normal(0, 0.5), depth - 0.06, pal.uniform(0.05, 0.8), pal.normal(0, 0.2)) @ rotation(
+            "y", pal.angle()
+        )
         layout.scene.add(mesh, (tilt @ rotation("x", math.pi / 2)).astype("float32"))
 
 
@@ -105,7 +114,11 @@ def closeup(pal: Palette) -> Scene:
     if mode != "floor":
         mb = MeshBuilder()
         mb.box((0, 0, -0.02), (wide, deep, 0.04), pal.pick((pal.wood(), pal.cloth(), pal.floor(), pal.material())))
-        mb.boxes([(x * wide * 0.45, y * deep * 0.45, floor / 2) for x in (-1, 1) for y in (-1, 1)], (0.05, 0.05, -floor), pal.metal())
+        mb.boxes(
+            [(x * wide * 0.45, y * deep * 0.45, floor / 2) for x in (-1, 1) for y in (-1, 1)],
+            (0.05, 0.05, -floor),
+            pal.metal(),
+        )
         layout.put_builder(mb)
     size = pal.log_uniform(0.07, 0.3)
     _scatter(layout, pal.count(3, 30), size, wide, deep)
@@ -126,8 +139,16 @@ def table_camera(dice: Dice, layout: Layout, deep: float, size: float) -> Camera
     position = (target[0] + away * math.cos(rise) * math.cos(turn), target[1] + away * math.cos(rise) * math.sin(turn),
                 max(0.06, target[2] + away * math.sin(rise)))
     blur = dice.uniform(0.5, 5) if dice.chance(0.25) else 0.0
-    return look(position, target, fov=dice.uniform(28, 68), roll=usual_roll(dice), turn=dice.normal(0, 0.08), tilt=dice.normal(0.02, 0.06),
-                min_distance=0.12, blur=blur)
+    return look(
+        position,
+        target,
+        fov=dice.uniform(28, 68),
+        roll=usual_roll(dice),
+        turn=dice.normal(0, 0.08),
+        tilt=dice.normal(0.02, 0.06),
+        min_distance=0.12,
+        blur=blur,
+    )
 
 
 def _garden(layout: Layout) -> Scene:
@@ -149,8 +170,15 @@ def _garden(layout: Layout) -> Scene:
 def _garden_camera(dice: Dice) -> Camera:
     turn, away = dice.angle(), dice.uniform(0.5, 1.6)
     position = (away * math.cos(turn), away * math.sin(turn), dice.uniform(0.1, 0.9))
-    return look(position, (dice.normal(0, 0.1), dice.normal(0, 0.1), 0.3), fov=dice.uniform(30, 65), roll=usual_roll(dice),
-                tilt=dice.normal(0, 0.08), min_distance=0.12, blur=dice.uniform(1, 6) if dice.chance(0.5) else 0.0)
+    return look(
+        position,
+        (dice.normal(0, 0.1), dice.normal(0, 0.1), 0.3),
+        fov=dice.uniform(30, 65),
+        roll=usual_roll(dice),
+        tilt=dice.normal(0, 0.08),
+        min_distance=0.12,
+        blur=dice.uniform(1, 6) if dice.chance(0.5) else 0.0,
+    )
 
 
 def prints(pal: Palette) -> Scene:
@@ -161,14 +189,26 @@ def prints(pal: Palette) -> Scene:
     base = pal.uniform(0.0, 1.4) if high < 1.5 else pal.uniform(0, 0.4)
     mb = MeshBuilder()
     mb.plane((400, 400) if outside else (9, 9), 0, pal.road() if outside else pal.floor())
-    mb.wall((-12, 0.03, 0), (1, 0, 0), 24, max(base + high + 0.4, pal.uniform(2.5, 7)), (), pal.facade() if outside else pal.wall())
+    mb.wall(
+        (-12, 0.03, 0),
+        (1, 0, 0),
+        24,
+        max(base + high + 0.4, pal.uniform(2.5, 7)),
+        (),
+        pal.facade() if outside else pal.wall(),
+    )
     mb.box((0, 0.015, base + high / 2), (wide + 0.06, 0.03, high + 0.06), pal.any())
     layout.put_builder(mb)
     layout.put(panel(wide, high, pal.picture()), 0, -0.004, base)
     for _ in range(pal.count(0, 6)):
         size = pal.log_uniform(0.2, 1.2)
-        layout.put(panel(size, size * pal.uniform(0.6, 1.5), pal.picture()), pal.sign() * (wide / 2 + pal.uniform(0.7, 3)), -0.002,
-                   pal.uniform(0.5, 1.6), facing((0, -1)))
+        layout.put(
+            panel(size, size * pal.uniform(0.6, 1.5), pal.picture()),
+            pal.sign() * (wide / 2 + pal.uniform(0.7, 3)),
+            -0.002,
+            pal.uniform(0.5, 1.6),
+            facing((0, -1)),
+        )
     for _ in range(pal.count(0, 3)):
         x, y = pal.uniform(-2, 2), -pal.uniform(0.3, 2.0)
         if not layout.put_model(INDOOR, x, y, 0, pal.angle(), max_size=1.6):
@@ -183,5 +223,11 @@ def prints(pal: Palette) -> Scene:
 def _print_camera(dice: Dice, wide: float, middle: float, span: float) -> Camera:
     away, turn = span * dice.uniform(0.5, 1.6), dice.normal(-math.pi / 2, 0.55)
     position = (away * math.cos(turn), min(-0.25, away * math.sin(turn)), max(0.3, middle + dice.normal(0, 0.3)))
-    return look(position, (dice.normal(0, 0.15) * wide, 0, middle), fov=dice.uniform(40, 75), roll=usual_roll(dice), tilt=dice.normal(0, 0.08),
-                min_distance=0.2)
+    return look(
+        position,
+        (dice.normal(0, 0.15) * wide, 0, middle),
+        fov=dice.uniform(40, 75),
+        roll=usual_roll(dice),
+        tilt=dice.normal(0, 0.08),
+        min_distance=0.2,
+    )

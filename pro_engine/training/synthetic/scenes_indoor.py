@@ -129,7 +129,11 @@ def _door(mb: MeshBuilder, pal: Palette, start: float, wide: float, high: float)
     with mb.at(placement(start, -0.03, 0, swing if pal.chance(0.5) else -swing)):
         mb.box((wide / 2, 0, high / 2), (wide, 0.04, high), leaf)
         if pal.chance(0.6):
-            mb.boxes([(wide / 2, 0, high * 0.28), (wide / 2, 0, high * 0.7)], (wide * 0.65, 0.055, high * 0.33), pal.pick((leaf, pal.wood())))
+            mb.boxes(
+                [(wide / 2, 0, high * 0.28), (wide / 2, 0, high * 0.7)],
+                (wide * 0.65, 0.055, high * 0.33),
+                pal.pick((leaf, pal.wood())),
+            )
         mb.boxes([(wide * 0.9, 0.05, 1.0), (wide * 0.9, -0.05, 1.0)], (0.12, 0.05, 0.02), pal.metal())
 
 
@@ -164,8 +168,10 @@ def _furnish_wall(layout: Layout, wall: _Wall, size: RoomSize, density: float) -
                 wide, deep = float(extent[0]), float(extent[1])
                 at += wide / 2
                 x, y = wall.point(at, deep / 2 + 0.03)
-                if at + wide / 2 < wall.length and wall.clear(at - wide / 2, at + wide / 2, True) and layout.free(x, y, deep / 2):
-                    layout.put(mesh, x, y, 0, yaw + pal.pick((0.0, 0.0, pal.normal(0, 0.3))), radius=max(wide, deep) / 2)
+                fits = at + wide / 2 < wall.length and wall.clear(at - wide / 2, at + wide / 2, True)
+                if fits and layout.free(x, y, deep / 2):
+                    turn = pal.pick((0.0, 0.0, pal.normal(0, 0.3)))
+                    layout.put(mesh, x, y, 0, yaw + turn, radius=max(wide, deep) / 2)
                 at += wide / 2 + pal.uniform(0.05, 0.6)
                 continue
         maker, out = pal.pick(FURNITURE)
@@ -176,8 +182,10 @@ def _furnish_wall(layout: Layout, wall: _Wall, size: RoomSize, density: float) -
         wide = float(high[0] - low[0])
         at += wide / 2
         x, y = wall.point(at, float(high[1]) + 0.02)
-        fits = at + wide / 2 < wall.length and high[2] < size.height and float(high[1] - low[1]) < min(size.width, size.depth) * 0.6
-        if fits and wall.clear(at - wide / 2, at + wide / 2, bool(high[2] < 1.2)) and layout.free(x, y, min(wide, 0.6) / 2):
+        shallow = float(high[1] - low[1]) < min(size.width, size.depth) * 0.6
+        fits = at + wide / 2 < wall.length and high[2] < size.height and shallow
+        fits = fits and wall.clear(at - wide / 2, at + wide / 2, bool(high[2] < 1.2))
+        if fits and layout.free(x, y, min(wide, 0.6) / 2):
             layout.put(mesh, x, y, 0, yaw, radius=max(wide * 0.5, out))
         at += wide / 2 + pal.uniform(0.05, 0.6)
 
@@ -198,16 +206,22 @@ def _dining(layout: Layout, x: float, y: float) -> None:
     layout.put(mb.build(), x, y, 0, yaw, radius=max(wide, deep + 0.8) / 2)
 
 
+_ON_FLOORS = (
+    *("dining", "dining", "model", "model", "model", "chair", "desk", "person", "person"),
+    *("rug", "pile", "pile", "animal", "column", "plant"),
+)
+
+
 def _fill_floor(layout: Layout, size: RoomSize) -> None:
     pal = layout.pal
     for _ in range(pal.count(0, 3 + int(min(60, size.width * size.depth) / 7))):
         x, y = pal.uniform(-0.42, 0.42) * size.width, pal.uniform(-0.42, 0.42) * size.depth
-        kind = pal.pick(("dining", "dining", "model", "model", "model", "chair", "desk", "person", "person", "rug", "pile", "pile",
-                         "animal", "column", "plant"))
+        kind = pal.pick(_ON_FLOORS)
         if kind == "rug":
             layout.put(made(rug, pal), x, y, pal.uniform(0, 0.004), pal.angle())
         elif kind == "model":
-            layout.put_model(INDOOR, x, y, 0, pal.angle(), max_size=min(size.width, size.depth, size.height) * 0.8, solid=True)
+            largest = min(size.width, size.depth, size.height) * 0.8
+            layout.put_model(INDOOR, x, y, 0, pal.angle(), max_size=largest, solid=True)
         elif not layout.free(x, y, 0.9 if kind in ("dining", "desk") else 0.4):
             continue
         elif kind == "dining" and min(size.width, size.depth) > 2.4:
@@ -241,7 +255,7 @@ def _neighbour(mb: MeshBuilder, pal: Palette, wall: _Wall, hole: Hole, height: f
         mb.wall((x0, -0.05, 0), (1, 0, 0), x1 - x0, height, ((left, left + hole[1] - hole[0], 0.0, hole[3]),), paint)
         corners = np.array([(x0, -0.05, 0), (x1, -0.05, 0), (x1, -deep - 0.05, 0), (x0, -deep - 0.05, 0)])
         mb.add(corners, [(0, 1, 2, 3)], pal.floor())
-        mb.add(corners + (0, 0, height), [(0, 1, 2, 3)], pal.plain("white"))
+        mb.add(corners + np.array((0, 0, height)), [(0, 1, 2, 3)], pal.plain("white"))
         for _ in range(pal.count(0, 3)):
             with mb.at(placement(pal.uniform(x0 + 0.3, x1 - 0.3), -deep + pal.uniform(0.2, 0.6), 0, pal.angle())):
                 pal.pick((shelf, chair, pile, potted))(mb, pal)
@@ -257,10 +271,13 @@ def _ceiling(layout: Layout, mb: MeshBuilder, size: RoomSize) -> None:
     rows = max(1, round(size.depth / 3)) if size.style in ("corridor", "hall") else 1
     strips = pal.chance(0.5)
     for row in range(rows):
-        y = size.depth * ((row + 0.5) / rows - 0.5) * (1 if rows > 1 else 0) + (0 if rows > 1 else pal.uniform(-0.2, 0.2) * size.depth)
-        x = 0.0 if rows > 1 else pal.uniform(-0.2, 0.2) * size.width
+        if rows > 1:
+            y, x = size.depth * ((row + 0.5) / rows - 0.5), 0.0
+        else:
+            y, x = pal.uniform(-0.2, 0.2) * size.depth, pal.uniform(-0.2, 0.2) * size.width
         if strips:
-            mb.box((x, y, size.height - 0.03), (pal.uniform(0.15, 0.6), 1.2, 0.06), Material(color=(1, 1, 1), emission=3.0))
+            tube = Material(color=(1, 1, 1), emission=3.0)
+            mb.box((x, y, size.height - 0.03), (pal.uniform(0.15, 0.6), 1.2, 0.06), tube)
         elif pal.chance(0.7):
             with mb.at(placement(x, y, size.height)):
                 pendant(mb, pal)
@@ -276,11 +293,16 @@ def _light_room(layout: Layout, size: RoomSize, windows: bool) -> None:
         rows = min(4, max(1, round(size.depth / 5)))
         for row in range(rows):
             y = size.depth * ((row + 0.5) / rows - 0.5) + (pal.uniform(-0.2, 0.2) * size.depth if rows == 1 else 0)
-            layout.light("area", (pal.uniform(-0.2, 0.2) * size.width, y, drop), pal.uniform(0.3, 1.6) * size.height**2, pal.uniform(0.2, 1.0))
+            place = (pal.uniform(-0.2, 0.2) * size.width, y, drop)
+            layout.light("area", place, pal.uniform(0.3, 1.6) * size.height**2, pal.uniform(0.2, 1.0))
     if windows and pal.chance(0.6):
         scene.lights.append(pal.sun(pal.uniform(0.5, 4)))
     if pal.chance(0.35):
-        spot = (pal.uniform(-0.4, 0.4) * size.width, pal.uniform(-0.4, 0.4) * size.depth, pal.uniform(0.9, size.height - 0.3))
+        spot = (
+            pal.uniform(-0.4, 0.4) * size.width,
+            pal.uniform(-0.4, 0.4) * size.depth,
+            pal.uniform(0.9, size.height - 0.3),
+        )
         layout.light("point", spot, pal.uniform(0.2, 2.0), 0.1)
 
 
@@ -295,7 +317,8 @@ def _outside(layout: Layout) -> None:
         turn, reach = pal.angle(), pal.uniform(30, 70)
         x, y = reach * math.cos(turn), reach * math.sin(turn)
         if pal.chance(0.55):
-            layout.put(building(pal, pal.uniform(6, 14), pal.uniform(6, 12), pal.uniform(5, 22)), x, y, ground, pal.angle())
+            house = building(pal, pal.uniform(6, 14), pal.uniform(6, 12), pal.uniform(5, 22))
+            layout.put(house, x, y, ground, pal.angle())
         else:
             layout.put(tree(pal, detail=0.5), x * 0.6, y * 0.6, ground, scale=pal.uniform(0.8, 1.5))
 
@@ -307,7 +330,8 @@ def room(pal: Palette) -> Scene:
     mb.plane((size.width, size.depth), 0.0, pal.floor())
     accent = pal.wall()
     for index, wall in enumerate(walls):
-        mb.wall((wall.x, wall.y, 0), (*wall.along, 0), wall.length, size.height, wall.holes, accent if index == 0 else paint)
+        color = accent if index == 0 else paint
+        mb.wall((wall.x, wall.y, 0), (*wall.along, 0), wall.length, size.height, wall.holes, color)
         _wall_fittings(layout, mb, wall, size, trim)
         for hole in wall.holes:
             if hole[2] == 0.0 and pal.chance(0.7):
@@ -337,8 +361,15 @@ def room_camera(dice: Dice, layout: Layout, size: RoomSize) -> Camera:
     if layout.discs and dice.chance(0.25):
         spot = dice.pick(layout.discs)
         target = (spot[0], spot[1], dice.uniform(0.2, 1.2))
-        return look((x, y, z), target, fov=dice.uniform(45, 80), roll=usual_roll(dice), turn=dice.normal(0, 0.12), tilt=dice.normal(0, 0.08),
-                    min_distance=0.3)
+        return look(
+            (x, y, z),
+            target,
+            fov=dice.uniform(45, 80),
+            roll=usual_roll(dice),
+            turn=dice.normal(0, 0.12),
+            tilt=dice.normal(0, 0.08),
+            min_distance=0.3,
+        )
     across = (-x * dice.uniform(0.3, 1), -y * dice.uniform(0.3, 1.0))
     yaw = math.atan2(across[1] - y, across[0] - x) + dice.normal(0, 0.3)
     return Camera((x, y, z), yaw, dice.normal(-0.12, 0.18), usual_roll(dice), math.radians(dice.uniform(45, 95)), 0.3)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .builder import MeshBuilder, fractal, placement
+from .builder import MeshBuilder, fractal
 from .city import bicycle, building, car, fence, lorry, pole, street_thing, wires
 from .figures import animal, bird, person_mesh
 from .furniture import made, table
@@ -65,7 +65,8 @@ def _road_surface(layout: Layout, road: _Road, rural: bool) -> None:
     for _ in range(pal.count(0, 2)):  # crossings
         start = pal.uniform(-0.6, 0.6) * road.length
         for aside in np.arange(-road.half + 0.5, road.half - 0.5, 1.0):
-            mb.ribbon(*road.strip(aside, aside + 0.5, 0.007, start, start + 3.0, 2), Material(color=(0.75, 0.75, 0.72)), smooth=False)
+            stripe = road.strip(aside, aside + 0.5, 0.007, start, start + 3.0, 2)
+            mb.ribbon(*stripe, Material(color=(0.75, 0.75, 0.72)), smooth=False)
     layout.put_builder(mb)
 
 
@@ -89,7 +90,7 @@ def _blocks(layout: Layout, road: _Road, dense: float) -> None:
             else:
                 for _ in range(pal.count(0, 3)):
                     x, y, _turn = road.at(middle + pal.normal(0, 4), side * (edge + 1 + abs(pal.normal(2, 8))))
-                    layout.put(pal.pick(stock + [shrub]), x, y, -0.05, pal.angle(), pal.uniform(0.6, 1.4))
+                    layout.put(pal.pick([*stock, shrub]), x, y, -0.05, pal.angle(), pal.uniform(0.6, 1.4))
             if pal.chance(0.25):
                 mb = MeshBuilder()
                 fence(mb, pal, wide * 0.95)
@@ -152,7 +153,11 @@ def _traffic(layout: Layout, road: _Road, rural: bool) -> None:
         for side in (-1, 1):
             for along in np.arange(-road.length, road.length, 6.2):
                 if pal.chance(filled):
-                    place(along + pal.normal(0, 0.4), side * (road.half - 1.15), pal.pick((0.0, math.pi)) + pal.normal(0, 0.03))
+                    place(
+                        along + pal.normal(0, 0.4),
+                        side * (road.half - 1.15),
+                        pal.pick((0.0, math.pi)) + pal.normal(0, 0.03),
+                    )
     walkers = [person_mesh(pal) for _ in range(4)]
     for _ in range(pal.count(0, 3) if rural else pal.count(0, 16)):
         aside = pal.sign() * (road.half + pal.uniform(0.1, 1) * road.walk)
@@ -169,10 +174,15 @@ def street(pal: Palette) -> Scene:
     layout = Layout("street", pal)
     style = pal.pick(("city", "city", "suburb", "suburb", "rural", "highway"))
     rural = style in ("rural", "highway")
-    road = _Road(pal.uniform(50, 110), {"highway": pal.uniform(6, 9), "rural": pal.uniform(2.6, 4)}.get(style, pal.uniform(2.8, 7.5)),
-                 pal.uniform(1.4, 4.5), pal.pick((0.0, 0.0, pal.normal(0, 0.0015))))
+    road = _Road(
+        pal.uniform(50, 110),
+        {"highway": pal.uniform(6, 9), "rural": pal.uniform(2.6, 4)}.get(style, pal.uniform(2.8, 7.5)),
+        pal.uniform(1.4, 4.5),
+        pal.pick((0.0, 0.0, pal.normal(0, 0.0015))),
+    )
     _road_surface(layout, road, rural)
-    _blocks(layout, road, {"city": pal.uniform(0.8, 1), "suburb": pal.uniform(0.3, 0.75), "rural": 0.08, "highway": 0.04}[style])
+    density = {"city": pal.uniform(0.8, 1), "suburb": pal.uniform(0.3, 0.75), "rural": 0.08, "highway": 0.04}
+    _blocks(layout, road, density[style])
     _roadside(layout, road, rural)
     _traffic(layout, road, rural)
     if style == "city" and pal.chance(0.4):  # the street ends at a house across it
@@ -202,7 +212,8 @@ def street_camera(dice: Dice, road: _Road) -> Camera:
     x, y, turn = road.at(along, dice.uniform(-1, 1) * (road.half + road.walk * 0.85))
     yaw = turn + dice.pick((math.pi / 2, -math.pi / 2, 0.0, math.pi, dice.angle())) + dice.normal(0, 0.35)
     high = dice.pick((1.6, 1.6, dice.uniform(0.4, 2.2), dice.uniform(2.5, 9)))
-    return Camera((x, y, high), yaw, dice.normal(-0.04 * max(0, high - 1.6), 0.12), usual_roll(dice), math.radians(dice.uniform(35, 90)), 0.7)
+    pitch = dice.normal(-0.04 * max(0, high - 1.6), 0.12)
+    return Camera((x, y, high), yaw, pitch, usual_roll(dice), math.radians(dice.uniform(35, 90)), 0.7)
 
 
 def _hills(layout: Layout, reach: float) -> None:
@@ -212,8 +223,14 @@ def _hills(layout: Layout, reach: float) -> None:
     axis = np.linspace(-1, 1, side)
     away = np.hypot(axis[:, None], axis[None])
     mb = MeshBuilder()
-    tone = pal.material(pal.pick(("noise", "image")), pal.color(pal.pick(("green", "natural", "grey"))), scale=pal.uniform(0.01, 0.05), matt=True)
-    mb.height_field(np.where(away > 0.3, heights * np.clip((away - 0.3) * 2.5, 0, 1) - 2, -60.0), (2 * reach, 2 * reach), tone)
+    tone = pal.material(
+        pal.pick(("noise", "image")),
+        pal.color(pal.pick(("green", "natural", "grey"))),
+        scale=pal.uniform(0.01, 0.05),
+        matt=True,
+    )
+    ring = np.where(away > 0.3, heights * np.clip((away - 0.3) * 2.5, 0, 1) - 2, -60.0)
+    mb.height_field(ring, (2 * reach, 2 * reach), tone)
     layout.put_builder(mb)
 
 
@@ -232,7 +249,9 @@ class _Terrain:
         v = min(max((y / self.size + 0.5) * last, 0.0), last - 1e-6)
         i, j = int(u), int(v)
         cell, s, t = self.heights[i : i + 2, j : j + 2], u - i, v - j
-        return float(cell[0, 0] * (1 - s) * (1 - t) + cell[1, 0] * s * (1 - t) + cell[0, 1] * (1 - s) * t + cell[1, 1] * s * t)
+        return float(
+            cell[0, 0] * (1 - s) * (1 - t) + cell[1, 0] * s * (1 - t) + cell[0, 1] * (1 - s) * t + cell[1, 1] * s * t
+        )
 
 
 def _wild(layout: Layout, land: _Terrain) -> None:
@@ -247,7 +266,14 @@ def _wild(layout: Layout, land: _Terrain) -> None:
     rocks = []
     for _ in range(3):
         mb = MeshBuilder()
-        mb.sphere((0, 0, 0), (1, pal.uniform(0.6, 1), pal.uniform(0.4, 0.9)), pal.rock(), sides=20, noise=pal.uniform(0.15, 0.4), rng=pal.rng)
+        mb.sphere(
+            (0, 0, 0),
+            (1, pal.uniform(0.6, 1), pal.uniform(0.4, 0.9)),
+            pal.rock(),
+            sides=20,
+            noise=pal.uniform(0.15, 0.4),
+            rng=pal.rng,
+        )
         rocks.append(mb.build())
     for _ in range(pal.pick((0, 6, 40))):
         x, y = pal.uniform(-0.6, 0.6) * half, pal.uniform(-0.6, 0.6) * half
@@ -279,7 +305,8 @@ def _spots(layout: Layout, land: _Terrain) -> list[tuple[float, float, float]]:
     for _ in range(pal.count(6, 15)):
         x, y = pal.uniform(-reach, reach), pal.uniform(-reach, reach)
         spots.append((x, y, land.z(x, y)))
-        if pal.chance(0.3) and layout.put_model(pal.pick((VEHICLES, PEOPLE, EXTERIOR)), x, y, spots[-1][2], pal.angle()):
+        z = spots[-1][2]
+        if pal.chance(0.3) and layout.put_model(pal.pick((VEHICLES, PEOPLE, EXTERIOR)), x, y, z, pal.angle()):
             continue
         maker, most, spread = pal.pick(makers)
         for _ in range(pal.count(1, most)):
@@ -295,7 +322,8 @@ def _meadow(layout: Layout, land: _Terrain, spots: list[tuple[float, float, floa
     for x, y, _z in spots[:4]:
         for _ in range(90):
             px, py = x + pal.normal(0, 3), y + pal.normal(0, 3)
-            layout.put(pal.pick(blooms if blooms and pal.chance(0.25) else tufts), px, py, land.z(px, py), pal.angle(), pal.uniform(0.5, 1.4))
+            plant = pal.pick(blooms if blooms and pal.chance(0.25) else tufts)
+            layout.put(plant, px, py, land.z(px, py), pal.angle(), pal.uniform(0.5, 1.4))
 
 
 def nature(pal: Palette) -> Scene:
@@ -307,14 +335,18 @@ def nature(pal: Palette) -> Scene:
     low = float(land.heights.min())
     mb.plane((8000, 8000), low - 0.3, soil if pal.chance(0.5) else pal.ground())
     if pal.chance(0.3):
-        water = Material("noise", (0.02, 0.06, 0.08), (0.03, 0.08, 0.09), scale=0.6, reflectance=0.04, bump=0.15, bump_scale=2.0)
+        water = Material(
+            "noise", (0.02, 0.06, 0.08), (0.03, 0.08, 0.09), scale=0.6, reflectance=0.04, bump=0.15, bump_scale=2.0
+        )
         mb.plane((6000, 6000), float(np.quantile(land.heights, pal.uniform(0.1, 0.5))), water)
     if pal.chance(0.35):  # a path
         steps = np.linspace(-0.5, 0.5, 80) * land.size
         wide, bend = pal.uniform(0.6, 2.5), pal.uniform(1, 12)
         xs = bend * np.sin(steps * pal.uniform(0.03, 0.12))
-        edges = [[(x + side * wide, y, land.z(x + side * wide, y) + 0.04) for x, y in zip(xs, steps)] for side in (-1, 1)]
-        mb.ribbon(*edges, pal.material("noise", pal.color("natural"), scale=1.0, matt=True))
+        left, right = (
+            [(x, y, land.z(x, y) + 0.04) for x, y in zip(xs + side * wide, steps, strict=True)] for side in (-1, 1)
+        )
+        mb.ribbon(left, right, pal.material("noise", pal.color("natural"), scale=1.0, matt=True))
     layout.put_builder(mb)
     if pal.chance(0.6):
         _hills(layout, land.size * pal.uniform(2, 8))
@@ -334,8 +366,16 @@ def nature_camera(dice: Dice, land: _Terrain, spots: list[tuple[float, float, fl
         turn, away = dice.angle(), dice.log_uniform(1.5, 15)
         px, py = x + away * math.cos(turn), y + away * math.sin(turn)
         target = (x, y, z + dice.uniform(0.3, 1.8))
-        return look((px, py, land.z(px, py) + high), target, fov=dice.uniform(30, 85), roll=usual_roll(dice), turn=dice.normal(0, 0.2),
-                    tilt=dice.normal(0.02, 0.08), min_distance=0.4)
+        return look(
+            (px, py, land.z(px, py) + high),
+            target,
+            fov=dice.uniform(30, 85),
+            roll=usual_roll(dice),
+            turn=dice.normal(0, 0.2),
+            tilt=dice.normal(0.02, 0.08),
+            min_distance=0.4,
+        )
     px, py = dice.uniform(-0.4, 0.4) * land.size, dice.uniform(-0.4, 0.4) * land.size
-    return Camera((px, py, land.z(px, py) + high), dice.angle(), dice.normal(-0.03 - 0.02 * min(high, 8), 0.1), usual_roll(dice),
-                  math.radians(dice.uniform(30, 85)), 0.4)
+    yaw, pitch = dice.angle(), dice.normal(-0.03 - 0.02 * min(high, 8), 0.1)
+    position = (px, py, land.z(px, py) + high)
+    return Camera(position, yaw, pitch, usual_roll(dice), math.radians(dice.uniform(30, 85)), 0.4)

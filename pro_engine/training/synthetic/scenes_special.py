@@ -11,6 +11,7 @@ from . import scenes_close, scenes_indoor, scenes_outdoor
 from .builder import MeshBuilder, placement
 from .city import building, fence, net, pole, wires
 from .figures import animal, person_mesh
+from .furniture import FURNITURE, made
 from .layout import PEOPLE, Layout, look, usual_roll
 from .objects import small_mesh
 from .palette import Palette
@@ -30,8 +31,8 @@ def _background(layout: Layout, *, indoor_share: float = 0.4) -> bool:
             mb.wall((pal.sign() * pal.uniform(1.5, 5), -5, 0), (0, 1, 0), depth + 5, 3, (), pal.wall())
         layout.put_builder(mb)
         for _ in range(pal.count(0, 4)):
-            maker, out = pal.pick(scenes_indoor.FURNITURE)
-            layout.put(scenes_indoor.made(maker, pal), pal.uniform(-3, 3), depth - out, 0)
+            maker, out = pal.pick(FURNITURE)
+            layout.put(made(maker, pal), pal.uniform(-3, 3), depth - out, 0)
         scenes_close.lamps(layout, 2.0, 2.7)
         return True
     mb.plane((3000, 3000), 0, pal.pick((pal.ground(), pal.road())))
@@ -40,7 +41,13 @@ def _background(layout: Layout, *, indoor_share: float = 0.4) -> bool:
     for _ in range(pal.count(0, 14)):
         layout.put(pal.pick(stock), pal.normal(0, 12), pal.log_uniform(4, 60), 0, pal.angle(), pal.uniform(0.6, 1.4))
     for _ in range(pal.count(0, 4)):
-        layout.put(building(pal, pal.uniform(6, 15), 8, pal.uniform(4, 18)), pal.normal(0, 15), pal.uniform(15, 70), 0, pal.normal(0, 0.5))
+        layout.put(
+            building(pal, pal.uniform(6, 15), 8, pal.uniform(4, 18)),
+            pal.normal(0, 15),
+            pal.uniform(15, 70),
+            0,
+            pal.normal(0, 0.5),
+        )
     layout.outdoors()
     return False
 
@@ -72,8 +79,16 @@ def _portrait_camera(dice: Dice, top: float, beast: bool) -> Camera:
     turn = dice.normal(-math.pi / 2, 0.35)
     position = (away * math.cos(turn), away * math.sin(turn), max(0.15, aim + dice.normal(0, 0.12)))
     blur = dice.uniform(1, 7) if dice.chance(0.5) else 0.0
-    return look(position, (0, 0, aim), fov=dice.uniform(32, 60), roll=usual_roll(dice), turn=dice.normal(0, 0.12), tilt=dice.normal(0, 0.04),
-                min_distance=0.2, blur=blur)
+    return look(
+        position,
+        (0, 0, aim),
+        fov=dice.uniform(32, 60),
+        roll=usual_roll(dice),
+        turn=dice.normal(0, 0.12),
+        tilt=dice.normal(0, 0.04),
+        min_distance=0.2,
+        blur=blur,
+    )
 
 
 def thin(pal: Palette) -> Scene:
@@ -92,7 +107,13 @@ def thin(pal: Palette) -> Scene:
     elif mode == "wires":
         for _ in range(pal.count(3, 9)):
             high = pal.uniform(0.8, 2.4)
-            wires(mb, pal, (-4, pal.uniform(-0.2, 2), high), (4, pal.uniform(-0.2, 2), high + pal.normal(0, 0.5)), pal.uniform(0.004, 0.03))
+            wires(
+                mb,
+                pal,
+                (-4, pal.uniform(-0.2, 2), high),
+                (4, pal.uniform(-0.2, 2), high + pal.normal(0, 0.5)),
+                pal.uniform(0.004, 0.03),
+            )
     elif mode == "strands":
         tuft = grass(pal, 120, pal.uniform(0.8, 1.8))
         for _ in range(pal.count(4, 14)):
@@ -112,7 +133,13 @@ def thin(pal: Palette) -> Scene:
 def _thin_camera(dice: Dice) -> Camera:
     away, turn = dice.log_uniform(0.5, 3.0), dice.normal(-math.pi / 2, 0.5)
     position = (away * math.cos(turn), away * math.sin(turn), dice.uniform(0.5, 1.9))
-    return look(position, (dice.normal(0, 0.4), 0.3, dice.uniform(0.6, 1.7)), fov=dice.uniform(35, 75), roll=usual_roll(dice), min_distance=0.15)
+    return look(
+        position,
+        (dice.normal(0, 0.4), 0.3, dice.uniform(0.6, 1.7)),
+        fov=dice.uniform(35, 75),
+        roll=usual_roll(dice),
+        min_distance=0.15,
+    )
 
 
 def glass(pal: Palette) -> Scene:
@@ -135,7 +162,13 @@ def glass(pal: Palette) -> Scene:
             mb.boxes([(side * (wide * panes / 2), 0, -base / 2) for side in (-1, 1)], (0.06, 0.06, base), frame)
     layout.put_builder(mb)
     for _ in range(pal.count(1, 5)):
-        layout.put(small_mesh(pal, pal.uniform(0.2, 0.6)), pal.normal(0, 0.8), pal.sign() * pal.uniform(0.4, 1.5), 0, pal.angle())
+        layout.put(
+            small_mesh(pal, pal.uniform(0.2, 0.6)),
+            pal.normal(0, 0.8),
+            pal.sign() * pal.uniform(0.4, 1.5),
+            0,
+            pal.angle(),
+        )
     if pal.chance(0.4):
         layout.put(person_mesh(pal), pal.normal(0, 0.6), pal.uniform(0.5, 2), 0, pal.angle())
     return layout.finish(lambda rng: _thin_camera(Dice(rng)))
@@ -154,11 +187,16 @@ def _glassware(pal: Palette) -> Scene:
 
 
 def upward(pal: Palette) -> Scene:
-    """Views up at houses, trees and ceilings, and steeply down, which break the rule that the top of a picture is far."""
+    """Views up at houses, trees and ceilings, and steeply down, where the top of a picture is not the farthest part."""
     mode = pal.pick(("room", "street", "court", "nature", "table"))
     if mode == "court":
         return _court(pal)
-    builders = {"room": scenes_indoor.room, "street": scenes_outdoor.street, "nature": scenes_outdoor.nature, "table": scenes_close.closeup}
+    builders = {
+        "room": scenes_indoor.room,
+        "street": scenes_outdoor.street,
+        "nature": scenes_outdoor.nature,
+        "table": scenes_close.closeup,
+    }
     scene = builders[mode](pal)
     usual, low, high = scene.propose, *((-1.5, -0.7) if mode == "table" else (0.25, 1.3))
 
@@ -166,8 +204,13 @@ def upward(pal: Palette) -> Scene:
         camera, dice = usual(rng), Dice(rng)
         if mode == "table":
             x, y = dice.normal(0, 0.12), dice.normal(0, 0.12)
-            return look((x, y, dice.uniform(0.5, 1.4)), (x + dice.normal(0, 0.1), y + dice.uniform(0.02, 0.4), 0), fov=dice.uniform(35, 65),
-                        roll=dice.normal(0, 0.5), min_distance=0.12)
+            return look(
+                (x, y, dice.uniform(0.5, 1.4)),
+                (x + dice.normal(0, 0.1), y + dice.uniform(0.02, 0.4), 0),
+                fov=dice.uniform(35, 65),
+                roll=dice.normal(0, 0.5),
+                min_distance=0.12,
+            )
         if dice.chance(0.3):
             low_view = -dice.uniform(0.5, 1.2)
             return replace(camera, pitch=low_view, roll=dice.normal(0, 0.25))
@@ -186,7 +229,13 @@ def _court(pal: Palette) -> Scene:
     for turn in range(pal.count(3, 4)):
         angle = turn * math.pi / 2
         away = side / 2 + 5
-        layout.put(building(pal, side + 12, 10, pal.uniform(6, 28)), away * math.cos(angle), away * math.sin(angle), 0, angle - math.pi / 2)
+        layout.put(
+            building(pal, side + 12, 10, pal.uniform(6, 28)),
+            away * math.cos(angle),
+            away * math.sin(angle),
+            0,
+            angle - math.pi / 2,
+        )
     for _ in range(pal.count(0, 4)):
         x, y = pal.uniform(-0.3, 0.3) * side, pal.uniform(-0.3, 0.3) * side
         layout.put(tree(pal) if pal.chance(0.6) else pole(pal), x, y, 0, pal.angle(), radius=0.6)
@@ -195,6 +244,8 @@ def _court(pal: Palette) -> Scene:
     def propose(rng: np.random.Generator) -> Camera:
         dice = Dice(rng)
         position = (dice.uniform(-0.4, 0.4) * side, dice.uniform(-0.4, 0.4) * side, 1.6)
-        return Camera(position, dice.angle(), dice.uniform(0.2, 1.4), dice.normal(0, 0.1), math.radians(dice.uniform(45, 95)), 0.7)
+        return Camera(
+            position, dice.angle(), dice.uniform(0.2, 1.4), dice.normal(0, 0.1), math.radians(dice.uniform(45, 95)), 0.7
+        )
 
     return layout.finish(propose)

@@ -23,7 +23,7 @@ HDRI_CLIP = 8.0
 def load_hdri(path: str) -> Array:
     """Equirectangular linear RGB, 512 x 1024 x 3, scaled to a median brightness of 0.8. OSError when unreadable."""
     rgb = np.nan_to_num(read_hdr(path), posinf=1e4).clip(0, 1e4)
-    rgb = cv2.resize(rgb, HDRI_SIZE, interpolation=cv2.INTER_AREA)
+    rgb = cv2.resize(rgb, HDRI_SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
     rgb *= 0.8 / max(1e-3, float(np.median(rgb.mean(-1))))
     return np.minimum(rgb, HDRI_CLIP)
 

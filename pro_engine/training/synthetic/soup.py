@@ -42,7 +42,7 @@ def flatten(scene: Scene) -> Soup:
             smoothed[id(mesh)] = _vertex_normals(mesh)
         linear = item.matrix[:3, :3].astype(np.float32)
         vertices = mesh.vertices @ linear.T + item.matrix[:3, 3].astype(np.float32)
-        to_world = np.linalg.inv(linear + 1e-9 * np.eye(3, dtype=np.float32))
+        to_world = np.linalg.inv(linear + np.float32(1e-9) * np.eye(3, dtype=np.float32)).astype(np.float32)
         own = mesh.materials if item.materials is None else item.materials
         table = np.array([numbers.setdefault(material, len(numbers)) for material in own], np.int32)
         material = table[np.minimum(mesh.face_material, len(table) - 1)]
@@ -57,8 +57,18 @@ def flatten(scene: Scene) -> Soup:
     if has_uv.any():
         uv = np.zeros((len(faces), 3, 2), np.float32)
         uv[has_uv] = np.concatenate([scene.instances[part[6][0]].mesh.uv for part in parts if part[7][0]])
-    floats = (values.astype(np.float32) for values in (vertices, local, normals))
-    return Soup(*floats, faces.astype(np.int32), smooth, material, instance, has_uv, uv, list(numbers))
+    return Soup(
+        vertices.astype(np.float32),
+        local.astype(np.float32),
+        normals.astype(np.float32),
+        faces.astype(np.int32),
+        smooth,
+        material,
+        instance,
+        has_uv,
+        uv,
+        list(numbers),
+    )
 
 
 def _vertex_normals(mesh: Mesh) -> Array:

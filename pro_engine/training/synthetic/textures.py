@@ -29,8 +29,8 @@ CELL_UNITS = 12.0
 class Pyramid:
     """A square periodic picture (size a power of two) with its mip levels, stored flat: one gather serves all."""
 
-    def __init__(self, picture: Array) -> None:
-        """Build the levels of `picture`, (S, S) or (S, S, C) float32."""
+    def __init__(self, picture: NDArray[np.floating]) -> None:
+        """Build the levels of `picture`, (S, S) or (S, S, C), in float32."""
         size = picture.shape[0]
         if picture.shape[1] != size or size & (size - 1):
             raise ValueError(f"a pyramid needs a square picture with a power-of-two side, not {picture.shape[:2]}")
@@ -50,7 +50,9 @@ class Pyramid:
         """Average texel, (C,)."""
         return self.texels[-1]
 
-    def sample(self, u: Array, v: Array, footprint: Array | float) -> Array:
+    def sample(
+        self, u: NDArray[np.floating], v: NDArray[np.floating], footprint: NDArray[np.floating] | float
+    ) -> Array:
         """Bilinear look-up at (u, v) in repeats, (N,) each; `footprint` in repeats per pixel. Returns (N, C)."""
         texels_per_pixel = np.maximum(np.asarray(footprint, np.float32) * np.float32(self.sizes[0]), 1.0)
         level = np.minimum(np.log2(texels_per_pixel).astype(np.int32), len(self.sizes) - 1)
@@ -152,7 +154,7 @@ def mean_albedo(material: Material) -> Array:
     if material.pattern == "image" and material.image is not None:
         mean = load_texture(material.image)[0].mean
         return mean * color if material.tint else mean
-    return color if material.pattern in ("solid", "bricks", "image") else (color + color2) / 2
+    return color if material.pattern in ("solid", "bricks", "image") else (color + color2) * np.float32(0.5)
 
 
 def _ramp(material: Material, value: Array, softness: float | None = None) -> Array:
@@ -163,7 +165,7 @@ def _ramp(material: Material, value: Array, softness: float | None = None) -> Ar
     return color + share * (color2 - color)
 
 
-def _faded(value: Array, mean: float, width: Array) -> Array:
+def _faded(value: NDArray[np.floating], mean: float, width: Array) -> Array:
     """Draw an analytic pattern towards its mean where a pixel covers half a unit or more."""
     keep = np.clip(2.0 - 4.0 * width, 0, 1)
     return (mean + (value - mean) * keep).astype(np.float32)
@@ -193,10 +195,10 @@ def _bricks(material: Material, u: Array, v: Array, width: Array) -> Array:
     u, v, width = u * 2, v * 4, width * 4
     row = np.floor(v)
     if material.stretch >= 0.75:
-        u = u + 0.5 * (row % 2)
+        u = u + np.float32(0.5) * (row % 2)
     column = np.floor(u)
-    shade = (np.sin(column * 12.9898 + row * 78.233) * 43758.547) % 1
-    shade = 1 - 0.3 * _faded(shade, 0.5, width * 0.5)
+    scrambled = (np.sin(column * 12.9898 + row * 78.233) * 43758.547) % 1  # a number of its own for every brick
+    shade = 1 - 0.3 * _faded(scrambled, 0.5, width * 0.5)
     joint_v = min(0.45, material.joint * 2 * material.stretch)
     in_joint = ((u - column < material.joint) | (v - row < joint_v)).astype(np.float32)
     share = _faded(in_joint, min(1.0, material.joint + joint_v), width)[:, None]

@@ -38,14 +38,14 @@ def camera_axes(camera: Camera) -> NDArray[np.float64]:
     return np.stack([right, down, forward], axis=1)
 
 
-def camera_intrinsics(camera: Camera, width: int, height: int) -> tuple[float, float, float, float]:
+def camera_intrinsics(camera: Camera, width: float, height: float) -> tuple[float, float, float, float]:
     """(fx, fy, cx, cy) in pixels; pixels are square and their centres stand at integers."""
     focal = width / 2 / math.tan(camera.fov_x / 2)
     return focal, focal, (width - 1) / 2, (height - 1) / 2
 
 
 def pixel_directions(
-    camera: Camera, width: int, height: int, x: NDArray[np.floating], y: NDArray[np.floating]
+    camera: Camera, width: float, height: float, x: NDArray[np.floating], y: NDArray[np.floating]
 ) -> NDArray[np.float32]:
     """World directions (N, 3) through pixel positions (x, y), (N,) each, scaled so that they advance 1 m in z-depth."""
     fx, fy, cx, cy = camera_intrinsics(camera, width, height)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -73,3 +76,16 @@ def tiny_predictor(
     if refiner is None and trained:
         refiner = ProRefiner(CHANNELS)
     return DepthPredictor(psi, refiner, name="tiny", device="cpu", dtype=dtype)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> SimpleNamespace:
+    """The tiny networks, for tests anywhere below this folder."""
+    return SimpleNamespace(
+        SPECS={"ours": SPEC, "published": PUBLISHED_SPEC},
+        Psi=TinyPsi,
+        FlatPsi=FlatPsi,
+        CoarseOnly=CoarseOnly,
+        LimitedRefiner=LimitedRefiner,
+        predictor=tiny_predictor,
+    )

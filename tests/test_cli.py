@@ -1,0 +1,394 @@
+"""The command line as people and scripts use it, with tiny networks in place of the models."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import pro_engine
+from pro_engine.cli import app
+from pro_engine.inference import predictor as predictor_module
+from pro_engine.io.depth import load_depth, save_depth
+from pro_engine.io.image import load_image
+
+ROOT = Path(pro_engine.__file__).parent.parent
+
+
+def write_photo(path: Path, width: int = 160, height: int = 120, **options) -> Path:
+    y, x = np.mgrid[:height, :width]
+    image = np.stack([x * 255 / width, y * 255 / height, 0 * x + 90], axis=2).astype(np.uint8)
+    image[height // 2 :, width // 3 : width // 2] = (230, 40, 60)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return write_photo(tmp_path / "in" / "garden.png")
+
+
+@pytest.fixture
+def run(tiny, monkeypatch, tmp_path):
+    """run(*arguments) -> the finished command; the model is tiny and the working folder is empty."""
+    monkeypatch.setattr(predictor_module, "load_model", lambda name, **_: tiny.predictor())
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner()
+    return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments])
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_disparity_is_always_written(run, photo, tmp_path):
+    done = run("infer", photo, "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    assert names(tmp_path / "out") == {"garden.disparity.npz"}
+    values, about = load_depth(tmp_path / "out" / "garden.disparity.npz")
+    assert values.shape == (120, 160)
+    assert about.quantity == "disparity"
+    assert about.metadata["model"] == "tiny"
+    assert "garden.png: 160x120, 1x1 patches" in done.stdout
+    assert done.stderr == ""
+
+
+def test_every_format_at_once(run, photo, tmp_path):
+    done = run(
+        "infer", photo, "-o", "out", "--maps", "npz,npy,png16,exr,tiff,pfm", "--near", 1, "--far", 10, "--fov", 60,
+        "--mesh", "glb,obj,ply,stl", "--cloud", "ply,pcd", "--preview", "--tiles", "2x3", "--json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    summary = json.loads(done.stdout)
+    (result,) = summary["results"]
+    for kind in ("disparity", "depth"):
+        for suffix in ("npz", "npy", "png", "exr", "tiff", "pfm"):
+            values, info = load_depth(Path("out") / f"garden.{kind}.{suffix}")
+            assert values.shape == (120, 160)
+            assert info.quantity == kind
+            assert info.metadata["tiles"] == [2, 3]
+    assert {Path(out["path"]).name for out in result["outputs"]} <= names(Path("out"))
+    assert result["tiles"] == [2, 3]
+    assert (result["width"], result["height"]) == (160, 120)
+    assert result["scale"]["source"] == "range"
+    assert result["lens"]["source"] == "fov"
+    assert result["lens"]["fov_x_deg"] == pytest.approx(60)
+    assert result["warnings"] == []
+    assert {"read", "coarse", "patches", "refiner", "write", "total"} <= set(result["timings"])
+    assert summary["failures"] == []
+    depth, info = load_depth("out/garden.depth.npz")
+    assert info.metadata["scale"]["far_m"] == 10
+    assert np.nanmin(depth) > 0.5
+    assert np.median(depth[np.isfinite(depth)]) < 10.01
+
+
+def test_mesh_without_a_scale_says_what_it_assumed(run, photo, tmp_path):
+    done = run("infer", photo, "-o", "out", "--mesh", "glb", "--cloud", "ply", "--json")
+    assert done.exit_code == 0, done.stderr
+    (result,) = json.loads(done.stdout)["results"]
+    assert result["scale"]["source"] == "assumed"
+    assert (result["scale"]["near_m"], result["scale"]["far_m"]) == (1.0, 20.0)
+    assert "assumed nearest surface 1 m, farthest 20 m" in done.stderr
+    assert "assumed 55 degrees" in done.stderr
+    assert names(Path("out")) == {"garden.disparity.npz", "garden.mesh.glb", "garden.cloud.ply"}
+    for name in ("garden.mesh.glb", "garden.cloud.ply"):
+        assert b"assumed nearest surface 1 m" in (Path("out") / name).read_bytes()
+
+
+def test_scale_from_a_sensor(run, photo, tmp_path):
+    run("infer", photo, "-o", "out")
+    disparity, _ = load_depth("out/garden.disparity.npz")
+    truth = (1 / (0.1 * (disparity - disparity.min()) + 0.2)).astype(np.float32)
+    sensor = truth[::2, ::2].copy()
+    sensor[::3] = np.nan
+    save_depth("sensor/garden.npz", sensor)
+    for align in ("sensor/garden.npz", "sensor"):
+        done = run("infer", photo, "-o", "out", "--align", align, "--json")
+        assert done.exit_code == 0, done.stderr
+        (result,) = json.loads(done.stdout)["results"]
+        assert result["scale"]["source"] == "sensor"
+        depth, _ = load_depth("out/garden.depth.npz")
+        assert np.median(np.abs(depth / truth - 1)) < 0.03
+
+
+def test_preview_shows_photo_coarse_and_refined(run, photo):
+    assert run("infer", photo, "-o", "out", "--preview", "--tiles", "2x2").exit_code == 0
+    preview, _ = load_image("out/garden.preview.png")
+    height, width = preview.shape[:2]
+    assert width > 3 * 320
+    assert height > 240
+    third = width // 3
+    photo_panel, coarse, refined = (preview[30:-8, i * third + 8 : (i + 1) * third - 8].astype(int) for i in range(3))
+    assert np.abs(photo_panel - coarse).mean() > 10
+    assert np.abs(coarse - refined).mean() > 0
+    assert run("infer", photo, "-o", "out", "--preview", "--no-refine").exit_code == 0
+    assert load_image("out/garden.preview.png")[0].shape[1] < 2.2 * 330
+
+
+def test_folders_patterns_and_repeats(run, tmp_path):
+    for name in ("a.png", "b.jpg", "c.webp"):
+        write_photo(tmp_path / "in" / name)
+    (tmp_path / "in" / "notes.txt").write_text("not a photo")
+    done = run("infer", "in", "in/*.jpg", "in/a.png", "-o", "in", "--maps", "png16", "--preview", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert [Path(r["input"]).name for r in json.loads(done.stdout)["results"]] == ["a.png", "b.jpg", "c.webp"]
+    again = run("infer", "in", "-o", "in", "--maps", "png16", "--preview", "--json")
+    assert len(json.loads(again.stdout)["results"]) == 3  # its own results are no photos
+
+
+def test_same_name_does_not_overwrite(run, tmp_path):
+    for name in ("one/x.png", "two/x.png", "two/X.jpg", "y.png"):
+        write_photo(tmp_path / name)
+    done = run("infer", "one/x.png", "two", "y.png", "-o", "out")
+    assert done.exit_code == 0, done.stderr
+    written = names(Path("out"))
+    assert len(written) == len({name.casefold() for name in written}) == 4
+    assert {"one_x.disparity.npz", "y.disparity.npz"} < written
+
+
+def test_one_failure_does_not_stop_the_rest(run, photo, tmp_path):
+    (tmp_path / "in" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing more")
+    write_photo(tmp_path / "in" / "small.png", 16, 16)
+    done = run("infer", "in", "missing.png", "-o", "out", "--json")
+    assert done.exit_code == 1
+    summary = json.loads(done.stdout)
+    assert [Path(r["input"]).name for r in summary["results"]] == ["garden.png"]
+    assert len(summary["failures"]) == 3
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("pro-engine: ") for line in lines)
+    assert "Traceback" not in done.stderr
+    assert names(Path("out")) == {"garden.disparity.npz"}
+
+
+def test_existing_results(run, photo):
+    assert run("infer", photo, "-o", "out").exit_code == 0
+    file = Path("out/garden.disparity.npz")
+    os.utime(file, (1, 1))
+    skipped = run("infer", photo, "-o", "out", "--existing", "skip", "--json")
+    assert json.loads(skipped.stdout)["results"][0]["skipped"] is True
+    assert file.stat().st_mtime == 1
+    failed = run("infer", photo, "-o", "out", "--existing", "fail")
+    assert failed.exit_code == 1
+    assert "there already" in failed.stderr
+    assert run("infer", photo, "-o", "out").exit_code == 0
+    assert file.stat().st_mtime > 1
+
+
+def test_a_result_never_replaces_a_photo(run, tmp_path):
+    write_photo(tmp_path / "x.png")
+    other = write_photo(tmp_path / "x.disparity.png")
+    before = other.read_bytes()
+    done = run("infer", "x.png", "x.disparity.png", "-o", ".", "--maps", "png16")
+    assert done.exit_code == 1
+    assert "would replace the photo" in done.stderr
+    assert other.read_bytes() == before
+
+
+def test_an_unexpected_error_is_one_line_and_debug_shows_it(run, photo, monkeypatch):
+    def broken(*_arguments, **_options):
+        raise ZeroDivisionError("a bug of ours")
+
+    monkeypatch.setattr("pro_engine.jobs.infer.save_depth", broken)
+    done = run("infer", photo, "-o", "out")
+    assert done.exit_code == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Unexpected ZeroDivisionError: a bug of ours; run again with --debug" in done.stderr
+    debug = run("infer", photo, "-o", "out", "--debug")
+    assert isinstance(debug.exception, ZeroDivisionError)
+
+
+def test_ctrl_c_is_clean(run, tmp_path, monkeypatch):
+    for name in ("a.png", "b.png"):
+        write_photo(tmp_path / "in" / name)
+    from pro_engine.jobs import infer as job
+
+    real = job.save_depth
+
+    def stop_at_b(path, *arguments, **options):
+        if "b.disparity" in str(path):
+            raise KeyboardInterrupt
+        real(path, *arguments, **options)
+
+    monkeypatch.setattr(job, "save_depth", stop_at_b)
+    done = run("infer", "in", "-o", "out", "--json")
+    assert done.exit_code == 130
+    assert "Stopped: 1 of 2 photos are done." in done.stderr
+    assert json.loads(done.stdout)["stopped"] is True
+    assert names(Path("out")) == {"a.disparity.npz"}
+
+
+USAGE_ERRORS = {
+    "no photo": ([], "PHOTO"),
+    "map format": (["--maps", "jpg"], "maps names the format 'jpg'"),
+    "no map format": (["--maps", ""], "maps is empty"),
+    "mesh format": (["--mesh", "fbx"], "mesh names the format 'fbx'"),
+    "cloud format": (["--cloud", "las"], "cloud names the format 'las'"),
+    "tiles text": (["--tiles", "4by4"], "two whole numbers"),
+    "tiles zero": (["--tiles", "0x4"], "two whole numbers"),
+    "tiles large": (["--tiles", "33x1"], "from 1 to 32"),
+    "batch": (["--batch", "many"], "auto or a whole number"),
+    "batch zero": (["--batch", "0"], "from 1 to 4096"),
+    "refine": (["--refine", "maybe"], "refine"),
+    "near alone": (["--near", "1"], "Only one of near_m and far_m"),
+    "far alone": (["--far", "1"], "Only one of near_m and far_m"),
+    "near beyond far": (["--near", "5", "--far", "2"], "near must be below far"),
+    "near negative": (["--near", "-1", "--far", "2"], "finite number above 0"),
+    "far nan": (["--near", "1", "--far", "nan"], "finite number above 0"),
+    "near and align": (["--near", "1", "--far", "2", "--align", "x.npz"], "one of them"),
+    "fov": (["--fov", "180"], "less than 180"),
+    "fov and focal": (["--fov", "60", "--focal-35mm", "28"], "give one of them"),
+    "stride": (["--stride", "0"], "whole number from 1"),
+    "stride text": (["--stride", "few"], "auto or a whole number"),
+    "edge": (["--edge-rtol", "-1"], "finite number above 0"),
+    "existing": (["--existing", "ask"], "existing"),
+    "unknown flag": (["--speed"], "No such option"),
+}
+
+
+@pytest.mark.parametrize("kind", USAGE_ERRORS)
+def test_usage_errors(run, photo, kind):
+    flags, message = USAGE_ERRORS[kind]
+    done = run("infer", *([] if kind == "no photo" else [photo]), *flags)
+    assert done.exit_code == 2
+    flat = " ".join(done.stderr.replace("│", " ").split())
+    assert message in flat
+    assert "Traceback" not in flat
+
+
+def bad_file(kind: str, folder: Path) -> list[str]:
+    """Arguments that name an input of this kind."""
+    path = folder / "bad.png"
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("hello")
+    elif kind == "cut short":
+        path.write_bytes(write_photo(folder / "whole.png").read_bytes()[:300])
+    elif kind == "empty folder":
+        path.mkdir()
+    elif kind == "pattern":
+        return [str(folder / "*.tif")]
+    elif kind == "thin":
+        write_photo(path, 640, 20)
+    elif kind == "out is a file":
+        write_photo(path)
+        (folder / "file").write_text("")
+        return [str(path), "-o", str(folder / "file")]
+    elif kind in ("align missing", "align no pixel", "align disparity", "align shape", "align folder"):
+        write_photo(path)
+        depth = np.full((60, 80), 2.0 if kind != "align no pixel" else np.nan, dtype=np.float32)
+        sensor = folder / "sensor" / "depth.npz"
+        if kind != "align missing":
+            save_depth(
+                sensor,
+                depth[:, :30] if kind == "align shape" else depth,
+                quantity="disparity" if kind == "align disparity" else "depth",
+            )
+        return [str(path), "--align", str(sensor.parent if kind == "align folder" else sensor)]
+    elif kind == "no contrast":
+        Image.new("RGB", (96, 64), (90, 90, 90)).save(path)
+        return [str(path), "--near", "1", "--far", "5", "--no-refine"]
+    return [str(path)]
+
+
+BAD_FILES = {
+    "missing": "does not exist",
+    "empty": "empty",
+    "text": "",
+    "cut short": "",
+    "empty folder": "holds no picture",
+    "pattern": "No picture matches",
+    "thin": "at least 32 pixels",
+    "out is a file": "",
+    "align missing": "does not exist",
+    "align no pixel": "no pixel with a depth above 0",
+    "align disparity": "relative disparity, not depth",
+    "align shape": "another shape",
+    "align folder": "has 0 depth files named bad",
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_bad_files_are_one_line_and_exit_1(run, tmp_path, kind):
+    done = run("infer", *bad_file(kind, tmp_path))
+    assert done.exit_code == 1, done.stdout
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("pro-engine: ")
+    assert BAD_FILES[kind] in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model", "compcat"], "did you mean compact"),
+        (["--device", "gpu"], "give auto, cpu, cuda, cuda:N or mps"),
+        (["--dtype", "int8"], "give auto, float32, bfloat16 or float16"),
+        (["--weights", "nowhere.safetensors"], "nowhere.safetensors does not exist"),
+        (["--weights", "in/garden.png"], "neither a safetensors file nor a PyTorch checkpoint"),
+        (["--device", "cuda:99"], "cuda:99 was asked for"),
+    ],
+)
+def test_bad_models(photo, tmp_path, monkeypatch, flags, message):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["infer", str(photo), *flags])
+    assert done.exit_code == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert message in line
+
+
+def test_models_info_and_bench(run, photo):
+    listed = json.loads(run("models", "--json").stdout)
+    assert {"name", "summary", "licence", "commercial", "weights"} == set(listed[0])
+    assert any(row["name"] == "compact" for row in listed)
+    assert "compact" in run("models").stdout
+    facts = json.loads(run("info", "--json").stdout)
+    assert facts["pro_engine"] == pro_engine.__version__
+    assert {"python", "torch", "device", "cores", "threads", "memory_free_gib", "extras"} <= set(facts)
+    assert "torch" in run("info").stdout
+    for source in (["--size", "200x150"], [photo]):
+        report = json.loads(run("bench", *source, "--tiles", "2x2", "--runs", 2, "--json").stdout)
+        assert report["tiles"] == [2, 2]
+        assert report["ratio"] > 0
+        assert set(report["phases"]) == {"preprocess", "coarse", "patches", "refiner", "canvas"}
+    text = run("bench", photo, "--tiles", "2x2", "--runs", 1).stdout
+    for word in ("load", "coarse", "patches", "refiner", "total", "floor: 5", "peak memory", "threads"):
+        assert word in text
+    assert run("bench", "--size", "big").exit_code == 2
+    assert run("bench", "nowhere.png").exit_code == 1
+
+
+def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    program = [sys.executable, "-c", "from pro_engine.cli import main; main()", *arguments]
+    return subprocess.run(program, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120)
+
+
+def test_a_real_process(photo, tmp_path):
+    assert command("--version", cwd=tmp_path).stdout.strip() == pro_engine.__version__
+    good = command("infer", str(photo), "-o", "out", "--refine", "blend", "--preview", "--offline", cwd=tmp_path)
+    assert good.returncode == 0, good.stderr
+    assert names(tmp_path / "out") == {"garden.disparity.npz", "garden.preview.png"}
+    bad = command("infer", "missing.jpg", cwd=tmp_path)
+    assert bad.returncode == 1
+    assert bad.stderr.strip() == "pro-engine: missing.jpg does not exist; check the spelling and the folder."
+    assert command("infer", str(photo), "--tiles", "x", cwd=tmp_path).returncode == 2
+
+
+def test_importing_the_command_line_is_quick():
+    code = "import pro_engine.cli, sys; print([m for m in ('torch', 'cv2', 'PIL', 'trimesh') if m in sys.modules])"
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+    assert time.perf_counter() - start < 10
