@@ -1,4 +1,4 @@
-"""Networks small enough for a test to run many times, that still obey the contract of Ψ."""
+"""Networks small enough for a test to run many times, that still obey the contract of Ψ; for tests anywhere below."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
 from pro_engine.models.pro import ProRefiner
+
+torch.set_num_threads(1)  # the networks are too small to share out, and tests often run beside other work
 
 CHANNELS = (8, 8, 8, 8, 8, 4)
 SPEC = PsiSpec(CHANNELS, input_area=64 * 96, multiple=32, keep_aspect=True)

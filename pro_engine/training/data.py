@@ -138,6 +138,20 @@ def is_useful(disparity: NDArray[np.float32]) -> bool:
     return high > 0 and float(disparity.std()) > 0.05 * float(disparity.mean())
 
 
+def shrink_to(
+    image: NDArray[np.uint8], disparity: NDArray[np.float32], target: tuple[int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Both at a whole fraction of their size, chosen so that a crop of `target` pixels is not undersampled: the picture
+    averaged, the disparity picked (an average across an edge would be a depth that is nowhere)."""
+    height, width = disparity.shape
+    step = round(min(height / target[0], width / target[1]) * 0.6)
+    if step <= 1:
+        return image, disparity
+    h, w = height // step, width // step
+    image = cv2.resize(image[: h * step, : w * step], (w, h), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    return image, np.ascontiguousarray(disparity[step // 2 :: step, step // 2 :: step][:h, :w])
+
+
 class BaseSamples(Dataset[tuple[Tensor, Tensor]]):
     """Samples for the base model: image (3, h, w) float32 in [0, 1], disparity (h, w) float32 scaled so that its 95th
     percentile is 1 and clipped at 8.
@@ -159,6 +173,7 @@ class BaseSamples(Dataset[tuple[Tensor, Tensor]]):
         h, w = self.sizes[int(size_rng.integers(len(self.sizes)))]
         while True:
             image, disparity, _ = read_rendered(self.views[int(rng.integers(len(self.views)))])
+            image, disparity = shrink_to(image, disparity, (h, w))
             matrix = crop_matrix(rng, disparity.shape, (h, w))
             flags = cv2.WARP_INVERSE_MAP
             disparity = cv2.warpAffine(

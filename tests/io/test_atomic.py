@@ -116,7 +116,7 @@ def test_crash_in_a_set_of_files_replaces_none(tmp_path: Path, monkeypatch: pyte
     def crash(*_args: object, **_kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(mesh_module, "_write_lines", crash)
+    monkeypatch.setattr(mesh_module, "open", crash, raising=False)
     with pytest.raises(FileError, match="disk is full"):
         save_mesh(tmp_path / "m.obj", Mesh(corners * 2, mesh.faces, mesh.uv, texture + 200))
     assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before

@@ -12,12 +12,13 @@ import pytest
 import trimesh
 from PIL import Image
 
+from pro_engine.errors import FileError
 from pro_engine.io import mesh as mesh_module
-from pro_engine.io import ply
 from pro_engine.io.mesh import MESH_SUFFIXES, save_mesh
 from pro_engine.types import Mesh
 
 FLIP = np.array([1, -1, -1])
+STL_TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 METADATA = {"scale": "assumed", "near_m": 1.0, "text": "ü\nnew line"}
 
 
@@ -45,7 +46,7 @@ def mesh(request: pytest.FixtureRequest) -> Mesh:
 
 def assert_same_shape(found: trimesh.Trimesh, mesh: Mesh, flip: np.ndarray[Any, Any]) -> None:
     assert found.vertices.shape == mesh.vertices.shape
-    assert np.allclose(found.vertices, mesh.vertices * flip, rtol=1e-7)
+    assert np.allclose(found.vertices, mesh.vertices * flip, rtol=1e-7, atol=1e-8)
     assert np.array_equal(found.faces, mesh.faces)
     corners = mesh.vertices * flip
     assert np.allclose(found.bounds, [corners.min(0), corners.max(0)], rtol=1e-7)
@@ -90,7 +91,7 @@ def test_glb_parts_start_where_the_standard_wants(tmp_path: Path, mesh: Mesh) ->
         assert view["byteOffset"] >= end
         end = view["byteOffset"] + view["byteLength"]
     assert end <= tree["buffers"][0]["byteLength"]
-    assert [view.get("target") for view in tree["bufferViews"]] == [34963, 34962, 34962, None]
+    assert tree["samplers"][tree["textures"][0]["sampler"]]["wrapS"] == 33071  # the photo's edges do not bleed over
 
 
 def test_normals_point_at_the_viewer(tmp_path: Path, mesh: Mesh) -> None:
@@ -111,11 +112,26 @@ def test_obj_with_material_and_texture(tmp_path: Path, mesh: Mesh) -> None:
     assert json.dumps(METADATA) in (tmp_path / "my photo.obj").read_text()
 
 
-def test_obj_keeps_every_bit_of_a_float(tmp_path: Path) -> None:
+def test_obj_holds_eight_decimals(tmp_path: Path) -> None:
     vertices = np.array([[0.1, 1e-20, 123456.789], [3.4e38, 1 / 3, 7e-41], [1, 2, 3]], np.float32)
     save_mesh(tmp_path / "m.obj", Mesh(vertices, np.array([[0, 1, 2]], np.int32)))
     lines = [line.split()[1:] for line in (tmp_path / "m.obj").read_text().splitlines() if line.startswith("v ")]
-    assert np.array_equal(np.array(lines, dtype=np.float32) * FLIP.astype(np.float32), vertices)
+    assert np.abs(np.array(lines, dtype=np.float64) * FLIP - vertices).max() <= 0.5e-8
+
+
+def test_obj_without_memory_for_its_uv_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """trimesh only logs that, and would leave a mesh without its photo."""
+    to_text = trimesh.util.array_to_string
+
+    def no_memory(array: np.ndarray[Any, Any], **options: Any) -> str:
+        if array.shape[1] == 2:
+            raise MemoryError
+        return str(to_text(array, **options))
+
+    monkeypatch.setattr(trimesh.util, "array_to_string", no_memory)
+    with pytest.raises(FileError, match=r"m\.obj does not fit into memory"):
+        save_mesh(tmp_path / "m.obj", grid(2, 2))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_obj_does_not_overwrite_the_photo_beside_it(tmp_path: Path) -> None:
@@ -138,13 +154,13 @@ def test_stl(tmp_path: Path, mesh: Mesh) -> None:
     found = trimesh.load(tmp_path / "m.stl", process=False)
     assert np.allclose(found.triangles, mesh.vertices[mesh.faces] * FLIP, rtol=1e-7)
     assert (tmp_path / "m.stl").stat().st_size == 84 + 50 * len(mesh.faces)
-    records = np.frombuffer((tmp_path / "m.stl").read_bytes()[84:], dtype=mesh_module._STL_FACE)
+    records = np.frombuffer((tmp_path / "m.stl").read_bytes()[84:], dtype=STL_TRIANGLE)
     assert np.allclose(np.linalg.norm(records["normal"], axis=1), 1, atol=1e-6)
 
 
 def test_stl_of_a_flat_triangle_has_no_normal(tmp_path: Path) -> None:
     save_mesh(tmp_path / "m.stl", Mesh(np.ones((3, 3), np.float32), np.array([[0, 1, 2]], np.int32)))
-    records = np.frombuffer((tmp_path / "m.stl").read_bytes()[84:], dtype=mesh_module._STL_FACE)
+    records = np.frombuffer((tmp_path / "m.stl").read_bytes()[84:], dtype=STL_TRIANGLE)
     assert not records["normal"].any()
 
 
@@ -156,14 +172,49 @@ def test_without_texture(tmp_path: Path, suffix: str) -> None:
     assert load(tmp_path / f"m{suffix}").triangles.shape == (len(mesh.faces), 3, 3)
 
 
-@pytest.mark.parametrize("suffix", sorted(MESH_SUFFIXES))
-def test_many_chunks(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("suffix", [".glb", ".obj", ".ply"])
+def test_uv_without_texture(tmp_path: Path, suffix: str) -> None:
     mesh = grid(5, 7)
-    save_mesh(tmp_path / f"one{suffix}", mesh)
-    monkeypatch.setattr(ply, "CHUNK", 4)
-    save_mesh(tmp_path / f"many{suffix}", mesh)
-    one, many = ((tmp_path / f"{name}{suffix}").read_bytes() for name in ("one", "many"))
-    assert many.replace(b"many", b"one") == one
+    save_mesh(tmp_path / f"m{suffix}", Mesh(mesh.vertices, mesh.faces, mesh.uv))
+    found = load(tmp_path / f"m{suffix}")
+    assert_same_shape(found, mesh, np.ones(3) if suffix == ".ply" else FLIP)
+    if suffix != ".ply":
+        assert mesh.uv is not None
+        assert np.allclose(found.visual.uv, mesh.uv, atol=1e-7)
+
+
+def test_a_mesh_without_texture_is_lit(tmp_path: Path) -> None:
+    """Unlit and without a photo it would be a white silhouette."""
+    save_mesh(tmp_path / "m.glb", grid(2, 2, textured=False))
+    (material,) = gltf_of(tmp_path / "m.glb")["materials"]
+    assert material["doubleSided"]
+    assert "extensions" not in material
+
+
+def test_glb_ends_at_four_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mesh_module, "_LARGEST_GLB", mesh_module._GLB_JSON + 100)
+    with pytest.raises(FileError, match=r"m\.glb would have .* GB"):
+        save_mesh(tmp_path / "m.glb", grid(5, 7))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_texture_is_a_good_jpeg_with_full_colour(tmp_path: Path) -> None:
+    """Quality 92, no colour subsampling; the same file in .glb and beside .obj."""
+    save_mesh(tmp_path / "m.obj", grid(9, 9))
+    save_mesh(tmp_path / "m.glb", grid(9, 9))
+    data = (tmp_path / "m_texture.jpg").read_bytes()
+    assert data in (tmp_path / "m.glb").read_bytes()
+    with Image.open(tmp_path / "m_texture.jpg") as picture:
+        assert picture.format == "JPEG"
+        assert {layer[1:3] for layer in picture.layer} == {(1, 1)}
+        assert picture.quantization[0][0] == 3
+
+
+def test_black_and_single_colours_stay(tmp_path: Path) -> None:
+    mesh = grid(3, 3)
+    for value in (0, 102):
+        save_mesh(tmp_path / "m.ply", Mesh(mesh.vertices, mesh.faces, mesh.uv, np.full((3, 3, 3), value, np.uint8)))
+        assert (load(tmp_path / "m.ply").visual.vertex_colors == [value, value, value, 255]).all()
 
 
 def test_texture_too_large_for_graphics_cards_is_made_smaller(tmp_path: Path) -> None:

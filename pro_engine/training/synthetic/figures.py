@@ -56,8 +56,8 @@ def head(mb: MeshBuilder, pal: Palette, skin: Material, detail: int = 20) -> Non
     dark, white = pal.hair(), Material(color=(0.75, 0.73, 0.7), reflectance=0.04)
     for side in (-1, 1):
         mb.sphere((side * 0.076, 0.005, 0.0), (0.012, 0.022, 0.032), skin, sides=10)
-        mb.sphere((side * 0.031, -0.073, 0.018), 0.0125, white, sides=10)
-        mb.sphere((side * 0.031, -0.0805, 0.018), 0.0065, _BLACK, sides=8)
+        mb.sphere((side * 0.031, -0.073, 0.018), (0.014, 0.0115, 0.008), white, sides=10)
+        mb.sphere((side * 0.031, -0.08, 0.018), 0.0062, _BLACK, sides=8)
         mb.tube(
             [(side * 0.015, -0.091, 0.04), (side * 0.035, -0.088, 0.046), (side * 0.052, -0.07, 0.04)],
             0.004,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import scenes_close, scenes_indoor, scenes_outdoor, scenes_special
+from . import scenes_close, scenes_indoor, scenes_nature, scenes_outdoor, scenes_prints, scenes_special
 from .palette import Assets, Palette
 from .scene import Scene
 
@@ -17,9 +17,9 @@ KINDS: dict[str, float] = {
 """Kind of scene and its share of a data set."""
 
 _BUILDERS: dict[str, Callable[[Palette], Scene]] = {
-    "room": scenes_indoor.room, "street": scenes_outdoor.street, "nature": scenes_outdoor.nature,
+    "room": scenes_indoor.room, "street": scenes_outdoor.street, "nature": scenes_nature.nature,
     "closeup": scenes_close.closeup, "portrait": scenes_special.portrait, "thin": scenes_special.thin,
-    "glass": scenes_special.glass, "prints": scenes_close.prints, "upward": scenes_special.upward,
+    "glass": scenes_special.glass, "prints": scenes_prints.prints, "upward": scenes_special.upward,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import math
+from pathlib import PurePath
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,9 @@ _HSV = {  # bounds of hue, saturation and value
     "green": ((0.18, 0.36), (0.3, 0.8), (0.06, 0.4)),
     "skin": ((0.04, 0.09), (0.3, 0.6), (0.15, 0.8)),
 }
+
+
+_ROOM_HDRIS = ("apartment", "hall", "indoor", "interior", "lab", "lobby", "room", "studio", "warehouse", "workshop")
 
 
 class Assets(Protocol):
@@ -131,7 +135,7 @@ class Palette(Dice):
 
     def skin(self) -> Material:
         """Human skin."""
-        return self.plain("skin")
+        return self.material("noise", self.color("skin"), scale=12.0, matt=True, contrast=0.25)
 
     def hair(self) -> Material:
         """Hair of a natural colour."""
@@ -174,9 +178,9 @@ class Palette(Dice):
 
     def ground(self) -> Material:
         """Grass, earth, sand, snow."""
-        tone = self.color(self.pick(("green", "green", "green", "natural", "natural", "grey", "white")))
-        return self.material(self.pick(("noise", "noise", "image", "image", "flakes")), tone,
-                             scale=self.log_uniform(0.15, 2.0), matt=True, contrast=0.8)
+        tone = self.color(self.pick(("green", "green", "green", "green", "natural", "natural", "grey", "white")))
+        return self.material(self.pick(("noise", "noise", "noise", "noise", "image", "flakes")), tone,
+                             scale=self.log_uniform(0.15, 3.0), matt=True, contrast=0.6)
 
     def rock(self) -> Material:
         """Stone and far mountains (scale it down for those)."""
@@ -209,9 +213,14 @@ class Palette(Dice):
         found = self.assets.random_model(self.rng, categories, max_size) if self.assets is not None else None
         return None if found is None else (found[0], found[1])
 
-    def sky(self, *, hdri_share: float = 0.5, strength: float = 1.0) -> Sky:
-        """An HDRI in `hdri_share` of the scenes, else clear, cloudy, overcast or a sunset."""
+    def sky(self, *, hdri_share: float = 0.5, strength: float = 1.0, open_air: bool = False) -> Sky:
+        """An HDRI in `hdri_share` of the scenes, else clear, cloudy, overcast or a sunset.
+
+        `open_air` leaves out the HDRIs of rooms, told by their names.
+        """
         hdris = self.assets.hdris if self.assets is not None else []
+        if open_air:
+            hdris = [path for path in hdris if not any(word in PurePath(path).stem.lower() for word in _ROOM_HDRIS)]
         if hdris and self.chance(hdri_share):
             return Sky(hdri=self.pick(hdris), turn=self.angle(), strength=strength)
         clouds = self.pick((0.0, 0.0, self.uniform(0.1, 0.9), self.uniform(0.1, 0.9), 1.0))

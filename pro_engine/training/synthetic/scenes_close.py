@@ -1,10 +1,10 @@
-"""Near views: things on tables and in front of boards, portraits, thin structures, glass and flat prints."""
+"""Near views: things on tables, floors and boards, and patches of garden."""
 
 from __future__ import annotations
 
 import math
 
-from .builder import MeshBuilder, facing, panel, placement, rotation
+from .builder import MeshBuilder, placement, rotation
 from .furniture import cabinet, chair, made, shelf
 from .layout import INDOOR, Layout, look, usual_roll
 from .objects import small_mesh
@@ -72,9 +72,9 @@ def _scatter(layout: Layout, number: int, size: float, wide: float, deep: float)
     pal = layout.pal
     for _ in range(number):
         own = size * pal.log_uniform(0.4, 1.8)
-        for _try in range(4):
+        for _try in range(8):
             x, y = pal.normal(0, 0.32) * wide, pal.normal(0, 0.32) * deep
-            if abs(x) < wide * 0.48 and abs(y) < deep * 0.48 and layout.free(x, y, own * 0.3):
+            if abs(x) < wide * 0.48 and abs(y) < deep * 0.48 and layout.free(x, y, own * 0.28):
                 break
         else:
             continue
@@ -84,7 +84,7 @@ def _scatter(layout: Layout, number: int, size: float, wide: float, deep: float)
             layout.put(mesh, x, y, 0, pal.angle(), own / float(max(extent)) * 1.3, radius=own * 0.4)
             continue
         mesh = _near_thing(pal, own)
-        layout.put(mesh, x, y, 0, pal.angle(), radius=own * 0.35)
+        layout.put(mesh, x, y, 0, pal.angle(), radius=own * 0.3)
         top = float(mesh.vertices[:, 2].max())
         if pal.chance(0.1) and top < size:
             layout.put(small_mesh(pal, own * 0.6), x, y, top, pal.angle())
@@ -101,11 +101,11 @@ def _hung(layout: Layout, depth: float) -> None:
         layout.scene.add(mesh, (tilt @ rotation("x", math.pi / 2)).astype("float32"))
 
 
-def closeup(pal: Palette) -> Scene:
-    """Cluttered table top, seen obliquely from 0.4 to 1.5 m."""
+def closeup(pal: Palette, *, garden: bool = True) -> Scene:
+    """Cluttered table top, seen obliquely from 0.4 to 1.5 m; now and then, if allowed, a patch of garden."""
     layout = Layout("closeup", pal)
-    mode = pal.pick(("table", "table", "table", "board", "floor", "garden"))
-    if mode == "garden":
+    mode = pal.pick(("table",) * 5 + ("board", "board", "floor", "garden"))
+    if mode == "garden" and garden:
         return _garden(layout)
     wide, deep = pal.uniform(0.7, 1.8), pal.uniform(0.6, 1.2)
     floor = 0.0 if mode == "floor" else -pal.uniform(0.6, 0.95)
@@ -121,7 +121,8 @@ def closeup(pal: Palette) -> Scene:
         )
         layout.put_builder(mb)
     size = pal.log_uniform(0.07, 0.3)
-    _scatter(layout, pal.count(3, 30), size, wide, deep)
+    crowd = 0.5 * wide * deep / size**2  # things that the table top has room for
+    _scatter(layout, pal.count(4, max(8, min(60, round(crowd)))), size, wide, deep)
     if mode == "board":
         _hung(layout, depth)
     lamps(layout, 1.0, pal.uniform(1.2, 2.5))
@@ -178,56 +179,4 @@ def _garden_camera(dice: Dice) -> Camera:
         tilt=dice.normal(0, 0.08),
         min_distance=0.12,
         blur=dice.uniform(1, 6) if dice.chance(0.5) else 0.0,
-    )
-
-
-def prints(pal: Palette) -> Scene:
-    """Flat pictures, posters, screens and murals at an angle: rich in content, flat in depth."""
-    layout = Layout("prints", pal)
-    outside = pal.chance(0.35)
-    wide, high = pal.log_uniform(0.4, 5.0 if outside else 2.5), pal.log_uniform(0.4, 3.0 if outside else 2.0)
-    base = pal.uniform(0.0, 1.4) if high < 1.5 else pal.uniform(0, 0.4)
-    mb = MeshBuilder()
-    mb.plane((400, 400) if outside else (9, 9), 0, pal.road() if outside else pal.floor())
-    mb.wall(
-        (-12, 0.03, 0),
-        (1, 0, 0),
-        24,
-        max(base + high + 0.4, pal.uniform(2.5, 7)),
-        (),
-        pal.facade() if outside else pal.wall(),
-    )
-    mb.box((0, 0.015, base + high / 2), (wide + 0.06, 0.03, high + 0.06), pal.any())
-    layout.put_builder(mb)
-    layout.put(panel(wide, high, pal.picture()), 0, -0.004, base)
-    for _ in range(pal.count(0, 6)):
-        size = pal.log_uniform(0.2, 1.2)
-        layout.put(
-            panel(size, size * pal.uniform(0.6, 1.5), pal.picture()),
-            pal.sign() * (wide / 2 + pal.uniform(0.7, 3)),
-            -0.002,
-            pal.uniform(0.5, 1.6),
-            facing((0, -1)),
-        )
-    for _ in range(pal.count(0, 3)):
-        x, y = pal.uniform(-2, 2), -pal.uniform(0.3, 2.0)
-        if not layout.put_model(INDOOR, x, y, 0, pal.angle(), max_size=1.6):
-            layout.put(made(pal.pick((chair, potted)), pal), x, y, 0, pal.angle())
-    if outside:
-        layout.outdoors()
-    else:
-        lamps(layout, 2.0, 2.6)
-    return layout.finish(lambda rng: _print_camera(Dice(rng), wide, base + high / 2, max(wide, high)))
-
-
-def _print_camera(dice: Dice, wide: float, middle: float, span: float) -> Camera:
-    away, turn = span * dice.uniform(0.5, 1.6), dice.normal(-math.pi / 2, 0.55)
-    position = (away * math.cos(turn), min(-0.25, away * math.sin(turn)), max(0.3, middle + dice.normal(0, 0.3)))
-    return look(
-        position,
-        (dice.normal(0, 0.15) * wide, 0, middle),
-        fov=dice.uniform(40, 75),
-        roll=usual_roll(dice),
-        tilt=dice.normal(0, 0.08),
-        min_distance=0.2,
     )

@@ -214,7 +214,7 @@ _ON_FLOORS = (
 
 def _fill_floor(layout: Layout, size: RoomSize) -> None:
     pal = layout.pal
-    for _ in range(pal.count(0, 3 + int(min(60, size.width * size.depth) / 7))):
+    for _ in range(pal.count(1, 4 + int(min(130, size.width * size.depth) / 4))):
         x, y = pal.uniform(-0.42, 0.42) * size.width, pal.uniform(-0.42, 0.42) * size.depth
         kind = pal.pick(_ON_FLOORS)
         if kind == "rug":
@@ -338,7 +338,7 @@ def room(pal: Palette) -> Scene:
                 _neighbour(mb, pal, wall, hole, size.height)
     _ceiling(layout, mb, size)
     layout.put_builder(mb)
-    density = pal.uniform(0.15, 0.5) if size.style == "corridor" else pal.uniform(0.4, 0.95)
+    density = pal.uniform(0.2, 0.6) if size.style == "corridor" else pal.uniform(0.6, 1.0)
     for wall in walls:
         if size.style != "corridor" or wall.length > 4:
             _furnish_wall(layout, wall, size, density)
@@ -358,9 +358,14 @@ def room_camera(dice: Dice, layout: Layout, size: RoomSize) -> Camera:
             break
     z = dice.pick((dice.normal(1.5, 0.2), dice.normal(1.5, 0.2), dice.normal(1.1, 0.3), dice.uniform(0.25, 0.8)))
     z = min(size.height - 0.25, max(0.2, z))
-    if layout.discs and dice.chance(0.25):
+    if layout.discs and dice.chance(0.45):
         spot = dice.pick(layout.discs)
         target = (spot[0], spot[1], dice.uniform(0.2, 1.2))
+        if dice.chance(0.6):  # near it, on the side of the room's middle, as someone who works there
+            away, turn = spot[2] + dice.uniform(0.4, 1.5), math.atan2(-spot[1], -spot[0]) + dice.normal(0, 0.7)
+            x, y = spot[0] + away * math.cos(turn), spot[1] + away * math.sin(turn)
+            x, y = (min(max(value, -0.47 * side), 0.47 * side) for value, side in ((x, size.width), (y, size.depth)))
+            z = min(size.height - 0.25, dice.uniform(0.8, 1.8))
         return look(
             (x, y, z),
             target,

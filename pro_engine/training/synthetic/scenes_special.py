@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from . import scenes_close, scenes_indoor, scenes_outdoor
+from . import scenes_close, scenes_indoor, scenes_nature, scenes_outdoor
 from .builder import MeshBuilder, placement
 from .city import building, fence, net, pole, wires
 from .figures import animal, person_mesh
@@ -64,7 +64,12 @@ def portrait(pal: Palette) -> Scene:
             mesh = animal(pal, size=pal.uniform(0.3, 1.2), sides=24)
         else:
             found = pal.model(PEOPLE) if pal.chance(0.25) else None
-            mesh = found[0] if found is not None else person_mesh(pal, close=True, sitting=pal.chance(0.25))
+            sitting = found is None and pal.chance(0.25)
+            mesh = found[0] if found is not None else person_mesh(pal, close=True, sitting=sitting)
+            if sitting:
+                mb = MeshBuilder()
+                mb.box((0, 0.05, 0.18), (0.6, 0.45, 0.36), pal.any())
+                layout.put(mb.build(), x, y, 0, yaw)
         layout.put(mesh, x, y, 0, yaw, radius=0.4)
         tops.append(float(mesh.vertices[:, 2].max()))
     for _ in range(pal.count(0, 3)):
@@ -171,12 +176,24 @@ def glass(pal: Palette) -> Scene:
         )
     if pal.chance(0.4):
         layout.put(person_mesh(pal), pal.normal(0, 0.6), pal.uniform(0.5, 2), 0, pal.angle())
-    return layout.finish(lambda rng: _thin_camera(Dice(rng)))
+    return layout.finish(lambda rng: _pane_camera(Dice(rng)))
+
+
+def _pane_camera(dice: Dice) -> Camera:
+    away, turn = dice.log_uniform(1.3, 5.0), dice.normal(-math.pi / 2, 0.6)
+    position = (away * math.cos(turn), away * math.sin(turn), dice.uniform(0.7, 1.8))
+    return look(
+        position,
+        (dice.normal(0, 1.0), 0.3, dice.uniform(0.5, 1.5)),
+        fov=dice.uniform(45, 80),
+        roll=usual_roll(dice),
+        min_distance=0.25,
+    )
 
 
 def _glassware(pal: Palette) -> Scene:
     """A table scatter whose things are mostly of glass."""
-    scene = scenes_close.closeup(pal)
+    scene = scenes_close.closeup(pal, garden=False)
     clear = [pal.glass() for _ in range(2)] + [replace(pal.glass(), color=(0.2, 0.5, 0.25))]
     backdrop = 2
     for index, item in enumerate(scene.instances[backdrop:], backdrop):
@@ -188,17 +205,16 @@ def _glassware(pal: Palette) -> Scene:
 
 def upward(pal: Palette) -> Scene:
     """Views up at houses, trees and ceilings, and steeply down, where the top of a picture is not the farthest part."""
-    mode = pal.pick(("room", "street", "court", "nature", "table"))
-    if mode == "court":
-        return _court(pal)
+    mode = pal.pick(("room", "room", "street", "court", "grove", "nature", "table"))
+    if mode in ("court", "grove"):
+        return _court(pal, grove=mode == "grove")
     builders = {
         "room": scenes_indoor.room,
         "street": scenes_outdoor.street,
-        "nature": scenes_outdoor.nature,
-        "table": scenes_close.closeup,
+        "nature": scenes_nature.nature,
     }
-    scene = builders[mode](pal)
-    usual, low, high = scene.propose, *((-1.5, -0.7) if mode == "table" else (0.25, 1.3))
+    scene = scenes_close.closeup(pal, garden=False) if mode == "table" else builders[mode](pal)
+    usual, low, high = scene.propose, *((-1.5, -0.7) if mode == "table" else (0.2, 1.0))
 
     def propose(rng: np.random.Generator) -> Camera:
         camera, dice = usual(rng), Dice(rng)
@@ -220,13 +236,13 @@ def upward(pal: Palette) -> Scene:
     return scene
 
 
-def _court(pal: Palette) -> Scene:
-    """A court with houses on three or four sides."""
+def _court(pal: Palette, *, grove: bool) -> Scene:
+    """A court with houses on three or four sides, or a group of high trees."""
     layout, mb = Layout("upward", pal), MeshBuilder()
     side = pal.uniform(8, 25)
     mb.plane((300, 300), 0, pal.road())
     layout.put_builder(mb)
-    for turn in range(pal.count(3, 4)):
+    for turn in range(0 if grove else pal.count(3, 4)):
         angle = turn * math.pi / 2
         away = side / 2 + 5
         layout.put(
@@ -236,16 +252,17 @@ def _court(pal: Palette) -> Scene:
             0,
             angle - math.pi / 2,
         )
-    for _ in range(pal.count(0, 4)):
-        x, y = pal.uniform(-0.3, 0.3) * side, pal.uniform(-0.3, 0.3) * side
-        layout.put(tree(pal) if pal.chance(0.6) else pole(pal), x, y, 0, pal.angle(), radius=0.6)
+    for _ in range(pal.count(6, 16) if grove else pal.count(0, 4)):
+        x, y = pal.uniform(-0.4, 0.4) * side, pal.uniform(-0.4, 0.4) * side
+        thing = tree(pal, height=pal.uniform(6, 16)) if grove or pal.chance(0.6) else pole(pal)
+        layout.put(thing, x, y, 0, pal.angle(), radius=0.6)
     layout.outdoors()
 
     def propose(rng: np.random.Generator) -> Camera:
         dice = Dice(rng)
         position = (dice.uniform(-0.4, 0.4) * side, dice.uniform(-0.4, 0.4) * side, 1.6)
         return Camera(
-            position, dice.angle(), dice.uniform(0.2, 1.4), dice.normal(0, 0.1), math.radians(dice.uniform(45, 95)), 0.7
+            position, dice.angle(), dice.uniform(0.2, 1.3), dice.normal(0, 0.1), math.radians(dice.uniform(45, 95)), 0.7
         )
 
     return layout.finish(propose)

@@ -1,0 +1,42 @@
+"""The measure of seams, and the seams of the bundled model on the photos that come with the repository."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pro_engine.inference.predictor import load_model
+from pro_engine.inference.seams import seam_jumps
+from pro_engine.io.image import load_image
+
+PHOTOS = sorted((Path(__file__).parents[2] / "docs" / "photos").glob("*.jpg"))
+
+
+def test_a_ramp_has_no_seams():
+    ramp = np.linspace(0, 1, 120, dtype=np.float32)[:, None] + np.linspace(0, 3, 160, dtype=np.float32)
+    assert seam_jumps(ramp, (3, 4)).ratio == pytest.approx(1, rel=1e-3)
+
+
+def test_steps_at_borders_are_seams():
+    noise = np.random.default_rng(0).normal(0, 1, (120, 160)).astype(np.float32)
+    steps = np.repeat(np.repeat(np.arange(12, dtype=np.float32).reshape(3, 4), 40, axis=0), 40, axis=1)
+    jumps = seam_jumps(10 * steps + noise, (3, 4))
+    assert jumps.border == pytest.approx(24.1, rel=0.02)  # 3 x 120 steps of 10 and 2 x 160 of 40
+    assert jumps.ratio > 15
+    assert seam_jumps(noise, (3, 4)).ratio == pytest.approx(1, abs=0.1)
+
+
+def test_one_patch_has_no_borders():
+    assert math.isnan(seam_jumps(np.zeros((40, 40), dtype=np.float32), (1, 1)).ratio)
+
+
+@pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
+def test_the_bundled_model_leaves_no_seams(path):
+    predictor = load_model("compact", device="cpu")
+    image, _ = load_image(path)
+    result = predictor.infer(image)
+    assert result.tiles == (4, 4)
+    assert seam_jumps(result.disparity, result.tiles).ratio <= 1.15
