@@ -114,7 +114,7 @@ def _wheel(mb: MeshBuilder, x: float, y: float, radius: float, side: int, rim: M
 def car(pal: Palette) -> Mesh:
     """Saloon, hatchback, estate or van by its proportions."""
     mb = MeshBuilder()
-    paint = Material(color=pal.color(pal.pick(("saturated", "grey", "dark", "white", "grey", "white"))),
+    paint = Material(color=pal.color(pal.pick(("saturated", "saturated", "any", "grey", "grey", "dark", "white"))),
                      reflectance=pal.pick((0.0, 0.04, 0.06)))
     glass, rim = Material(color=(0.02, 0.022, 0.025), reflectance=0.05), pal.metal()
     shape = pal.pick(("saloon", "hatch", "hatch", "estate", "suv", "van"))

@@ -81,9 +81,7 @@ def _seen(scene: Scene, camera: Camera) -> tuple[Array, NDArray[np.int64], list[
     return np.concatenate(triangles), np.concatenate(shades), list(numbers), np.concatenate(owners)
 
 
-def _clip(
-    corners: Array, index: NDArray[np.int64], normal: Array, offset: float
-) -> tuple[Array, NDArray[np.int64]]:
+def _clip(corners: Array, index: NDArray[np.int64], normal: Array, offset: float) -> tuple[Array, NDArray[np.int64]]:
     """Cut triangles (N, 3, 3) to the side of a plane where normal . p + offset >= 0; `index` follows its triangle."""
     distance = corners @ normal + offset
     inside = (distance >= 0).sum(1)
@@ -132,7 +130,7 @@ def _sky(mb: MeshBuilder, scene: Scene, width: float, height: float) -> None:
     for band in range(bands):
         share = band / (bands - 1)
         pairs = zip(scene.sky.horizon, scene.sky.zenith, strict=True)
-        red, green, blue = (low + (high - low) * share for low, high in pairs)
+        red, green, blue = (min(1.0, low + (high - low) * share) for low, high in pairs)
         low, high = height * band / bands, height * (band + 1) / bands
         corners = [(-half, 0, low), (half, 0, low), (half, 0, high), (-half, 0, high)]
         mb.add(corners, [(0, 1, 2, 3)], Material(color=(red, green, blue)))

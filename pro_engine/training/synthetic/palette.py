@@ -25,7 +25,10 @@ _HSV = {  # bounds of hue, saturation and value
 }
 
 
-_ROOM_HDRIS = ("apartment", "hall", "indoor", "interior", "lab", "lobby", "room", "studio", "warehouse", "workshop")
+_ROOFED_HDRIS = (
+    "apartment", "bridge", "esplanade", "hall", "indoor", "interior", "lab", "lobby", "room", "studio", "warehouse",
+    "workshop",
+)
 
 
 class Assets(Protocol):
@@ -76,11 +79,11 @@ class Palette(Dice):
         first = color or self.color("natural" if pattern == "wood" else None)
         second = self.color() if color is None and self.chance(0.3) else self.shade(first, 0.45, 1.5)
         if contrast < 1:
-            second = tuple(a + (b - a) * contrast for a, b in zip(first, second, strict=True))  # type: ignore[assignment]
+            second = _mix(first, second, contrast)
         image, tint = None, False
         if pattern == "image":
             image, tint = self.pick(self.textures), self.chance(0.6 if color else 0.3)
-            first = tuple(0.25 + 0.75 * part for part in first) if tint else first  # type: ignore[assignment]
+            first = _mix((1.0, 1.0, 1.0), first, 0.75) if tint else first
         elif pattern == "bricks":
             second = self.color("grey") if self.chance(0.5) else second
         gloss = 0.0 if matt or self.chance(0.7) else self.pick((0.04, 0.04, 0.04, 0.6))
@@ -190,8 +193,8 @@ class Palette(Dice):
     def road(self) -> Material:
         """Asphalt, concrete, cobbles."""
         tone = self.shade(self.color("grey"), 0.3, 0.9)
-        return self.material(self.pick(("noise", "noise", "solid", "image", "flakes", "bricks")), tone,
-                             scale=self.log_uniform(0.2, 3.0), matt=self.chance(0.9), contrast=0.35)
+        pattern = self.pick(("noise", "noise", "noise", "solid", "solid", "image", "flakes", "bricks"))
+        return self.material(pattern, tone, scale=self.log_uniform(0.5, 4.0), matt=self.chance(0.9), contrast=0.35)
 
     def facade(self) -> Material:
         """Outer wall of a building."""
@@ -216,11 +219,11 @@ class Palette(Dice):
     def sky(self, *, hdri_share: float = 0.5, strength: float = 1.0, open_air: bool = False) -> Sky:
         """An HDRI in `hdri_share` of the scenes, else clear, cloudy, overcast or a sunset.
 
-        `open_air` leaves out the HDRIs of rooms, told by their names.
+        `open_air` leaves out the HDRIs taken under a roof, told by their names.
         """
         hdris = self.assets.hdris if self.assets is not None else []
         if open_air:
-            hdris = [path for path in hdris if not any(word in PurePath(path).stem.lower() for word in _ROOM_HDRIS)]
+            hdris = [path for path in hdris if not any(word in PurePath(path).stem.lower() for word in _ROOFED_HDRIS)]
         if hdris and self.chance(hdri_share):
             return Sky(hdri=self.pick(hdris), turn=self.angle(), strength=strength)
         clouds = self.pick((0.0, 0.0, self.uniform(0.1, 0.9), self.uniform(0.1, 0.9), 1.0))
@@ -250,3 +253,9 @@ class Palette(Dice):
         level, tint = self.uniform(low, high), self.uniform(0, warmth)
         return (level, level * (1 - tint * 0.4), level * (1 - tint)) if self.chance(0.5) else (
             level * (1 - tint), level * (1 - tint * 0.4), level)
+
+
+def _mix(first: Color, second: Color, share: float) -> Color:
+    """The first colour with `share` of the second."""
+    red, green, blue = (a + (b - a) * share for a, b in zip(first, second, strict=True))
+    return red, green, blue

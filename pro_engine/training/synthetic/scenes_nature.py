@@ -42,7 +42,13 @@ class _Terrain:
     def __init__(self, pal: Palette, points: int = 140) -> None:
         self.size = pal.pick((60.0, 120.0, 240.0))
         amplitude = pal.pick((0.0, 0.3, 1.0, 3.0, 7.0)) * pal.uniform(0.5, 1.2) * self.size / 120
+        self.water = -math.inf
+        """Height of the water; below the ground where there is none."""
         self.heights = fractal(points, 6, pal.rng, 2, pal.uniform(0.35, 0.55)) * amplitude
+
+    def dry(self, x: float, y: float) -> float:
+        """Height of the ground or of the water on it."""
+        return max(self.z(x, y), self.water)
 
     def z(self, x: float, y: float) -> float:
         """Height of the ground, between the grid points as on the mesh roughly."""
@@ -112,8 +118,8 @@ def _spots(layout: Layout, land: _Terrain) -> list[tuple[float, float, float]]:
         (lambda: bicycle(pal), 2, 1.0), (lambda: made(_picnic, pal), 1, 0.0))
     for _ in range(pal.count(6, 15)):
         x, y = pal.uniform(-reach, reach), pal.uniform(-reach, reach)
-        spots.append((x, y, land.z(x, y)))
-        z = spots[-1][2]
+        z = land.dry(x, y)
+        spots.append((x, y, z))
         if pal.chance(0.3) and layout.put_model(pal.pick((VEHICLES, PEOPLE, EXTERIOR)), x, y, z, pal.angle()):
             continue
         maker, most, spread = pal.pick(makers)
@@ -150,7 +156,8 @@ def nature(pal: Palette) -> Scene:
         water = Material(
             "noise", (0.02, 0.06, 0.08), (0.03, 0.08, 0.09), scale=0.6, reflectance=0.04, bump=0.15, bump_scale=2.0
         )
-        mb.plane((6000, 6000), float(np.quantile(land.heights, pal.uniform(0.1, 0.5))), water)
+        land.water = float(np.quantile(land.heights, pal.uniform(0.1, 0.5)))
+        mb.plane((6000, 6000), land.water, water)
     if pal.chance(0.35):  # a path
         steps = np.linspace(-0.5, 0.5, 80) * land.size
         wide, bend = pal.uniform(0.6, 2.5), pal.uniform(1, 12)
@@ -184,7 +191,7 @@ def nature_camera(
                 break
         target = (x, y, z + dice.uniform(0.3, 1.8))
         return look(
-            (px, py, land.z(px, py) + high),
+            (px, py, land.dry(px, py) + high),
             target,
             fov=dice.uniform(30, 85),
             roll=usual_roll(dice),
@@ -194,5 +201,5 @@ def nature_camera(
         )
     px, py = dice.uniform(-0.4, 0.4) * land.size, dice.uniform(-0.4, 0.4) * land.size
     yaw, pitch = dice.angle(), dice.normal(-0.03 - 0.02 * min(high, 8), 0.1)
-    position = (px, py, land.z(px, py) + high)
+    position = (px, py, land.dry(px, py) + high)
     return Camera(position, yaw, pitch, usual_roll(dice), math.radians(dice.uniform(30, 85)), 0.4)
