@@ -202,7 +202,7 @@ class InferenceOptions:
         "auto", "Patch grid as (rows, columns), or auto: chosen from the image size", minimum=1, maximum=32
     )
     refine: bool | Literal["blend"] = _option(
-        True, "True: the trained refiner; blend: the training-free one; False: the coarse map only"
+        True, "How to refine: by the trained refiner (true), by the training-free blend, or not at all (false)"
     )
     batch_size: Literal["auto"] | int = _option(
         "auto", "Patches per forward pass, or auto: from the free memory", minimum=1, maximum=4096

@@ -17,6 +17,7 @@ from pro_engine.errors import InputError, ProEngineError
 from pro_engine.geometry.depth import disparity_to_depth
 from pro_engine.inference import runtime, tiling
 from pro_engine.inference.runtime import Progress, Stopwatch
+from pro_engine.inference.seams import level_seams
 from pro_engine.inference.tiling import Plan
 from pro_engine.io.weights import bundled_weights, fetch_weights, read_weights
 from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
@@ -193,6 +194,9 @@ class DepthPredictor:
             runtime.report(progress, 1 + stop, 1 + layout.patches)
 
         runtime.run_batches(layout.patches, batch_size, step, device=self.device, after=after)
+        if not layout.published:  # the published arithmetic lays patches side by side and leaves it at that
+            with watch.phase("canvas"):
+                level_seams(canvas, tiling.resized(coarse.normalised, layout.canvas), layout.grid)
         return canvas
 
     def _psi(self, batch: Tensor) -> PsiOutput:

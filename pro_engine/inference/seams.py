@@ -1,10 +1,12 @@
-"""How visible patch borders are in a map."""
+"""How visible patch borders are in a map, and taking out what is left of them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pro_engine.types import FloatMap
 
@@ -38,3 +40,35 @@ def seam_jumps(values: FloatMap, tiles: tuple[int, int]) -> SeamJumps:
 
 def _jumps(lines: FloatMap, at: int) -> FloatMap:
     return np.abs(lines[at] - lines[at - 1])
+
+
+def level_seams(canvas: FloatMap, coarse: FloatMap, grid: tuple[int, int]) -> None:
+    """Make the patches of a canvas (rows * h, columns * w) meet, in place.
+
+    The step across a border beyond that of the coarse map there, which has no seams (same shape as the canvas), is
+    shared by both patches. Its part that is smooth along the border, a difference of level or tilt, fades out over half
+    a patch; the rest over a few pixels, so that outlines inside a patch stay as they are. Consistency training makes
+    the step small; this takes out what remains of it.
+    """
+    for axis, count in ((1, grid[1]), (0, grid[0])):
+        lines, guide = (canvas, coarse) if axis == 1 else (canvas.T, coarse.T)  # a border is a column of these
+        size = lines.shape[1] // count
+        patch_length = lines.shape[0] // grid[1 - axis]
+        for k in range(1, count):
+            at = k * size
+            step = (lines[:, at] - lines[:, at - 1]) - (guide[:, at] - guide[:, at - 1])
+            smooth = _blur(step, patch_length / 12)
+            _share(lines, at, smooth, size // 2)
+            _share(lines, at, step - smooth, max(4, size // 24))
+
+
+def _blur(profile: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    blurred = cv2.GaussianBlur(np.ascontiguousarray(profile)[None], (0, 0), sigmaX=sigma, sigmaY=1e-3)
+    return np.asarray(blurred[0], dtype=np.float32)
+
+
+def _share(lines: FloatMap, at: int, step: NDArray[np.float32], reach: int) -> None:
+    """Give half of `step` (one value per row) to each side of column `at`, fading linearly over `reach` columns."""
+    fade = (0.5 - 0.5 * np.arange(reach, dtype=np.float32) / reach)[None]
+    lines[:, at : at + reach] -= step[:, None] * fade
+    lines[:, at - reach : at] += step[:, None] * fade[:, ::-1]

@@ -49,10 +49,11 @@ def read_weights(path: PathLike, *, sha256: str | None = None) -> dict[str, Tens
     _refuse_lookalikes(source, head)
     if sha256 is not None:
         _check_hash(source, sha256)
-    if head[:2] == b"PK" or head[:1] == b"\x80":
-        tensors = _read_checkpoint(source)
-    elif head[8:9] == b"{":
+    # safetensors first: it begins with a length, whose lowest byte may be any, that of a pickle too
+    if head[8:9] == b"{":
         tensors = _read_safetensors(source)
+    elif head[:2] == b"PK" or head[:1] == b"\x80":
+        tensors = _read_checkpoint(source)
     else:
         raise WeightsError(f"{source} is neither a safetensors file nor a PyTorch checkpoint; download it again.")
     if not tensors:

@@ -1,8 +1,8 @@
 """The contract of Ψ, the frozen model that PRO refines, and of its refiner. Tensors in, tensors out.
 
 Ψ sees RGB in [0, 1] (it normalises inside) at a size it accepts and returns relative disparity with six decoder maps:
-level 0 is the deepest stage after its projection, 1 to 4 the fusion stages from deep to shallow, 5 the head's map at full
-input size. The channel counts are `spec.feature_channels` in that order; sizes are whatever Ψ makes of its input.
+level 0 is the deepest stage after its projection, 1 to 4 the fusion stages from deep to shallow, 5 the head's map at
+full input size. The channel counts are `spec.feature_channels` in that order; sizes are whatever Ψ makes of its input.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from torch import Tensor, nn
 class PsiSpec:
     """What the predictor must know of a Ψ.
 
-    input_area is the nominal number of input pixels; sides are rounded to `multiple`. With `keep_aspect` the sides follow
-    the picture's shape at that area, else the input is a square. `published_resize` asks for the arithmetic of the
-    published PRO: every patch cut out and resized bilinearly with aligned corners, the canvas too; otherwise the picture
-    is area-averaged once to the canvas of all patches and cut there. `metric` marks a Ψ whose output is inverse metres.
+    input_area is the nominal number of input pixels; sides are rounded to `multiple`. With `keep_aspect` the sides
+    follow the picture's shape at that area, else the input is a square. `published_resize` asks for the arithmetic
+    of the published PRO: every patch cut out and resized bilinearly with aligned corners, the canvas too; otherwise
+    the picture is area-averaged once to the canvas of all patches and cut there. `metric` marks a Ψ whose output is
+    inverse metres.
     """
 
     feature_channels: tuple[int, int, int, int, int, int]

@@ -1,8 +1,8 @@
-"""Ψ = our own small network: an EfficientNet-Lite0 encoder and a DPT-style decoder that yields PRO's six feature levels.
+"""Ψ = our own small network: an EfficientNet-Lite0 encoder and a DPT-style decoder with PRO's six feature levels.
 
 The encoder follows "EfficientNet-Lite" (Tan and Le 2019; Liu 2020): no squeeze-and-excitation, ReLU6, TensorFlow "same"
 padding on the strided convolutions, batch norm with eps 1e-3, input (x - 127) / 128 for x in 0..255. Two transformer
-blocks at stride 32 let every part of the picture see every other, since layout is what a small network gets wrong first.
+blocks at stride 32 let every part of the picture see every other, as layout is what a small network gets wrong first.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class EfficientNetLite0(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """image (B, 3, h, w) RGB in [0, 1] -> five maps, shallow first."""
         x = F.relu6(self.stem((image * 255.0 - 127.0) / 128.0))  # (B, 32, h/2, w/2)
         maps = []
         for i, block in enumerate(self.blocks):
@@ -90,8 +91,10 @@ class EfficientNetLite0(nn.Module):
         return maps
 
     def load_imagenet(self, weights: Mapping[str, Tensor]) -> None:
-        """Load the published PyTorch EfficientNet-Lite0 weights (`_conv_stem`, `_bn0`, `_blocks.N._...` keys), strictly;
-        the classifier and the last 1x1 convolution are left out."""
+        """Load the published PyTorch weights of EfficientNet-Lite0, strictly.
+
+        Keys are `_conv_stem`, `_bn0` and `_blocks.N...`; the classifier and the last 1x1 convolution are left out.
+        """
         parts = {
             "_expand_conv": "expand.0",
             "_bn0": "expand.1",
@@ -155,8 +158,8 @@ class _Fuse(nn.Module):
 
 
 class CompactDepth(DepthBase):
-    """image (B, 3, h, w) RGB in [0, 1], sides multiples of 32 -> relative disparity (B, 1, h, w), not clamped, and the six
-    levels at strides 32, 16, 8, 4, 2, 1 with `feature_channels` channels."""
+    """image (B, 3, h, w) RGB in [0, 1], sides multiples of 32 -> relative disparity (B, 1, h, w), not clamped, and the
+    six levels at strides 32, 16, 8, 4, 2, 1 with `feature_channels` channels."""
 
     def __init__(self, spec: PsiSpec) -> None:
         super().__init__()
@@ -175,6 +178,7 @@ class CompactDepth(DepthBase):
         self.head = nn.Conv2d(c5, 1, 1)
 
     def forward(self, image: Tensor) -> PsiOutput:
+        """See the class."""
         e2, e4, e8, e16, e32 = self.encoder(image)
         level0 = self.deepest(self.context(self.reduce(e32)))  # (B, c0, h/32, w/32)
         level1 = self.fuse16(level0, e16)  # (B, c1, h/16, w/16)

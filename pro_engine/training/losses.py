@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+RELATIVE_WEIGHT = 1.5
+
 
 def normalise(disparity: Tensor) -> Tensor:
     """(d - median) / mean absolute deviation from it, one number each per map, so that only shape is compared."""
@@ -32,21 +34,19 @@ def gradient_matching(error: Tensor, mask: Tensor | None = None, scales: int = 4
     return total
 
 
-def relative_error(prediction: Tensor, target: Tensor, floor: float = 0.1) -> Tensor:
+def relative_error(prediction: Tensor, target: Tensor, floor: float = 0.06) -> Tensor:
     """Mean |fit - target| / (target + floor) after the least-squares scale and shift of each map.
 
-    The same quantity that AbsRel measures, on disparity. `target` is not negative; `floor` bounds what a sky pixel may
-    weigh.
+    This is what AbsRel measures after the alignment that evaluations use, on disparity. `target` is not negative;
+    `floor` bounds the weight of sky.
     """
     p, t = prediction.flatten(1), target.flatten(1)
-    weight = 1.0 / (t + floor)
-    total = weight.sum(1, keepdim=True)
-    p_mean, t_mean = (weight * p).sum(1, keepdim=True) / total, (weight * t).sum(1, keepdim=True) / total
-    covariance = (weight * (p - p_mean) * (t - t_mean)).sum(1, keepdim=True)
-    variance = (weight * (p - p_mean).square()).sum(1, keepdim=True)
+    p_mean, t_mean = p.mean(1, keepdim=True), t.mean(1, keepdim=True)
+    covariance = ((p - p_mean) * (t - t_mean)).mean(1, keepdim=True)
+    variance = (p - p_mean).square().mean(1, keepdim=True)
     scale = (covariance / (variance + 1e-6)).clamp(min=0)
     fit = t_mean + scale * (p - p_mean)
-    return ((fit - t).abs() * weight).mean()
+    return ((fit - t).abs() / (t + floor)).mean()
 
 
 def base_loss(prediction: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
@@ -64,7 +64,7 @@ def base_loss(prediction: Tensor, target: Tensor) -> tuple[Tensor, dict[str, flo
     l1 = error.abs().mean()
     gradient = gradient_matching(error)
     relative = relative_error(prediction, target)
-    loss = l1 + 0.5 * gradient + 0.5 * relative
+    loss = l1 + 0.5 * gradient + RELATIVE_WEIGHT * relative
     return loss, {"l1": l1.item(), "gradient": gradient.item(), "relative": relative.item()}
 
 

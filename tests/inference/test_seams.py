@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pro_engine.inference.predictor import load_model
-from pro_engine.inference.seams import seam_jumps
+from pro_engine.inference.seams import level_seams, seam_jumps
 from pro_engine.io.image import load_image
 
 PHOTOS = sorted((Path(__file__).parents[2] / "docs" / "photos").glob("*.jpg"))
@@ -40,3 +40,17 @@ def test_the_bundled_model_leaves_no_seams(path):
     result = predictor.infer(image)
     assert result.tiles == (4, 4)
     assert seam_jumps(result.disparity, result.tiles).ratio <= 1.15
+
+
+def test_levelling_takes_out_steps_and_keeps_what_is_inside_patches():
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(0, 3, 96, dtype=np.float32)[None].repeat(72, 0)
+    truth = ramp + rng.normal(0, 0.01, ramp.shape).astype(np.float32)
+    truth[30:34, 40:44] += 2  # an outline inside a patch
+    offsets = rng.normal(0, 1, (3, 4)).astype(np.float32)
+    stepped = truth + np.kron(offsets, np.ones((24, 24), dtype=np.float32))
+    levelled = stepped.copy()
+    level_seams(levelled, ramp, (3, 4))
+    assert seam_jumps(stepped, (3, 4)).ratio > 5
+    assert seam_jumps(levelled, (3, 4)).ratio < 1.2
+    assert levelled[32, 42] - levelled[32, 46] > 1.5

@@ -240,3 +240,14 @@ def test_without_the_hub_package_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(DependencyError, match=r"pro-engine\[hub\]"):
         _fetch(tmp_path)
+
+
+def test_a_safetensors_file_may_begin_like_a_pickle(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    tensors = {"a": torch.arange(3.0)}
+    for length in range(256):
+        save_weights(path, tensors, {"note": "x" * length})
+        if path.read_bytes()[0] == 0x80:
+            break
+    assert path.read_bytes()[0] == 0x80
+    assert torch.equal(read_weights(path)["a"], tensors["a"])

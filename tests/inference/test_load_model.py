@@ -1,0 +1,91 @@
+"""Putting a preset together: names, weights of one's own, refiners of one's own, and what goes wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pro_engine.errors import InputError, WeightsError
+from pro_engine.inference.predictor import load_model
+from pro_engine.io.weights import save_weights
+from pro_engine.models.checkpoint import official_key
+from pro_engine.models.presets import PRESETS, build_psi, build_refiner
+from pro_engine.types import InferenceOptions
+
+COMPACT = PRESETS["compact"]
+IMAGE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def tensors():
+    """Random weights of the compact model: (Ψ's, the refiner's)."""
+    torch.manual_seed(0)
+    return build_psi(COMPACT).state_dict(), build_refiner(COMPACT).state_dict()
+
+
+def prefixed(prefix, values):
+    return {prefix + key: value for key, value in values.items()}
+
+
+def test_a_file_with_both_parts(tensors, tmp_path):
+    psi, refiner = tensors
+    path = tmp_path / "both.safetensors"
+    save_weights(path, {**prefixed("psi.", psi), **prefixed("refiner.", refiner)})
+    predictor = load_model(weights=path, device="cpu")
+    assert predictor.name == "compact"
+    assert predictor.refiner is not None
+    assert np.isfinite(predictor.infer(IMAGE).disparity).all()
+
+
+def test_weights_without_a_refiner_leave_none(tensors, tmp_path):
+    path = tmp_path / "psi.safetensors"
+    save_weights(path, tensors[0])
+    predictor = load_model(weights=path, device="cpu")
+    with pytest.raises(InputError, match="use refine='blend'"):
+        predictor.infer(IMAGE)
+    assert predictor.infer(IMAGE, options=InferenceOptions(refine="blend")).disparity.shape == (64, 96)
+
+
+def test_refiners_of_ones_own(tensors, tmp_path):
+    """Under our names, with or without the prefix, and under the published ones: the same network."""
+    psi, refiner = tensors
+    save_weights(tmp_path / "psi.safetensors", psi)
+    trained = {key: value for key, value in refiner.items() if "num_batches_tracked" not in key}
+    save_weights(tmp_path / "bare.safetensors", trained)
+    save_weights(tmp_path / "prefixed.safetensors", prefixed("refiner.", trained))
+    torch.save({"model": {official_key(key): value for key, value in trained.items()}}, tmp_path / "official.pth")
+    results = [
+        load_model(weights=tmp_path / "psi.safetensors", refiner_weights=tmp_path / name, device="cpu")
+        .infer(IMAGE, options=InferenceOptions(tiles=(2, 2)))
+        .disparity
+        for name in ("bare.safetensors", "prefixed.safetensors", "official.pth")
+    ]
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("compcat", r"did you mean compact\?"), ("", "give one of compact"), (None, "no model None")],
+)
+def test_unknown_names(name, message):
+    with pytest.raises(InputError, match=message):
+        load_model(name)
+
+
+def test_weights_that_do_not_fit(tensors, tmp_path):
+    psi, refiner = tensors
+    path = tmp_path / "wrong.safetensors"
+    with pytest.raises(WeightsError, match="does not exist"):
+        load_model(weights=path)
+    save_weights(path, refiner)
+    with pytest.raises(WeightsError, match="do not fit the CompactDepth"):
+        load_model(weights=path)
+    good = tmp_path / "good.safetensors"
+    save_weights(good, psi)
+    with pytest.raises(WeightsError, match="do not fit the refiner of compact"):
+        load_model(weights=good, refiner_weights=good)
+    good.write_bytes(good.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match="damaged or cut short"):
+        load_model(weights=good)
