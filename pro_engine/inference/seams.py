@@ -46,9 +46,9 @@ def level_seams(canvas: FloatMap, coarse: FloatMap, grid: tuple[int, int]) -> No
     """Make the patches of a canvas (rows * h, columns * w) meet, in place.
 
     The step across a border beyond that of the coarse map there, which has no seams (same shape as the canvas), is
-    shared by both patches. Its part that is smooth along the border, a difference of level or tilt, fades out over half
-    a patch; the rest over a few pixels, so that outlines inside a patch stay as they are. Consistency training makes
-    the step small; this takes out what remains of it.
+    shared by both patches. Its part that is smooth along the border, a difference of level or tilt, fades out over
+    a quarter of a patch; the rest over a few pixels, so that outlines inside a patch stay as they are. Consistency
+    training makes the step small; this takes out what remains of it.
     """
     for axis, count in ((1, grid[1]), (0, grid[0])):
         lines, guide = (canvas, coarse) if axis == 1 else (canvas.T, coarse.T)  # a border is a column of these
@@ -58,7 +58,7 @@ def level_seams(canvas: FloatMap, coarse: FloatMap, grid: tuple[int, int]) -> No
             at = k * size
             step = (lines[:, at] - lines[:, at - 1]) - (guide[:, at] - guide[:, at - 1])
             smooth = _blur(step, patch_length / 12)
-            _share(lines, at, smooth, size // 2)
+            _share(lines, at, smooth, size // 4)
             _share(lines, at, step - smooth, max(4, size // 24))
 
 

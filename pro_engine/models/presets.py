@@ -51,7 +51,7 @@ class ModelPreset:
 
 
 def _compact() -> ModelPreset:
-    spec = PsiSpec(feature_channels=(96, 64, 48, 32, 16, 8), input_area=320 * 320, multiple=32, keep_aspect=True)
+    spec = PsiSpec(feature_channels=(96, 64, 48, 32, 16, 8), input_area=304 * 304, multiple=32, keep_aspect=True)
     file, licence = "compact.safetensors", "Apache-2.0"
     return ModelPreset(
         name="compact",

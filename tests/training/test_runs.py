@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from pro_engine.errors import FileError, InputError
-from pro_engine.io.weights import read_weights, save_weights
+from pro_engine.errors import FileError
+from pro_engine.io.weights import read_weights
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
-from pro_engine.training.average import average
 from pro_engine.training.data import BaseSamples, crop_matrix, list_rendered, read_rendered
 from pro_engine.training.gpct import plan_group
 from pro_engine.training.loop import LoopConfig, TrainingError, train
@@ -184,16 +183,3 @@ def test_a_refiner_run_leaves_loadable_weights(rendered: Path, tmp_path: Path) -
     fresh = build_refiner(PRESETS["compact"])
     fresh.load_state_dict(read_weights(tmp_path / "model.safetensors"))
     assert all(torch.isfinite(p).all() for p in fresh.parameters())
-
-
-def test_the_average_of_runs_is_the_weighted_mean(tmp_path: Path) -> None:
-    save_weights(tmp_path / "a.safetensors", {"w": torch.tensor([0.0, 4.0]), "n": torch.tensor(1)})
-    save_weights(tmp_path / "b.safetensors", {"w": torch.tensor([4.0, 0.0]), "n": torch.tensor(2)})
-    files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
-    average(files, [0.25, 0.75], tmp_path / "mean.safetensors")
-    mean = read_weights(tmp_path / "mean.safetensors")
-    torch.testing.assert_close(mean["w"], torch.tensor([3.0, 1.0]))
-    assert mean["n"] == 2
-    with pytest.raises(InputError, match="sum of 1"):
-        average(files, [0.5, 0.6], tmp_path / "bad.safetensors")
-    assert not (tmp_path / "bad.safetensors").exists()
