@@ -7,21 +7,28 @@ stopped by Ctrl-C. Results and `--json` go to stdout, progress and complaints to
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import re
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
-from pro_engine.errors import InputError, ProEngineError
+from pro_engine.cli_shared import (
+    FAILED,
+    STOPPED,
+    DebugFlag,
+    JsonFlag,
+    errors_in_one_line,
+    help_text,
+    pair,
+    print_json,
+    print_table,
+    progress_bar,
+    usage,
+)
 from pro_engine.jobs.options import JobOptions
 from pro_engine.types import InferenceOptions
 
@@ -29,9 +36,6 @@ if TYPE_CHECKING:
     from pro_engine.inference.predictor import DepthPredictor
     from pro_engine.jobs.infer import PhotoReport
     from pro_engine.jobs.photos import Failure, Photo
-
-_FAILED, _STOPPED = 1, 130
-_Options = TypeVar("_Options")
 
 app = typer.Typer(
     name="pro-engine",
@@ -59,24 +63,15 @@ class Existing(str, Enum):
     FAIL = "fail"
 
 
-def _help(options: type, name: str) -> str:
-    """The help text of the field `name` of an options dataclass, with its choices."""
-    metadata = {field.name: field.metadata for field in dataclasses.fields(options)}[name]
-    text, choices = str(metadata["help"]), metadata.get("choices")
-    return f"{text}: {', '.join(choices)}" if choices else text
-
-
 ModelFlag = Annotated[str, typer.Option("--model", "-m", help="Name of a model; see `pro-engine models`")]
 WeightsFlag = Annotated[Path | None, typer.Option("--weights", help="Weights of the model from this file")]
 RefinerFlag = Annotated[Path | None, typer.Option("--refiner", help="Weights of the refiner from this file")]
 DeviceFlag = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps")]
 DtypeFlag = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16")]
 OfflineFlag = Annotated[bool, typer.Option("--offline", help="Never reach for the network")]
-TilesFlag = Annotated[str, typer.Option("--tiles", help=_help(InferenceOptions, "tiles") + ", written 4x4")]
-RefineFlag = Annotated[Refine, typer.Option("--refine", help=_help(InferenceOptions, "refine"))]
-BatchFlag = Annotated[str, typer.Option("--batch", help=_help(InferenceOptions, "batch_size"))]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print a JSON summary to stdout")]
-DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error")]
+TilesFlag = Annotated[str, typer.Option("--tiles", help=help_text(InferenceOptions, "tiles") + ", written 4x4")]
+RefineFlag = Annotated[Refine, typer.Option("--refine", help=help_text(InferenceOptions, "refine"))]
+BatchFlag = Annotated[str, typer.Option("--batch", help=help_text(InferenceOptions, "batch_size"))]
 
 
 @app.callback(invoke_without_command=True)
@@ -92,21 +87,21 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def infer(
     photos: Annotated[list[str], typer.Argument(help="Photos, folders or quoted patterns", metavar="PHOTO...")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if missing")] = Path(),
-    maps: Annotated[str, typer.Option(help=_help(JobOptions, "maps"))] = "npz",
-    mesh: Annotated[str, typer.Option(help=_help(JobOptions, "mesh"))] = "",
-    cloud: Annotated[str, typer.Option(help=_help(JobOptions, "cloud"))] = "",
-    preview: Annotated[bool, typer.Option("--preview", help=_help(JobOptions, "preview"))] = False,
-    near: Annotated[float | None, typer.Option(help=_help(JobOptions, "near_m"))] = None,
-    far: Annotated[float | None, typer.Option(help=_help(JobOptions, "far_m"))] = None,
+    maps: Annotated[str, typer.Option(help=help_text(JobOptions, "maps"))] = "npz",
+    mesh: Annotated[str, typer.Option(help=help_text(JobOptions, "mesh"))] = "",
+    cloud: Annotated[str, typer.Option(help=help_text(JobOptions, "cloud"))] = "",
+    preview: Annotated[bool, typer.Option("--preview", help=help_text(JobOptions, "preview"))] = False,
+    near: Annotated[float | None, typer.Option(help=help_text(JobOptions, "near_m"))] = None,
+    far: Annotated[float | None, typer.Option(help=help_text(JobOptions, "far_m"))] = None,
     keep_background: Annotated[
-        bool, typer.Option("--keep-background", help=_help(JobOptions, "keep_background"))
+        bool, typer.Option("--keep-background", help=help_text(JobOptions, "keep_background"))
     ] = False,
-    align: Annotated[Path | None, typer.Option(help=_help(JobOptions, "align"))] = None,
-    fov: Annotated[float | None, typer.Option(help=_help(JobOptions, "fov_x_deg"))] = None,
-    focal_35mm: Annotated[float | None, typer.Option("--focal-35mm", help=_help(JobOptions, "focal_35mm"))] = None,
-    stride: Annotated[str, typer.Option(help=_help(JobOptions, "stride"))] = "auto",
-    edge_rtol: Annotated[float, typer.Option(help=_help(JobOptions, "edge_rtol"))] = 0.04,
-    existing: Annotated[Existing, typer.Option(help=_help(JobOptions, "existing"))] = Existing.OVERWRITE,
+    align: Annotated[Path | None, typer.Option(help=help_text(JobOptions, "align"))] = None,
+    fov: Annotated[float | None, typer.Option(help=help_text(JobOptions, "fov_x_deg"))] = None,
+    focal_35mm: Annotated[float | None, typer.Option("--focal-35mm", help=help_text(JobOptions, "focal_35mm"))] = None,
+    stride: Annotated[str, typer.Option(help=help_text(JobOptions, "stride"))] = "auto",
+    edge_rtol: Annotated[float, typer.Option(help=help_text(JobOptions, "edge_rtol"))] = 0.04,
+    existing: Annotated[Existing, typer.Option(help=help_text(JobOptions, "existing"))] = Existing.OVERWRITE,
     tiles: TilesFlag = "auto",
     refine: RefineFlag = Refine.TRAINED,
     no_refine: Annotated[bool, typer.Option("--no-refine", help="The same as --refine none")] = False,
@@ -122,7 +117,7 @@ def infer(
 ) -> None:
     """Depth of photos: NAME.disparity.* always, NAME.depth.* in metres once a scale is known, and what is asked."""
     options = _inference_options(tiles, Refine.NONE if no_refine else refine, batch)
-    job = _usage(
+    job = usage(
         lambda: JobOptions(
             maps=_formats(maps),
             mesh=_formats(mesh),
@@ -139,7 +134,7 @@ def infer(
             existing=existing.value,
         )
     )
-    with _errors_in_one_line(debug):
+    with errors_in_one_line(debug):
         from pro_engine.jobs.photos import find_photos
 
         found, failures = find_photos(photos)
@@ -150,27 +145,27 @@ def infer(
 @app.command()
 def models(as_json: JsonFlag = False) -> None:
     """The models by name, their licences, and whether their weights are here."""
-    with _errors_in_one_line():
+    with errors_in_one_line():
         from pro_engine.jobs.models import list_models
 
         rows = list_models()
         if as_json:
-            _print_json(rows)
+            print_json(rows)
             return
-        _print_table(("name", "summary", "licence", "commercial use", "weights"), [tuple(row.values()) for row in rows])
+        print_table(("name", "summary", "licence", "commercial use", "weights"), [tuple(row.values()) for row in rows])
 
 
 @app.command()
 def info(as_json: JsonFlag = False) -> None:
     """Versions, devices, memory, bundled weights and extras of this installation."""
-    with _errors_in_one_line():
+    with errors_in_one_line():
         from pro_engine.jobs.system import system_info
 
         facts = system_info()
         if as_json:
-            _print_json(facts)
+            print_json(facts)
             return
-        _print_table(("", ""), [(name.replace("_", " "), _text(value)) for name, value in facts.items()])
+        print_table(("", ""), [(name.replace("_", " "), _text(value)) for name, value in facts.items()])
 
 
 @app.command()
@@ -193,8 +188,8 @@ def bench(
 ) -> None:
     """Time every phase on one picture, and the floor: its Ψ passes alone, in the same run."""
     options = _inference_options(tiles, refine, batch)
-    width, height = _pair("size", size)
-    with _errors_in_one_line(debug):
+    width, height = pair("size", size)
+    with errors_in_one_line(debug):
         from pro_engine.io.image import load_image
         from pro_engine.jobs.bench import run_bench, sample_picture
 
@@ -202,7 +197,7 @@ def bench(
         predictor = _load(model, device, dtype, offline, weights, refiner)
         load_seconds = time.perf_counter() - start
         image = sample_picture(height, width) if photo is None else load_image(photo)[0]
-        with _progress_bar() as show:
+        with progress_bar() as show:
             report = run_bench(
                 predictor,
                 image,
@@ -213,10 +208,10 @@ def bench(
                 on_step=lambda done, total: show("timing", done, total),
             )
         if as_json:
-            _print_json(dataclasses.asdict(report))
+            print_json(dataclasses.asdict(report))
         else:
             print(report.title())
-            _print_table(("", ""), report.rows())
+            print_table(("", ""), report.rows())
 
 
 def main() -> None:
@@ -246,7 +241,7 @@ def _infer_found(
     reports: list[PhotoReport] = []
     stopped = False
     try:
-        with _progress_bar() as show:
+        with progress_bar() as show:
 
             def progress(photo: Photo, done: int, total: int) -> None:
                 show(f"{len(reports) + len(failures) + 1}/{len(photos)} {photo.path.name}", done, total)
@@ -263,7 +258,7 @@ def _infer_found(
         stopped = True
         print(f"Stopped: {len(reports)} of {len(photos)} photos are done.", file=sys.stderr)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "model": predictor.name if predictor else None,
                 "device": str(predictor.device) if predictor else None,
@@ -273,7 +268,7 @@ def _infer_found(
             }
         )
     if stopped or failures:
-        raise typer.Exit(_STOPPED if stopped else _FAILED)
+        raise typer.Exit(STOPPED if stopped else FAILED)
 
 
 def _load(
@@ -286,21 +281,13 @@ def _load(
 
 def _inference_options(tiles: str, refine: Refine, batch: str) -> InferenceOptions:
     choice: dict[Refine, bool | Literal["blend"]] = {Refine.TRAINED: True, Refine.BLEND: "blend", Refine.NONE: False}
-    return _usage(
+    return usage(
         lambda: InferenceOptions(
-            tiles="auto" if tiles == "auto" else _pair("tiles", tiles),
+            tiles="auto" if tiles == "auto" else pair("tiles", tiles),
             refine=choice[refine],
             batch_size="auto" if batch == "auto" else _whole_number("batch", batch),
         )
     )
-
-
-def _usage(build: Callable[[], _Options]) -> _Options:
-    """What `build` makes; a value that it refuses is a mistake in the command."""
-    try:
-        return build()
-    except InputError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 def _formats(text: str) -> tuple[str, ...]:
@@ -308,53 +295,10 @@ def _formats(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
 
 
-def _pair(name: str, text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,6})[x×](\d{1,6})", text.strip().lower())
-    if match is None or "0" in match.groups():
-        raise typer.BadParameter(f"--{name} is {text!r}; give two whole numbers above 0, such as 4x4.")
-    return int(match[1]), int(match[2])
-
-
 def _whole_number(name: str, text: str) -> int:
     if not text.isdecimal():
         raise typer.BadParameter(f"--{name} is {text!r}; give auto or a whole number above 0.")
     return int(text)
-
-
-@contextmanager
-def _errors_in_one_line(debug: bool = False) -> Iterator[None]:
-    """Turn an error that ends a verb into one line on stderr and exit code 1; with `debug` let it through."""
-    try:
-        yield
-    except ProEngineError as error:
-        if debug:
-            raise
-        print(f"pro-engine: {error}", file=sys.stderr)
-        raise typer.Exit(_FAILED) from None
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        raise typer.Exit(_STOPPED) from None
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """show(text, done, total) while the block runs: a bar on stderr, or nothing where stderr is no terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-
-        def show(text: str, done: int, total: int) -> None:
-            bar.update(task, description=text, completed=done, total=total)
-
-        yield show
 
 
 def _tell(report: PhotoReport, *, as_json: bool) -> None:
@@ -374,22 +318,6 @@ def _tell(report: PhotoReport, *, as_json: bool) -> None:
 def _complain(source: str, error: str) -> None:
     text = error if source in error else f"{source}: {error}"
     print(f"pro-engine: {' '.join(text.split())}", file=sys.stderr)
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
-
-
-def _print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(show_header=any(header), box=None, pad_edge=False)
-    for title in header:
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
 
 
 def _text(value: object) -> str:

