@@ -1,0 +1,1 @@
+"""How well the engine does on public data: readers of datasets, measures, runs and reports."""
