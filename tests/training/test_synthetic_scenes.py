@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from pro_engine.training.synthetic.builder import MeshBuilder, facing, panel, placement, rotation
+from pro_engine.training.synthetic.heap import Heap
 from pro_engine.training.synthetic.kinds import KINDS, build_scene
 from pro_engine.training.synthetic.mural import mural
 from pro_engine.training.synthetic.palette import Palette
+from pro_engine.training.synthetic.sampling import Dice
 from pro_engine.training.synthetic.scene import PATTERNS, Camera, Material, Mesh, Scene
 
 RED, BLUE = Material(color=(1.0, 0.0, 0.0)), Material(color=(0.0, 0.0, 1.0))
@@ -191,3 +193,20 @@ def test_mural_is_flat_and_keeps_to_its_panel():
     assert np.abs(box[..., 0]).max() == pytest.approx(0.5 / near, abs=1e-4)
     behind = replace(camera, yaw=math.pi)
     assert all(material.color[0] <= material.color[2] for material in mural(scene, behind, 2.0, 1.5).materials)
+
+
+def test_things_of_a_heap_rest_on_each_other():
+    heap = Heap(Dice(np.random.default_rng(0)), 0.36, 0.36, z=0.7)
+    tile = box_mesh((0.3, 0.3, 0.1))
+    tops = [heap.lay(tile, np.eye(4), tries=30)[2, 3] + 0.05 for _ in range(3)]
+    np.testing.assert_allclose(tops, (0.8, 0.9, 1.0), atol=1e-6)
+    assert heap.lay(tile, np.eye(4), tries=30, highest=1.05) is None
+    assert heap.lay(box_mesh((0.4, 0.1, 0.1)), np.eye(4), tries=30) is None, "wider than the ground of the heap"
+
+
+def test_nothing_is_laid_on_a_blocked_place():
+    heap = Heap(Dice(np.random.default_rng(0)), 1.0, 1.0)
+    heap.block((-0.5, 0.1), (-0.5, 0.5))
+    places = [heap.lay(box_mesh((0.1, 0.1, 0.1)), np.eye(4)) for _ in range(40)]
+    rights = [place[0, 3] for place in places if place is not None]
+    assert rights and min(rights) - 0.05 > 0.1 - 0.012

@@ -19,7 +19,7 @@ from .scene import Camera, Material, Scene
 
 
 @dataclass(frozen=True)
-class _Wall:
+class Wall:
     """One wall: it starts at (x, y), runs along a unit direction, and its normal points into the room."""
 
     x: float
@@ -30,6 +30,7 @@ class _Wall:
 
     @property
     def normal(self) -> tuple[float, float]:
+        """Unit ground direction into the room."""
         return -self.along[1], self.along[0]
 
     def point(self, distance: float, out: float = 0.0) -> tuple[float, float]:
@@ -79,15 +80,15 @@ def _openings(pal: Palette, length: float, height: float, windows: bool) -> tupl
     return tuple(holes)
 
 
-def _walls(pal: Palette, size: RoomSize) -> list[_Wall]:
+def _walls(pal: Palette, size: RoomSize) -> list[Wall]:
     x, y = size.width / 2, size.depth / 2
     rows = ((-x, -y, (1.0, 0.0), size.width), (x, -y, (0.0, 1.0), size.depth), (x, y, (-1.0, 0.0), size.width),
             (-x, y, (0.0, -1.0), size.depth))
-    return [_Wall(sx, sy, along, length, _openings(pal, length, size.height, pal.chance(0.4)))
+    return [Wall(sx, sy, along, length, _openings(pal, length, size.height, pal.chance(0.4)))
             for sx, sy, along, length in rows]
 
 
-def _wall_fittings(layout: Layout, mb: MeshBuilder, wall: _Wall, size: RoomSize, trim: Material) -> None:
+def _wall_fittings(layout: Layout, mb: MeshBuilder, wall: Wall, size: RoomSize, trim: Material) -> None:
     """Frames, doors, window bars, curtains, skirting and pictures of one wall, in the wall's own frame."""
     pal = layout.pal
     skirting = pal.chance(0.7) and not any(hole[2] < 0.1 for hole in wall.holes)
@@ -137,7 +138,7 @@ def _door(mb: MeshBuilder, pal: Palette, start: float, wide: float, high: float)
         mb.boxes([(wide * 0.9, 0.05, 1.0), (wide * 0.9, -0.05, 1.0)], (0.12, 0.05, 0.02), pal.metal())
 
 
-def _picture(layout: Layout, wall: _Wall, size: RoomSize, yaw: float) -> None:
+def _picture(layout: Layout, wall: Wall, size: RoomSize, yaw: float) -> None:
     pal = layout.pal
     wide, high = pal.log_uniform(0.15, 1.3), pal.log_uniform(0.15, 1.1)
     along = pal.uniform(0.2, max(0.21, wall.length - 0.2))
@@ -154,7 +155,7 @@ def _picture(layout: Layout, wall: _Wall, size: RoomSize, yaw: float) -> None:
     layout.put(panel(wide - 2 * inset, high - 2 * inset, face), x, y, base + inset, yaw)
 
 
-def _furnish_wall(layout: Layout, wall: _Wall, size: RoomSize, density: float) -> None:
+def _furnish_wall(layout: Layout, wall: Wall, size: RoomSize, density: float) -> None:
     pal, yaw = layout.pal, facing(wall.normal)
     at = 0.5
     while at < wall.length - 0.5:
@@ -243,7 +244,7 @@ def _fill_floor(layout: Layout, size: RoomSize) -> None:
             layout.put(made(maker, pal), x, y, 0, pal.angle(), radius=0.4)
 
 
-def _neighbour(mb: MeshBuilder, pal: Palette, wall: _Wall, hole: Hole, height: float) -> None:
+def _neighbour(mb: MeshBuilder, pal: Palette, wall: Wall, hole: Hole, height: float) -> None:
     """The room seen through an open door: a plain box with something in it."""
     deep, left, right = pal.uniform(1.2, 6), pal.uniform(0.3, 2.5), pal.uniform(0.3, 2.5)
     paint = pal.wall()
@@ -323,9 +324,9 @@ def _outside(layout: Layout) -> None:
             layout.put(tree(pal, detail=0.5), x * 0.6, y * 0.6, ground, scale=pal.uniform(0.8, 1.5))
 
 
-def room(pal: Palette) -> Scene:
-    """A furnished room, seen from inside across its length."""
-    layout, size = Layout("room", pal), _room_size(pal)
+def shell(layout: Layout, size: RoomSize) -> list[Wall]:
+    """Floor, walls with their openings and fittings, ceiling and the rooms behind open doors. Returns the walls."""
+    pal = layout.pal
     walls, mb, trim, paint = _walls(pal, size), MeshBuilder(), pal.pick((pal.plain("white"), pal.wood())), pal.wall()
     mb.plane((size.width, size.depth), 0.0, pal.floor())
     accent = pal.wall()
@@ -338,15 +339,27 @@ def room(pal: Palette) -> Scene:
                 _neighbour(mb, pal, wall, hole, size.height)
     _ceiling(layout, mb, size)
     layout.put_builder(mb)
+    return walls
+
+
+def daylight(layout: Layout, size: RoomSize, walls: list[Wall]) -> None:
+    """Lamps, and what the windows let in and show."""
+    windows = any(hole[2] > 0 for wall in walls for hole in wall.holes)
+    if windows and layout.pal.chance(0.7):
+        _outside(layout)
+    _light_room(layout, size, windows)
+
+
+def room(pal: Palette) -> Scene:
+    """A furnished room, seen from inside across its length."""
+    layout, size = Layout("room", pal), _room_size(pal)
+    walls = shell(layout, size)
     density = pal.uniform(0.2, 0.6) if size.style == "corridor" else pal.uniform(0.6, 1.0)
     for wall in walls:
         if size.style != "corridor" or wall.length > 4:
             _furnish_wall(layout, wall, size, density)
     _fill_floor(layout, size)
-    windows = any(hole[2] > 0 for wall in walls for hole in wall.holes)
-    if windows and pal.chance(0.7):
-        _outside(layout)
-    _light_room(layout, size, windows)
+    daylight(layout, size, walls)
     return layout.finish(lambda rng: room_camera(Dice(rng), layout, size))
 
 

@@ -20,7 +20,7 @@ from .scenes_nature import hills
 
 
 @dataclass(frozen=True)
-class _Road:
+class Road:
     """A road along +y from -length to length that bends by `curve` (1 / radius in metres)."""
 
     length: float
@@ -53,7 +53,8 @@ class _Road:
         return edges[0], edges[1]
 
 
-def _road_surface(layout: Layout, road: _Road, rural: bool) -> None:
+def road_surface(layout: Layout, road: Road, rural: bool) -> None:
+    """Ground, carriageway with its marks, and, in towns, pavements with kerbs."""
     pal, mb = layout.pal, MeshBuilder()
     ground = pal.ground()
     mb.plane((8000, 8000), -0.06, ground)
@@ -87,7 +88,7 @@ def _road_surface(layout: Layout, road: _Road, rural: bool) -> None:
     layout.put_builder(mb)
 
 
-def _blocks(layout: Layout, road: _Road, dense: float) -> None:
+def blocks(layout: Layout, road: Road, dense: float) -> None:
     """Houses, gardens, trees and fences along both sides."""
     pal = layout.pal
     heights, gap = pal.uniform(4, 22), pal.pick((0.0, pal.uniform(1, 8)))
@@ -120,7 +121,7 @@ def _blocks(layout: Layout, road: _Road, dense: float) -> None:
             along += wide + gap
 
 
-def _roadside(layout: Layout, road: _Road, rural: bool) -> None:
+def roadside(layout: Layout, road: Road, rural: bool) -> None:
     """Rows of trees and poles, and things that stand on the pavement."""
     pal = layout.pal
     z = 0.0 if rural else 0.12
@@ -150,7 +151,7 @@ def _roadside(layout: Layout, road: _Road, rural: bool) -> None:
         layout.put_builder(mb)
 
 
-def _traffic(layout: Layout, road: _Road, rural: bool) -> None:
+def _traffic(layout: Layout, road: Road, rural: bool) -> None:
     """Parked and moving vehicles, people."""
     pal = layout.pal
     fleet = [car(pal) for _ in range(4)]
@@ -198,11 +199,11 @@ def street(pal: Palette) -> Scene:
     length, curve = pal.uniform(50, 110), pal.pick((0.0, 0.0, pal.normal(0, 0.0015)))
     half = {"highway": pal.uniform(6, 9), "rural": pal.uniform(2.6, 4)}.get(style, pal.uniform(2.8, 7.5))
     crossing = pal.uniform(-0.6, 0.6) * length if pal.chance(0.4) and style != "highway" else None
-    road = _Road(length, half, pal.uniform(1.4, 4.5), curve, crossing)
-    _road_surface(layout, road, rural)
+    road = Road(length, half, pal.uniform(1.4, 4.5), curve, crossing)
+    road_surface(layout, road, rural)
     density = {"city": pal.uniform(0.8, 1), "suburb": pal.uniform(0.3, 0.75), "rural": 0.08, "highway": 0.04}
-    _blocks(layout, road, density[style])
-    _roadside(layout, road, rural)
+    blocks(layout, road, density[style])
+    roadside(layout, road, rural)
     _traffic(layout, road, rural)
     if style == "city" and pal.chance(0.4):  # the street ends at a house across it
         x, y, turn = road.at(road.length, 0)
@@ -218,7 +219,7 @@ def street(pal: Palette) -> Scene:
     return layout.finish(lambda rng: street_camera(Dice(rng), road))
 
 
-def street_camera(dice: Dice, road: _Road) -> Camera:
+def street_camera(dice: Dice, road: Road) -> Camera:
     """From a car in its lane in two of three views, else from the pavement or above."""
     along = dice.uniform(-0.75, 0.35) * road.length
     if dice.chance(0.65):
