@@ -198,10 +198,10 @@ def test_mural_is_flat_and_keeps_to_its_panel():
 def test_things_of_a_heap_rest_on_each_other():
     heap = Heap(Dice(np.random.default_rng(0)), 0.36, 0.36, z=0.7)
     tile = box_mesh((0.3, 0.3, 0.1))
-    tops = [heap.lay(tile, np.eye(4), tries=30)[2, 3] + 0.05 for _ in range(3)]
+    tops = [heap.lay(tile, np.eye(4), tries=400)[2, 3] + 0.05 for _ in range(3)]
     np.testing.assert_allclose(tops, (0.8, 0.9, 1.0), atol=1e-6)
-    assert heap.lay(tile, np.eye(4), tries=30, highest=1.05) is None
-    assert heap.lay(box_mesh((0.4, 0.1, 0.1)), np.eye(4), tries=30) is None, "wider than the ground of the heap"
+    assert heap.lay(tile, np.eye(4), tries=400, highest=1.05) is None
+    assert heap.lay(box_mesh((0.4, 0.1, 0.1)), np.eye(4), tries=400) is None, "wider than the ground of the heap"
 
 
 def test_nothing_is_laid_on_a_blocked_place():
