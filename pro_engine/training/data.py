@@ -7,8 +7,6 @@ on the seed and `i` alone, so that a resumed run sees what the unbroken one woul
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,52 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pro_engine.errors import FileError
+from pro_engine.evaluation.datasets.scenes import RenderedImage, list_rendered, read_rendered
 
-NEAREST_M = 0.02
-"""Depth below this counts as this when it is turned into disparity."""
-
-
-@dataclass(frozen=True)
-class RenderedImage:
-    """One rendered view on disk: NAME.jpg and NAME.npz (depth in metres with inf for sky, transparent, intrinsics)."""
-
-    picture: Path
-    labels: Path
-
-
-def list_rendered(folders: list[Path]) -> list[RenderedImage]:
-    """The finished views below the folders, in name order.
-
-    Raises:
-        FileError: a folder without a single view.
-    """
-    found: list[RenderedImage] = []
-    for folder in folders:
-        views = [RenderedImage(p, p.with_suffix(".npz")) for p in sorted(folder.rglob("*.jpg"))]
-        views = [v for v in views if v.labels.exists()]
-        if not views:
-            raise FileError(
-                f"{folder} holds no rendered views (NAME.jpg with NAME.npz); render some scenes into it first."
-            )
-        found += views
-    return found
-
-
-def read_rendered(view: RenderedImage) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_]]:
-    """image (H, W, 3) uint8 RGB, disparity (H, W) float32 in 1 / metres with 0 for sky, transparent (H, W) bool.
-
-    Raises:
-        FileError: the picture cannot be decoded.
-    """
-    picture = cv2.imread(str(view.picture), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise FileError(f"{view.picture} cannot be decoded; delete it and render its scene again.")
-    with np.load(view.labels) as labels:
-        depth = labels["depth"].astype(np.float32)
-        transparent = labels["transparent"].astype(bool)
-    disparity = np.where(np.isfinite(depth), 1.0 / np.maximum(depth, NEAREST_M), 0.0).astype(np.float32)
-    return np.ascontiguousarray(picture[..., ::-1]), disparity, transparent
+__all__ = [
+    "BaseSamples", "RenderedImage", "crop_matrix", "is_useful", "list_rendered", "photograph", "read_rendered", "shrink_to",
+]
 
 
 def crop_matrix(

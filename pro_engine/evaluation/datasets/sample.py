@@ -54,7 +54,7 @@ class EvalDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> EvalSample:
-        """Read sample `index`; IndexError past the end, DatasetError where one of its files is damaged."""
+        """Read sample `index`; IndexError past the end, FileError where one of its files is damaged."""
 
 
 @dataclass(frozen=True)
