@@ -79,13 +79,15 @@ class DepthPredictor:
         intrinsics: Intrinsics | None = None,
         options: InferenceOptions = _DEFAULTS,
         progress: Progress | None = None,
+        shifted: bool = False,
     ) -> DepthResult:
         """Depth of one picture.
 
         image: (H, W, 3) uint8 RGB, upright, at least 32 pixels a side. progress(done, total) counts Ψ passes (the
         coarse one, then the patches) and is called after every batch; returning False stops. The result's disparity is
         in units of (D - center) / spread of the coarse map D, so it may be negative. A metric Ψ also gives depth in
-        metres.
+        metres. shifted moves all patches by half a patch, to measure what the place of their borders does: the rim of
+        half a patch that they leave is not valid and shows the coarse map.
 
         Raises:
             InputError: not such an image; intrinsics of another size; refine=True without a trained refiner.
@@ -98,7 +100,8 @@ class DepthPredictor:
             raise InputError(f"options is a {type(options).__name__}; give InferenceOptions(...).")
         refiner = self._refiner_for(options)
         watch = Stopwatch(self.device)
-        layout = tiling.plan(image.shape[0], image.shape[1], self.spec, options.tiles if refiner else (1, 1))
+        height, width = image.shape[:2]
+        layout = tiling.plan(height, width, self.spec, options.tiles if refiner else (1, 1), shifted=shifted)
         total = 1 + (layout.patches if refiner else 0)
         with torch.inference_mode(), runtime.autocast(self.device, self.dtype):
             coarse = self._coarse_pass(image, layout, watch)
@@ -114,7 +117,7 @@ class DepthPredictor:
             depth, scale_shift = self._metric_depth(disparity, coarse)
         return DepthResult(
             disparity=disparity,
-            valid=np.ones(disparity.shape, dtype=bool),
+            valid=tiling.covered_pixels(layout),
             depth=depth,
             intrinsics=intrinsics,
             scale_shift=scale_shift,
@@ -171,7 +174,8 @@ class DepthPredictor:
         """All patches through Ψ and the refiner onto the canvas (rows * h, columns * w), float32."""
         with watch.phase("preprocess"):
             source = tiling.patch_source(image, layout)
-            canvas = np.empty(layout.canvas, dtype=np.float32)
+            canvas = tiling.resized(coarse.normalised, layout.canvas).copy()  # what no patch covers stays coarse
+            guide = canvas[layout.covered].copy()
             boxes = torch.tensor(layout.boxes, dtype=torch.float32, device=self.device)  # (P, 4)
         if isinstance(batch_size, str):
             batch_size = runtime.auto_batch_size(
@@ -183,7 +187,7 @@ class DepthPredictor:
                 rgb = self._to_tensor([tiling.patch_input(source, layout, i) for i in range(start, stop)])
             with watch.phase("patches"):
                 # One patch is the whole picture: Ψ has seen it already.
-                fine = self._psi(rgb) if layout.patches > 1 else coarse.output
+                fine = self._psi(rgb) if layout.grid != (1, 1) else coarse.output
             with watch.phase("refiner"):
                 refined = refiner(_refiner_input(rgb, fine, coarse, boxes[start:stop])).float().cpu().numpy()
             with watch.phase("canvas"):
@@ -196,7 +200,7 @@ class DepthPredictor:
         runtime.run_batches(layout.patches, batch_size, step, device=self.device, after=after)
         if not layout.published:  # the published arithmetic lays patches side by side and leaves it at that
             with watch.phase("canvas"):
-                level_seams(canvas, tiling.resized(coarse.normalised, layout.canvas), layout.grid)
+                level_seams(canvas[layout.covered], guide, layout.laid)
         return canvas
 
     def _psi(self, batch: Tensor) -> PsiOutput:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from pro_engine.errors import InputError
 from pro_engine.models.base import PsiSpec
-from pro_engine.types import FloatMap, ImageArray
+from pro_engine.types import BoolMap, FloatMap, ImageArray
 
 AnyMap = TypeVar("AnyMap", bound=NDArray[Any])
 
@@ -41,7 +41,8 @@ class Plan:
 
     Sizes are (height, width) in pixels: `image` of the picture, `coarse` of Ψ's input for the whole picture, `patch` of
     its input for each patch. `boxes` are (x0, y0, x1, y1) per patch as shares of the picture's width and height, row by
-    row; `cuts` the same borders in whole image pixels, used by the published arithmetic only.
+    row; `cuts` the same borders in whole image pixels, used by the published arithmetic only. `offset` is what a
+    shifted plan moves the patches by, down and right in pixels of the canvas.
     """
 
     image: tuple[int, int]
@@ -51,26 +52,49 @@ class Plan:
     published: bool
     boxes: tuple[tuple[float, float, float, float], ...]
     cuts: tuple[tuple[int, int, int, int], ...]
+    offset: tuple[int, int] = (0, 0)
+
+    @property
+    def laid(self) -> tuple[int, int]:
+        """Rows and columns of patches: the grid, less one along a side on which a shift moves the last one out."""
+        rows, cols = (count - (offset > 0) for count, offset in zip(self.grid, self.offset, strict=True))
+        return rows, cols
 
     @property
     def patches(self) -> int:
-        """How many patches the grid has."""
-        return self.grid[0] * self.grid[1]
+        """How many patches there are."""
+        return self.laid[0] * self.laid[1]
+
+    @property
+    def covered(self) -> tuple[slice, slice]:
+        """Rows and columns of the canvas that the patches fill together: all of them, but for a shifted plan."""
+        (top, left), (rows, cols), (h, w) = self.offset, self.laid, self.patch
+        return slice(top, top + rows * h), slice(left, left + cols * w)
 
     @property
     def canvas(self) -> tuple[int, int]:
-        """Height and width of all patches side by side."""
+        """Height and width of all patches of the grid side by side."""
         return self.grid[0] * self.patch[0], self.grid[1] * self.patch[1]
 
     def cell(self, index: int) -> tuple[slice, slice]:
         """Rows and columns of the canvas that patch `index` fills."""
-        row, col = divmod(index, self.grid[1])
-        h, w = self.patch
-        return slice(row * h, (row + 1) * h), slice(col * w, (col + 1) * w)
+        row, col = divmod(index, self.laid[1])
+        (top, left), (h, w) = self.offset, self.patch
+        return slice(top + row * h, top + (row + 1) * h), slice(left + col * w, left + (col + 1) * w)
 
 
-def plan(height: int, width: int, spec: PsiSpec, tiles: Literal["auto"] | tuple[int, int] = "auto") -> Plan:
+def plan(
+    height: int,
+    width: int,
+    spec: PsiSpec,
+    tiles: Literal["auto"] | tuple[int, int] = "auto",
+    *,
+    shifted: bool = False,
+) -> Plan:
     """The plan for a picture of `height` x `width` pixels.
+
+    A shifted plan moves the patches by half a patch, down and right, along each side that has more than one; those that
+    would leave the picture are left out, so half a patch at each end of that side has none.
 
     Raises:
         InputError: a side under 32 pixels.
@@ -78,22 +102,30 @@ def plan(height: int, width: int, spec: PsiSpec, tiles: Literal["auto"] | tuple[
     if min(height, width) < MIN_SIDE_PX:
         raise InputError(f"The image is {width}x{height} pixels; give one with at least {MIN_SIDE_PX} pixels a side.")
     rows, cols = auto_grid(height, width) if tiles == "auto" else tiles
-    ys = [round(k * height / rows) for k in range(rows + 1)]
-    xs = [round(k * width / cols) for k in range(cols + 1)]
-    cuts = tuple((xs[c], ys[r], xs[c + 1], ys[r + 1]) for r in range(rows) for c in range(cols))
+    patch = input_size(height / rows, width / cols, spec)
+    offset = (patch[0] // 2 if shifted and rows > 1 else 0, patch[1] // 2 if shifted and cols > 1 else 0)
+    tops, lefts = _starts(rows, offset[0] / patch[0]), _starts(cols, offset[1] / patch[1])
+    boxes = tuple((x / cols, y / rows, (x + 1) / cols, (y + 1) / rows) for y in tops for x in lefts)
+    ys = [(round(k * height / rows), round((k + 1) * height / rows)) for k in tops]
+    xs = [(round(k * width / cols), round((k + 1) * width / cols)) for k in lefts]
+    cuts = tuple((x0, y0, x1, y1) for y0, y1 in ys for x0, x1 in xs)
     if spec.published_resize:
         boxes = tuple((x0 / width, y0 / height, x1 / width, y1 / height) for x0, y0, x1, y1 in cuts)
-    else:
-        boxes = tuple((c / cols, r / rows, (c + 1) / cols, (r + 1) / rows) for r in range(rows) for c in range(cols))
     return Plan(
         image=(height, width),
         grid=(rows, cols),
         coarse=input_size(height, width, spec),
-        patch=input_size(height / rows, width / cols, spec),
+        patch=patch,
         published=spec.published_resize,
         boxes=boxes,
         cuts=cuts,
+        offset=offset,
     )
+
+
+def _starts(count: int, offset: float) -> list[float]:
+    """Where the patches along a side begin, in patches, when they are moved by `offset` of one."""
+    return [k + offset for k in range(count - (offset > 0))]
 
 
 def auto_grid(height: int, width: int) -> tuple[int, int]:
@@ -151,6 +183,16 @@ def patch_input(source: ImageArray, layout: Plan, index: int) -> NDArray[np.uint
     if layout.published:
         return _sample_aligned(source, layout.cuts[index], layout.patch)
     return source[layout.cell(index)]
+
+
+def covered_pixels(layout: Plan) -> BoolMap:
+    """(H, W) bool: the pixels of the picture that lie in a patch throughout."""
+    pixels = np.zeros(layout.image, dtype=np.bool_)
+    (height, width), (canvas_h, canvas_w), (rows, columns) = layout.image, layout.canvas, layout.covered
+    top, bottom = math.ceil(rows.start * height / canvas_h), rows.stop * height // canvas_h
+    left, right = math.ceil(columns.start * width / canvas_w), columns.stop * width // canvas_w
+    pixels[top:bottom, left:right] = True
+    return pixels
 
 
 def to_image(values: FloatMap, layout: Plan) -> FloatMap:

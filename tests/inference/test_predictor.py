@@ -259,3 +259,23 @@ def test_views_of_a_larger_array_are_fine(predictor):
     )
     flipped = large[:, ::-1, ::-1]
     assert predictor.infer(flipped, options=InferenceOptions(tiles=(2, 2))).disparity.shape == (300, 482)
+
+
+@pytest.mark.parametrize("spec", ["ours", "published"])
+def test_shifted_patches_land_where_they_were_cut(tiny, spec):
+    predictor = tiny.predictor(tiny.CoarseOnly(), psi=tiny.Psi(tiny.SPECS[spec]))
+    options = InferenceOptions(tiles=(3, 4), keep_coarse=True)
+    result = predictor.infer(picture(240, 320), options=options, shifted=True)
+    assert result.valid[40:200, 40:280].all() and result.valid.sum() == 160 * 240
+    inner = (slice(48, -48), slice(48, -48))
+    assert np.median(np.abs(result.disparity - result.coarse)[inner]) < 0.02 * np.ptp(result.coarse)
+
+
+@pytest.mark.parametrize("tiles", [(2, 2), (1, 2)])
+def test_shifted_patches_are_refined(predictor, tiles):
+    options = InferenceOptions(tiles=tiles, refine="blend", keep_coarse=True)
+    plain, shifted = (predictor.infer(picture(120, 160), options=options, shifted=s) for s in (False, True))
+    inside = shifted.valid
+    assert plain.valid.all() and 0.2 < inside.mean() < 0.6
+    assert np.abs(shifted.disparity - plain.disparity)[inside].mean() > 1e-3
+    assert np.abs(shifted.disparity - shifted.coarse)[inside].mean() > 1e-3

@@ -128,3 +128,27 @@ def test_area_average_when_one_side_shrinks_and_one_grows():
     assert layout.coarse == (128, 128)
     assert abs(int(tiling.coarse_input(image, layout)[..., 0].mean()) - 100) <= 1
     assert np.ptp(tiling.coarse_input(image, layout)[..., 0].astype(int)) <= 80
+
+
+@pytest.mark.parametrize("spec", [OURS, PUBLISHED])
+def test_a_shifted_plan_moves_every_patch_by_half_of_one(spec):
+    plain, shifted = (tiling.plan(2160, 3840, spec, (4, 4), shifted=s) for s in (False, True))
+    assert (shifted.laid, shifted.patches, shifted.canvas) == ((3, 3), 9, plain.canvas)
+    kept = [0, 1, 2, 4, 5, 6, 8, 9, 10]
+    np.testing.assert_allclose(np.array(shifted.boxes), np.array(plain.boxes)[kept] + 0.125)
+    assert shifted.cuts[0] == (480, 270, 1440, 810)
+    h, w = plain.patch
+    for index, before in enumerate(kept):
+        (rows, columns), (rows_before, columns_before) = shifted.cell(index), plain.cell(before)
+        assert (rows.start - rows_before.start, columns.stop - columns_before.stop) == (h // 2, w // 2)
+    assert shifted.covered == (slice(h // 2, h // 2 + 3 * h), slice(w // 2, w // 2 + 3 * w))
+    pixels = tiling.covered_pixels(shifted)
+    assert pixels[270:1890, 480:3360].all() and pixels.sum() == 1620 * 2880
+    assert tiling.covered_pixels(plain).all()
+
+
+def test_a_side_with_one_patch_is_not_shifted():
+    layout = tiling.plan(200, 900, OURS, (1, 3), shifted=True)
+    assert layout.laid == (1, 2)
+    assert layout.covered[0] == slice(0, layout.canvas[0])
+    assert tiling.plan(200, 300, OURS, (1, 1), shifted=True) == tiling.plan(200, 300, OURS, (1, 1))
