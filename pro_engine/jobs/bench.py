@@ -15,7 +15,6 @@ import torch
 from pro_engine.inference import runtime, tiling
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.tiling import Plan
-from pro_engine.jobs.system import peak_memory_bytes
 from pro_engine.types import ImageArray, InferenceOptions
 
 PHASES = ("preprocess", "coarse", "patches", "refiner", "canvas")
@@ -116,7 +115,7 @@ def run_bench(
     for i in range(warm_up):
         predictor.infer(image, options=options)
         after(i + 1)
-    host, device = peak_memory_bytes(), _peak_device_memory(predictor.device)
+    host, device = runtime.peak_memory_bytes(), runtime.peak_device_bytes(predictor.device)
     layout = tiling.plan(image.shape[0], image.shape[1], predictor.spec, options.tiles)
     batch = _best_batch(predictor, layout)
     after(warm_up + 1)
@@ -202,7 +201,3 @@ def _best_batch(predictor: DepthPredictor, layout: Plan) -> int:
                 raise
             break
     return times[min(times)] if times else 1
-
-
-def _peak_device_memory(device: torch.device) -> int | None:
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

@@ -6,7 +6,6 @@ import importlib.metadata
 import os
 import platform
 import re
-import sys
 from pathlib import Path
 
 import torch
@@ -50,16 +49,6 @@ def installed_extras() -> dict[str, str]:
             if not _is_installed(name[0]):
                 names.append(name[0])
     return {extra: f"missing {', '.join(names)}" if names else "installed" for extra, names in missing.items()}
-
-
-def peak_memory_bytes() -> int | None:
-    """The most memory this process has held so far, None where the system does not tell (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _is_installed(distribution: str) -> bool:
