@@ -1,17 +1,48 @@
-"""Datasets in the folder forms in which they are published."""
+"""Datasets in the folder forms in which they are published; `docs/datasets.md` describes each.
+
+    dataset = open_dataset("downloads/middlebury")
+    for sample in (dataset[i] for i in range(len(dataset))):
+        ...
+
+Opening a folder checks that every file is there and whole as far as its size and its first bytes tell, and raises one
+`DatasetError` that names all that are not. Pixels are read when a sample is asked for, and nothing is kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+from pro_engine.errors import FileError, InputError
+from pro_engine.evaluation.datasets import dis5k, eth3d, flat, nuscenes, scenes, stereo, unrealstereo4k
+from pro_engine.evaluation.datasets.files import DatasetError, Form
 from pro_engine.evaluation.datasets.sample import EvalDataset, EvalSample
 from pro_engine.io.paths import PathLike, as_path
 
-__all__ = ["DATASETS", "EvalDataset", "EvalSample", "open_dataset"]
+__all__ = ["DATASETS", "DatasetError", "EvalDataset", "EvalSample", "open_dataset"]
 
-DATASETS: dict[str, Callable[[Path], EvalDataset]] = {}
-"""Openers by the name of the kind of dataset."""
+DATASETS: dict[str, Callable[[Path], EvalDataset]] = {
+    "scenes": scenes.open_scenes,
+    "unrealstereo4k": unrealstereo4k.open_unrealstereo4k,
+    "middlebury2014": stereo.open_middlebury,
+    "eth3d": eth3d.open_eth3d,
+    "booster": stereo.open_booster,
+    "nuscenes": nuscenes.open_nuscenes,
+    "dis5k": dis5k.open_dis5k,
+    "flat": flat.open_flat,
+}
+"""Openers by the name of the kind of dataset; each takes a folder and raises DatasetError."""
+
+_SIGNS: dict[str, tuple[Callable[[Path], bool], Form]] = {
+    "scenes": (scenes.recognise, scenes.FORM),
+    "unrealstereo4k": (unrealstereo4k.recognise, unrealstereo4k.FORM),
+    "middlebury2014": (stereo.recognise_middlebury, stereo.MIDDLEBURY),
+    "eth3d": (eth3d.recognise, eth3d.FORM),
+    "booster": (stereo.recognise_booster, stereo.BOOSTER),
+    "nuscenes": (nuscenes.recognise, nuscenes.FORM),
+    "dis5k": (dis5k.recognise, dis5k.FORM),
+    "flat": (flat.recognise, flat.FORM),
+}
 
 
 def open_dataset(path: PathLike, kind: str = "auto") -> EvalDataset:
@@ -20,5 +51,29 @@ def open_dataset(path: PathLike, kind: str = "auto") -> EvalDataset:
     Args:
         path: the folder.
         kind: a key of `DATASETS`, or "auto" to tell by the files in the folder.
+
+    Raises:
+        DatasetError: files are missing, unreadable or of the wrong size; all of them are named.
+        FileError: no folder; or, with "auto", a folder of no known kind, or of several.
+        InputError: an unknown kind.
     """
-    return DATASETS[kind](as_path(path))
+    root = as_path(path).absolute()
+    if kind != "auto" and kind not in DATASETS:
+        raise InputError(f"The kind of dataset is {kind!r}; give 'auto' or one of {', '.join(DATASETS)}.")
+    if not root.is_dir():
+        raise FileError(f"{root} is not a folder; give the folder into which the dataset was unpacked.")
+    return DATASETS[_recognised(root) if kind == "auto" else kind](root)
+
+
+def _recognised(root: Path) -> str:
+    """The one kind whose files lie in the folder."""
+    found = [kind for kind, (recognise, _) in _SIGNS.items() if recognise(root)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise FileError(f"{root} looks like {' and '.join(found)}; say which kind it is, or give the folder of one.")
+    looked_for = "\n".join(f"  {kind}: {form.tree}" for kind, (_, form) in _SIGNS.items())
+    raise FileError(
+        f"{root} is no dataset of a known kind; give the folder that holds the files of one of these:\n{looked_for}\n"
+        "If it is one of them in part, say its kind to learn which files are missing. See docs/datasets.md."
+    )

@@ -16,9 +16,8 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from pro_engine.errors import FileError
+from pro_engine.errors import FileError, InputError
 from pro_engine.io import pictures
 from pro_engine.io.depth import load_depth
 from pro_engine.io.paths import MAX_PIXELS, decoding
@@ -189,23 +188,26 @@ def read_picture(path: Path) -> ImageArray:
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
-    """The stored values of a grey or palette picture of 8 bits or 1 bit, (H, W) uint8; of colours the first channel.
+    """The stored values of a grey or palette picture, (H, W) uint8: 8 bits as they are, 1 bit as 0 and 255; of colours
+    the first channel.
 
     Raises:
-        FileError: missing, truncated or damaged.
+        FileError: missing, truncated, damaged, or of more than 8 bits.
     """
     require(path)
     with pictures.opened(path, MAX_PIXELS) as picture:
-        values = np.array(picture)
-        return np.ascontiguousarray(values if values.ndim == 2 else values[..., 0]).astype(np.uint8)
+        values = np.array(picture.convert("L") if picture.mode == "1" else picture)
+    if values.dtype != np.uint8:
+        raise damaged(path, f"a picture of {values.dtype} values, not of 8 bits")
+    return np.ascontiguousarray(values if values.ndim == 2 else values[..., 0])
 
 
 def picture_size(path: Path) -> tuple[int, int] | None:
     """Width and height as stored, from the header alone; None where the file is no picture."""
     try:
-        with Image.open(path) as picture:
+        with pictures.opened(path, MAX_PIXELS) as picture:
             return picture.size
-    except (OSError, ValueError):
+    except FileError:
         return None
 
 
@@ -242,18 +244,17 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
 
 
-def inverse(depth: NDArray[Any], valid: BoolMap, scale: float = 1.0) -> FloatMap:
-    """scale / depth as (H, W) float32 where `valid`, else 0. Of a disparity in pixels it is the way back as well."""
+def inverse(depth: NDArray[Any], valid: BoolMap) -> FloatMap:
+    """1 / depth as (H, W) float32 where `valid`, else 0."""
     result = np.zeros(depth.shape, dtype=np.float32)
-    np.divide(scale, depth, out=result, where=valid, casting="same_kind")
+    np.divide(1.0, depth, out=result, where=valid, casting="same_kind")
     return result
 
 
-def check_same_size(path: Path, values: NDArray[Any], image: ImageArray) -> None:
-    """Raise DatasetError unless the map read from `path` has the size of the image."""
-    if values.shape != image.shape[:2]:
-        (h, w), (height, width) = values.shape, image.shape[:2]
-        raise damaged(path, f"{w} x {h} values for a picture of {width} x {height}")
+def check_same_size(path: Path, values: NDArray[Any], other: NDArray[Any]) -> None:
+    """Raise DatasetError unless the map read from `path` has the height and width of the image or map it belongs to."""
+    if values.shape != other.shape[:2]:
+        raise damaged(path, f"values of shape {values.shape} for a picture of shape {other.shape[:2]}")
 
 
 def pinhole(path: Path, matrix: Any, image: ImageArray) -> Intrinsics:
@@ -265,5 +266,5 @@ def pinhole(path: Path, matrix: Any, image: ImageArray) -> Intrinsics:
     try:
         k = np.asarray(matrix, dtype=np.float64)
         return Intrinsics.from_matrix(k, image.shape[1], image.shape[0])
-    except Exception as error:
+    except (InputError, TypeError, ValueError) as error:
         raise damaged(path, f"no camera matrix ({error})") from error
