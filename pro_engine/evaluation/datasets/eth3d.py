@@ -10,7 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from pro_engine.evaluation.datasets.files import Checklist, Form, inverse, picture_size, read_picture, read_raw
+from pro_engine.evaluation.datasets.files import (
+    ANY_SIZE,
+    Checklist,
+    Form,
+    inverse,
+    picture_size,
+    read_picture,
+    read_raw,
+)
 from pro_engine.evaluation.datasets.sample import EvalSample, ListedDataset
 from pro_engine.evaluation.datasets.stereo import StereoView, read_txt_sample
 
@@ -67,7 +75,7 @@ def _photos(scene: Path, check: Checklist) -> list[PhotoView]:
     for name in sorted(names):
         view = PhotoView(f"{scene.name}/{Path(name).stem}", scene.name, folders[0] / name, folders[1] / name)
         size = picture_size(view.picture) if check.need(view.picture) else None
-        check.need(view.depth, 4 * size[0] * size[1] if size is not None else None)
+        check.need(view.depth, ANY_SIZE if size is None else 4 * size[0] * size[1])
         views.append(view)
     return views
 

@@ -23,6 +23,7 @@ from pro_engine.io.depth import load_depth
 from pro_engine.io.paths import MAX_PIXELS, decoding
 from pro_engine.types import BoolMap, FloatMap, ImageArray, Intrinsics
 
+ANY_SIZE = -1
 _LISTED = 20
 _TAIL = 1024
 _SIGNATURES = {
@@ -104,7 +105,8 @@ def _below(root: Path, path: Path) -> str:
 def fault(path: Path, size: int | None = None) -> str | None:
     """What is wrong with a file, in a few words, or None.
 
-    With `size` the file must have exactly so many bytes, whatever its suffix. Without, the start of .npy and .pfm tells
+    With `size` the file must have exactly so many bytes, or any number above 0 if it is `ANY_SIZE`, whatever its
+    suffix. Without, the start of .npy and .pfm tells
     how many bytes there must be at least, .png and .npz must have their end, and .jpg its start.
     """
     try:
@@ -115,7 +117,7 @@ def fault(path: Path, size: int | None = None) -> str | None:
             return "empty (0 bytes)"
         with open(path, "rb") as file:
             if size is not None:
-                return None if status.st_size == size else f"{status.st_size} bytes instead of {size}"
+                return None if size in (ANY_SIZE, status.st_size) else f"{status.st_size} bytes instead of {size}"
             return _fault_inside(file, path, status.st_size)
     except (FileNotFoundError, NotADirectoryError):
         return "missing"

@@ -127,7 +127,7 @@ def read_view(view: UnrealView) -> tuple[ImageArray, FloatMap, BoolMap, BoolMap]
     own, other = _read_camera(view.own_camera), _read_camera(view.other_camera)
     scale = own[0][0, 0] * _baseline_m(own[1], other[1])
     if not scale > 0:
-        raise damaged(view.own_camera, f"a baseline times focal length of {scale:g}")
+        raise damaged(view.own_camera, f"with {view.other_camera} it gives a baseline times focal length of {scale:g}")
     valid = np.isfinite(pixels) & (pixels > 0)
     near = valid & (pixels > scale / SKY_M)
     disparity = np.where(near, pixels / np.float32(scale), 0).astype(np.float32)
