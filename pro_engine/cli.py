@@ -29,6 +29,7 @@ from pro_engine.cli_shared import (
     progress_bar,
     usage,
 )
+from pro_engine.cli_train import app as train_app
 from pro_engine.jobs.options import JobOptions
 from pro_engine.types import InferenceOptions
 
@@ -45,6 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(train_app, name="train")
 
 
 class Refine(str, Enum):

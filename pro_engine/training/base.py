@@ -1,36 +1,33 @@
-"""Training the bundled base model on rendered scenes: `python -m pro_engine.training.base --data DIR --out RUN`."""
+"""Training the bundled base model, Ψ, on pictures with exact depth."""
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from pro_engine.errors import DependencyError
+from pro_engine.io.weights import read_weights
+from pro_engine.models.checkpoint import load_strict, with_prefix
 from pro_engine.models.compact import CompactDepth
 from pro_engine.models.presets import PRESETS
-from pro_engine.training.data import BaseSamples, list_rendered
-from pro_engine.training.loop import LoopConfig, train
+from pro_engine.training.data import BaseSamples, list_views, views_hash
+from pro_engine.training.loop import Progress, train
 from pro_engine.training.losses import base_loss
+from pro_engine.training.options import BaseConfig
+from pro_engine.training.pictures import map_picture, photo_picture
+from pro_engine.training.processes import launch
+from pro_engine.training.provenance import file_hash
 
 SMALL_SIZES = [(192, 256)]
 MIXED_SIZES = [(192, 256), (224, 320), (256, 320), (288, 224), (224, 384), (256, 256), (288, 384)]
 ENCODER_RATE = 0.25
 FROZEN_BLOCKS = 5
 """Encoder blocks up to stride 8 stay as ImageNet left them: their backward pass costs as much as all the rest."""
-
-
-@dataclass(frozen=True)
-class BaseConfig:
-    """What the base run adds to the loop's configuration."""
-
-    data: tuple[Path, ...]
-    mixed_sizes: bool
-    initial: Path | None
 
 
 def imagenet_encoder_weights() -> dict[str, Tensor]:
@@ -48,24 +45,42 @@ def imagenet_encoder_weights() -> dict[str, Tensor]:
     return weights
 
 
-class BaseTask:
-    """The compact Ψ on rendered scenes. The encoder's batch norm keeps its ImageNet statistics."""
+def initial_weights(path: Path, prefix: str) -> dict[str, Tensor]:
+    """The tensors of a run's model.safetensors, or those under `prefix` in a bundle.
 
-    def __init__(self, config: BaseConfig, loop: LoopConfig) -> None:
+    Raises:
+        WeightsError: the file cannot be read.
+    """
+    tensors = read_weights(path)
+    return with_prefix(tensors, prefix) if any(key.startswith(prefix) for key in tensors) else tensors
+
+
+class BaseTask:
+    """The compact Ψ on pictures with exact depth. The encoder's batch norm keeps its ImageNet statistics."""
+
+    kind = "base"
+
+    def __init__(self, config: BaseConfig) -> None:
+        torch.manual_seed(config.seed)
         model = CompactDepth(PRESETS["compact"].spec)
         if config.initial is None:
             model.encoder.load_imagenet(imagenet_encoder_weights())
         else:
-            from pro_engine.io.weights import read_weights
-
-            model.load_state_dict(read_weights(config.initial))
+            load_strict(model, initial_weights(config.initial, "psi."), what="base model")
         frozen: list[nn.Module] = [model.encoder.stem, *list(model.encoder.blocks)[:FROZEN_BLOCKS]]
         for module in frozen:
             module.requires_grad_(False)
         self.model: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = model
         sizes = MIXED_SIZES if config.mixed_sizes else SMALL_SIZES
-        self.samples = BaseSamples(list_rendered(list(config.data)), loop.seed, loop.batch, sizes, loop.steps)
+        self.samples = BaseSamples(list_views(list(config.data)), config.seed, config.batch, sizes, config.steps)
+        self._initial = config.initial
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Hashes of the pictures and of the weights to start from."""
+        initial = {} if self._initial is None else {"initial": file_hash(self._initial)}
+        return {"data": views_hash(self.samples.views), **initial}
 
     def groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Encoder at a quarter of the decoder's rate."""
@@ -74,6 +89,9 @@ class BaseTask:
         decoder = [p for p in self._network.parameters() if id(p) not in inside]
         return [{"params": decoder, "lr": learning_rate}, {"params": encoder, "lr": learning_rate * ENCODER_RATE}]
 
+    def prepare(self, fabric: Fabric, progress: Progress) -> None:
+        """Nothing to prepare."""
+
     def train_mode(self) -> None:
         """Decoder in training mode; encoder batch norm fixed."""
         self._network.train()
@@ -81,29 +99,24 @@ class BaseTask:
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
 
-    def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
         """See `losses.base_loss`."""
-        image, disparity = batch
+        image, disparity, valid = batch
         prediction = self.model(image.contiguous(memory_format=torch.channels_last)).disparity
-        return base_loss(prediction[:, 0].float(), disparity)
+        return base_loss(prediction[:, 0].float(), disparity, valid)
+
+    def pictures(self, model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
+        """Photo, label and prediction of the batch's first sample, each map in its own range of colours."""
+        image, disparity, valid = batch
+        prediction = model(image[:1].contiguous(memory_format=torch.channels_last)).disparity[0, 0]
+        return {
+            "photo": photo_picture(image[0]),
+            "label": map_picture(disparity[0], valid[0]),
+            "prediction": map_picture(prediction),
+        }
 
 
-def main() -> None:
-    """Command line of the base run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of rendered scenes")
-    parser.add_argument("--out", type=Path, required=True, help="run folder; an unfinished run in it is resumed")
-    parser.add_argument("--steps", type=int, required=True)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--mixed-sizes", action="store_true", help="draw the input size per step instead of 192x256")
-    parser.add_argument("--initial", type=Path, help="weights to start from instead of ImageNet's")
-    a = parser.parse_args()
-    loop = LoopConfig(a.steps, a.batch, a.learning_rate, seed=a.seed, workers=a.workers)
-    train(BaseTask(BaseConfig(tuple(a.data), a.mixed_sizes, a.initial), loop), loop, a.out)
-
-
-if __name__ == "__main__":
-    main()
+def run_base(config: BaseConfig, progress: Progress = lambda *_: None) -> None:
+    """Train the base model as configured; see `loop.train` for what it leaves and raises."""
+    task = BaseTask(config)
+    train(task, config, config.out, fabric=launch(config), progress=progress)

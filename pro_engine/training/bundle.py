@@ -1,9 +1,6 @@
-"""Puts a trained base and its refiner into the one file that ships: `python -m pro_engine.training.bundle`."""
+"""Puts a trained base and its refiner into the one file that ships."""
 
 from __future__ import annotations
-
-import argparse
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,9 +8,10 @@ from torch import Tensor
 from pro_engine.io.weights import read_weights, save_weights
 from pro_engine.models.checkpoint import load_strict
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
+from pro_engine.training.options import BundleConfig
 
 
-def bundle(base: Path, refiner: Path, out: Path) -> None:
+def bundle(config: BundleConfig) -> None:
     """Write both under the prefixes of the preset `compact`; convolution and matrix weights in half precision, the rest
     (biases, norms and their statistics) in single.
 
@@ -23,8 +21,8 @@ def bundle(base: Path, refiner: Path, out: Path) -> None:
     preset = PRESETS["compact"]
     tensors: dict[str, Tensor] = {}
     for prefix, path, module in (
-        ("psi.", base, build_psi(preset)),
-        ("refiner.", refiner, build_refiner(preset)),
+        ("psi.", config.base, build_psi(preset)),
+        ("refiner.", config.refiner, build_refiner(preset)),
     ):
         weights = read_weights(path)
         load_strict(module, weights, what=f"{preset.name} ({path.name})")
@@ -32,18 +30,4 @@ def bundle(base: Path, refiner: Path, out: Path) -> None:
             if key.endswith("num_batches_tracked"):
                 continue
             tensors[prefix + key] = value.to(torch.float16) if value.ndim >= 2 else value
-    save_weights(out, tensors, {"format": "pt", "licence": "Apache-2.0", "model": preset.name})
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", type=Path, required=True, help="model.safetensors of a base run")
-    parser.add_argument("--refiner", type=Path, required=True, help="model.safetensors of a refiner run on that base")
-    parser.add_argument("--out", type=Path, required=True)
-    a = parser.parse_args()
-    bundle(a.base, a.refiner, a.out)
-
-
-if __name__ == "__main__":
-    main()
+    save_weights(config.out, tensors, {"format": "pt", "licence": "Apache-2.0", "model": preset.name})

@@ -1,12 +1,18 @@
-"""Rendered scenes as training samples: reading, cropping and the augmentation that brings renders closer to photos.
+"""Pictures with exact depth as training samples: reading, cropping and what brings renders closer to photos.
 
-A sample is an RGB picture in [0, 1] and its disparity 1 / depth in 1 / metres, 0 for sky. Sample `i` of a run depends
-on the seed and `i` alone, so that a resumed run sees what the unbroken one would have seen.
+A sample is an RGB picture in [0, 1], its disparity in 1 / metres (or a multiple of it), 0 for sky, and where that is
+known. Sample `i` of a run depends on the seed and `i` alone, so that a resumed run sees what the unbroken one would
+have seen.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,16 +21,74 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from pro_engine.errors import FileError
+from pro_engine.evaluation.datasets import unrealstereo4k
 from pro_engine.evaluation.datasets.scenes import RenderedImage, list_rendered, read_rendered
+from pro_engine.training.provenance import names_hash
 
-__all__ = [
-    "BaseSamples", "RenderedImage", "crop_matrix", "is_useful", "list_rendered", "photograph", "read_rendered", "shrink_to",
-]
+MAX_DRAWS = 1000
+"""Pictures drawn in vain before a data set is said to hold nothing to learn from."""
 
 
-def crop_matrix(
-    rng: np.random.Generator, source: tuple[int, int], target: tuple[int, int]
-) -> NDArray[np.float64]:
+class Picture(NamedTuple):
+    """image (H, W, 3) uint8 RGB; disparity (H, W) float32, larger is nearer, 0 for sky; valid (H, W) bool, where the
+    disparity is known."""
+
+    image: NDArray[np.uint8]
+    disparity: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture with its label on disk: a name for hashes, its files, and how to read it."""
+
+    name: str
+    files: tuple[Path, ...]
+    read: Callable[[], Picture]
+
+
+def list_views(folders: list[Path]) -> list[View]:
+    """The pictures of several folders, one folder after the other: rendered scenes, or UnrealStereo4K, of which the
+    left views of its list `train` are taken where it has that list, else all left views.
+
+    Raises:
+        FileError: a folder without a picture that has a label, or a view of UnrealStereo4K that is not complete.
+    """
+    return [view for folder in folders for view in (_unreal(folder) or _scenes(folder))]
+
+
+def _unreal(folder: Path) -> list[View]:
+    """The views of UnrealStereo4K; none where the folder does not look like it."""
+    if not unrealstereo4k.recognise(folder):
+        return []
+    split = "train" if (folder / "splits" / "train.txt").exists() else None
+    views = unrealstereo4k.list_views(folder, split=split)
+    return [View(view.name, view.files, partial(_read_unreal, view)) for view in views]
+
+
+def _scenes(folder: Path) -> list[View]:
+    return [
+        View(view.picture.relative_to(folder).as_posix(), (view.picture, view.labels), partial(_read_scene, view))
+        for view in list_rendered([folder])
+    ]
+
+
+def views_hash(views: list[View]) -> str:
+    """A hash of which pictures these are, in which order, and how large their files; where they lie does not count."""
+    return names_hash(f"{view.name} {[file.stat().st_size for file in view.files]}" for view in views)
+
+
+def _read_scene(view: RenderedImage) -> Picture:
+    image, disparity, _ = read_rendered(view)
+    return Picture(image, disparity, np.ones(disparity.shape, dtype=bool))
+
+
+def _read_unreal(view: unrealstereo4k.UnrealView) -> Picture:
+    return Picture(*unrealstereo4k.read_view(view)[:3])
+
+
+def crop_matrix(rng: np.random.Generator, source: tuple[int, int], target: tuple[int, int]) -> NDArray[np.float64]:
     """A 2x3 matrix from target pixels to source pixels: a random crop, aspect change, roll and horizontal flip.
 
     Roll about the optical axis leaves z-depth unchanged, so the labels stay exact.
@@ -90,58 +154,85 @@ def photograph(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np
 
 
 def is_useful(disparity: NDArray[np.float32]) -> bool:
-    """False for a crop without depth to learn from: all sky, or one flat wall seen head-on."""
+    """False for a crop without depth to learn from: nothing known, all sky, or one flat wall seen head-on.
+
+    disparity: of the known pixels, any shape.
+    """
+    if disparity.size == 0:
+        return False
     high = float(np.percentile(disparity, 95))
     return high > 0 and float(disparity.std()) > 0.05 * float(disparity.mean())
 
 
-def shrink_to(
-    image: NDArray[np.uint8], disparity: NDArray[np.float32], target: tuple[int, int]
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Both at a whole fraction of their size, chosen so that a crop of `target` pixels is not undersampled: the picture
-    averaged, the disparity picked (an average across an edge would be a depth that is nowhere)."""
-    height, width = disparity.shape
+def shrink_to(picture: Picture, target: tuple[int, int]) -> Picture:
+    """The picture at a whole fraction of its size, chosen so that a crop of `target` pixels is not undersampled: the
+    image averaged, the label picked (an average across an edge would be a depth that is nowhere)."""
+    height, width = picture.disparity.shape
     step = round(min(height / target[0], width / target[1]) * 0.6)
     if step <= 1:
-        return image, disparity
+        return picture
     h, w = height // step, width // step
-    image = cv2.resize(image[: h * step, : w * step], (w, h), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    return image, np.ascontiguousarray(disparity[step // 2 :: step, step // 2 :: step][:h, :w])
+    image = cv2.resize(picture.image[: h * step, : w * step], (w, h), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    every = np.s_[step // 2 :: step, step // 2 :: step]
+    return Picture(
+        image,
+        np.ascontiguousarray(picture.disparity[every][:h, :w]),
+        np.ascontiguousarray(picture.valid[every][:h, :w]),
+    )
 
 
-class BaseSamples(Dataset[tuple[Tensor, Tensor]]):
+def nothing_to_learn() -> FileError:
+    """For a data set in which no picture with depth was found."""
+    return FileError(
+        f"{MAX_DRAWS} pictures in a row show nothing but sky or one flat wall; give a folder with other pictures."
+    )
+
+
+class BaseSamples(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Samples for the base model: image (3, h, w) float32 in [0, 1], disparity (h, w) float32 scaled so that its 95th
-    percentile is 1 and clipped at 8.
+    percentile is 1 and clipped at 8, valid (h, w) bool.
 
     `sizes` gives (h, w) per step: sample i belongs to step i // batch, and all samples of a step share one size.
     """
 
-    def __init__(
-        self, views: list[RenderedImage], seed: int, batch: int, sizes: list[tuple[int, int]], steps: int
-    ) -> None:
+    def __init__(self, views: list[View], seed: int, batch: int, sizes: list[tuple[int, int]], steps: int) -> None:
         self.views, self.seed, self.batch, self.sizes, self.steps = views, seed, batch, sizes, steps
 
     def __len__(self) -> int:
         return self.steps * self.batch
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         rng = np.random.default_rng((self.seed, index))
         size_rng = np.random.default_rng((self.seed, 1 << 32, index // self.batch))
         h, w = self.sizes[int(size_rng.integers(len(self.sizes)))]
-        while True:
-            image, disparity, _ = read_rendered(self.views[int(rng.integers(len(self.views)))])
-            image, disparity = shrink_to(image, disparity, (h, w))
-            matrix = crop_matrix(rng, disparity.shape, (h, w))
-            flags = cv2.WARP_INVERSE_MAP
-            disparity = cv2.warpAffine(
-                disparity, matrix, (w, h), flags=flags | cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101
-            ).astype(np.float32)
-            if is_useful(disparity):
+        for _ in range(MAX_DRAWS):
+            picture = shrink_to(self.views[int(rng.integers(len(self.views)))].read(), (h, w))
+            matrix = crop_matrix(rng, picture.disparity.shape, (h, w))
+            disparity, valid = (_crop(part, matrix, (h, w)) for part in (picture.disparity, picture.valid))
+            known = disparity[valid > 0]
+            if is_useful(known):
                 break
+        else:
+            raise nothing_to_learn()
         image = cv2.warpAffine(
-            image, matrix, (w, h), flags=flags | cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+            picture.image,
+            matrix,
+            (w, h),
+            flags=cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT_101,
         ).astype(np.uint8)
-        image = photograph(rng, image)
-        scaled = np.minimum(disparity / np.percentile(disparity, 95), 8.0).astype(np.float32)
-        tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255
-        return tensor, torch.from_numpy(scaled)
+        scaled = np.minimum(disparity / np.percentile(known, 95), 8.0).astype(np.float32)
+        return to_tensor(photograph(rng, image)), torch.from_numpy(scaled), torch.from_numpy(valid > 0)
+
+
+def _crop(label: NDArray, matrix: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float32]:
+    """A map at the pixels that `matrix` names, picked and not averaged."""
+    h, w = size
+    flags = cv2.WARP_INVERSE_MAP | cv2.INTER_NEAREST
+    values = label.astype(np.float32)
+    return cv2.warpAffine(values, matrix, (w, h), flags=flags, borderMode=cv2.BORDER_REFLECT_101).astype(np.float32)
+
+
+def to_tensor(image: NDArray[np.uint8]) -> Tensor:
+    """(H, W, 3) uint8 -> (3, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255

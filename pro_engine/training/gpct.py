@@ -12,7 +12,8 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-PUBLISHED_OVERLAP = 224 / 518
+from pro_engine.training.options import PUBLISHED_OVERLAP
+
 CONSISTENCY_WEIGHT = 4.0
 
 

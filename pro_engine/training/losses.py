@@ -8,11 +8,20 @@ from torch import Tensor
 RELATIVE_WEIGHT = 1.5
 
 
-def normalise(disparity: Tensor) -> Tensor:
-    """(d - median) / mean absolute deviation from it, one number each per map, so that only shape is compared."""
+def normalise(disparity: Tensor, mask: Tensor | None = None) -> Tensor:
+    """(d - median) / mean absolute deviation from it, one number each per map, so that only shape is compared.
+
+    Both are taken over the mask; without a pixel in it a map becomes 0.
+    """
     flat = disparity.flatten(1)
-    center = flat.median(1, keepdim=True).values
-    spread = (flat - center).abs().mean(1, keepdim=True)
+    if mask is None:
+        center = flat.median(1, keepdim=True).values
+        spread = (flat - center).abs().mean(1, keepdim=True)
+    else:
+        inside = mask.flatten(1)
+        center = flat.masked_fill(~inside, torch.nan).nanmedian(1, keepdim=True).values.nan_to_num()
+        deviation = torch.where(inside, (flat - center).abs(), 0)
+        spread = deviation.sum(1, keepdim=True) / inside.sum(1, keepdim=True).clamp(min=1)
     return ((flat - center) / (spread + 1e-4)).view_as(disparity)
 
 
@@ -34,36 +43,39 @@ def gradient_matching(error: Tensor, mask: Tensor | None = None, scales: int = 4
     return total
 
 
-def relative_error(prediction: Tensor, target: Tensor, floor: float = 0.06) -> Tensor:
+def relative_error(prediction: Tensor, target: Tensor, floor: float = 0.06, mask: Tensor | None = None) -> Tensor:
     """Mean |fit - target| / (target + floor) after the least-squares scale and shift of each map.
 
     This is what AbsRel measures after the alignment that evaluations use, on disparity. `target` is not negative;
     `floor` bounds the weight of sky.
     """
     p, t = prediction.flatten(1), target.flatten(1)
-    p_mean, t_mean = p.mean(1, keepdim=True), t.mean(1, keepdim=True)
-    covariance = ((p - p_mean) * (t - t_mean)).mean(1, keepdim=True)
-    variance = (p - p_mean).square().mean(1, keepdim=True)
+    inside = torch.ones_like(t) if mask is None else mask.flatten(1).to(t.dtype)
+    inside = inside / inside.sum(1, keepdim=True).clamp(min=1)  # (B, N), sums to one per map
+    p_mean, t_mean = (p * inside).sum(1, keepdim=True), (t * inside).sum(1, keepdim=True)
+    covariance = ((p - p_mean) * (t - t_mean) * inside).sum(1, keepdim=True)
+    variance = ((p - p_mean).square() * inside).sum(1, keepdim=True)
     scale = (covariance / (variance + 1e-6)).clamp(min=0)
     fit = t_mean + scale * (p - p_mean)
-    return ((fit - t).abs() / (t + floor)).mean()
+    return ((fit - t).abs() / (t + floor) * inside).sum(1).mean()
 
 
-def base_loss(prediction: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
+def base_loss(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> tuple[Tensor, dict[str, float]]:
     """The base model's loss: L1 and gradient matching on normalised maps plus the relative error after alignment.
 
     Args:
         prediction: (B, h, w) raw disparity of the network.
         target: (B, h, w) disparity, not negative, 0 for sky.
+        mask: (B, h, w), where the target is known.
 
     Returns:
         The scalar loss and its parts as floats, for the log.
     """
-    goal = normalise(target).clamp(-6, 6)
-    error = normalise(prediction) - goal
-    l1 = error.abs().mean()
-    gradient = gradient_matching(error)
-    relative = relative_error(prediction, target)
+    goal = normalise(target, mask).clamp(-6, 6)
+    error = normalise(prediction, mask) - goal
+    l1 = error.abs().mean() if mask is None else mask_mean(error.abs(), mask)
+    gradient = gradient_matching(error, mask)
+    relative = relative_error(prediction, target, mask=mask)
     loss = l1 + 0.5 * gradient + RELATIVE_WEIGHT * relative
     return loss, {"l1": l1.item(), "gradient": gradient.item(), "relative": relative.item()}
 

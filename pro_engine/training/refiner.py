@@ -1,34 +1,44 @@
-"""Training the PRO refiner of a frozen Ψ: `python -m pro_engine.training.refiner --data DIR --base FILE --out RUN`."""
+"""Training the PRO refiner of a frozen Ψ."""
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from pro_engine.io.weights import read_weights
+from pro_engine.errors import InputError
+from pro_engine.io.weights import bundled_weights, fetch_weights
 from pro_engine.models.base import DepthBase, RefinerInput
-from pro_engine.models.presets import PRESETS, build_psi, build_refiner
-from pro_engine.models.pro import center_and_spread, sample_roi
-from pro_engine.training.data import RenderedImage, list_rendered, photograph, read_rendered
-from pro_engine.training.gpct import (
-    CONSISTENCY_WEIGHT,
-    PUBLISHED_OVERLAP,
-    Group,
-    consistency_loss,
-    cut,
-    merge,
-    plan_group,
+from pro_engine.models.checkpoint import load_strict
+from pro_engine.models.presets import PRESETS, build_psi, load_psi
+from pro_engine.models.pro import ProRefiner, center_and_spread, sample_roi
+from pro_engine.training.base import initial_weights
+from pro_engine.training.bfm import BoolMap, nearest_cells
+from pro_engine.training.bfm_cache import MaskCache
+from pro_engine.training.data import (
+    MAX_DRAWS,
+    View,
+    list_views,
+    nothing_to_learn,
+    photograph,
+    to_tensor,
+    views_hash,
 )
-from pro_engine.training.loop import LoopConfig, train
+from pro_engine.training.gpct import CONSISTENCY_WEIGHT, Group, consistency_loss, cut, merge, plan_group
+from pro_engine.training.loop import Progress, train
 from pro_engine.training.losses import data_loss
+from pro_engine.training.options import RefinerConfig
+from pro_engine.training.pictures import map_picture, photo_picture
+from pro_engine.training.processes import launch
+from pro_engine.training.provenance import file_hash, module_hash
 
 GRIDS = (2, 3, 4, 4, 4, 5, 6)
 """Patches per side that a sample pretends; a patch covers 1 / grid of the picture."""
@@ -37,54 +47,92 @@ LABEL_LIMIT = 8.0
 
 
 class RegionSample(NamedTuple):
-    """A region of a picture, and the whole picture small.
+    """K regions of a picture, and the whole picture small.
 
-    whole (3, h, w) and region (3, H, W) RGB in [0, 1]; label (H, W) disparity normalised by the whole picture's median
-    and mean absolute deviation; box (4,) x0 y0 x1 y1 of the region in [0, 1].
+    whole (3, h, w) and region (K, 3, H, W) RGB in [0, 1]; label (K, H, W) disparity normalised by the whole picture's
+    median and mean absolute deviation; mask (K, H, W) bool, the pixels that count; box (K, 4) x0 y0 x1 y1 of the
+    regions in [0, 1].
     """
 
     whole: Tensor
     region: Tensor
     label: Tensor
+    mask: Tensor
     box: Tensor
 
 
-def _tensor(image: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255
-
-
 class RegionSamples(Dataset[RegionSample]):
-    """2 x 2 patch regions at random places of rendered pictures; sample i depends on the seed and i alone."""
+    """2 x 2 patch regions at random places of pictures; sample i depends on the seed and i alone.
 
-    def __init__(self, views: list[RenderedImage], seed: int, count: int, group: Group) -> None:
+    regions: how many of one picture make a sample. masks: of Bias Free Masking, or None to count every known pixel.
+    """
+
+    def __init__(
+        self,
+        views: list[View],
+        seed: int,
+        count: int,
+        group: Group,
+        *,
+        regions: int = 1,
+        masks: MaskCache | None = None,
+    ) -> None:
         self.views, self.seed, self.count, self.group = views, seed, count, group
+        self.regions, self.masks = regions, masks
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> RegionSample:
         rng = np.random.default_rng((self.seed, index))
-        while True:
-            image, disparity, _ = read_rendered(self.views[int(rng.integers(len(self.views)))])
-            center = float(np.median(disparity))
-            spread = float(np.abs(disparity - center).mean())
+        for _ in range(MAX_DRAWS):
+            view = int(rng.integers(len(self.views)))
+            image, disparity, valid = self.views[view].read()
+            known = disparity[valid]
+            center = float(np.median(known)) if known.size else 0.0
+            spread = float(np.abs(known - center).mean()) if known.size else 0.0
             if spread > 0.02 * max(center, 1e-3):
                 break
+        else:
+            raise nothing_to_learn()
+        mask = np.ones(self.group.patch, dtype=bool) if self.masks is None else self.masks.mask(view, rng)
         if rng.random() < 0.5:
-            image, disparity = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(disparity[:, ::-1])
+            image, disparity, valid, mask = (
+                np.ascontiguousarray(part[:, ::-1]) for part in (image, disparity, valid, mask)
+            )
         image = photograph(rng, image)
-        h, w = disparity.shape
+        goal = np.clip((disparity - center) / spread, -LABEL_LIMIT, LABEL_LIMIT).astype(np.float32)
+        patch_h, patch_w = self.group.patch
+        whole = cv2.resize(image, (patch_w, patch_h), interpolation=cv2.INTER_AREA).astype(np.uint8)
+        parts = [self._region(rng, image, goal, valid, mask) for _ in range(self.regions)]
+        return RegionSample(to_tensor(whole), *(torch.stack(column) for column in zip(*parts, strict=True)))
+
+    def _region(
+        self, rng: np.random.Generator, image: NDArray[np.uint8], goal: NDArray, valid: BoolMap, mask: BoolMap
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """region (3, H, W), label (H, W), mask (H, W) and box (4,) of one region. `mask` is on a grid of its own."""
+        h, w = goal.shape
         left, top, right, bottom = (round(v * n) for v, n in zip(self._draw_box(rng), (w, h, w, h), strict=True))
         region_h, region_w = self.group.region
         region = cv2.resize(image[top:bottom, left:right], (region_w, region_h), interpolation=cv2.INTER_AREA)
-        label = cv2.resize(
-            disparity[top:bottom, left:right], (region_w, region_h), interpolation=cv2.INTER_NEAREST_EXACT
+        label, known = (
+            cv2.resize(
+                part[top:bottom, left:right].astype(np.float32),
+                (region_w, region_h),
+                interpolation=cv2.INTER_NEAREST_EXACT,
+            )
+            for part in (goal, valid)
         )
-        patch_h, patch_w = self.group.patch
-        whole = cv2.resize(image, (patch_w, patch_h), interpolation=cv2.INTER_AREA).astype(np.uint8)
-        goal = np.clip((label - center) / spread, -LABEL_LIMIT, LABEL_LIMIT).astype(np.float32)
-        box = torch.tensor([left / w, top / h, right / w, bottom / h], dtype=torch.float32)
-        return RegionSample(_tensor(whole), _tensor(region.astype(np.uint8)), torch.from_numpy(goal), box)
+        box = (left / w, top / h, right / w, bottom / h)
+        rows = nearest_cells(box[1], box[3], region_h, mask.shape[0])
+        columns = nearest_cells(box[0], box[2], region_w, mask.shape[1])
+        counts = (known > 0) & mask[np.ix_(rows, columns)]
+        return (
+            to_tensor(region.astype(np.uint8)),
+            torch.from_numpy(label),
+            torch.from_numpy(counts),
+            torch.tensor(box, dtype=torch.float32),
+        )
 
     def _draw_box(self, rng: np.random.Generator) -> tuple[float, float, float, float]:
         grid = GRIDS[int(rng.integers(len(GRIDS)))]
@@ -95,39 +143,56 @@ class RegionSamples(Dataset[RegionSample]):
 
 
 class RefinerTask:
-    """The residual network on top of a frozen Ψ."""
+    """The residual network on top of a frozen Ψ.
 
-    def __init__(self, psi: DepthBase, refiner: nn.Module, samples: RegionSamples) -> None:
+    gpct: judge the four patches of a region as one merged map and ask them to agree; else each is judged on its own.
+    """
+
+    kind = "refiner"
+
+    def __init__(
+        self,
+        psi: DepthBase,
+        refiner: nn.Module,
+        samples: RegionSamples,
+        *,
+        gpct: bool = True,
+        identity: Mapping[str, str] | None = None,
+    ) -> None:
         self.psi = psi.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model: nn.Module = refiner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.samples = samples
+        self.samples, self.gpct, self.identity = samples, gpct, identity or {}
 
     def groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """All refiner parameters at one rate."""
         return [{"params": list(self.model.parameters()), "lr": learning_rate}]
+
+    def prepare(self, fabric: Fabric, progress: Progress) -> None:
+        """Move Ψ to the device and make the masks that are missing, each process a share of them."""
+        self.psi.to(fabric.device)
+        if self.samples.masks is None:
+            return
+        mine = range(fabric.global_rank, len(self.samples.views), fabric.world_size)
+        self.samples.masks.build(self.psi, mine, lambda done, total: progress(done, total, "masks"))
+        fabric.barrier()
 
     def train_mode(self) -> None:
         """Refiner in training mode; Ψ stays frozen in evaluation mode."""
         self.model.train()
 
     def patches(self, sample: RegionSample) -> RefinerInput:
-        """Run Ψ on the whole picture and on the four patches, and sample the former over the latter."""
+        """Run Ψ once on the whole picture and on the 4 K patches of its regions, and sample the former over the latter.
+
+        Patches come region by region, in the order of `Group.corners`.
+        """
         group = self.samples.group
-        height, width = group.region
-        x0, y0, x1, y1 = sample.box.tolist()
         with torch.no_grad():
             coarse = self.psi(sample.whole[None].contiguous(memory_format=torch.channels_last))
             center, spread = center_and_spread(coarse.disparity)
-            images = cut(group, sample.region).contiguous(memory_format=torch.channels_last)  # (4, 3, h, w)
+            images = cut(group, sample.region).transpose(0, 1).flatten(0, 1)  # (4 K, 3, h, w)
+            images = images.contiguous(memory_format=torch.channels_last)
             fine = self.psi(images)
-            span_x, span_y = (x1 - x0) / width, (y1 - y0) / height
-            h, w = group.patch
-            boxes = torch.tensor(
-                [
-                    [x0 + x * span_x, y0 + y * span_y, x0 + (x + w) * span_x, y0 + (y + h) * span_y]
-                    for y, x in group.corners
-                ]
-            )
+            boxes = torch.tensor([box for region in sample.box.tolist() for box in _patch_boxes(group, region)])
             sampled = [
                 sample_roi(m, boxes, (f.shape[-2], f.shape[-1]))
                 for m, f in zip(coarse.features, fine.features, strict=True)
@@ -136,27 +201,56 @@ class RefinerTask:
         return RefinerInput(images, roi, fine.disparity, tuple(sampled), fine.features, center, spread)
 
     def loss(self, batch: RegionSample) -> tuple[Tensor, dict[str, float]]:
-        """Data losses on the merged map plus weighted consistency, averaged over the batch's regions."""
+        """Data losses on the mask, averaged over the batch's regions: of the merged map plus weighted consistency, or
+        without GPCT of each patch."""
         group = self.samples.group
         inputs = [self.patches(RegionSample(*(t[i] for t in batch))) for i in range(batch.whole.shape[0])]
-        joined = _join(inputs)
-        refined = self.model(joined)[:, 0]  # (4 B, h, w)
+        refined = self.model(_join(inputs))[:, 0].float()  # (4 K B, h, w)
+        labels, masks = batch.label.flatten(0, 1), batch.mask.flatten(0, 1)  # (K B, H, W)
         total = refined.new_zeros(())
         parts: dict[str, float] = {}
-        for i, patches in enumerate(refined.split(4)):
-            label = batch.label[i][None]
-            data, values = data_loss(merge(group, patches)[None], label, torch.ones_like(label, dtype=torch.bool))
-            consistency = consistency_loss(group, patches)
-            total = total + data + CONSISTENCY_WEIGHT * consistency
-            for name, value in {**values, "consistency": consistency.item()}.items():
-                parts[name] = parts.get(name, 0.0) + value / len(inputs)
-        return total / len(inputs), parts
+        for patches, label, mask in zip(refined.split(4), labels, masks, strict=True):
+            if self.gpct:
+                data, values = data_loss(merge(group, patches)[None], label[None], mask[None])
+                consistency = consistency_loss(group, patches)
+                total = total + data + CONSISTENCY_WEIGHT * consistency
+                values["consistency"] = consistency.item()
+            else:
+                data, values = data_loss(patches, cut(group, label), cut(group, mask))
+                total = total + data
+            for name, value in values.items():
+                parts[name] = parts.get(name, 0.0) + value / len(labels)
+        return total / len(labels), parts
+
+    def pictures(self, model: nn.Module, batch: RegionSample) -> dict[str, Tensor]:
+        """Photo, label with masked pixels in black, and the merged coarse and refined maps of the first region, all in
+        the label's range of colours."""
+        group = self.samples.group
+        sample = RegionSample(*(t[0] for t in batch))
+        patches = self.patches(RegionSample(sample.whole, *(t[:1] for t in sample[1:])))
+        coarse = (patches.coarse - patches.center) / patches.spread  # (4, 1, h, w)
+        label = sample.label[0]
+        limits = (label.min().item(), label.max().item())
+        return {
+            "photo": photo_picture(sample.region[0]),
+            "label": map_picture(label, sample.mask[0], limits),
+            "coarse": map_picture(merge(group, coarse[:, 0]), limits=limits),
+            "refined": map_picture(merge(group, model(patches)[:, 0]), limits=limits),
+        }
+
+
+def _patch_boxes(group: Group, region: list[float]) -> list[list[float]]:
+    """x0 y0 x1 y1 in [0, 1] of the picture for each patch of a region with such a box."""
+    (h, w), (height, width) = group.patch, group.region
+    x0, y0, x1, y1 = region
+    span_x, span_y = (x1 - x0) / width, (y1 - y0) / height
+    return [[x0 + x * span_x, y0 + y * span_y, x0 + (x + w) * span_x, y0 + (y + h) * span_y] for y, x in group.corners]
 
 
 def _join(inputs: list[RefinerInput]) -> RefinerInput:
-    """Several groups as one batch; center and spread become one number per patch."""
+    """Several pictures' patches as one batch; center and spread become one number per patch."""
     first = inputs[0]
-    per_patch = [(i.center.expand(4, 1, 1, 1), i.spread.expand(4, 1, 1, 1)) for i in inputs]
+    per_patch = [[s.expand(len(i.image), 1, 1, 1) for s in (i.center, i.spread)] for i in inputs]
     return RefinerInput(
         torch.cat([i.image for i in inputs]),
         torch.cat([i.coarse for i in inputs]),
@@ -168,35 +262,62 @@ def _join(inputs: list[RefinerInput]) -> RefinerInput:
     )
 
 
-def main() -> None:
-    """Command line of the refiner run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--data", type=Path, nargs="+", required=True, help="folders of rendered scenes, 1280 px or wider"
-    )
-    parser.add_argument("--base", type=Path, required=True, help="weights of the frozen Ψ")
-    parser.add_argument("--preset", default="compact", help="which Ψ the weights are of")
-    parser.add_argument("--out", type=Path, required=True, help="run folder; an unfinished run in it is resumed")
-    parser.add_argument("--steps", type=int, required=True)
-    parser.add_argument("--batch", type=int, default=2, help="regions of four patches per step")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--patch", default="192x256", help="HxW of a patch as Ψ sees it")
-    parser.add_argument("--overlap", type=float, default=PUBLISHED_OVERLAP)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=0)
-    a = parser.parse_args()
-    height, width = (int(n) for n in a.patch.split("x"))
-    preset = PRESETS[a.preset]
-    psi = build_psi(preset)
-    psi.load_state_dict(read_weights(a.base))
-    loop = LoopConfig(
-        a.steps, a.batch, a.learning_rate, weight_decay=1e-3, clip_norm=1.0, seed=a.seed, workers=a.workers
-    )
-    samples = RegionSamples(
-        list_rendered(a.data), a.seed, loop.steps * loop.batch, plan_group((height, width), a.overlap)
-    )
-    train(RefinerTask(psi, build_refiner(preset), samples), loop, a.out)
+def load_psi_for_training(psi: str, architecture: str) -> DepthBase:
+    """The Ψ that --psi names, on the CPU: a model's name, else a file with weights for the network of `architecture`
+    (alone, or under the prefix of a bundle).
+
+    Raises:
+        InputError: neither a model nor a file.
+        WeightsError: the weights cannot be read or fetched, or are of another network.
+        DependencyError: the model needs a package that is not installed.
+    """
+    if psi in PRESETS:
+        preset, file = PRESETS[psi], PRESETS[psi].weights
+        path = (
+            bundled_weights(file.filename)
+            if file.repo is None
+            else fetch_weights(
+                file.repo, file.filename, licence=file.licence, commercial=file.commercial, revision=file.revision
+            )
+        )
+    elif architecture not in PRESETS:
+        raise InputError(f"architecture is {architecture!r}; give one of {', '.join(PRESETS)}.")
+    elif Path(psi).is_file():
+        preset, path = PRESETS[architecture], Path(psi)
+    else:
+        raise InputError(f"psi is {psi!r}; give a file of weights, or one of {', '.join(PRESETS)}.")
+    network = build_psi(preset)
+    load_psi(network, initial_weights(path, "psi."))
+    return network
 
 
-if __name__ == "__main__":
-    main()
+def refiner_task(config: RefinerConfig) -> RefinerTask:
+    """Ψ, refiner and samples as configured.
+
+    Raises:
+        InputError: Ψ is not to be found, or does not take patches of this size.
+        FileError, WeightsError, DependencyError: data or weights cannot be read.
+    """
+    psi = load_psi_for_training(config.psi, config.architecture)
+    width, height = config.patch
+    multiple = psi.spec.multiple
+    if width % multiple or height % multiple:
+        raise InputError(f"patch is {width}x{height}; {config.psi} takes sides that are multiples of {multiple}.")
+    torch.manual_seed(config.seed)
+    refiner = ProRefiner(psi.spec.feature_channels)
+    views, psi_hash = list_views(list(config.data)), module_hash(psi)
+    identity = {"data": views_hash(views), "psi weights": psi_hash}
+    if config.initial is not None:
+        load_strict(refiner, initial_weights(config.initial, "refiner."), what=f"refiner of {config.psi}")
+        identity["initial"] = file_hash(config.initial)
+    group = plan_group((height, width), config.overlap)
+    masks = MaskCache(config.mask_cache or config.out / "masks", views, psi_hash, group.patch) if config.bfm else None
+    count = config.steps * config.batch
+    samples = RegionSamples(views, config.seed, count, group, regions=config.regions_per_image, masks=masks)
+    return RefinerTask(psi, refiner, samples, gpct=config.gpct, identity=identity)
+
+
+def run_refiner(config: RefinerConfig, progress: Progress = lambda *_: None) -> None:
+    """Train the refiner as configured; see `loop.train` for what it leaves and raises."""
+    task = refiner_task(config)
+    train(task, config, config.out, fabric=launch(config), progress=progress)

@@ -88,3 +88,28 @@ def test_consistency_gradient_reaches_both_patches() -> None:
     consistency_loss(group, patches).backward()
     assert patches.grad is not None
     assert all(patches.grad[i].abs().sum() > 0 for i in range(4))
+
+
+def test_the_base_loss_leaves_out_what_is_not_known() -> None:
+    generator = torch.Generator().manual_seed(0)
+    prediction, target = torch.rand(2, 3, 16, 16, generator=generator)
+    mask = torch.ones(3, 16, 16, dtype=torch.bool)
+    whole, _ = base_loss(prediction, target)
+    assert base_loss(prediction, target, mask)[0].item() == pytest.approx(whole.item(), rel=1e-5)
+    mask[:, 5:9, 3:] = False
+    mask[2] = False  # a map of which nothing is known
+    masked, _ = base_loss(prediction, target, mask)
+    for maps in (prediction, target):
+        maps[~mask] = 40.0
+    assert base_loss(prediction, target, mask)[0].item() == pytest.approx(masked.item(), rel=1e-4)
+    assert base_loss(prediction, target)[0].item() != pytest.approx(masked.item(), rel=0.1)
+
+
+def test_a_masked_base_loss_has_a_finite_gradient() -> None:
+    prediction = torch.rand(2, 8, 8, requires_grad=True)
+    mask = torch.rand(2, 8, 8) > 0.5
+    mask[1] = False
+    base_loss(prediction, torch.rand(2, 8, 8), mask)[0].backward()
+    assert prediction.grad is not None
+    assert torch.isfinite(prediction.grad).all()
+    assert prediction.grad[0].abs().sum() > 0

@@ -1,39 +1,37 @@
-"""Short real runs on a few rendered-like files: they learn, resume to the same numbers, and stop on a broken loss."""
+"""Samples and short real runs on a few rendered-like files."""
+
+from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import Tensor
 
-from pro_engine.errors import FileError
-from pro_engine.io.weights import read_weights
+from pro_engine.errors import FileError, InputError
+from pro_engine.io.weights import read_weights, save_weights
+from pro_engine.models.checkpoint import load_strict
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
-from pro_engine.training.data import BaseSamples, crop_matrix, list_rendered, read_rendered
-from pro_engine.training.gpct import plan_group
-from pro_engine.training.loop import LoopConfig, TrainingError, train
-from pro_engine.training.refiner import RefinerTask, RegionSample, RegionSamples
-
-
-@pytest.fixture
-def rendered(tmp_path: Path) -> Path:
-    """Two views of 192x144: a ramp of depth with a near box in it."""
-    folder = tmp_path / "scenes"
-    folder.mkdir()
-    for i in range(2):
-        depth = np.repeat(np.linspace(9, 2, 144, dtype=np.float32)[:, None], 192, axis=1)
-        depth[50:100, 60 + 20 * i : 110] = 1.5
-        depth[:10] = np.inf
-        picture = np.random.default_rng(i).integers(0, 40, (144, 192, 3), dtype=np.uint8)
-        picture[50:100, 60 + 20 * i : 110] += 150
-        cv2.imwrite(str(folder / f"v{i}.jpg"), picture)
-        np.savez(folder / f"v{i}.npz", depth=depth.astype(np.float16), transparent=np.zeros((144, 192), np.uint8))
-    return folder
+from pro_engine.models.pro import ProRefiner
+from pro_engine.training.base import BaseTask
+from pro_engine.training.data import (
+    BaseSamples,
+    Picture,
+    View,
+    crop_matrix,
+    list_rendered,
+    list_views,
+    read_rendered,
+    views_hash,
+)
+from pro_engine.training.gpct import cut, plan_group
+from pro_engine.training.loop import train
+from pro_engine.training.losses import data_loss
+from pro_engine.training.options import BaseConfig, RefinerConfig
+from pro_engine.training.refiner import RefinerTask, RegionSample, RegionSamples, load_psi_for_training, refiner_task
 
 
 def test_labels_are_inverse_metres_and_zero_for_sky(rendered: Path) -> None:
@@ -61,7 +59,7 @@ def test_a_crop_matrix_keeps_the_crop_inside_without_roll() -> None:
 
 
 def test_samples_depend_on_seed_and_index_alone(rendered: Path) -> None:
-    views = list_rendered([rendered])
+    views = list_views([rendered])
     first = BaseSamples(views, 3, 2, [(64, 96), (96, 64)], 10)
     again = BaseSamples(views, 3, 2, [(64, 96), (96, 64)], 10)
     for i in (0, 7, 19):
@@ -70,92 +68,10 @@ def test_samples_depend_on_seed_and_index_alone(rendered: Path) -> None:
     assert not torch.equal(first[0][1], first[1][1])
 
 
-class _Line(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(4))
-
-
-class _Points(Dataset[Tensor]):
-    def __len__(self) -> int:
-        return 4000
-
-    def __getitem__(self, index: int) -> Tensor:
-        return torch.from_numpy(np.random.default_rng(index).normal(size=4)).float()
-
-
-class _LineTask:
-    """Fits a weight vector; at `broken` the loss is NaN."""
-
-    def __init__(self, broken: int | None = None) -> None:
-        self.model: nn.Module = _Line()
-        self.samples: Dataset[Tensor] = _Points()
-        self.calls, self.broken = 0, broken
-
-    def groups(self, learning_rate: float) -> list[dict[str, object]]:
-        return [{"params": list(self.model.parameters()), "lr": learning_rate}]
-
-    def train_mode(self) -> None:
-        self.model.train()
-
-    def loss(self, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
-        self.calls += 1
-        goal = torch.tensor([1.0, -2.0, 0.5, 3.0])
-        error = batch @ (next(self.model.parameters()) - goal)
-        loss = error.square().mean()
-        if self.broken is not None and self.calls == self.broken:
-            loss = loss * float("nan")
-        return loss, {}
-
-
-CONFIG = LoopConfig(steps=40, batch=4, learning_rate=0.1, warm_up=4, log_every=10, save_every=10)
-
-
-def _losses(run: Path) -> dict[int, float]:
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return {line["step"]: line["loss"] for line in lines}
-
-
-def test_an_interrupted_run_resumes_to_the_same_numbers(tmp_path: Path) -> None:
-    whole = train(_LineTask(), CONFIG, tmp_path / "whole")
-
-    class KilledError(Exception):
-        pass
-
-    def kill(_: nn.Module, step: int) -> None:
-        if step == 20:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        train(_LineTask(), CONFIG, tmp_path / "cut", on_checkpoint=kill)
-    resumed = train(_LineTask(), CONFIG, tmp_path / "cut")
-    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=0)
-    assert _losses(tmp_path / "cut") == _losses(tmp_path / "whole")
-    assert _losses(tmp_path / "whole")[40] < 0.5 * _losses(tmp_path / "whole")[10]
-
-
-def test_a_broken_loss_stops_the_run_and_keeps_the_batch_and_the_last_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="step 24"):
-        train(_LineTask(broken=25), CONFIG, tmp_path)
-    assert torch.load(tmp_path / "bad_batch.pt", weights_only=True)["step"] == 24
-    kept = torch.load(tmp_path / "last.pt", weights_only=True)
-    assert kept["step"] == 20
-    assert all(torch.isfinite(v).all() for v in kept["model"].values())
-
-
-def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
-    train(_LineTask(), replace(CONFIG, steps=10), tmp_path)
-    task = _LineTask()
-    task.model = nn.Linear(3, 2)
-    with pytest.raises(TrainingError, match="another model"):
-        train(task, CONFIG, tmp_path)
-
-
 def _refiner_task(rendered: Path) -> RefinerTask:
     torch.manual_seed(0)
     preset = PRESETS["compact"]
-    samples = RegionSamples(list_rendered([rendered]), 0, 24, plan_group((64, 96)))
+    samples = RegionSamples(list_views([rendered]), 0, 24, plan_group((64, 96)))
     return RefinerTask(build_psi(preset), build_refiner(preset), samples)
 
 
@@ -177,9 +93,188 @@ def test_the_refiner_fits_two_regions_and_leaves_psi_alone(rendered: Path) -> No
         torch.testing.assert_close(value, before[key], rtol=0, atol=0)
 
 
-def test_a_refiner_run_leaves_loadable_weights(rendered: Path, tmp_path: Path) -> None:
-    config = LoopConfig(steps=3, batch=2, learning_rate=1e-3, warm_up=1, log_every=1, save_every=3)
-    train(_refiner_task(rendered), config, tmp_path)
-    fresh = build_refiner(PRESETS["compact"])
-    fresh.load_state_dict(read_weights(tmp_path / "model.safetensors"))
-    assert all(torch.isfinite(p).all() for p in fresh.parameters())
+def tiny_task(tiny: SimpleNamespace, rendered: Path, *, gpct: bool = True, **options: object) -> RefinerTask:
+    """The refiner of the tiny Ψ on patches of 64x96, seeded."""
+    torch.manual_seed(0)
+    psi = tiny.Psi()
+    samples = RegionSamples(list_views([rendered]), 0, 24, plan_group((64, 96)), **options)
+    return RefinerTask(psi, ProRefiner(psi.spec.feature_channels), samples, gpct=gpct)
+
+
+def as_batch(*samples: RegionSample) -> RegionSample:
+    return RegionSample(*(torch.stack(parts) for parts in zip(*samples, strict=True)))
+
+
+def test_several_regions_share_the_picture_and_its_coarse_pass(tiny: SimpleNamespace, rendered: Path) -> None:
+    one, three = tiny_task(tiny, rendered), tiny_task(tiny, rendered, regions=3)
+    sample = three.samples[0]
+    assert sample.region.shape == (3, 3, *three.samples.group.region)
+    assert sample.box.shape == (3, 4)
+    assert not torch.equal(sample.box[0], sample.box[1])
+    for several, single in zip(sample, one.samples[0], strict=True):
+        torch.testing.assert_close(several[:1] if several.shape != single.shape else several, single, rtol=0, atol=0)
+    passes: list[int] = []
+    three.psi.register_forward_hook(lambda _, given, __: passes.append(len(given[0])))
+    patches = three.patches(sample)
+    assert passes == [1, 12]
+    alone = one.patches(one.samples[0])
+    torch.testing.assert_close(patches.image[:4], alone.image, rtol=0, atol=0)
+    torch.testing.assert_close(patches.coarse[:4], alone.coarse)
+
+
+def test_pixels_outside_the_mask_do_not_count(tiny: SimpleNamespace, rendered: Path) -> None:
+    for gpct in (True, False):
+        task = tiny_task(tiny, rendered, gpct=gpct)
+        batch = as_batch(task.samples[0], task.samples[1])
+        batch.mask[:, :, 20:60] = False
+        spoilt = batch._replace(label=torch.where(batch.mask, batch.label, torch.full_like(batch.label, 7.0)))
+        assert not torch.equal(spoilt.label, batch.label)
+        assert task.loss(spoilt)[0].item() == pytest.approx(task.loss(batch)[0].item())
+        assert task.loss(spoilt._replace(mask=torch.ones_like(batch.mask)))[0] > task.loss(batch)[0]
+
+
+def test_without_gpct_every_patch_is_judged_on_its_own(tiny: SimpleNamespace, rendered: Path) -> None:
+    task = tiny_task(tiny, rendered, gpct=False)
+    task.model.eval()
+    sample = task.samples[3]
+    loss, parts = task.loss(as_batch(sample))
+    assert "consistency" not in parts
+    group = task.samples.group
+    refined = task.model(task.patches(sample))[:, 0]
+    expected, _ = data_loss(refined, cut(group, sample.label[0]), cut(group, sample.mask[0]))
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    together = tiny_task(tiny, rendered)
+    together.model.load_state_dict(task.model.state_dict())
+    together.model.eval()
+    assert "consistency" in together.loss(as_batch(sample))[1]
+
+
+def test_what_is_not_known_of_a_label_is_masked(rendered: Path) -> None:
+    def half_known() -> Picture:
+        picture = list_views([rendered])[0].read()
+        valid = picture.valid.copy()
+        valid[:, :96] = False
+        disparity = np.where(valid, picture.disparity, np.float32(50))
+        return picture._replace(disparity=disparity.astype(np.float32), valid=valid)
+
+    views = [View("half", (), half_known)]
+    regions = RegionSamples(views, 0, 8, plan_group((64, 96), 0.0))
+    shares = []
+    for i in range(8):
+        sample = regions[i]
+        assert (sample.label < 8.0)[sample.mask].all()  # the 50 is neither in the statistics nor in what counts
+        shares.append(sample.mask.float().mean().item())
+    assert 0.2 < float(np.mean(shares)) < 0.8
+    image, disparity, valid = BaseSamples(views, 0, 2, [(64, 96)], 4)[0]
+    assert image.shape == (3, 64, 96)
+    assert disparity[valid].max() < 2.5
+    assert 0 < valid.float().mean() < 1
+
+
+def test_pictures_without_depth_end_the_search(rendered: Path) -> None:
+    wall = View("wall", (), lambda: Picture(*(part[60:90, 85:105] for part in list_views([rendered])[0].read())))
+    with pytest.raises(FileError, match="nothing but sky or one flat wall"):
+        RegionSamples([wall], 0, 8, plan_group((64, 96)))[0]
+
+
+def test_the_hash_of_the_data_follows_its_content(rendered: Path, tmp_path: Path) -> None:
+    before = views_hash(list_views([rendered]))
+    moved = rendered.rename(tmp_path / "elsewhere")
+    assert views_hash(list_views([moved])) == before
+    assert views_hash(list_views([moved, moved])) != before
+    (moved / "v1.npz").rename(moved / "v1.old")
+    assert views_hash(list_views([moved])) != before
+
+
+def test_psi_is_a_model_a_run_or_a_bundle(tmp_path: Path) -> None:
+    bundled = load_psi_for_training("compact", "compact").state_dict()
+    torch.manual_seed(1)
+    own = build_psi(PRESETS["compact"]).state_dict()
+    for prefix in ("", "psi."):
+        save_weights(tmp_path / "own.safetensors", {prefix + key: value for key, value in own.items()})
+        loaded = load_psi_for_training(str(tmp_path / "own.safetensors"), "compact").state_dict()
+        torch.testing.assert_close(loaded, own, rtol=0, atol=0)
+    assert any(not torch.equal(bundled[key].float(), own[key].float()) for key in own)
+    with pytest.raises(InputError, match="psi is 'compakt'; give a file of weights, or one of compact,"):
+        load_psi_for_training("compakt", "compact")
+    with pytest.raises(InputError, match="architecture is 'x'; give one of compact,"):
+        load_psi_for_training("x", "x")
+
+
+def refiner_config(rendered: Path, out: Path, **changes: object) -> RefinerConfig:
+    options = {"steps": 2, "batch": 2, "patch": (96, 64), "save_every": 2, "log_every": 1, "accelerator": "cpu"}
+    return RefinerConfig(data=(rendered,), out=out, **{**options, **changes})  # type: ignore[arg-type]
+
+
+def test_a_refiner_run_leaves_loadable_weights_that_another_can_start_from(rendered: Path, tmp_path: Path) -> None:
+    config = refiner_config(rendered, tmp_path / "run", regions_per_image=2, overlap=0.25)
+    train(refiner_task(config), config, config.out)
+    weights = read_weights(tmp_path / "run/model.safetensors")
+    load_strict(build_refiner(PRESETS["compact"]), weights)
+    assert all(torch.isfinite(value).all() for value in weights.values())
+    assert len(list((tmp_path / "run/masks").glob("*.npz"))) == 2
+    log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert {"loss", "l1", "l2", "gradient", "consistency"} <= set(log[-1])
+
+    again = refiner_config(rendered, tmp_path / "next", initial=tmp_path / "run/model.safetensors", bfm=False)
+    task = refiner_task(again)
+    torch.testing.assert_close(task.model.state_dict(), weights, rtol=0, atol=0)
+    assert set(task.identity) == {"data", "psi weights", "initial"}
+    assert task.samples.masks is None
+
+
+def test_a_patch_that_psi_does_not_take_is_refused(rendered: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="patch is 100x64; compact takes sides that are multiples of 32"):
+        refiner_task(refiner_config(rendered, tmp_path, patch=(100, 64)))
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.6, 0.99])
+def test_any_overlap_trains(tiny: SimpleNamespace, rendered: Path, overlap: float) -> None:
+    samples = RegionSamples(list_views([rendered]), 0, 2, plan_group((64, 96), overlap))
+    psi = tiny.Psi()
+    task = RefinerTask(psi, ProRefiner(psi.spec.feature_channels), samples)
+    loss, parts = task.loss(as_batch(samples[0], samples[1]))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert (parts["consistency"] > 0) == (overlap > 0)
+
+
+def _checked(pictures: dict[str, Tensor], names: set[str]) -> None:
+    assert set(pictures) == names
+    for picture in pictures.values():
+        assert picture.dtype == torch.uint8
+        assert picture.shape[0] == 3
+        assert picture.float().std() > 0
+
+
+def test_pictures_show_what_they_are_called(tiny: SimpleNamespace, rendered: Path) -> None:
+    task = tiny_task(tiny, rendered, regions=2)
+    task.model.eval()
+    batch = as_batch(task.samples[0], task.samples[1])
+    batch.mask[0, 0, :5] = False
+    with torch.no_grad():
+        pictures = task.pictures(task.model, batch)
+    _checked(pictures, {"photo", "label", "coarse", "refined"})
+    assert pictures["photo"].shape[1:] == task.samples.group.region
+    assert (pictures["label"][:, :5] == 0).all()
+    assert not torch.equal(pictures["coarse"], pictures["refined"])
+
+
+def test_a_base_run_trains_the_decoder_and_the_deep_encoder(
+    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pro_engine.training.base.SMALL_SIZES", [(64, 96)])
+    save_weights(tmp_path / "first.safetensors", build_psi(PRESETS["compact"]).state_dict())
+    config = BaseConfig(
+        data=(rendered,), out=tmp_path / "run", steps=2, batch=2, initial=tmp_path / "first.safetensors", average=0.5
+    )
+    task = BaseTask(config)
+    _checked(task.pictures(task.model, next(iter(torch.utils.data.DataLoader(task.samples, 2)))), {
+        "photo", "label", "prediction"
+    })  # fmt: skip
+    first = {key: value.clone() for key, value in task.model.state_dict().items()}
+    last = train(task, config, config.out).state_dict()
+    changed = {key for key in first if not torch.equal(first[key], last[key])}
+    assert any(key.startswith("encoder.") for key in changed)
+    assert not any(key.startswith("encoder.stem") or key.startswith("encoder.blocks.0.") for key in changed)
+    assert not any(key.startswith("encoder.") and "running_" in key for key in changed)

@@ -6,13 +6,11 @@ order, and continued after a break.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import math
 import multiprocessing
 import os
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -236,33 +234,3 @@ def _embree(scene: Scene) -> Renderer:
 
 RENDERERS: dict[str, Callable[[Scene], Renderer]] = {"embree": _embree}
 """Renderers by name."""
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line of `render_dataset`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", required=True, help="folder for the pictures")
-    parser.add_argument("--count", type=int, required=True, help="number of scenes")
-    parser.add_argument("--size", default="416x312", help="WIDTHxHEIGHT of a landscape picture")
-    parser.add_argument("--seed", type=int, default=0, help="number of the first scene")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--cameras-per-scene", type=int, default=5)
-    parser.add_argument("--renderer", choices=sorted(RENDERERS), default="embree")
-    parser.add_argument("--assets", default=None, help="asset folder; default: $PRO_ENGINE_ASSETS, if set")
-    options = parser.parse_args(arguments)
-    width, height = (int(part) for part in options.size.split("x"))
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-
-    def report(done: int, total: int) -> None:
-        if done % 20 == 0 or done == total:
-            log.info("%d of %d scenes", done, total)
-
-    pictures = render_dataset(
-        options.out, options.count, (width, height), options.seed, options.workers, options.cameras_per_scene,
-        options.renderer, options.assets, report)
-    log.info("%d pictures rendered", pictures)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
