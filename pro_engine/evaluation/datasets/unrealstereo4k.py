@@ -151,9 +151,8 @@ def _read_camera(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _baseline_m(own: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """The distance of two cameras, given world to camera (3, 4) of each."""
-    centers = [-pose[:, :3].T @ pose[:, 3] for pose in (own, other)]
-    return float(np.linalg.norm(centers[0] - centers[1]))
+    """The distance of two cameras that look the same way, given world to camera (3, 4) of each."""
+    return float(np.linalg.norm(own[:, 3] - other[:, 3]))
 
 
 def recognise(root: Path) -> bool:
