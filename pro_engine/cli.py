@@ -1,4 +1,4 @@
-"""The command line: `pro-engine infer | models | info | bench`. Verbs are thin; heavy modules are imported by the verb.
+"""The command line: `pro-engine infer | models | info | bench | train | eval`. Verbs are thin; heavy modules come late.
 
 Exit codes: 0 all done, 1 something failed (one line on stderr for each failure), 2 the command was not understood, 130
 stopped by Ctrl-C. Results and `--json` go to stdout, progress and complaints to stderr.
@@ -12,15 +12,32 @@ import sys
 import time
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pro_engine.cli_eval import evaluate
+from pro_engine.cli_model import (
+    BatchFlag,
+    DeviceFlag,
+    DtypeFlag,
+    ModelFlag,
+    OfflineFlag,
+    Refine,
+    RefineFlag,
+    RefinerFlag,
+    TilesFlag,
+    WeightsFlag,
+    inference_options,
+    load,
+    whole_number,
+)
 from pro_engine.cli_shared import (
     FAILED,
     STOPPED,
     DebugFlag,
     JsonFlag,
+    complain,
     errors_in_one_line,
     help_text,
     pair,
@@ -49,31 +66,12 @@ app = typer.Typer(
 app.add_typer(train_app, name="train")
 
 
-class Refine(str, Enum):
-    """The values of --refine."""
-
-    TRAINED = "trained"
-    BLEND = "blend"
-    NONE = "none"
-
-
 class Existing(str, Enum):
     """The values of --existing."""
 
     OVERWRITE = "overwrite"
     SKIP = "skip"
     FAIL = "fail"
-
-
-ModelFlag = Annotated[str, typer.Option("--model", "-m", help="Name of a model; see `pro-engine models`")]
-WeightsFlag = Annotated[Path | None, typer.Option("--weights", help="Weights of the model from this file")]
-RefinerFlag = Annotated[Path | None, typer.Option("--refiner", help="Weights of the refiner from this file")]
-DeviceFlag = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps")]
-DtypeFlag = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16")]
-OfflineFlag = Annotated[bool, typer.Option("--offline", help="Never reach for the network")]
-TilesFlag = Annotated[str, typer.Option("--tiles", help=help_text(InferenceOptions, "tiles") + ", written 4x4")]
-RefineFlag = Annotated[Refine, typer.Option("--refine", help=help_text(InferenceOptions, "refine"))]
-BatchFlag = Annotated[str, typer.Option("--batch", help=help_text(InferenceOptions, "batch_size"))]
 
 
 @app.callback(invoke_without_command=True)
@@ -118,7 +116,7 @@ def infer(
     debug: DebugFlag = False,
 ) -> None:
     """Depth of photos: NAME.disparity.* always, NAME.depth.* in metres once a scale is known, and what is asked."""
-    options = _inference_options(tiles, Refine.NONE if no_refine else refine, batch)
+    options = inference_options(tiles, Refine.NONE if no_refine else refine, batch)
     job = usage(
         lambda: JobOptions(
             maps=_formats(maps),
@@ -131,7 +129,7 @@ def infer(
             align=align,
             fov_x_deg=fov,
             focal_35mm=focal_35mm,
-            stride="auto" if stride == "auto" else _whole_number("stride", stride),
+            stride="auto" if stride == "auto" else whole_number("stride", stride),
             edge_rtol=edge_rtol,
             existing=existing.value,
         )
@@ -140,7 +138,7 @@ def infer(
         from pro_engine.jobs.photos import find_photos
 
         found, failures = find_photos(photos)
-        predictor = _load(model, device, dtype, offline, weights, refiner) if found else None
+        predictor = load(model, device, dtype, offline, weights, refiner) if found else None
         _infer_found(found, failures, out, predictor, job, options, as_json=as_json, debug=debug)
 
 
@@ -189,14 +187,14 @@ def bench(
     debug: DebugFlag = False,
 ) -> None:
     """Time every phase on one picture, and the floor: its Ψ passes alone, in the same run."""
-    options = _inference_options(tiles, refine, batch)
+    options = inference_options(tiles, refine, batch)
     width, height = pair("size", size)
     with errors_in_one_line(debug):
         from pro_engine.io.image import load_image
         from pro_engine.jobs.bench import run_bench, sample_picture
 
         start = time.perf_counter()
-        predictor = _load(model, device, dtype, offline, weights, refiner)
+        predictor = load(model, device, dtype, offline, weights, refiner)
         load_seconds = time.perf_counter() - start
         image = sample_picture(height, width) if photo is None else load_image(photo)[0]
         with progress_bar() as show:
@@ -214,6 +212,9 @@ def bench(
         else:
             print(report.title())
             print_table(("", ""), report.rows())
+
+
+app.command("eval")(evaluate)
 
 
 def main() -> None:
@@ -239,7 +240,7 @@ def _infer_found(
     from pro_engine.jobs.infer import PhotoReport, infer_all
 
     for failure in failures:
-        _complain(failure.input, failure.error)
+        complain(failure.input, failure.error)
     reports: list[PhotoReport] = []
     stopped = False
     try:
@@ -255,7 +256,7 @@ def _infer_found(
                         _tell(outcome, as_json=as_json)
                     else:
                         failures.append(outcome)
-                        _complain(outcome.input, outcome.error)
+                        complain(outcome.input, outcome.error)
     except KeyboardInterrupt:
         stopped = True
         print(f"Stopped: {len(reports)} of {len(photos)} photos are done.", file=sys.stderr)
@@ -273,34 +274,9 @@ def _infer_found(
         raise typer.Exit(STOPPED if stopped else FAILED)
 
 
-def _load(
-    model: str, device: str, dtype: str, offline: bool, weights: Path | None, refiner: Path | None
-) -> DepthPredictor:
-    from pro_engine.inference.predictor import load_model
-
-    return load_model(model, device=device, dtype=dtype, offline=offline, weights=weights, refiner_weights=refiner)
-
-
-def _inference_options(tiles: str, refine: Refine, batch: str) -> InferenceOptions:
-    choice: dict[Refine, bool | Literal["blend"]] = {Refine.TRAINED: True, Refine.BLEND: "blend", Refine.NONE: False}
-    return usage(
-        lambda: InferenceOptions(
-            tiles="auto" if tiles == "auto" else pair("tiles", tiles),
-            refine=choice[refine],
-            batch_size="auto" if batch == "auto" else _whole_number("batch", batch),
-        )
-    )
-
-
 def _formats(text: str) -> tuple[str, ...]:
     """`npz,exr` as a tuple without repeats."""
     return tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
-
-
-def _whole_number(name: str, text: str) -> int:
-    if not text.isdecimal():
-        raise typer.BadParameter(f"--{name} is {text!r}; give auto or a whole number above 0.")
-    return int(text)
 
 
 def _tell(report: PhotoReport, *, as_json: bool) -> None:
@@ -315,11 +291,6 @@ def _tell(report: PhotoReport, *, as_json: bool) -> None:
     rows, cols = report.tiles
     names = ", ".join(Path(out["path"]).name for out in report.outputs)
     print(f"{report.input}: {report.width}x{report.height}, {rows}x{cols} patches, {report.seconds:.1f} s -> {names}")
-
-
-def _complain(source: str, error: str) -> None:
-    text = error if source in error else f"{source}: {error}"
-    print(f"pro-engine: {' '.join(text.split())}", file=sys.stderr)
 
 
 def _text(value: object) -> str:

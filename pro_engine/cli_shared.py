@@ -81,6 +81,12 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
+def complain(source: str, error: str) -> None:
+    """One line on stderr about an input that failed; the rest of the job goes on."""
+    text = error if source in error else f"{source}: {error}"
+    print(f"pro-engine: {' '.join(text.split())}", file=sys.stderr)
+
+
 def print_json(value: object) -> None:
     """A JSON document on stdout."""
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))

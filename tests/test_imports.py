@@ -63,9 +63,12 @@ RULES = {
     "training": Rule(BASE | {"inference", "evaluation", "training", "public"}, TRAINING_PACKAGES),
     "worker": Rule(BASE | {"inference", "jobs", "worker", "public"}, outside("numpy")),
     "cli": Rule(
-        BASE | {"inference", "jobs", "evaluation", "training", "worker", "cli", "cli_shared", "cli_train", "public"},
+        BASE | {"inference", "jobs", "evaluation", "training", "worker", "public"}
+        | {"cli", "cli_eval", "cli_model", "cli_shared", "cli_train"},
         outside("click", "numpy", "rich", "typer"),
     ),
+    "cli_model": Rule(CORE | {"inference", "cli_shared", "cli_model"}, outside("typer")),
+    "cli_eval": Rule(CORE | {"inference", "evaluation", "cli_shared", "cli_model", "cli_eval"}, outside("typer")),
     "cli_shared": Rule(CORE, outside("rich", "typer")),
     "cli_train": Rule(BASE | {"training", "cli_shared", "cli_train", "public"}, outside("rich", "typer")),
     "ros2_pro": Rule(WHOLE_API | {"ros2_pro"}, ROS_PACKAGES),

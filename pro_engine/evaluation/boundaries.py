@@ -111,9 +111,8 @@ def boundary_f1(aligned: Aligned) -> float:
         recall = precision = 0.0
         for f, t, known in zip(found, true, both_known, strict=True):
             predicted, wanted = known & (f > threshold), t > threshold
-            hits = np.count_nonzero(predicted & wanted)
-            recall += hits / max(np.count_nonzero(wanted), 1) / 4
-            precision += hits / max(np.count_nonzero(predicted), 1) / 4
+            recall += _share(predicted & wanted, wanted) / 4
+            precision += _share(predicted & wanted, predicted) / 4
         if recall + precision > 0:
             score += float(weight) * 2 * recall * precision / (recall + precision)
     return score
@@ -147,7 +146,7 @@ def matte_boundary_recall(prediction: Values, matte: Matte) -> float:
     for threshold, weight in zip(THRESHOLDS, WEIGHTS, strict=True):
         for i, (ratio, true) in enumerate(zip(ratios, wanted, strict=True)):
             thin = _thinned(ratio, float(threshold)) if i < 2 else _thinned(ratio.T, float(threshold)).T
-            score += float(weight) * np.count_nonzero(thin & true) / max(np.count_nonzero(true), 1) / 4
+            score += float(weight) * _share(thin & true, true) / 4
     return score
 
 
@@ -159,6 +158,11 @@ def _ratio_edges(disparity: Values, known: BoolMap) -> BoolMap:
         jump = np.maximum(a, b) > EDGE_RATIO * np.minimum(a, b)
         edges[first] |= known[first] & known[second] & jump
     return edges
+
+
+def _share(part: BoolMap, whole: BoolMap) -> float:
+    """Pixels of `part` over those of `whole`; 0 where that has none."""
+    return int(part.sum()) / max(int(whole.sum()), 1)
 
 
 def _near(edges: BoolMap) -> BoolMap:
