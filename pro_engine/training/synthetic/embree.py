@@ -48,7 +48,7 @@ class EmbreeScene:
     def __init__(self, scene: Scene) -> None:
         """Flatten the instances into one triangle soup; ValueError when the scene holds no triangle."""
         self.scene = scene
-        soup = flatten(scene)
+        self.soup = soup = flatten(scene)
         self._vertices, self._local, self._normals = soup.vertices, soup.local, soup.normals
         self._faces, self._smooth, self._uv = soup.faces, soup.smooth, soup.uv
         self._face_material, self._face_instance = soup.face_material, soup.face_instance
@@ -79,6 +79,20 @@ class EmbreeScene:
         length = np.linalg.norm(step, axis=1)
         found = self._tree.run(_repeat(camera.position, len(step)), step / length[:, None], output=1)
         return np.where(found["primID"] >= 0, found["tfar"] / length, np.inf).astype(np.float32).reshape(ny, nx)
+
+    def labels(self, camera: Camera, width: int, height: int) -> tuple[Array, NDArray[np.bool_]]:
+        """What `render` gives as depth and transparent, (H, W) each, without a picture."""
+        depth = np.empty((height, width), np.float32)
+        transparent = np.zeros((height, width), bool)
+        x = np.arange(width, dtype=np.float32)
+        for row in range(height):
+            step = pixel_directions(camera, width, height, x, np.full(width, row, np.float32))
+            length = np.linalg.norm(step, axis=1)
+            found = self._tree.run(_repeat(camera.position, width), step / length[:, None], output=1)
+            met = found["primID"] >= 0
+            depth[row] = np.where(met, found["tfar"] / length, np.inf)
+            transparent[row, met] = self._transparent[self._face_material[found["primID"][met]]]
+        return depth, transparent
 
     def render(self, camera: Camera, width: int, height: int, rng: np.random.Generator) -> Rendered:
         """Trace one picture. The same generator state gives the same picture."""

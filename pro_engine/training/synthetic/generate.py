@@ -1,19 +1,22 @@
 """Render a training set of synthetic scenes: pictures, exact z-depth, glass masks and intrinsics.
 
 Every scene and every picture depends on its own number only, so a set can be rendered by any number of workers, in any
-order, and continued after a break.
+order, and continued after a break. Files appear whole or not at all.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import json
 import logging
 import math
-import multiprocessing
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -21,23 +24,29 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pro_engine.errors import DependencyError, FileError, InputError, ProEngineError
+
 from .assets import load_assets
+from .crew import work_off
 from .scene import Camera, Scene
 from .view import Rendered
 
 log = logging.getLogger(__name__)
 
+SMALLEST, LARGEST = (32, 24), (3840, 2160)
+"""Limits of the size of pictures."""
+USUAL = (384, 288)
+"""Smaller pictures are for tests: they show too little to train on."""
 PORTRAIT_SHARE = 0.2
 PROPOSALS_PER_CAMERA = 8
 FAILED_SHARE = 0.2
 """A run in which more than this share of the scenes fail is stopped."""
 FAILED_FLOOR = 10
 """Scenes rendered before the share of failures counts."""
-SCENES_PER_WORKER = 24
-"""A worker process is replaced after this many scenes, which bounds what memory it can collect."""
-SCENE_TIMEOUT_S = 1800.0
 MAX_DEPTH_M = 6e4
 """Farthest finite depth; float16 ends at 65504."""
+SETTINGS = "settings.json"
+"""File of a folder that says how its pictures are made."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +75,12 @@ def render_dataset(
 
     Each picture is `scene_{s:06d}_{camera}.jpg` with an `.npz` of the same name: depth (H, W) float16 z in metres (inf
     is sky), transparent (H, W) uint8, intrinsics float32 (fx, fy, cx, cy), kind. `scene_{s:06d}.done` marks a finished
-    scene.
+    scene, `settings.json` says with what renderer and size the folder was begun.
 
     Args:
-        size: width and height of landscape pictures; one in five is turned to portrait.
-        workers: processes; 1 renders in this process.
+        size: width and height of landscape pictures, 32x24 to 3840x2160 (below 384x288 for tests only); one in five is
+            turned to portrait.
+        workers: processes; 1 renders in this process, save for `cycles`, which always gets a process of its own.
         cameras_per_scene: pictures per scene at most; a scene with few good views gives fewer.
         renderer: a name in `RENDERERS`.
         assets: folder as for `load_assets`; None takes the environment's, if any.
@@ -80,55 +90,109 @@ def render_dataset(
         How many pictures were rendered by this call.
 
     Raises:
+        InputError: a value outside its limits, or a folder that was begun with another renderer or size.
+        DependencyError: the renderer is not installed.
+        FileError: the folder cannot be written, or the disk is full; what is finished stays.
         RuntimeError: more than 20 % of the scenes failed. Single failures are logged with their seed.
     """
-    if renderer not in RENDERERS:
-        raise ValueError(f"unknown renderer {renderer!r}, expected one of {sorted(RENDERERS)}")
+    _check(size, count, seed, workers, cameras_per_scene, renderer)
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    width, height = size
     asset_folder = None if assets is None else str(assets)
-    job = Job(str(folder), (int(width), int(height)), cameras_per_scene, renderer, asset_folder)
-    todo = [number for number in range(seed, seed + count) if not _marker(folder, number).exists()]
+    job = Job(str(folder), (int(size[0]), int(size[1])), cameras_per_scene, renderer, asset_folder)
+    _open(folder, job)
+    numbers = range(seed, seed + count)
+    _sweep(folder, numbers)
+    todo = [number for number in numbers if not _marker(folder, number).exists()]
     done, failed, pictures = count - len(todo), 0, 0
-    for number, images, error in _run(job, todo, workers):
-        done += 1
-        pictures += images
-        if error is not None:
-            failed += 1
-            log.error("scene %d failed: %s", number, error)
-            attempts = done - (count - len(todo))
-            if attempts >= min(FAILED_FLOOR, len(todo)) and failed > FAILED_SHARE * attempts:
-                raise RuntimeError(f"{failed} of {attempts} scenes failed; the last one, scene {number}: {error}")
-        if progress is not None:
-            progress(done, count)
+    with closing(_run(job, todo, workers)) as finished:
+        for number, images, error in finished:
+            done += 1
+            pictures += images
+            if error is not None:
+                failed += 1
+                log.error("scene %d failed: %s", number, error)
+                attempts = done - (count - len(todo))
+                if attempts >= min(FAILED_FLOOR, len(todo)) and failed > FAILED_SHARE * attempts:
+                    raise RuntimeError(f"{failed} of {attempts} scenes failed; the last one, scene {number}: {error}")
+            if progress is not None:
+                progress(done, count)
+    _sweep(folder, numbers)
     return pictures
 
 
-def _run(job: Job, todo: list[int], workers: int) -> Iterator[tuple[int, int, str | None]]:
-    """Yield (scene, pictures, error) for each scene as it is finished."""
-    if workers <= 1:
-        yield from (render_scene(job, number) for number in todo)
+def _check(size: tuple[int, int], count: int, seed: int, workers: int, cameras: int, renderer: str) -> None:
+    """Refuse what cannot be rendered; see `render_dataset`."""
+    if renderer not in RENDERERS:
+        raise InputError(f"renderer is {renderer!r}; give one of {', '.join(RENDERERS)}.")
+    for name, value, least in (("count", count, 1), ("seed", seed, 0), ("workers", workers, 1),
+                               ("cameras_per_scene", cameras, 1)):
+        if value < least:
+            raise InputError(f"{name} is {value}; give a whole number from {least}.")
+    width, height = size
+    if not (SMALLEST[0] <= width <= LARGEST[0] and SMALLEST[1] <= height <= LARGEST[1] and height <= width):
+        raise InputError(f"size is {width}x{height}; give width x height from {SMALLEST[0]}x{SMALLEST[1]} to "
+                         f"{LARGEST[0]}x{LARGEST[1]}, not higher than wide: some pictures are turned anyway.")
+    if width < USUAL[0] or height < USUAL[1]:
+        log.warning("pictures of %dx%d are for tests; train on %dx%d or more", width, height, *USUAL)
+    for package, extra in _NEEDED[renderer]:
+        if importlib.util.find_spec(package) is None:
+            raise DependencyError(f"The renderer `{renderer}` needs the extra `{extra}` ({package} is missing); run: "
+                                  f"pip install 'pro-engine[{extra}]'.")
+
+
+def _open(folder: Path, job: Job) -> None:
+    """Make the folder, or make sure that it was begun with the same renderer and size."""
+    ours = {"renderer": job.renderer, "size": list(job.size)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = (folder / SETTINGS).read_text(encoding="utf-8") if (folder / SETTINGS).exists() else None
+    except OSError as error:
+        raise FileError(f"cannot use the folder {folder}: {error.strerror}; give another one.") from error
+    if text is None:
+        _write(folder / SETTINGS, json.dumps(ours).encode())
         return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, cv2.setNumThreads, (1,), maxtasksperchild=SCENES_PER_WORKER) as pool:
-        results = pool.imap_unordered(_Task(job), todo)
-        for _ in todo:
-            yield results.next(timeout=SCENE_TIMEOUT_S)  # a killed worker would otherwise be waited for without end
+    try:
+        found = json.loads(text)
+        theirs = {name: found[name] for name in ours}
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileError(f"{folder / SETTINGS} is not a settings file of a rendering; give another folder.") from error
+    if theirs != ours:
+        raise InputError(f"{folder} was begun with {_words(theirs)}, not {_words(ours)}; give another folder, or the "
+                         "old settings.")
 
 
-@dataclass(frozen=True)
-class _Task:
-    job: Job
+def _words(settings: dict) -> str:
+    return f"renderer {settings['renderer']} and size {'x'.join(map(str, settings['size']))}"
 
-    def __call__(self, number: int) -> tuple[int, int, str | None]:
-        return render_scene(self.job, number)
+
+def _sweep(folder: Path, numbers: range) -> None:
+    """Remove what killed processes left half-written of these scenes."""
+    for path in folder.glob("scene_*.tmp"):
+        number = path.name.split(".")[0].split("_")[1]
+        if number.isdigit() and int(number) in numbers:
+            path.unlink(missing_ok=True)
+
+
+def _run(job: Job, todo: list[int], workers: int) -> Generator[tuple[int, int, str | None], None, None]:
+    """Yield (scene, pictures, error) for each scene as it is finished."""
+    task = partial(render_scene, job)
+    if workers == 1 and job.renderer != "cycles":  # Blender speaks on the standard output and keeps memory
+        yield from map(task, todo)
+        return
+    for number, result in work_off(task, todo, workers):
+        lost = (number, 0, "its process was killed, twice; is there memory for so many workers?")
+        yield lost if result is None else result
 
 
 def render_scene(job: Job, number: int) -> tuple[int, int, str | None]:
-    """Build scene `number` and render its pictures. Returns (number, pictures, None) or (number, 0, the error)."""
+    """Build scene `number` and render its pictures. Returns (number, pictures, None) or (number, 0, the error).
+
+    Raises ProEngineError for what no other scene would be spared, such as a full disk.
+    """
     try:
         return number, _render_scene(job, number), None
+    except ProEngineError:
+        raise
     except Exception as error:  # one bad scene must not end a run of thousands; the caller reports it
         where = traceback.extract_tb(error.__traceback__)[-1]
         return number, 0, f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
@@ -188,28 +252,28 @@ def _framed(camera: Camera, size: tuple[int, int], rng: np.random.Generator) -> 
 
 
 def _save(stem: Path, photo: NDArray[np.uint8], rendered: Rendered, kind: str) -> None:
-    """Write `stem`.npz and then `stem`.jpg, each in one step, so that a picture is never without its depth."""
+    """Write `stem`.npz and then `stem`.jpg, so that a picture is never without its depth."""
     depth = np.where(np.isinf(rendered.depth), np.inf, np.minimum(rendered.depth, MAX_DEPTH_M)).astype(np.float16)
-    temporary = stem.with_name(f"{stem.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        np.savez(
-            file,
-            depth=depth,
-            kind=np.asarray(kind),
-            transparent=rendered.transparent.astype(np.uint8),
-            intrinsics=np.asarray(rendered.intrinsics, np.float32),
-        )
-    os.replace(temporary, f"{stem}.npz")
+    packed = io.BytesIO()
+    np.savez(packed, depth=depth, kind=np.asarray(kind), transparent=rendered.transparent.astype(np.uint8),
+             intrinsics=np.asarray(rendered.intrinsics, np.float32))
+    _write(Path(f"{stem}.npz"), packed.getvalue())
     good, coded = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
     if not good:
-        raise OSError(f"cannot encode {stem}.jpg")
+        raise ValueError(f"cannot encode {stem}.jpg")
     _write(Path(f"{stem}.jpg"), coded.tobytes())
 
 
 def _write(path: Path, content: bytes) -> None:
+    """Write a file in one step: it is there whole or not at all. Raises FileError."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise FileError(f"cannot write {path}: {error.strerror}; make room there or take another folder, and run the "
+                        "same again: finished scenes are kept.") from error
 
 
 def _marker(folder: Path, number: int) -> Path:
@@ -232,5 +296,17 @@ def _embree(scene: Scene) -> Renderer:
     return EmbreeScene(scene)
 
 
-RENDERERS: dict[str, Callable[[Scene], Renderer]] = {"embree": _embree}
-"""Renderers by name."""
+def _cycles(scene: Scene) -> Renderer:
+    try:
+        from .cycles import CyclesScene
+    except ImportError as error:  # Blender's own libraries may be missing, too
+        raise DependencyError(f"Blender as a module does not load ({error}); run: pip install 'pro-engine[blender]', "
+                              "or take the renderer `embree`.") from error
+    return CyclesScene(scene)
+
+
+RENDERERS: dict[str, Callable[[Scene], Renderer]] = {"embree": _embree, "cycles": _cycles}
+"""Renderers by name: `embree` is fast, `cycles` photoreal. For one scene and camera both give the same labels."""
+
+_NEEDED = {"embree": (("embreex", "train"),), "cycles": (("embreex", "train"), ("bpy", "blender"))}
+"""Packages of a renderer, with the extra that installs them."""

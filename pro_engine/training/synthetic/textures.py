@@ -95,16 +95,27 @@ def noise() -> Pyramid:
 
 @lru_cache(maxsize=1)
 def slopes() -> Pyramid:
-    """Slope of a fine noise along u and v, two channels, for bumps."""
-    height = fbm_table(seed=12, cells=16, octaves=4)
-    along_u = np.roll(height, -1, 1) - np.roll(height, 1, 1)
-    along_v = np.roll(height, -1, 0) - np.roll(height, 1, 0)
-    both = np.stack([along_u, along_v], -1)
-    return Pyramid((both / both.std()).astype(np.float32))
+    """Slope of a fine noise along u and v, two channels with unit spread, for bumps."""
+    height, spread = bump_heights()
+    return Pyramid(_differences(height) / np.float32(spread))
 
 
 @lru_cache(maxsize=1)
-def _voronoi() -> tuple[Pyramid, Pyramid]:
+def bump_heights() -> tuple[Array, float]:
+    """The fine noise whose `slopes` bend normals, and the spread of its differences over two texels."""
+    height = fbm_table(seed=12, cells=16, octaves=4)
+    return height, float(_differences(height).std())
+
+
+def _differences(height: Array) -> Array:
+    along_u = np.roll(height, -1, 1) - np.roll(height, 1, 1)
+    along_v = np.roll(height, -1, 0) - np.roll(height, 1, 0)
+    return np.stack([along_u, along_v], -1)
+
+
+@lru_cache(maxsize=1)
+def voronoi() -> tuple[Pyramid, Pyramid]:
+    """Distance to the nearest site, and one shade per cell; one channel each."""
     from scipy.spatial import cKDTree
 
     rng = np.random.default_rng(13)
@@ -176,11 +187,11 @@ def _noise(material: Material, u: Array, v: Array, width: Array) -> Array:
 
 
 def _cells(material: Material, u: Array, v: Array, width: Array) -> Array:
-    return _ramp(material, _voronoi()[0].sample(u / CELL_UNITS, v / CELL_UNITS, width / CELL_UNITS)[:, 0])
+    return _ramp(material, voronoi()[0].sample(u / CELL_UNITS, v / CELL_UNITS, width / CELL_UNITS)[:, 0])
 
 
 def _flakes(material: Material, u: Array, v: Array, width: Array) -> Array:
-    return _ramp(material, _voronoi()[1].sample(u / CELL_UNITS, v / CELL_UNITS, width / CELL_UNITS)[:, 0])
+    return _ramp(material, voronoi()[1].sample(u / CELL_UNITS, v / CELL_UNITS, width / CELL_UNITS)[:, 0])
 
 
 def _checker(material: Material, u: Array, v: Array, width: Array) -> Array:
