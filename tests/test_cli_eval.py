@@ -1,0 +1,119 @@
+"""`pro-engine eval` as people and scripts use it, with tiny networks in place of the models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from pro_engine.cli import app
+from pro_engine.inference import predictor as predictor_module
+
+
+def write_photo(path: Path, width: int = 160, height: int = 120) -> None:
+    y, x = np.mgrid[:height, :width]
+    image = np.stack([x * 255 / width, y * 255 / height, 0 * x + 90], axis=2).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.fixture
+def run(tiny, monkeypatch, tmp_path):
+    """run(*arguments) -> the finished command; the model is tiny and the working folder is empty."""
+    monkeypatch.setattr(predictor_module, "load_model", lambda name, **_: tiny.predictor())
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner()
+    return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def truth(tmp_path):
+    """A dataset of two photos with depth, in the plain form."""
+    rows = ["name,kind,group,real_synthetic,boundary,alpha"]
+    for name in ("near", "far"):
+        write_photo(tmp_path / "data" / name / "image.png")
+        depth = np.repeat(np.linspace(9, 1, 120, dtype=np.float32)[:, None], 160, axis=1)
+        np.savez(tmp_path / "data" / name / "depth.npz", kind="depth", depth=depth)
+        rows.append(f"{name},depth,room,real,0,0")
+    (tmp_path / "data" / "index.csv").write_text("\n".join(rows))
+    return tmp_path / "data"
+
+
+def test_eval_writes_a_report_and_a_page(run, truth):
+    done = run("eval", "--data", truth, "--out", "out", "--tiles", "2x2", "--ce", "--save-maps")
+    assert done.exit_code == 0, done.stderr
+    assert names(Path("out")) == {"report.json", "index.html", "maps"}
+    assert names(Path("out/maps")) == {"near.npy", "far.npy"}
+    report = json.loads(Path("out/report.json").read_text())
+    assert report["about"]["model"] == "tiny" and report["about"]["tiles"] == [2, 2]
+    assert [item["tiles"] for item in report["items"]] == [[2, 2], [2, 2]]
+    assert all(item["run"]["ce"] > 0 and item["coarse"] for item in report["items"])
+    for word in ("flat / room", "coarse", "AbsRel", "2 items scored, 0 not; see", "index.html"):
+        assert word in done.stdout
+    again = run("eval", "-d", truth, "-o", "again", "--predictions", "out/maps", "--items", 1, "--json")
+    assert again.exit_code == 0, again.stderr
+    summary = json.loads(again.stdout)
+    assert [item["name"] for item in summary["items"]] == ["near"]
+    assert summary["items"][0]["refined"] == report["items"][0]["refined"]
+
+
+def test_eval_reports_what_failed_and_goes_on(run, truth):
+    write_photo(truth / "near" / "image.png", 16, 16)
+    done = run("eval", "-d", truth, "-o", "out", "--kind", "flat")
+    assert done.exit_code == 1
+    assert done.stderr.strip().startswith("pro-engine: near: The image is 16x16 pixels")
+    assert "1 items scored, 1 not" in done.stdout
+    assert len(json.loads(Path("out/report.json").read_text())["skipped"]) == 1
+
+
+def test_eval_stopped_reports_what_is_done(run, truth, monkeypatch):
+    from pro_engine.evaluation import run as job
+
+    real = job.score_map
+    scored = []
+
+    def stop_at_the_second(*arguments):
+        scored.append(1)
+        if len(scored) == 3:  # every item scores two maps
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(job, "score_map", stop_at_the_second)
+    done = run("eval", "-d", truth, "-o", "out")
+    assert done.exit_code == 130
+    assert "Stopped: 1 items are done and will be reported." in done.stderr
+    report = json.loads(Path("out/report.json").read_text())
+    assert report["stopped"] is True and len(report["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["--data", "nowhere"], 1, "nowhere is not a folder"),
+        (["--data", "data", "--kind", "kitti"], 1, "The kind of dataset is 'kitti'; give 'auto' or one of"),
+        (["--data", "data", "--predictions", "data"], 1, "near has no prediction; put near.npy"),
+        (["--data", "data", "--predictions", "nowhere"], 1, "nowhere is not a folder; give the folder that holds"),
+        (["--data", "data", "--predictions", "data", "--ce"], 2, "ce needs a model to run"),
+        (["--data", "data", "--items", "0"], 2, "items is 0; give a whole number from 1"),
+        (["--data", "data", "--tiles", "0x2"], 2, "two whole numbers"),
+        ([], 2, "--data"),
+    ],
+)
+def test_eval_mistakes(run, truth, flags, code, message):
+    done = run("eval", "-o", "out", *flags)
+    assert done.exit_code == code, done.stdout
+    flat = " ".join(done.stderr.replace("│", " ").split())
+    assert message in flat
+    assert "Traceback" not in flat
+
+
+def test_eval_without_out_is_a_mistake(run, truth):
+    assert run("eval", "--data", truth).exit_code == 2
