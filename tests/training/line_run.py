@@ -1,10 +1,11 @@
 """A run small enough to be killed often: it fits four numbers. As a script it is what a test starts and stops:
-`line_run.py OUT '{"steps": 60, ...}' SECONDS_PER_STEP`.
+`line_run.py OUT '{"steps": 60, ...}' SECONDS_PER_STEP [CALL]`, where the loss of that call is NaN in the last process.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -84,8 +85,11 @@ class LineTask:
 
 
 if __name__ == "__main__":
+    config = line_config(**json.loads(sys.argv[2]))
+    is_last = int(os.environ.get("LOCAL_RANK", "0")) == config.devices - 1
+    broken = int(sys.argv[4]) if is_last and len(sys.argv) > 4 else None
     try:
-        train(LineTask(seconds=float(sys.argv[3])), line_config(**json.loads(sys.argv[2])), Path(sys.argv[1]))
+        train(LineTask(seconds=float(sys.argv[3]), broken=broken), config, Path(sys.argv[1]))
     except ProEngineError as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(9)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -278,3 +279,29 @@ def test_a_base_run_trains_the_decoder_and_the_deep_encoder(
     assert any(key.startswith("encoder.") for key in changed)
     assert not any(key.startswith("encoder.stem") or key.startswith("encoder.blocks.0.") for key in changed)
     assert not any(key.startswith("encoder.") and "running_" in key for key in changed)
+
+
+def test_folders_of_both_kinds_are_read_together(rendered: Path, tmp_path: Path) -> None:
+    unreal = tmp_path / "unreal" / "00000"
+    for folder in ("Image0", "Disp0", "Extrinsics0", "Extrinsics1"):
+        (unreal / folder).mkdir(parents=True)
+    disparity = np.full((48, 64), 20.0, dtype=np.float32)
+    disparity[10:30, 10:30] = 40.0
+    disparity[:5] = 0.0  # not known
+    for number in ("00001", "00002"):
+        cv2.imwrite(str(unreal / "Image0" / f"{number}.png"), np.full((48, 64, 3), (10, 20, 30), np.uint8))
+        np.save(unreal / "Disp0" / f"{number}.npy", disparity)
+        for camera, x in ((0, 0.0), (1, -0.5)):
+            pose = f"1 0 0 {x} 0 1 0 0 0 0 1 0"
+            (unreal / f"Extrinsics{camera}" / f"{number}.txt").write_text(f"100 0 32 0 100 24 0 0 1\n{pose}\n")
+    views = list_views([rendered, tmp_path / "unreal"])
+    assert [view.name for view in views] == ["v0.jpg", "v1.jpg", "00000/00001", "00000/00002"]
+    image, found, valid = views[2].read()
+    assert image[0, 0].tolist() == [30, 20, 10]
+    assert not valid[:5].any() and valid[5:].all()
+    assert found[20, 20] == pytest.approx(40 / (100 * 0.5))  # disparity / (focal length * baseline) is 1 / metres
+    assert RegionSamples(views[2:], 0, 2, plan_group((32, 32)))[0].mask.any()
+
+    (tmp_path / "unreal/splits").mkdir()
+    (tmp_path / "unreal/splits/train.txt").write_text("/00000/Image0/00002.raw a b c\n")
+    assert [view.name for view in list_views([tmp_path / "unreal"])] == ["00000/00002"]
