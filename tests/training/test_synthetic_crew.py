@@ -1,4 +1,4 @@
-"""Rendering that survives: killed runs go on to the same bytes, killed workers are replaced, no file is half-written."""
+"""Rendering that survives: killed runs end in the same bytes, killed workers are replaced, no file is half-written."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_folder_keeps_its_renderer_and_size(tmp_path, monkeypatch):
     monkeypatch.delenv("PRO_ENGINE_ASSETS", raising=False)
     generate.render_dataset(tmp_path, 1, SIZE, cameras_per_scene=1)
     assert json.loads((tmp_path / "settings.json").read_text()) == {"renderer": "embree", "size": [48, 36]}
-    with pytest.raises(InputError, match="begun with renderer embree and size 48x36, not .* 64x48"):
+    with pytest.raises(InputError, match=r"begun with renderer embree and size 48x36, not .* 64x48"):
         generate.render_dataset(tmp_path, 2, (64, 48))
     (tmp_path / "settings.json").write_text("[]")
     with pytest.raises(FileError, match="not a settings file"):

@@ -14,7 +14,7 @@ pytest.importorskip("embreex")
 cv2 = pytest.importorskip("cv2")
 
 from pro_engine.training.synthetic import assets as assets_module  # noqa: E402
-from pro_engine.training.synthetic import generate  # noqa: E402
+from pro_engine.training.synthetic import embree, generate  # noqa: E402
 from pro_engine.training.synthetic.embree import EmbreeScene  # noqa: E402
 from pro_engine.training.synthetic.photo import blur_by_depth, develop  # noqa: E402
 from pro_engine.training.synthetic.scene import PATTERNS, Camera, Light, Material, Mesh, Scene, Sky  # noqa: E402
@@ -260,3 +260,19 @@ def test_a_missing_asset_folder_is_an_error_but_none_is_not(tmp_path, monkeypatc
     assert assets_module.load_assets().models == []
     with pytest.raises(FileNotFoundError, match="nowhere"):
         assets_module.load_assets(tmp_path / "nowhere")
+
+
+def test_rays_in_batches_give_the_same_picture(monkeypatch):
+    whole = render(small_scene(), look((-4, 0, 1)))
+    monkeypatch.setattr(embree, "MOST_RAYS", 1000)
+    parted = render(small_scene(), look((-4, 0, 1)))
+    np.testing.assert_array_equal(parted.rgb, whole.rgb)
+    np.testing.assert_array_equal(parted.depth, whole.depth)
+
+
+def test_labels_are_those_of_the_picture():
+    picture = render(small_scene(), look((-4, 0, 1), roll=0.1))
+    depth, transparent = EmbreeScene(small_scene()).labels(look((-4, 0, 1), roll=0.1), WIDTH, HEIGHT)
+    np.testing.assert_array_equal(depth, picture.depth)
+    np.testing.assert_array_equal(transparent, picture.transparent)
+    assert transparent.any() and np.isinf(depth).any()

@@ -15,7 +15,7 @@ from embreex.rtcore_scene import EmbreeScene as RayTree
 from numpy.typing import NDArray
 
 from .scene import Camera, Light, Material, Scene
-from .screen import NO_HITS, Hits, Jitter, Screen
+from .screen import NO_HITS, Hits, Jitter, Screen, joined
 from .sky import sky_radiance
 from .soup import dot, flatten, sign, unit
 from .textures import albedo, box_axes, mean_albedo, slopes
@@ -38,6 +38,8 @@ SHARP_SUN = 0.03
 """Suns narrower than this (radians) cast shadows that the wide filter would wash out."""
 EDGE_OFFSETS = ((-0.375, 0.125), (0.125, -0.375), (0.375, 0.375))
 """Where the extra rays of an edge pixel go, in pixels; with the centre ray they spread evenly over x and y."""
+MOST_RAYS = 1 << 20
+"""Rays are followed in batches of this many, which bounds the memory of large pictures."""
 EDGE_SHARE = 0.25
 """At most this share of the pixels is smoothed."""
 
@@ -84,9 +86,9 @@ class EmbreeScene:
         """What `render` gives as depth and transparent, (H, W) each, without a picture."""
         depth = np.empty((height, width), np.float32)
         transparent = np.zeros((height, width), bool)
-        x = np.arange(width, dtype=np.float32)
+        x = np.arange(width, dtype=np.float64)  # rounded as `render` does, so that labels agree to the bit
         for row in range(height):
-            step = pixel_directions(camera, width, height, x, np.full(width, row, np.float32))
+            step = pixel_directions(camera, width, height, x, np.full(width, row, np.float64))
             length = np.linalg.norm(step, axis=1)
             found = self._tree.run(_repeat(camera.position, width), step / length[:, None], output=1)
             met = found["primID"] >= 0
@@ -124,6 +126,11 @@ class EmbreeScene:
     def _trace(self, origin: Array, direction: Array, spread: float, travelled: Array | None = None,
                opaque_only: bool = False) -> Hits:
         """First surfaces along rays, with everything but their light; `spread` is the width of a pixel at 1 m."""
+        if len(origin) > MOST_RAYS:
+            parts = [slice(at, at + MOST_RAYS) for at in range(0, len(origin), MOST_RAYS)]
+            return joined([self._trace(origin[part], direction[part], spread,
+                                       None if travelled is None else travelled[part], opaque_only)
+                           for part in parts], MOST_RAYS)
         tree = self._opaque_tree if opaque_only else self._tree
         if tree is None or not len(origin):
             return Hits(*(np.zeros(shape, kind) for shape, kind in NO_HITS))

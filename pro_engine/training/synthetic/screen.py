@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
@@ -40,6 +40,13 @@ class Hits:
 _VECTORS = ((0, 3), np.float32)
 NO_HITS = ((0, np.intp), (0, np.int32), (0, np.float32), *[_VECTORS] * 4, (0, np.int32), _VECTORS)
 """Shapes and types of `Hits` without an entry."""
+
+
+def joined(parts: list[Hits], rays: int) -> Hits:
+    """The hits of successive batches of `rays` rays each (the last may have fewer) as those of one."""
+    for number, part in enumerate(parts):
+        part.ray = part.ray + number * rays
+    return Hits(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Hits)))
 
 
 class Screen:
