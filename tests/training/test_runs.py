@@ -305,3 +305,25 @@ def test_folders_of_both_kinds_are_read_together(rendered: Path, tmp_path: Path)
     (tmp_path / "unreal/splits").mkdir()
     (tmp_path / "unreal/splits/train.txt").write_text("/00000/Image0/00002.raw a b c\n")
     assert [view.name for view in list_views([tmp_path / "unreal"])] == ["00000/00002"]
+
+
+def test_masks_lie_on_the_pixels_they_were_made_for(rendered: Path) -> None:
+    """Through mirroring and cropping: the mask is the right part of the picture, and only there is the label large."""
+
+    class RightPart:
+        def mask(self, view: int, rng: np.random.Generator) -> np.ndarray:
+            return np.repeat(np.arange(96)[None] >= 60, 64, axis=0)  # from 120 of the picture's 192 columns on
+
+    def two_planes() -> Picture:
+        picture = list_views([rendered])[0].read()
+        disparity = np.full((144, 192), 0.1, dtype=np.float32)
+        disparity[:, 120:] = 0.5
+        return picture._replace(disparity=disparity)
+
+    regions = RegionSamples([View("planes", (), two_planes)], 0, 12, plan_group((64, 96)), regions=2, masks=RightPart())
+    samples = [regions[i] for i in range(12)]
+    for sample in samples:
+        right = sample.label == sample.label.max() if sample.label.std() > 0 else sample.mask
+        assert (right == sample.mask).float().mean() > 0.97  # a column of cells may straddle the border
+    mixed = [s for s in samples if 0 < s.mask[0].float().mean() < 1]
+    assert {bool(s.mask[0, 0, 0]) for s in mixed} == {True, False}  # mirrored ones are among them
