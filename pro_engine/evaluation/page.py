@@ -38,6 +38,7 @@ dd { margin: 0 } a { color: inherit }
 """
 
 _SORTING = """
+document.getElementById("sorting").hidden = false;
 for (const table of document.querySelectorAll("table.items")) {
   table.classList.add("sorts");
   table.tHead.rows[0].querySelectorAll("th").forEach((head, column) => head.addEventListener("click", () => {
@@ -76,10 +77,10 @@ def make_page(report: EvalReport) -> str:
         "<h2>Means</h2>",
         '<p class="soft">Large: the refined map. Small: the coarse map, green where refining helped, red where it did '
         "harm. A figure is averaged over the items that have it. Groups count alike in a row of groups.</p>",
-        _means_table(rows, scores, run),
+        _means_table(rows, scores, _used(run, [row.run for row in rows])),
         *_seams(report),
         "<h2>Items</h2>",
-        '<p class="soft">Click a column title to sort by it.</p>',
+        '<p class="soft" id="sorting" hidden>Click a column title to sort by it.</p>',
         _items_table(report.items, scores, run),
         "<h2>Pictures</h2>",
         '<p class="soft">Near is red, far is blue; fitted maps share the colours of the truth. Errors go from black '
