@@ -70,8 +70,9 @@ class CyclesScene:
         _made += 1
         self._number = _made
         self._rays = EmbreeScene(scene)
-        bpy.ops.wm.read_factory_settings(use_empty=True)
-        self._settings()
+        with _quiet():
+            bpy.ops.wm.read_factory_settings(use_empty=True)
+            self._settings()
         holder = bpy.context.scene.collection.objects
         holder.link(bpy.data.objects.new("scene", _mesh(self._rays.soup)))
         for number, light in enumerate(scene.lights):
@@ -132,6 +133,8 @@ class CyclesScene:
         if hasattr(render.image_settings, "media_type"):  # from Blender 5.0
             render.image_settings.media_type = "MULTI_LAYER_IMAGE"
         render.image_settings.file_format = "OPEN_EXR_MULTILAYER"
+        if hasattr(render.image_settings, "use_exr_interleave"):  # all passes in one part, as before Blender 5.0
+            render.image_settings.use_exr_interleave = True
         render.image_settings.color_depth, render.image_settings.exr_codec = "32", "NONE"
         cycles.use_adaptive_sampling = False
         cycles.use_denoising, cycles.denoiser = True, "OPENIMAGEDENOISE"
@@ -238,7 +241,7 @@ def _read(path: Path) -> dict[str, Array]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what Blender says while it renders off the standard output."""
+    """Keep what Blender says off the standard output."""
     sys.stdout.flush()
     kept = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
