@@ -23,8 +23,9 @@ from pro_engine.io.weights import bundled_weights, fetch_weights, read_weights
 from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
 from pro_engine.models.blend import BlendRefiner
 from pro_engine.models.checkpoint import load_official, load_strict, with_prefix
-from pro_engine.models.presets import PRESETS, ModelPreset, WeightsFile, build_psi, load_psi
-from pro_engine.models.pro import ProRefiner, center_and_spread, fold_batch_norm, sample_roi
+from pro_engine.models.maps import MapRefiner
+from pro_engine.models.presets import MAP_REFINER, PRESETS, ModelPreset, WeightsFile, build_psi, load_psi
+from pro_engine.models.pro import AnyModule, ProRefiner, center_and_spread, fold_batch_norm, sample_roi
 from pro_engine.types import DepthResult, FloatMap, ImageArray, InferenceOptions, Intrinsics, ScaleShift
 
 PathLike = str | os.PathLike[str]
@@ -128,12 +129,12 @@ class DepthPredictor:
             timings=watch.seconds,
         )
 
-    def _ready(self, module: torch.nn.Module) -> torch.nn.Module:
+    def _ready(self, module: AnyModule) -> AnyModule:
         module = fold_batch_norm(module.eval().requires_grad_(False))
         # On a CPU (and on tensor cores) convolutions run faster with the channels last; nothing else changes.
         return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def _refiner_for(self, options: InferenceOptions) -> torch.nn.Module | None:
+    def _refiner_for(self, options: InferenceOptions) -> Refiner | None:
         if options.refine is False:
             return None
         if options.refine == "blend":
@@ -166,7 +167,7 @@ class DepthPredictor:
         image: ImageArray,
         layout: Plan,
         coarse: _Coarse,
-        refiner: torch.nn.Module,
+        refiner: Refiner,
         batch_size: int | str,
         watch: Stopwatch,
         progress: Progress | None,
@@ -198,7 +199,7 @@ class DepthPredictor:
             runtime.report(progress, 1 + stop, 1 + layout.patches)
 
         runtime.run_batches(layout.patches, batch_size, step, device=self.device, after=after)
-        if not layout.published:  # the published arithmetic lays patches side by side and leaves it at that
+        if refiner.level_borders:
             with watch.phase("canvas"):
                 level_seams(canvas[layout.covered], guide, layout.laid)
         return canvas
@@ -302,8 +303,8 @@ def load_model(
         dtype: "auto" (float32; on CUDA bfloat16 or float16), "float32", "bfloat16" or "float16".
         offline: use files that are here and never reach for the network.
         weights: a file of weights for Ψ instead of the preset's; one with a refiner in it brings that along, one
-            without leaves the preset without its trained refiner, which belongs to other weights.
-        refiner_weights: a file for the PRO refiner: one of ours, or the published checkpoint for this Ψ's width.
+            without gets the refiner for any Ψ, as the preset's own belongs to other weights.
+        refiner_weights: a file for the refiner: one of ours, or the published PRO checkpoint for this Ψ's width.
         cache_dir: where downloads are kept, instead of the hub's own folder.
 
     Raises:
@@ -319,16 +320,13 @@ def load_model(
     else:
         tensors = _fetch(preset.weights, offline=offline, cache_dir=cache_dir)
     load_psi(psi, _part(tensors, preset.weights.prefix))
+    own = preset.refiner_weights
     if refiner_weights is not None:
         refiner = _load_refiner(preset, read_weights(refiner_weights))
-    elif preset.refiner_weights is None:
-        refiner = None
-    elif weights is None and preset.refiner_weights.filename != preset.weights.filename:
-        own = _fetch(preset.refiner_weights, offline=offline, cache_dir=cache_dir)
-        refiner = _load_refiner(preset, own)
+    elif own is not None and any(key.startswith(own.prefix) for key in tensors):
+        refiner = _load_refiner(preset, tensors)
     else:
-        prefix = preset.refiner_weights.prefix
-        refiner = _load_refiner(preset, tensors) if any(key.startswith(prefix) for key in tensors) else None
+        refiner = _load_refiner(preset, _fetch(MAP_REFINER, offline=offline, cache_dir=cache_dir))
     return DepthPredictor(psi, refiner, name=preset.name, device=target, dtype=dtype)
 
 
@@ -357,13 +355,16 @@ def _fetch(file: WeightsFile, *, offline: bool, cache_dir: PathLike | None) -> d
     return read_weights(path, sha256=file.sha256)
 
 
-def _load_refiner(preset: ModelPreset, tensors: dict[str, Tensor]) -> ProRefiner:
-    """A refiner of the preset's width with the tensors of a file of ours or of the published checkpoint."""
-    refiner = ProRefiner(preset.spec.feature_channels)
+def _load_refiner(preset: ModelPreset, tensors: dict[str, Tensor]) -> Refiner:
+    """The refiner that a file holds: for any Ψ, or of the preset's width, ours or the published checkpoint."""
     if any("freq_fusion." in key for key in tensors):
-        load_official(refiner, tensors)
-    else:
-        load_strict(refiner, _part(tensors, _REFINER_PREFIX), what=f"refiner of {preset.name}")
+        official = ProRefiner(preset.spec.feature_channels, published=True)
+        load_official(official, tensors)
+        return official
+    tensors = _part(tensors, _REFINER_PREFIX)
+    of_maps = not any(key.startswith("fusion.") for key in tensors) and "encoder.first.0.weight" in tensors
+    refiner = MapRefiner() if of_maps else ProRefiner(preset.spec.feature_channels)
+    load_strict(refiner, tensors, what="refiner for any Ψ" if of_maps else f"refiner of {preset.name}")
     return refiner
 
 

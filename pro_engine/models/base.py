@@ -68,7 +68,13 @@ class RefinerInput(NamedTuple):
 
 
 class Refiner(nn.Module, ABC):
-    """Turns coarse and fine maps of patches into refined disparity in units of (D - center) / spread."""
+    """Turns coarse and fine maps of patches into refined disparity in units of (D - center) / spread.
+
+    level_borders: whether steps that remain at the borders of patches are taken out afterwards. The published network
+    lays its patches side by side and leaves it at that.
+    """
+
+    level_borders: bool = True
 
     @abstractmethod
     def forward(self, patches: RefinerInput) -> Tensor:

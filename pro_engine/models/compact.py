@@ -7,13 +7,15 @@ blocks at stride 32 let every part of the picture see every other, as layout is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec
+from pro_engine.models.pro import fold_batch_norm
 
 # kernel, stride, expansion, channels, repeats
 _STAGES = (
@@ -79,16 +81,39 @@ class EfficientNetLite0(nn.Module):
                 blocks.append(_InvertedBottleneck(inputs, outputs, kernel, stride if i == 0 else 1, expansion))
                 inputs = outputs
         self.blocks = nn.ModuleList(blocks)
+        self._frozen: list[nn.ModuleList] = []  # in a list, so that it is no submodule
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """image (B, 3, h, w) RGB in [0, 1] -> five maps, shallow first."""
-        x = F.relu6(self.stem((image * 255.0 - 127.0) / 128.0))  # (B, 32, h/2, w/2)
-        maps = []
-        for i, block in enumerate(self.blocks):
+        image = (image * 255.0 - 127.0) / 128.0
+        maps: list[Tensor] = []
+        if self._frozen:
+            stem, *front = self._frozen[0]
+            with torch.no_grad():
+                x = self._pass(F.relu6(stem(image)), front, 0, maps)
+        else:
+            front = []
+            x = F.relu6(self.stem(image))  # (B, 32, h/2, w/2)
+        self._pass(x, self.blocks[len(front) :], len(front), maps)
+        return maps
+
+    @staticmethod
+    def _pass(x: Tensor, blocks: Iterable[nn.Module], first: int, maps: list[Tensor]) -> Tensor:
+        """x through some blocks, of which `first` is the first; what the decoder taps is appended to `maps`."""
+        for i, block in enumerate(blocks, first):
             x = block(x)
             if i in _TAPS:
                 maps.append(x)
-        return maps
+        return x
+
+    def freeze_front(self, count: int) -> None:
+        """Leave the stem and the first `count` blocks as they are from now on: no gradient, and, what makes it worth
+        while, batch norms folded into the convolutions. Call it once the module is on its device.
+
+        The folded copy is not part of the state dict, which stays what it was.
+        """
+        front = nn.ModuleList([self.stem, *list(self.blocks)[:count]]).requires_grad_(False)
+        self._frozen = [fold_batch_norm(copy.deepcopy(front))]
 
     def load_imagenet(self, weights: Mapping[str, Tensor]) -> None:
         """Load the published PyTorch weights of EfficientNet-Lite0, strictly.

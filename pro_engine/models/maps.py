@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from pro_engine.models.base import Refiner, RefinerInput
 from pro_engine.models.fusion import LEVELS, InputEncoder
-from pro_engine.models.pro import ResidualHead, min_max
+from pro_engine.models.pro import MapStart, ResidualHead
 
 CHANNELS = (96, 64, 48, 32, 24, 12)
 """Width of the weights that come with the package, deepest level first."""
@@ -27,11 +26,11 @@ class MapRefiner(Refiner):
         if len(channels) != LEVELS:
             raise ValueError(f"channels is {tuple(channels)}; give {LEVELS} counts, deepest level first")
         self.channels = tuple(channels)
+        self.start = MapStart(published=False)
         self.encoder = InputEncoder(channels)
         self.head = ResidualHead(channels)
 
     def forward(self, patches: RefinerInput) -> Tensor:
         """See `Refiner.forward`; the feature maps of `patches` are not looked at and may be empty."""
-        initial = (patches.coarse - patches.center) / patches.spread  # (P, 1, h, w)
-        x = torch.cat((initial, min_max(patches.coarse), min_max(patches.fine), patches.image), 1)  # (P, 6, h, w)
-        return initial + self.head(self.encoder(x))
+        start, x = self.start(patches)
+        return start + self.head(self.encoder(x))

@@ -9,9 +9,9 @@ from typing import Literal
 from torch import Tensor
 
 from pro_engine.models.base import DepthBase, PsiSpec, Refiner
-from pro_engine.models.blend import BlendRefiner
 from pro_engine.models.checkpoint import load_strict
 from pro_engine.models.depth_anything import DepthAnything, Size, depth_anything_spec
+from pro_engine.models.maps import MapRefiner
 from pro_engine.models.pro import ProRefiner
 
 
@@ -36,8 +36,8 @@ class WeightsFile:
 class ModelPreset:
     """A Ψ, its refiner and their weights.
 
-    size: which of the family's sizes, where it has several. refiner: "pro" with `refiner_weights`, for exactly the
-    feature channels in `spec`; or "blend", which needs no weights.
+    size: which of the family's sizes, where it has several. refiner_weights: of a PRO refiner for exactly the feature
+    channels in `spec`; None where there is none and the refiner for any Ψ serves (`MAP_REFINER`).
     """
 
     name: str
@@ -45,7 +45,6 @@ class ModelPreset:
     family: Literal["compact", "depth-anything"]
     spec: PsiSpec
     weights: WeightsFile
-    refiner: Literal["pro", "blend"] = "blend"
     refiner_weights: WeightsFile | None = None
     size: Size | None = None
 
@@ -59,7 +58,6 @@ def _compact() -> ModelPreset:
         family="compact",
         spec=spec,
         weights=WeightsFile(file, licence, commercial=True, prefix="psi."),
-        refiner="pro",
         refiner_weights=WeightsFile(file, licence, commercial=True, prefix="refiner."),
     )
 
@@ -75,6 +73,9 @@ def _depth_anything(size: Size, summary: str, licence: str, *, commercial: bool)
         size=size,
     )
 
+
+MAP_REFINER = WeightsFile("maps.safetensors", "Apache-2.0", commercial=True, prefix="refiner.")
+"""The refiner for any Ψ, which looks at maps and image only (`models/maps.py`)."""
 
 PRESETS: dict[str, ModelPreset] = {
     preset.name: preset
@@ -101,8 +102,8 @@ def build_psi(preset: ModelPreset) -> DepthBase:
 
 
 def build_refiner(preset: ModelPreset) -> Refiner:
-    """The preset's refiner, with random weights where it has any."""
-    return ProRefiner(preset.spec.feature_channels) if preset.refiner == "pro" else BlendRefiner()
+    """The preset's refiner with random weights: a PRO refiner of its width, or the one for any Ψ."""
+    return MapRefiner() if preset.refiner_weights is None else ProRefiner(preset.spec.feature_channels)
 
 
 def load_psi(psi: DepthBase, tensors: Mapping[str, Tensor]) -> None:

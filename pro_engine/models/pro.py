@@ -10,6 +10,10 @@ The arithmetic is that of the published network. What differs on purpose:
 - The three groups of the high-band convolution run one by one, and the Haar synthesis adds and subtracts instead of
   convolving. The Haar filters are constants, not entries of the state dict; `official.load_official` checks that those
   of an official checkpoint are the same.
+- Refiners that we train start from the frequency blend of coarse and fine map (`blend.py`) instead of the coarse map,
+  and see the blend where the published network sees the coarse map once more, stretched to [0, 1]. The blend has the
+  patch's outlines before anything is learnt: the residual has less to do. `ProRefiner(..., published=True)` computes as
+  published.
 - The statistics of the whole-image disparity are arguments, not state of the module, so one module can serve several
   images at a time. No parameter carries an official name; `official.official_key` translates.
 - Regions are sampled from one whole-image map without a copy per patch.
@@ -30,6 +34,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pro_engine.models.base import Refiner, RefinerInput
+from pro_engine.models.blend import BlendRefiner
 from pro_engine.models.fusion import LEVELS, FrequencyFusion
 
 _MIN_MAX_EPS = 1e-8
@@ -137,23 +142,46 @@ class ResidualHead(nn.Module):
         return self.last(torch.cat((x, level5), 1))  # (P, 1, h_5, w_5)
 
 
-class ProRefiner(Refiner):
-    """The trained refiner for a Ψ whose six feature levels have `channels` channels, deepest first."""
+class MapStart(nn.Module):
+    """What a refiner looks at and adds its residual to, but for Ψ's features. Has no parameters."""
 
-    def __init__(self, channels: Sequence[int]) -> None:
+    def __init__(self, *, published: bool) -> None:
+        super().__init__()
+        self.blend = None if published else BlendRefiner()
+
+    def forward(self, patches: RefinerInput) -> tuple[Tensor, Tensor]:
+        """Returns the map that the residual is added to, (P, 1, h, w) in units of (D - center) / spread, and the six
+        input channels (P, 6, h, w)."""
+        initial = (patches.coarse - patches.center) / patches.spread  # (P, 1, h, w)
+        if self.blend is None:
+            start, second = initial, min_max(patches.coarse)
+        else:
+            start = second = self.blend(patches)
+        return start, torch.cat((initial, second, min_max(patches.fine), patches.image), 1)
+
+
+class ProRefiner(Refiner):
+    """The trained refiner for a Ψ whose six feature levels have `channels` channels, deepest first.
+
+    published: start from the coarse map and leave borders alone, as the published network does, instead of our own
+    start (see the module docstring).
+    """
+
+    def __init__(self, channels: Sequence[int], *, published: bool = False) -> None:
         super().__init__()
         if len(channels) != LEVELS:
             raise ValueError(f"channels is {tuple(channels)}; give {LEVELS} counts, deepest level first")
         self.channels = tuple(channels)
+        self.level_borders = not published
+        self.start = MapStart(published=published)
         self.fusion = FrequencyFusion(channels)
         self.head = ResidualHead(channels)
 
     def forward(self, patches: RefinerInput) -> Tensor:
         """See `Refiner.forward`; source: section 3 of the paper."""
-        initial = (patches.coarse - patches.center) / patches.spread  # (P, 1, h, w)
-        x = torch.cat((initial, min_max(patches.coarse), min_max(patches.fine), patches.image), 1)  # (P, 6, h, w)
+        start, x = self.start(patches)
         levels = self.fusion(x, patches.coarse_features, patches.fine_features)
-        return initial + self.head(levels)
+        return start + self.head(levels)
 
 
 def fold_batch_norm(module: AnyModule) -> AnyModule:

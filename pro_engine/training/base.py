@@ -67,9 +67,7 @@ class BaseTask:
             model.encoder.load_imagenet(imagenet_encoder_weights())
         else:
             load_strict(model, initial_weights(config.initial, "psi."), what="base model")
-        frozen: list[nn.Module] = [model.encoder.stem, *list(model.encoder.blocks)[:FROZEN_BLOCKS]]
-        for module in frozen:
-            module.requires_grad_(False)
+        model.encoder.freeze_front(FROZEN_BLOCKS)
         self.model: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = model
         sizes = MIXED_SIZES if config.mixed_sizes else SMALL_SIZES
@@ -90,7 +88,8 @@ class BaseTask:
         return [{"params": decoder, "lr": learning_rate}, {"params": encoder, "lr": learning_rate * ENCODER_RATE}]
 
     def prepare(self, fabric: Fabric, progress: Progress) -> None:
-        """Nothing to prepare."""
+        """Fix the front of the encoder once more, now that it is where it is to run."""
+        self._network.encoder.freeze_front(FROZEN_BLOCKS)
 
     def train_mode(self) -> None:
         """Decoder in training mode; encoder batch norm fixed."""

@@ -1,7 +1,7 @@
 """Maps as some unknown Ψ might have given them: true disparity, spoilt in the ways in which depth networks err.
 
-Lost thin things, displaced and soft outlines, forgotten objects, a bent scale, slow errors of level and contrast, traces
-of the picture's brightness. One `Style` is one imagined network: the whole picture and its patches share it.
+Lost thin things, displaced and soft outlines, forgotten objects, a bent scale, slow errors of level and contrast,
+traces of the picture's brightness. One `Style` is one imagined network: the whole picture and its patches share it.
 """
 
 from __future__ import annotations
@@ -70,16 +70,16 @@ def degrade(disparity: FloatMap, brightness: FloatMap, style: Style, rng: np.ran
     if style.thin:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (style.thin, style.thin))
         lost = cv2.MORPH_OPEN if rng.random() < 0.7 else cv2.MORPH_CLOSE  # thin things before, or gaps between
-        values = cv2.morphologyEx(values, lost, kernel)
+        values = _as_map(cv2.morphologyEx(values, lost, kernel))
     y, x = np.mgrid[:h, :w].astype(np.float32)
     x += style.warp * slow_noise(rng, (h, w), 8)
     y += style.warp * slow_noise(rng, (h, w), 8)
-    values = cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    values = _as_map(cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
     values = _forget(values, style.holes, rng)
-    values = cv2.GaussianBlur(values, (0, 0), style.blur)
+    values = _as_map(cv2.GaussianBlur(values, (0, 0), style.blur))
     if style.stride > 1:
         small = cv2.resize(values, (w // style.stride, h // style.stride), interpolation=cv2.INTER_AREA)
-        values = cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR)
+        values = _as_map(cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR))
     top = max(float(values.max()), 1e-6)
     values = np.power(np.clip(values / top, 0, 1), np.float32(style.bend)).astype(np.float32)
     contrast = 1 + style.contrast * slow_noise(rng, (h, w), rng.uniform(2, 5))
@@ -98,8 +98,11 @@ def _forget(values: FloatMap, count: int, rng: np.random.Generator) -> FloatMap:
         center = (int(rng.integers(w)), int(rng.integers(h)))
         axes = (int(rng.integers(4, max(w // 6, 5))), int(rng.integers(4, max(h // 6, 5))))
         cv2.ellipse(mask, center, axes, rng.uniform(0, 180), 0, 360, 1, -1)
-    mask = cv2.GaussianBlur(mask, (0, 0), 2)
-    return (values + mask * (around - values)).astype(np.float32)
+    return _as_map(values + cv2.GaussianBlur(mask, (0, 0), 2) * (around - values))
+
+
+def _as_map(values: NDArray) -> FloatMap:
+    return np.asarray(values, dtype=np.float32)
 
 
 def slow_noise(rng: np.random.Generator, shape: tuple[int, int], waves: float) -> FloatMap:

@@ -43,14 +43,16 @@ def gradient_matching(error: Tensor, mask: Tensor | None = None, scales: int = 4
     return total
 
 
-def relative_error(prediction: Tensor, target: Tensor, floor: float = 0.06, mask: Tensor | None = None) -> Tensor:
+def relative_error(prediction: Tensor, target: Tensor, floor: float = 0.03, mask: Tensor | None = None) -> Tensor:
     """Mean |fit - target| / (target + floor) after the least-squares scale and shift of each map.
 
-    This is what AbsRel measures after the alignment that evaluations use, on disparity. `target` is not negative;
-    `floor` bounds the weight of sky.
+    This is what AbsRel measures after the alignment that evaluations use, on disparity. `target` is not negative; sky,
+    where it is 0, has no depth to be measured and is left out. `floor` bounds the weight of the farthest things.
     """
     p, t = prediction.flatten(1), target.flatten(1)
-    inside = torch.ones_like(t) if mask is None else mask.flatten(1).to(t.dtype)
+    inside = (t > 0).to(t.dtype)
+    if mask is not None:
+        inside = inside * mask.flatten(1)
     inside = inside / inside.sum(1, keepdim=True).clamp(min=1)  # (B, N), sums to one per map
     p_mean, t_mean = (p * inside).sum(1, keepdim=True), (t * inside).sum(1, keepdim=True)
     covariance = ((p - p_mean) * (t - t_mean) * inside).sum(1, keepdim=True)
@@ -86,3 +88,14 @@ def data_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor,
     l1, l2 = mask_mean(error.abs(), mask), mask_mean(error.square(), mask)
     gradient = gradient_matching(torch.where(mask, error, torch.zeros_like(error)), mask)
     return l1 + l2 + 5.0 * gradient, {"l1": l1.item(), "l2": l2.item(), "gradient": gradient.item()}
+
+
+def outline_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Losses against `targets.local_target` on the mask: L1 and multi-scale gradient matching, per valid pixel.
+
+    Without a squared term, which prefers a soft outline to one that may be a pixel off.
+    """
+    error = prediction - target
+    l1 = mask_mean(error.abs(), mask)
+    gradient = gradient_matching(torch.where(mask, error, torch.zeros_like(error)), mask)
+    return l1 + gradient, {"l1": l1.item(), "gradient": gradient.item()}

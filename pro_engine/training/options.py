@@ -177,9 +177,35 @@ class RefinerConfig(LoopConfig):
         default=True,
         metadata=_about("Bias Free Masking: leave out pixels where label and Ψ disagree, except at common edges"),
     )
+    target: Literal["local", "label"] = field(
+        default="local",
+        metadata=_about(
+            "What to aim at: the label fitted to Ψ's layout with a local scale and shift, or the label as it is"
+        ),
+    )
+    features: bool = field(
+        default=True,
+        metadata=_about("See Ψ's features; without them it becomes the refiner for any Ψ, of maps and picture alone"),
+    )
+    imagined: float = field(
+        default=0.0,
+        metadata=_about(
+            "Share of pictures whose maps come from imagined networks instead of Ψ; for --no-features",
+            minimum=0,
+            below=1,
+        ),
+    )
     mask_cache: Path | None = field(
         default=None, metadata=_about("Folder for the masks' maps; by default RUN/masks", curve=False)
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.features and self.imagined:
+            raise InputError(
+                f"imagined is {self.imagined}, but imagined networks have no features; add --no-features, or leave it "
+                "at 0."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,8 +233,10 @@ class ScenesConfig(_Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class BundleConfig(_Checked):
-    """A base and its refiner as the one file that ships."""
+    """A base and its refiner as the one file that ships, or the refiner for any Ψ as a file of its own."""
 
-    base: Path = field(metadata=_about("model.safetensors of a base run"))
+    base: Path | None = field(
+        default=None, metadata=_about("model.safetensors of a base run; leave it out for the refiner for any Ψ")
+    )
     refiner: Path = field(metadata=_about("model.safetensors of a refiner run on that base"))
     out: Path = field(metadata=_about("File to write"))

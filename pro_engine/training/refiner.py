@@ -4,148 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import cv2
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from pro_engine.errors import InputError
 from pro_engine.io.weights import bundled_weights, fetch_weights
-from pro_engine.models.base import DepthBase, RefinerInput
+from pro_engine.models.base import DepthBase, PsiOutput, Refiner, RefinerInput
+from pro_engine.models.blend import BlendRefiner
 from pro_engine.models.checkpoint import load_strict
+from pro_engine.models.maps import MapRefiner
 from pro_engine.models.presets import PRESETS, build_psi, load_psi
 from pro_engine.models.pro import ProRefiner, center_and_spread, sample_roi
 from pro_engine.training.base import initial_weights
-from pro_engine.training.bfm import BoolMap, nearest_cells
 from pro_engine.training.bfm_cache import MaskCache
-from pro_engine.training.data import (
-    MAX_DRAWS,
-    View,
-    list_views,
-    nothing_to_learn,
-    photograph,
-    to_tensor,
-    views_hash,
-)
+from pro_engine.training.data import list_views, views_hash
 from pro_engine.training.gpct import CONSISTENCY_WEIGHT, Group, consistency_loss, cut, merge, plan_group
 from pro_engine.training.loop import Progress, train
-from pro_engine.training.losses import data_loss
+from pro_engine.training.losses import data_loss, outline_loss
 from pro_engine.training.options import RefinerConfig
 from pro_engine.training.pictures import map_picture, photo_picture
 from pro_engine.training.processes import launch
 from pro_engine.training.provenance import file_hash, module_hash
-
-GRIDS = (2, 3, 4, 4, 4, 5, 6)
-"""Patches per side that a sample pretends; a patch covers 1 / grid of the picture."""
-LABEL_LIMIT = 8.0
-"""Normalised labels are clipped here: a wire before the lens must not outweigh the scene."""
-
-
-class RegionSample(NamedTuple):
-    """K regions of a picture, and the whole picture small.
-
-    whole (3, h, w) and region (K, 3, H, W) RGB in [0, 1]; label (K, H, W) disparity normalised by the whole picture's
-    median and mean absolute deviation; mask (K, H, W) bool, the pixels that count; box (K, 4) x0 y0 x1 y1 of the
-    regions in [0, 1].
-    """
-
-    whole: Tensor
-    region: Tensor
-    label: Tensor
-    mask: Tensor
-    box: Tensor
-
-
-class RegionSamples(Dataset[RegionSample]):
-    """2 x 2 patch regions at random places of pictures; sample i depends on the seed and i alone.
-
-    regions: how many of one picture make a sample. masks: of Bias Free Masking, or None to count every known pixel.
-    """
-
-    def __init__(
-        self,
-        views: list[View],
-        seed: int,
-        count: int,
-        group: Group,
-        *,
-        regions: int = 1,
-        masks: MaskCache | None = None,
-    ) -> None:
-        self.views, self.seed, self.count, self.group = views, seed, count, group
-        self.regions, self.masks = regions, masks
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> RegionSample:
-        rng = np.random.default_rng((self.seed, index))
-        for _ in range(MAX_DRAWS):
-            view = int(rng.integers(len(self.views)))
-            image, disparity, valid = self.views[view].read()
-            known = disparity[valid]
-            center = float(np.median(known)) if known.size else 0.0
-            spread = float(np.abs(known - center).mean()) if known.size else 0.0
-            if spread > 0.02 * max(center, 1e-3):
-                break
-        else:
-            raise nothing_to_learn()
-        mask = np.ones(self.group.patch, dtype=bool) if self.masks is None else self.masks.mask(view, rng)
-        if rng.random() < 0.5:
-            image, disparity, valid, mask = (
-                np.ascontiguousarray(part[:, ::-1]) for part in (image, disparity, valid, mask)
-            )
-        image = photograph(rng, image)
-        goal = np.clip((disparity - center) / spread, -LABEL_LIMIT, LABEL_LIMIT).astype(np.float32)
-        patch_h, patch_w = self.group.patch
-        whole = cv2.resize(image, (patch_w, patch_h), interpolation=cv2.INTER_AREA).astype(np.uint8)
-        parts = [self._region(rng, image, goal, valid, mask) for _ in range(self.regions)]
-        return RegionSample(to_tensor(whole), *(torch.stack(column) for column in zip(*parts, strict=True)))
-
-    def _region(
-        self, rng: np.random.Generator, image: NDArray[np.uint8], goal: NDArray, valid: BoolMap, mask: BoolMap
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """region (3, H, W), label (H, W), mask (H, W) and box (4,) of one region. `mask` is on a grid of its own."""
-        h, w = goal.shape
-        left, top, right, bottom = (round(v * n) for v, n in zip(self._draw_box(rng), (w, h, w, h), strict=True))
-        region_h, region_w = self.group.region
-        region = cv2.resize(image[top:bottom, left:right], (region_w, region_h), interpolation=cv2.INTER_AREA)
-        label, known = (
-            cv2.resize(
-                part[top:bottom, left:right].astype(np.float32),
-                (region_w, region_h),
-                interpolation=cv2.INTER_NEAREST_EXACT,
-            )
-            for part in (goal, valid)
-        )
-        box = (left / w, top / h, right / w, bottom / h)
-        rows = nearest_cells(box[1], box[3], region_h, mask.shape[0])
-        columns = nearest_cells(box[0], box[2], region_w, mask.shape[1])
-        counts = (known > 0) & mask[np.ix_(rows, columns)]
-        return (
-            to_tensor(region.astype(np.uint8)),
-            torch.from_numpy(label),
-            torch.from_numpy(counts),
-            torch.tensor(box, dtype=torch.float32),
-        )
-
-    def _draw_box(self, rng: np.random.Generator) -> tuple[float, float, float, float]:
-        grid = GRIDS[int(rng.integers(len(GRIDS)))]
-        share_y = self.group.region[0] / self.group.patch[0] / grid
-        share_x = self.group.region[1] / self.group.patch[1] / grid
-        x0, y0 = rng.uniform(0, 1 - share_x), rng.uniform(0, 1 - share_y)
-        return x0, y0, x0 + share_x, y0 + share_y
+from pro_engine.training.regions import RegionSample, RegionSamples
+from pro_engine.training.targets import WINDOW_SHARE, local_target
 
 
 class RefinerTask:
     """The residual network on top of a frozen Ψ.
 
     gpct: judge the four patches of a region as one merged map and ask them to agree; else each is judged on its own.
+    local: aim at the label with Ψ's layout (`targets.py`) instead of at the label. features: whether the refiner looks
+    at Ψ's features.
     """
 
     kind = "refiner"
@@ -157,11 +49,15 @@ class RefinerTask:
         samples: RegionSamples,
         *,
         gpct: bool = True,
+        local: bool = True,
+        features: bool = True,
         identity: Mapping[str, str] | None = None,
     ) -> None:
         self.psi = psi.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model: nn.Module = refiner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.samples, self.gpct, self.identity = samples, gpct, identity or {}
+        self.samples, self.gpct, self.local, self.features = samples, gpct, local, features
+        self.identity = identity or {}
+        self._blend = BlendRefiner()
 
     def groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """All refiner parameters at one rate."""
@@ -181,62 +77,87 @@ class RefinerTask:
         self.model.train()
 
     def patches(self, sample: RegionSample) -> RefinerInput:
-        """Run Ψ once on the whole picture and on the 4 K patches of its regions, and sample the former over the latter.
+        """The maps of the 4 K patches of a picture's regions, from one pass of Ψ over the whole picture and one over
+        the patches, or from an imagined network.
 
         Patches come region by region, in the order of `Group.corners`.
         """
         group = self.samples.group
         with torch.no_grad():
-            coarse = self.psi(sample.whole[None].contiguous(memory_format=torch.channels_last))
-            center, spread = center_and_spread(coarse.disparity)
             images = cut(group, sample.region).transpose(0, 1).flatten(0, 1)  # (4 K, 3, h, w)
             images = images.contiguous(memory_format=torch.channels_last)
-            fine = self.psi(images)
+            if sample.imagined:
+                coarse = PsiOutput(sample.coarse[None, None], ())
+                fine = PsiOutput(sample.fine.flatten(0, 1)[:, None], ())
+            else:
+                coarse = self.psi(sample.whole[None].contiguous(memory_format=torch.channels_last))
+                fine = self.psi(images)
+            center, spread = center_and_spread(coarse.disparity)
             boxes = torch.tensor([box for region in sample.box.tolist() for box in _patch_boxes(group, region)])
+            roi = sample_roi(coarse.disparity, boxes, group.patch)
+            if not self.features:
+                return RefinerInput(images, roi, fine.disparity, (), (), center, spread)
             sampled = [
                 sample_roi(m, boxes, (f.shape[-2], f.shape[-1]))
                 for m, f in zip(coarse.features, fine.features, strict=True)
             ]
-            roi = sample_roi(coarse.disparity, boxes, group.patch)
         return RefinerInput(images, roi, fine.disparity, tuple(sampled), fine.features, center, spread)
 
     def loss(self, batch: RegionSample) -> tuple[Tensor, dict[str, float]]:
-        """Data losses on the mask, averaged over the batch's regions: of the merged map plus weighted consistency, or
+        """Losses on the mask, averaged over the batch's regions: of the merged map plus weighted consistency, or
         without GPCT of each patch."""
         group = self.samples.group
-        inputs = [self.patches(RegionSample(*(t[i] for t in batch))) for i in range(batch.whole.shape[0])]
-        refined = self.model(_join(inputs))[:, 0].float()  # (4 K B, h, w)
-        labels, masks = batch.label.flatten(0, 1), batch.mask.flatten(0, 1)  # (K B, H, W)
+        inputs = _join([self.patches(RegionSample(*(t[i] for t in batch))) for i in range(batch.whole.shape[0])])
+        refined = self.model(inputs)[:, 0].float()  # (4 K B, h, w)
+        masks = batch.mask.flatten(0, 1)  # (K B, H, W)
+        goals = self._goals(batch.label.flatten(0, 1), masks, inputs)
+        judge = outline_loss if self.local else data_loss
         total = refined.new_zeros(())
         parts: dict[str, float] = {}
-        for patches, label, mask in zip(refined.split(4), labels, masks, strict=True):
+        for patches, goal, mask in zip(refined.split(4), goals, masks, strict=True):
             if self.gpct:
-                data, values = data_loss(merge(group, patches)[None], label[None], mask[None])
+                data, values = judge(merge(group, patches)[None], goal[None], mask[None])
                 consistency = consistency_loss(group, patches)
                 total = total + data + CONSISTENCY_WEIGHT * consistency
                 values["consistency"] = consistency.item()
             else:
-                data, values = data_loss(patches, cut(group, label), cut(group, mask))
+                data, values = judge(patches, cut(group, goal), cut(group, mask))
                 total = total + data
             for name, value in values.items():
-                parts[name] = parts.get(name, 0.0) + value / len(labels)
-        return total / len(labels), parts
+                parts[name] = parts.get(name, 0.0) + value / len(goals)
+        return total / len(goals), parts
+
+    def _goals(self, labels: Tensor, masks: Tensor, inputs: RefinerInput) -> Tensor:
+        """What the merged maps are to be, (K B, H, W): the labels, or these with the layout that Ψ gives the region."""
+        if not self.local:
+            return labels
+        group = self.samples.group
+        with torch.no_grad():
+            blended = self._blend(inputs)[:, 0]  # (4 K B, h, w)
+            layout = torch.stack([merge(group, patches) for patches in blended.split(4)])
+            return local_target(labels, layout, round(WINDOW_SHARE * min(group.patch)), masks)
 
     def pictures(self, model: nn.Module, batch: RegionSample) -> dict[str, Tensor]:
-        """Photo, label with masked pixels in black, and the merged coarse and refined maps of the first region, all in
-        the label's range of colours."""
+        """Photo, goal with masked pixels in black, and the merged coarse and refined maps of the first region, all in
+        the goal's range of colours."""
         group = self.samples.group
         sample = RegionSample(*(t[0] for t in batch))
-        patches = self.patches(RegionSample(sample.whole, *(t[:1] for t in sample[1:])))
+        patches = self.patches(_first_region(sample))
         coarse = (patches.coarse - patches.center) / patches.spread  # (4, 1, h, w)
-        label = sample.label[0]
+        label = self._goals(sample.label[:1], sample.mask[:1], patches)[0]
         limits = (label.min().item(), label.max().item())
         return {
             "photo": photo_picture(sample.region[0]),
-            "label": map_picture(label, sample.mask[0], limits),
+            "goal": map_picture(label, sample.mask[0], limits),
             "coarse": map_picture(merge(group, coarse[:, 0]), limits=limits),
             "refined": map_picture(merge(group, model(patches)[:, 0]), limits=limits),
         }
+
+
+def _first_region(sample: RegionSample) -> RegionSample:
+    """A picture's sample with one region instead of K."""
+    parts = {name: getattr(sample, name)[:1] for name in ("region", "label", "mask", "box", "fine")}
+    return sample._replace(**parts)
 
 
 def _patch_boxes(group: Group, region: list[float]) -> list[list[float]]:
@@ -304,7 +225,7 @@ def refiner_task(config: RefinerConfig) -> RefinerTask:
     if width % multiple or height % multiple:
         raise InputError(f"patch is {width}x{height}; {config.psi} takes sides that are multiples of {multiple}.")
     torch.manual_seed(config.seed)
-    refiner = ProRefiner(psi.spec.feature_channels)
+    refiner: Refiner = ProRefiner(psi.spec.feature_channels) if config.features else MapRefiner()
     views, psi_hash = list_views(list(config.data)), module_hash(psi)
     identity = {"data": views_hash(views), "psi weights": psi_hash}
     if config.initial is not None:
@@ -313,8 +234,18 @@ def refiner_task(config: RefinerConfig) -> RefinerTask:
     group = plan_group((height, width), config.overlap)
     masks = MaskCache(config.mask_cache or config.out / "masks", views, psi_hash, group.patch) if config.bfm else None
     count = config.steps * config.batch
-    samples = RegionSamples(views, config.seed, count, group, regions=config.regions_per_image, masks=masks)
-    return RefinerTask(psi, refiner, samples, gpct=config.gpct, identity=identity)
+    samples = RegionSamples(
+        views, config.seed, count, group, regions=config.regions_per_image, masks=masks, imagined=config.imagined
+    )
+    return RefinerTask(
+        psi,
+        refiner,
+        samples,
+        gpct=config.gpct,
+        local=config.target == "local",
+        features=config.features,
+        identity=identity,
+    )
 
 
 def run_refiner(config: RefinerConfig, progress: Progress = lambda *_: None) -> None:

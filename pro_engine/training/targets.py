@@ -1,10 +1,11 @@
-"""What a refiner is to aim at: the label's outlines on the coarse map's layout.
+"""What a refiner is to aim at: the label's outlines on Ψ's layout.
 
 A small Ψ is often wrong in the large: it sees a slope where there is a floor and a wall. A refiner sees one patch at a
 time, cannot know better, and, asked for the label itself, spends its strength on guesses that differ from patch to
-patch. So the label is first fitted to the coarse map with a scale and a shift that vary smoothly over the picture (the
-guided filter's local linear model, He et al. 2010, with the label as guide and no smoothing of it). Where Ψ is right the
-fit changes nothing; where it is wrong the outlines stay and the layout is Ψ's.
+patch. So the label is first fitted to Ψ's map of the region with a scale and a shift that vary smoothly (the local
+linear model of the guided filter, He et al. 2010, with the label as guide and no smoothing of it). Where Ψ is right the
+fit changes nothing; where it is wrong the outlines stay and the layout is Ψ's. Ψ's map is the frequency blend of the
+whole picture's and the patches' maps, as that knows of things which the former alone has missed.
 """
 
 from __future__ import annotations

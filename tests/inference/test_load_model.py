@@ -10,6 +10,7 @@ from pro_engine.errors import InputError, WeightsError
 from pro_engine.inference.predictor import load_model
 from pro_engine.io.weights import save_weights
 from pro_engine.models.checkpoint import official_key
+from pro_engine.models.maps import MapRefiner
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
 from pro_engine.types import InferenceOptions
 
@@ -38,31 +39,45 @@ def test_a_file_with_both_parts(tensors, tmp_path):
     assert np.isfinite(predictor.infer(IMAGE).disparity).all()
 
 
-def test_weights_without_a_refiner_leave_none(tensors, tmp_path):
+def test_weights_without_a_refiner_get_the_one_for_any_psi(tensors, tmp_path):
     path = tmp_path / "psi.safetensors"
     save_weights(path, tensors[0])
     predictor = load_model(weights=path, device="cpu")
-    with pytest.raises(InputError, match="use refine='blend'"):
-        predictor.infer(IMAGE)
-    assert predictor.infer(IMAGE, options=InferenceOptions(refine="blend")).disparity.shape == (64, 96)
+    assert isinstance(predictor.refiner, MapRefiner)
+    assert np.isfinite(predictor.infer(IMAGE, options=InferenceOptions(tiles=(2, 2))).disparity).all()
+
+
+def test_a_refiner_for_any_psi_of_ones_own(tensors, tmp_path):
+    torch.manual_seed(3)
+    network = MapRefiner()
+    save_weights(tmp_path / "psi.safetensors", tensors[0])
+    save_weights(tmp_path / "maps.safetensors", prefixed("refiner.", network.state_dict()))
+    predictor = load_model(
+        weights=tmp_path / "psi.safetensors", refiner_weights=tmp_path / "maps.safetensors", device="cpu"
+    )
+    assert isinstance(predictor.refiner, MapRefiner)
+    assert torch.equal(predictor.refiner.head.join.weight, network.head.join.weight)
 
 
 def test_refiners_of_ones_own(tensors, tmp_path):
-    """Under our names, with or without the prefix, and under the published ones: the same network."""
+    """Under our names, with or without the prefix: the same network. Under the published ones: the same parameters,
+    with the published arithmetic around them."""
     psi, refiner = tensors
     save_weights(tmp_path / "psi.safetensors", psi)
     trained = {key: value for key, value in refiner.items() if "num_batches_tracked" not in key}
     save_weights(tmp_path / "bare.safetensors", trained)
     save_weights(tmp_path / "prefixed.safetensors", prefixed("refiner.", trained))
     torch.save({"model": {official_key(key): value for key, value in trained.items()}}, tmp_path / "official.pth")
-    results = [
+    bare, prefix, official = (
         load_model(weights=tmp_path / "psi.safetensors", refiner_weights=tmp_path / name, device="cpu")
-        .infer(IMAGE, options=InferenceOptions(tiles=(2, 2)))
-        .disparity
         for name in ("bare.safetensors", "prefixed.safetensors", "official.pth")
-    ]
-    np.testing.assert_array_equal(results[0], results[1])
-    np.testing.assert_array_equal(results[0], results[2])
+    )
+    options = InferenceOptions(tiles=(2, 2))
+    results = [predictor.infer(IMAGE, options=options).disparity for predictor in (bare, prefix)]
+    np.testing.assert_array_equal(*results)
+    assert [predictor.refiner.level_borders for predictor in (bare, prefix, official)] == [True, True, False]
+    for ours, theirs in zip(bare.refiner.parameters(), official.refiner.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pro_engine.models.base import RefinerInput
+from pro_engine.models.blend import BlendRefiner
 from pro_engine.models.maps import MapRefiner
 
 CHANNELS = (8, 8, 6, 6, 4, 4)
@@ -22,10 +23,10 @@ def refiner() -> MapRefiner:
     return MapRefiner(CHANNELS).eval()
 
 
-def test_without_a_residual_the_normalised_coarse_map_remains():
+def test_without_a_residual_the_blend_remains():
     network, given = refiner(), patches()
     torch.nn.init.zeros_(network.head.last[2].weight)
-    torch.testing.assert_close(network(given), (given.coarse - 0.4) / 0.2)
+    torch.testing.assert_close(network(given), BlendRefiner()(given))
 
 
 def test_features_are_not_looked_at():

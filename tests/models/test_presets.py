@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from pro_engine.errors import WeightsError
-from pro_engine.models.blend import BlendRefiner
 from pro_engine.models.compact import CompactDepth
+from pro_engine.models.maps import MapRefiner
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner, load_psi
 from pro_engine.models.pro import ProRefiner
 
@@ -45,7 +45,7 @@ def test_licences_of_depth_anything(size, licence):
     assert preset.weights.licence == licence
     assert preset.weights.commercial == (licence == "Apache-2.0")
     assert preset.weights.repo == f"depth-anything/Depth-Anything-V2-{size.capitalize()}-hf"
-    assert isinstance(build_refiner(preset), BlendRefiner)
+    assert isinstance(build_refiner(preset), MapRefiner)
 
 
 def test_compact_weights_load_strictly():
@@ -56,3 +56,22 @@ def test_compact_weights_load_strictly():
     state.pop("head.bias")
     with pytest.raises(WeightsError, match=r"CompactDepth: 1 keys missing \(head.bias\)"):
         load_psi(psi, state)
+
+
+def test_a_frozen_front_changes_rounding_only_and_not_the_weights():
+    torch.manual_seed(0)
+    encoder = build_psi(PRESETS["compact"]).encoder.eval()
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.running_mean, std=0.1)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    image = torch.rand(1, 3, 64, 96)
+    before, state = encoder(image), {key: value.clone() for key, value in encoder.state_dict().items()}
+    encoder.freeze_front(5)
+    after = encoder(image)
+    assert [tuple(m.shape) for m in after] == [tuple(m.shape) for m in before]
+    for a, b in zip(after, before, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+    assert [m.requires_grad for m in after] == [False, False, False, True, True]
+    assert encoder.state_dict().keys() == state.keys()
+    assert all(torch.equal(value, state[key]) for key, value in encoder.state_dict().items())

@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from pro_engine.models.blend import BlendRefiner
 from pro_engine.models.pro import (
     HeadBlock,
+    MapStart,
     ProRefiner,
     center_and_spread,
     fold_batch_norm,
@@ -100,11 +102,24 @@ def test_the_output_has_the_size_of_the_patch(channels, sizes, make_patches):
     assert refined.isfinite().all()
 
 
-def test_without_a_residual_the_output_is_the_normalised_coarse_map(make_patches):
+def test_without_a_residual_the_start_remains(make_patches):
+    """The published network's is the normalised coarse map, ours the frequency blend."""
     patches = make_patches((8, 8, 8, 8, 8, 4), COMPACT)
-    refiner = ProRefiner((8, 8, 8, 8, 8, 4)).eval()
-    nn.init.zeros_(refiner.head.last[2].weight)
-    torch.testing.assert_close(refiner(patches), (patches.coarse - 14) / 6)
+    for published, start in ((True, (patches.coarse - 14) / 6), (False, BlendRefiner()(patches))):
+        refiner = ProRefiner((8, 8, 8, 8, 8, 4), published=published).eval()
+        nn.init.zeros_(refiner.head.last[2].weight)
+        torch.testing.assert_close(refiner(patches), start)
+        assert refiner.level_borders is not published
+
+
+def test_the_six_input_channels(make_patches):
+    patches = make_patches((8, 8, 8, 8, 8, 4), COMPACT)
+    initial, blended = (patches.coarse - 14) / 6, BlendRefiner()(patches)
+    _, x = MapStart(published=True)(patches)
+    expected = (initial, min_max(patches.coarse), min_max(patches.fine), patches.image)
+    torch.testing.assert_close(x, torch.cat(expected, 1))
+    _, x = MapStart(published=False)(patches)
+    torch.testing.assert_close(x, torch.cat((initial, blended, min_max(patches.fine), patches.image), 1))
 
 
 def test_every_patch_may_have_its_own_statistics(make_patches, randomise):

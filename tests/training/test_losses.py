@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pro_engine.training.gpct import consistency_loss, cut, merge, plan_group
-from pro_engine.training.losses import base_loss, data_loss, gradient_matching, normalise, relative_error
+from pro_engine.training.losses import base_loss, data_loss, gradient_matching, normalise, outline_loss, relative_error
 
 
 def test_normalise_removes_scale_and_shift() -> None:
@@ -35,6 +35,24 @@ def test_relative_error_is_zero_for_an_affine_map_and_blind_to_its_numbers() -> 
     target = torch.rand(3, 10, 12)
     assert relative_error(5 * target - 2, target).item() == pytest.approx(0, abs=1e-4)
     assert relative_error(-target, target).item() > 0.05  # a flipped map is no better than a constant
+
+
+def test_sky_has_no_relative_error() -> None:
+    target = torch.rand(2, 10, 12) + 0.1
+    target[:, :4] = 0
+    prediction = 3 * target + 1
+    prediction[:, :4] = 100 * torch.rand(2, 4, 12)
+    assert relative_error(prediction, target).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_outline_loss_by_hand() -> None:
+    target = torch.zeros(1, 1, 4)
+    prediction = torch.tensor([[[0.0, 1.0, 1.0, 9.0]]])
+    mask = torch.tensor([[[True, True, True, False]]])
+    loss, parts = outline_loss(prediction, target, mask)
+    # strides 1 and 2 have pairs inside the mask: |1 - 0|, |1 - 1| and |1 - 0|
+    assert parts == pytest.approx({"l1": 2 / 3, "gradient": 0.5 + 1.0})
+    assert loss.item() == pytest.approx(2 / 3 + 1.5)
 
 
 def test_base_loss_prefers_the_right_map() -> None:
