@@ -18,6 +18,7 @@ from pro_engine.geometry.depth import disparity_to_depth
 from pro_engine.inference import runtime, tiling
 from pro_engine.inference.runtime import Progress, Stopwatch
 from pro_engine.inference.seams import level_seams
+from pro_engine.inference.sharpen import sharpen
 from pro_engine.inference.tiling import Plan
 from pro_engine.io.weights import bundled_weights, fetch_weights, read_weights
 from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
@@ -115,6 +116,8 @@ class DepthPredictor:
             self._check_finite(values)
             disparity = tiling.to_image(values, layout)
             coarse_map = tiling.to_image(coarse.normalised, layout) if options.keep_coarse else None
+            if refiner is not None and refiner.sharpens:
+                sharpen(disparity, image, layout.canvas, self.device)
             depth, scale_shift = self._metric_depth(disparity, coarse)
         return DepthResult(
             disparity=disparity,
@@ -358,7 +361,7 @@ def _fetch(file: WeightsFile, *, offline: bool, cache_dir: PathLike | None) -> d
 def _load_refiner(preset: ModelPreset, tensors: dict[str, Tensor]) -> Refiner:
     """The refiner that a file holds: for any Ψ, or of the preset's width, ours or the published checkpoint."""
     if any("freq_fusion." in key for key in tensors):
-        official = ProRefiner(preset.spec.feature_channels, published=True)
+        official = ProRefiner(preset.spec.feature_channels, start="coarse")
         load_official(official, tensors)
         return official
     tensors = _part(tensors, _REFINER_PREFIX)

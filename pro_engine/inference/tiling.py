@@ -29,7 +29,8 @@ AnyMap = TypeVar("AnyMap", bound=NDArray[Any])
 
 MIN_SIDE_PX = 32
 _PATCH_AREA_PX = 960 * 540  # 3840x2160 becomes 4x4, as published
-_ONE_PATCH_UP_TO_PX = 350_000  # 640x480 and less is seen well enough in one piece
+_ONE_PATCH_UP_TO = 1.3  # times Ψ's input: hardly anything is lost when the picture is seen in one piece
+_FULL_SIZE_PATCHES = 16  # as long as these suffice, patches are about as large as Ψ's input and no pixel is lost
 _MAX_PATCHES = 64
 _MAX_PER_AXIS = 32  # reached by panoramas alone; the limit of InferenceOptions.tiles
 _MAX_PATCH_ASPECT = 2.0
@@ -101,7 +102,7 @@ def plan(
     """
     if min(height, width) < MIN_SIDE_PX:
         raise InputError(f"The image is {width}x{height} pixels; give one with at least {MIN_SIDE_PX} pixels a side.")
-    rows, cols = auto_grid(height, width) if tiles == "auto" else tiles
+    rows, cols = auto_grid(height, width, spec.input_area) if tiles == "auto" else tiles
     patch = input_size(height / rows, width / cols, spec)
     offset = (patch[0] // 2 if shifted and rows > 1 else 0, patch[1] // 2 if shifted and cols > 1 else 0)
     tops, lefts = _starts(rows, offset[0] / patch[0]), _starts(cols, offset[1] / patch[1])
@@ -128,17 +129,21 @@ def _starts(count: int, offset: float) -> list[float]:
     return [k + offset for k in range(count - (offset > 0))]
 
 
-def auto_grid(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns for a picture: patches of about 960x540 pixels in the picture's own shape, at most 64 in all.
+def auto_grid(height: int, width: int, input_area: int) -> tuple[int, int]:
+    """Rows and columns for a picture: patches in the picture's own shape, at most 64 in all.
 
-    Panoramas get more patches along their length, so that a patch stays within about 1:2; small pictures get one patch.
+    Patches have about `input_area` pixels, the area of Ψ's input, as long as 16 of them do; from then on they grow to
+    about 960x540, and then become more. Panoramas get more patches along their length, so that a patch stays within
+    about 1:2; a picture hardly larger than Ψ's input gets one.
     """
     aspect = width / height
     limit = _MAX_PATCH_ASPECT
     is_long = not 1 / limit <= aspect <= limit
-    if height * width <= _ONE_PATCH_UP_TO_PX and not (is_long and max(aspect, 1 / aspect) > 2 * limit):
+    area = height * width
+    if area <= _ONE_PATCH_UP_TO * input_area and not (is_long and max(aspect, 1 / aspect) > 2 * limit):
         return 1, 1
-    wanted = min(max(height * width / _PATCH_AREA_PX, 4.0), float(_MAX_PATCHES))
+    wanted = max(area / _PATCH_AREA_PX, min(area / input_area, _FULL_SIZE_PATCHES), 4.0)
+    wanted = min(wanted, float(_MAX_PATCHES))
     wanted_aspect = min(max(aspect, 1 / limit), limit)
 
     def misfit(grid: tuple[int, int]) -> float:

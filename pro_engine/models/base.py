@@ -72,9 +72,11 @@ class Refiner(nn.Module, ABC):
 
     level_borders: whether steps that remain at the borders of patches are taken out afterwards. The published network
     lays its patches side by side and leaves it at that.
+    sharpens: whether the enlarged map's outlines are snapped to those of the full-size picture at the end.
     """
 
     level_borders: bool = True
+    sharpens: bool = False
 
     @abstractmethod
     def forward(self, patches: RefinerInput) -> Tensor:

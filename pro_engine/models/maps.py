@@ -26,7 +26,7 @@ class MapRefiner(Refiner):
         if len(channels) != LEVELS:
             raise ValueError(f"channels is {tuple(channels)}; give {LEVELS} counts, deepest level first")
         self.channels = tuple(channels)
-        self.start = MapStart(published=False)
+        self.start = MapStart("blend")
         self.encoder = InputEncoder(channels)
         self.head = ResidualHead(channels)
 

@@ -11,9 +11,9 @@ The arithmetic is that of the published network. What differs on purpose:
   convolving. The Haar filters are constants, not entries of the state dict; `official.load_official` checks that those
   of an official checkpoint are the same.
 - Refiners that we train start from the frequency blend of coarse and fine map (`blend.py`) instead of the coarse map,
-  and see the blend where the published network sees the coarse map once more, stretched to [0, 1]. The blend has the
-  patch's outlines before anything is learnt: the residual has less to do. `ProRefiner(..., published=True)` computes as
-  published.
+  and see it where the published network sees the coarse map once more, stretched to [0, 1]. The blend has the patch's
+  outlines before anything is learnt: the residual has less to do. For a small, soft Ψ the blend is snapped to the
+  outlines of the picture first (`outlines.py`).
 - The statistics of the whole-image disparity are arguments, not state of the module, so one module can serve several
   images at a time. No parameter carries an official name; `official.official_key` translates.
 - Regions are sampled from one whole-image map without a copy per patch.
@@ -26,7 +26,7 @@ against a spread of zero (the caller must).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +36,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from pro_engine.models.base import Refiner, RefinerInput
 from pro_engine.models.blend import BlendRefiner
 from pro_engine.models.fusion import LEVELS, FrequencyFusion
+from pro_engine.models.outlines import snap_to_outlines
 
 _MIN_MAX_EPS = 1e-8
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
@@ -142,38 +143,48 @@ class ResidualHead(nn.Module):
         return self.last(torch.cat((x, level5), 1))  # (P, 1, h_5, w_5)
 
 
+Start = Literal["coarse", "blend", "snapped"]
+"""What the residual is added to: the coarse map as published, the frequency blend, or the blend snapped to outlines."""
+
+
 class MapStart(nn.Module):
     """What a refiner looks at and adds its residual to, but for Ψ's features. Has no parameters."""
 
-    def __init__(self, *, published: bool) -> None:
+    def __init__(self, kind: Start) -> None:
         super().__init__()
-        self.blend = None if published else BlendRefiner()
+        self.kind = kind
+        self.blend = BlendRefiner()
 
     def forward(self, patches: RefinerInput) -> tuple[Tensor, Tensor]:
         """Returns the map that the residual is added to, (P, 1, h, w) in units of (D - center) / spread, and the six
         input channels (P, 6, h, w)."""
         initial = (patches.coarse - patches.center) / patches.spread  # (P, 1, h, w)
-        if self.blend is None:
+        if self.kind == "coarse":
             start, second = initial, min_max(patches.coarse)
         else:
-            start = second = self.blend(patches)
+            start = second = self.blended(patches)
         return start, torch.cat((initial, second, min_max(patches.fine), patches.image), 1)
+
+    def blended(self, patches: RefinerInput) -> Tensor:
+        """The blend, snapped if the start is; (P, 1, h, w)."""
+        blend: Tensor = self.blend(patches)
+        return snap_to_outlines(blend, patches.image.float()) if self.kind == "snapped" else blend
 
 
 class ProRefiner(Refiner):
     """The trained refiner for a Ψ whose six feature levels have `channels` channels, deepest first.
 
-    published: start from the coarse map and leave borders alone, as the published network does, instead of our own
-    start (see the module docstring).
+    start: "coarse" is the published network, which also leaves the borders of patches alone.
     """
 
-    def __init__(self, channels: Sequence[int], *, published: bool = False) -> None:
+    def __init__(self, channels: Sequence[int], *, start: Start = "snapped") -> None:
         super().__init__()
         if len(channels) != LEVELS:
             raise ValueError(f"channels is {tuple(channels)}; give {LEVELS} counts, deepest level first")
         self.channels = tuple(channels)
-        self.level_borders = not published
-        self.start = MapStart(published=published)
+        self.level_borders = start != "coarse"
+        self.sharpens = start == "snapped"
+        self.start = MapStart(start)
         self.fusion = FrequencyFusion(channels)
         self.head = ResidualHead(channels)
 

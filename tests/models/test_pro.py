@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pro_engine.models.blend import BlendRefiner
+from pro_engine.models.outlines import snap_to_outlines
 from pro_engine.models.pro import (
     HeadBlock,
     MapStart,
@@ -103,22 +104,24 @@ def test_the_output_has_the_size_of_the_patch(channels, sizes, make_patches):
 
 
 def test_without_a_residual_the_start_remains(make_patches):
-    """The published network's is the normalised coarse map, ours the frequency blend."""
+    """The published network's is the normalised coarse map, ours the frequency blend, snapped to outlines or not."""
     patches = make_patches((8, 8, 8, 8, 8, 4), COMPACT)
-    for published, start in ((True, (patches.coarse - 14) / 6), (False, BlendRefiner()(patches))):
-        refiner = ProRefiner((8, 8, 8, 8, 8, 4), published=published).eval()
+    blend = BlendRefiner()(patches)
+    starts = {"coarse": (patches.coarse - 14) / 6, "blend": blend, "snapped": snap_to_outlines(blend, patches.image)}
+    for kind, start in starts.items():
+        refiner = ProRefiner((8, 8, 8, 8, 8, 4), start=kind).eval()
         nn.init.zeros_(refiner.head.last[2].weight)
         torch.testing.assert_close(refiner(patches), start)
-        assert refiner.level_borders is not published
+        assert refiner.level_borders is (kind != "coarse")
 
 
 def test_the_six_input_channels(make_patches):
     patches = make_patches((8, 8, 8, 8, 8, 4), COMPACT)
     initial, blended = (patches.coarse - 14) / 6, BlendRefiner()(patches)
-    _, x = MapStart(published=True)(patches)
+    _, x = MapStart("coarse")(patches)
     expected = (initial, min_max(patches.coarse), min_max(patches.fine), patches.image)
     torch.testing.assert_close(x, torch.cat(expected, 1))
-    _, x = MapStart(published=False)(patches)
+    _, x = MapStart("blend")(patches)
     torch.testing.assert_close(x, torch.cat((initial, blended, min_max(patches.fine), patches.image), 1))
 
 

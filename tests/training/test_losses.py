@@ -46,13 +46,29 @@ def test_sky_has_no_relative_error() -> None:
 
 
 def test_outline_loss_by_hand() -> None:
-    target = torch.zeros(1, 1, 4)
-    prediction = torch.tensor([[[0.0, 1.0, 1.0, 9.0]]])
-    mask = torch.tensor([[[True, True, True, False]]])
-    loss, parts = outline_loss(prediction, target, mask)
-    # strides 1 and 2 have pairs inside the mask: |1 - 0|, |1 - 1| and |1 - 0|
-    assert parts == pytest.approx({"l1": 2 / 3, "gradient": 0.5 + 1.0})
-    assert loss.item() == pytest.approx(2 / 3 + 1.5)
+    target = torch.zeros(1, 20, 40)
+    target[:, :, 20:] = 2.0
+    loss, parts = outline_loss(target, target, torch.ones_like(target, dtype=torch.bool))
+    assert loss.item() == 0
+    soft = target.clone()
+    soft[:, :, 16:24] = torch.linspace(0, 2, 8)  # steps of 2 / 7; the range over five pixels is 8 / 7
+    mask = torch.ones_like(target, dtype=torch.bool)
+    loss, parts = outline_loss(soft, target, mask)
+    outlines = 4 * 20  # two pixels on either side
+    short = [2 - 8 / 7, 2 - 8 / 7, 2 - 8 / 7, 2 - 8 / 7]
+    assert parts["softness"] == pytest.approx(20 * sum(short) / (outlines + 300), rel=1e-4)
+    assert parts["l1"] == pytest.approx(2 * (0 + 2 + 4 + 6) / 7 / 40, rel=1e-4)
+    assert loss.item() == pytest.approx(parts["l1"] + 0.5 * parts["gradient"] + parts["softness"], rel=1e-5)
+    mask[:, :, 10:30] = False
+    hidden, parts = outline_loss(soft, target, mask)
+    assert hidden.item() == 0 and parts["softness"] == 0
+
+
+def test_a_sharper_outline_than_wanted_costs_no_softness() -> None:
+    target = torch.zeros(1, 20, 40)
+    target[:, :, 20:] = 1.0
+    _, parts = outline_loss(2 * target, target, torch.ones_like(target, dtype=torch.bool))
+    assert parts["softness"] == 0 and parts["l1"] == pytest.approx(0.5)
 
 
 def test_base_loss_prefers_the_right_map() -> None:

@@ -60,7 +60,7 @@ def test_the_loss_is_against_the_goal(tiny: SimpleNamespace, rendered: Path) -> 
     errors = layout - task._goals(sample.label, sample.mask, inputs)
     _, parts = task.loss(as_batch(sample))
     assert parts["l1"] == pytest.approx(errors.abs().mean().item(), rel=1e-4)
-    assert parts["gradient"] == pytest.approx(gradient_matching(errors).item(), rel=0.05)
+    assert 0 < parts["gradient"] < gradient_matching(errors).item()  # outlines are left out
     other, plain = map_task(tiny, rendered, local=False).loss(as_batch(sample))
     assert plain["l1"] > parts["l1"]
     assert "l2" in plain and "l2" not in parts and torch.isfinite(other)
