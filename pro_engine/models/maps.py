@@ -21,12 +21,14 @@ CHANNELS = (96, 64, 48, 32, 24, 12)
 class MapRefiner(Refiner):
     """The refiner of the module docstring, with `channels` maps per level, deepest first."""
 
+    sharpens = True
+
     def __init__(self, channels: Sequence[int] = CHANNELS) -> None:
         super().__init__()
         if len(channels) != LEVELS:
             raise ValueError(f"channels is {tuple(channels)}; give {LEVELS} counts, deepest level first")
         self.channels = tuple(channels)
-        self.start = MapStart("blend")
+        self.start = MapStart("snapped")
         self.encoder = InputEncoder(channels)
         self.head = ResidualHead(channels)
 

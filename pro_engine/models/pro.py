@@ -10,10 +10,9 @@ The arithmetic is that of the published network. What differs on purpose:
 - The three groups of the high-band convolution run one by one, and the Haar synthesis adds and subtracts instead of
   convolving. The Haar filters are constants, not entries of the state dict; `official.load_official` checks that those
   of an official checkpoint are the same.
-- Refiners that we train start from the frequency blend of coarse and fine map (`blend.py`) instead of the coarse map,
-  and see it where the published network sees the coarse map once more, stretched to [0, 1]. The blend has the patch's
-  outlines before anything is learnt: the residual has less to do. For a small, soft Ψ the blend is snapped to the
-  outlines of the picture first (`outlines.py`).
+- Refiners that we train start from the frequency blend of coarse and fine map (`blend.py`), snapped to the outlines of
+  the picture (`outlines.py`), instead of the coarse map, and see it where the published network sees the coarse map
+  once more, stretched to [0, 1]. It has the patch's outlines before anything is learnt: the residual has less to do.
 - The statistics of the whole-image disparity are arguments, not state of the module, so one module can serve several
   images at a time. No parameter carries an official name; `official.official_key` translates.
 - Regions are sampled from one whole-image map without a copy per patch.
@@ -143,8 +142,8 @@ class ResidualHead(nn.Module):
         return self.last(torch.cat((x, level5), 1))  # (P, 1, h_5, w_5)
 
 
-Start = Literal["coarse", "blend", "snapped"]
-"""What the residual is added to: the coarse map as published, the frequency blend, or the blend snapped to outlines."""
+Start = Literal["coarse", "snapped"]
+"""What the residual is added to: the coarse map as published, or the frequency blend snapped to outlines."""
 
 
 class MapStart(nn.Module):
@@ -162,13 +161,8 @@ class MapStart(nn.Module):
         if self.kind == "coarse":
             start, second = initial, min_max(patches.coarse)
         else:
-            start = second = self.blended(patches)
+            start = second = snap_to_outlines(self.blend(patches), patches.image.float())
         return start, torch.cat((initial, second, min_max(patches.fine), patches.image), 1)
-
-    def blended(self, patches: RefinerInput) -> Tensor:
-        """The blend, snapped if the start is; (P, 1, h, w)."""
-        blend: Tensor = self.blend(patches)
-        return snap_to_outlines(blend, patches.image.float()) if self.kind == "snapped" else blend
 
 
 class ProRefiner(Refiner):

@@ -9,6 +9,7 @@ from torch import Tensor
 RELATIVE_WEIGHT = 1.5
 OUTLINE = 0.1
 OUTLINE_FLOOR = 300
+SOFTNESS_WEIGHT = 2.0
 
 
 def normalise(disparity: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -98,7 +99,7 @@ def outline_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> tuple[Tens
 
     l1: absolute error, which of a step that may be a pixel off makes a step, where a squared one makes a slope.
     gradient: multi-scale gradient matching away from outlines (weight 0.5); on them its best answer to doubt is none.
-    softness: by how much the range within 5 x 5 pixels falls short of the target's on outlines (weight 1).
+    softness: by how much the range within 5 x 5 pixels falls short of the target's on outlines (weight 2).
 
     An outline is where the target's own range within 5 x 5 pixels exceeds 0.1 of its deviation; maps are normalised.
     """
@@ -111,7 +112,7 @@ def outline_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> tuple[Tens
     # A few hundred pixels are added to the count, so that a target with hardly any outline has hardly any say.
     softness = (F.relu(wanted - _local_range(prediction)) * outline).sum() / (outline.sum() + OUTLINE_FLOOR)
     parts = {"l1": l1.item(), "gradient": gradient.item(), "softness": softness.item()}
-    return l1 + 0.5 * gradient + softness, parts
+    return l1 + 0.5 * gradient + SOFTNESS_WEIGHT * softness, parts
 
 
 def _local_range(maps: Tensor) -> Tensor:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from pro_engine.errors import InputError
 from pro_engine.io.weights import bundled_weights, fetch_weights
 from pro_engine.models.base import DepthBase, PsiOutput, Refiner, RefinerInput
+from pro_engine.models.blend import BlendRefiner
 from pro_engine.models.checkpoint import load_strict
 from pro_engine.models.maps import MapRefiner
 from pro_engine.models.presets import PRESETS, build_psi, load_psi
-from pro_engine.models.pro import MapStart, ProRefiner, center_and_spread, sample_roi
+from pro_engine.models.pro import ProRefiner, center_and_spread, sample_roi
 from pro_engine.training.base import initial_weights
 from pro_engine.training.bfm_cache import MaskCache
 from pro_engine.training.data import list_views, views_hash
@@ -56,7 +57,7 @@ class RefinerTask:
         self.model: nn.Module = refiner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.samples, self.gpct, self.local, self.features = samples, gpct, local, features
         self.identity = identity or {}
-        self._start = MapStart("blend")
+        self._blend = BlendRefiner()
 
     def groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """All refiner parameters at one rate."""
@@ -132,7 +133,7 @@ class RefinerTask:
             return labels
         group = self.samples.group
         with torch.no_grad():
-            blended = self._start.blended(inputs)[:, 0]  # (4 K B, h, w)
+            blended = self._blend(inputs)[:, 0]  # (4 K B, h, w)
             layout = torch.stack([merge(group, patches) for patches in blended.split(4)])
             return local_target(labels, layout, round(WINDOW_SHARE * min(group.patch)), masks)
 

@@ -104,25 +104,25 @@ def test_the_output_has_the_size_of_the_patch(channels, sizes, make_patches):
 
 
 def test_without_a_residual_the_start_remains(make_patches):
-    """The published network's is the normalised coarse map, ours the frequency blend, snapped to outlines or not."""
+    """The published network's is the normalised coarse map, ours the frequency blend snapped to outlines."""
     patches = make_patches((8, 8, 8, 8, 8, 4), COMPACT)
-    blend = BlendRefiner()(patches)
-    starts = {"coarse": (patches.coarse - 14) / 6, "blend": blend, "snapped": snap_to_outlines(blend, patches.image)}
+    snapped = snap_to_outlines(BlendRefiner()(patches), patches.image)
+    starts = {"coarse": (patches.coarse - 14) / 6, "snapped": snapped}
     for kind, start in starts.items():
         refiner = ProRefiner((8, 8, 8, 8, 8, 4), start=kind).eval()
         nn.init.zeros_(refiner.head.last[2].weight)
         torch.testing.assert_close(refiner(patches), start)
-        assert refiner.level_borders is (kind != "coarse")
+        assert refiner.level_borders is refiner.sharpens is (kind != "coarse")
 
 
 def test_the_six_input_channels(make_patches):
     patches = make_patches((8, 8, 8, 8, 8, 4), COMPACT)
-    initial, blended = (patches.coarse - 14) / 6, BlendRefiner()(patches)
+    initial, snapped = (patches.coarse - 14) / 6, snap_to_outlines(BlendRefiner()(patches), patches.image)
     _, x = MapStart("coarse")(patches)
     expected = (initial, min_max(patches.coarse), min_max(patches.fine), patches.image)
     torch.testing.assert_close(x, torch.cat(expected, 1))
-    _, x = MapStart("blend")(patches)
-    torch.testing.assert_close(x, torch.cat((initial, blended, min_max(patches.fine), patches.image), 1))
+    _, x = MapStart("snapped")(patches)
+    torch.testing.assert_close(x, torch.cat((initial, snapped, min_max(patches.fine), patches.image), 1))
 
 
 def test_every_patch_may_have_its_own_statistics(make_patches, randomise):

@@ -58,7 +58,7 @@ def test_outline_loss_by_hand() -> None:
     short = [2 - 8 / 7, 2 - 8 / 7, 2 - 8 / 7, 2 - 8 / 7]
     assert parts["softness"] == pytest.approx(20 * sum(short) / (outlines + 300), rel=1e-4)
     assert parts["l1"] == pytest.approx(2 * (0 + 2 + 4 + 6) / 7 / 40, rel=1e-4)
-    assert loss.item() == pytest.approx(parts["l1"] + 0.5 * parts["gradient"] + parts["softness"], rel=1e-5)
+    assert loss.item() == pytest.approx(parts["l1"] + 0.5 * parts["gradient"] + 2 * parts["softness"], rel=1e-5)
     mask[:, :, 10:30] = False
     hidden, parts = outline_loss(soft, target, mask)
     assert hidden.item() == 0 and parts["softness"] == 0
