@@ -58,7 +58,7 @@ def test_disparity_is_always_written(run, photo, tmp_path):
     assert values.shape == (120, 160)
     assert about.quantity == "disparity"
     assert about.metadata["model"] == "tiny"
-    assert "garden.png: 160x120, 1x1 patches" in done.stdout
+    assert "garden.png: 160x120, 2x2 patches" in done.stdout
     assert done.stderr == ""
 
 
