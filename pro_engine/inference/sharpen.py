@@ -8,7 +8,7 @@ import torch
 from pro_engine.models.outlines import snap_to_outlines
 from pro_engine.types import FloatMap, ImageArray
 
-TILE_PX = 192
+TILE_PX = 384
 MIN_ZOOM = 1.25
 STEP = 0.02
 """A tile in which no neighbours on the canvas differ by this share of the map's range has no outline."""

@@ -26,6 +26,9 @@ _HALF = ((0, 1), (1, 0), (1, 1), (1, -1))
 """Steps (down, right) to half of the eight neighbours: two pixels weigh each other alike, so each pair is seen once."""
 
 
+_FARTHEST = 20.0  # exponents end here: beyond, weights are nothing, and slow to calculate with where they underflow
+
+
 def snap_to_outlines(maps: Tensor, image: Tensor, strides: Sequence[int] = STRIDES) -> Tensor:
     """maps (P, 1, h, w) and the picture (P, 3, h, w) RGB in [0, 1] -> (P, 1, h, w)."""
     image = F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), 3, 1)  # noise is no outline
@@ -43,14 +46,15 @@ def _snap(patch: Tensor, colours: Tensor, strides: Sequence[int]) -> Tensor:
         total, weights = values.clone(), torch.ones_like(values)  # a pixel itself has weight 1
         for down, right in _HALF:
             here, there = _pairs(values.shape, down * stride, right * stride)
-            distance = sum((c[here] - c[there]).square_() for c in channels)
-            weight = torch.as_tensor(distance).neg_().exp_()
-            total[here] += weight * values[there]
-            total[there] += weight * values[here]
-            weights[here] += weight
-            weights[there] += weight
+            distance = torch.zeros_like(values[here])
+            for channel in channels:
+                distance += (channel[here] - channel[there]).square_()
+            weight = distance.clamp_(max=_FARTHEST).neg_().exp_()
+            for one, other in ((here, there), (there, here)):
+                total[one].addcmul_(weight, values[other])
+                weights[one].add_(weight)
         inside = (slice(stride, stride + height), slice(stride, stride + width))
-        contrast = ((1 - weights[inside] / 9) * CONTRAST_GAIN).clamp(0, 1)
+        contrast = weights[inside].mul(-CONTRAST_GAIN / 9).add_(CONTRAST_GAIN).clamp_(0, 1)
         patch = torch.lerp(patch, total[inside] / weights[inside], contrast)
     return patch
 
