@@ -21,11 +21,8 @@ COLOUR_SIGMA = 0.05
 CONTRAST_GAIN = 2.0
 """A pixel half of whose neighbours have another colour takes the mean in full."""
 
-
 _HALF = ((0, 1), (1, 0), (1, 1), (1, -1))
 """Steps (down, right) to half of the eight neighbours: two pixels weigh each other alike, so each pair is seen once."""
-
-
 _FARTHEST = 20.0  # exponents end here: beyond, weights are nothing, and slow to calculate with where they underflow
 
 
