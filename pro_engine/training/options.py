@@ -229,6 +229,12 @@ class ScenesConfig(_Checked):
     assets: Path | None = field(
         default=None, metadata=_about("Folder of models, textures and skies; by default $PRO_ENGINE_ASSETS, if set")
     )
+    glass: Literal["surface", "behind"] = field(
+        default="surface",
+        metadata=_about(
+            "Depth of glass in the labels: its surface's, or that of what shows through it; the picture is the same"
+        ),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

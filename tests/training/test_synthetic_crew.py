@@ -110,12 +110,18 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]
 
 
-def test_a_folder_keeps_its_renderer_and_size(tmp_path, monkeypatch):
+def test_a_folder_keeps_its_renderer_size_and_labels(tmp_path, monkeypatch):
     monkeypatch.delenv("PRO_ENGINE_ASSETS", raising=False)
     generate.render_dataset(tmp_path, 1, SIZE, cameras_per_scene=1)
-    assert json.loads((tmp_path / "settings.json").read_text()) == {"renderer": "embree", "size": [48, 36]}
-    with pytest.raises(InputError, match=r"begun with renderer embree and size 48x36, not .* 64x48"):
+    settings = {"renderer": "embree", "size": [48, 36], "glass": "surface"}
+    assert json.loads((tmp_path / "settings.json").read_text()) == settings
+    with pytest.raises(InputError, match=r"begun with renderer embree, size 48x36 and glass surface, not .* 64x48"):
         generate.render_dataset(tmp_path, 2, (64, 48))
+    del settings["glass"]  # as earlier versions wrote it
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    assert generate.render_dataset(tmp_path, 1, SIZE) == 0
+    with pytest.raises(InputError, match=r"not .* glass behind"):
+        generate.render_dataset(tmp_path, 2, SIZE, glass="behind")
     (tmp_path / "settings.json").write_text("[]")
     with pytest.raises(FileError, match="not a settings file"):
         generate.render_dataset(tmp_path, 2, SIZE)
@@ -130,6 +136,7 @@ def test_a_folder_keeps_its_renderer_and_size(tmp_path, monkeypatch):
     ({"cameras_per_scene": 0}, "cameras_per_scene is 0"),
     ({"seed": -1}, "seed is -1"),
     ({"renderer": "povray"}, "'povray'; give one of embree, cycles"),
+    ({"glass": "front"}, "glass is 'front'; give one of surface, behind"),
 ])
 def test_values_outside_their_limits_are_refused_before_anything_is_written(tmp_path, values, sentence):
     with pytest.raises(InputError, match=sentence):

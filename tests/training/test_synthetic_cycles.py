@@ -67,6 +67,8 @@ def test_cycles_sees_each_surface_at_the_depth_of_the_labels():
     traced = EmbreeScene(scene).render(VIEW, WIDTH, HEIGHT, np.random.default_rng(0))
     np.testing.assert_array_equal(rendered.depth, traced.depth)
     np.testing.assert_array_equal(rendered.transparent, traced.transparent)
+    behind = [made(scene).depth_behind_glass(VIEW, traced) for made in (CyclesScene, EmbreeScene)]
+    np.testing.assert_array_equal(*behind)
     assert rendered.intrinsics == traced.intrinsics
     assert rendered.rgb.shape == (HEIGHT, WIDTH, 3) and rendered.rgb.dtype == np.float32
     assert rendered.transparent.any() and np.isinf(rendered.depth).any()

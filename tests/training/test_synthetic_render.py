@@ -111,7 +111,26 @@ def test_glass_hides_nothing_but_has_its_own_depth_and_mask():
 def test_a_scene_of_glass_only_renders():
     scene = Scene("closeup", lambda rng: look())
     scene.add(box(center=(3, 0, 0), material=Material(transparent=True)))
-    assert render(scene, look((0, 0, 0))).transparent.any()
+    result = render(scene, look((0, 0, 0)))
+    assert result.transparent.any()
+    assert np.isinf(EmbreeScene(scene).depth_behind_glass(look((0, 0, 0)), result)).all()
+
+
+def test_behind_two_panes_is_the_wall_or_the_sky():
+    scene = Scene("room", lambda rng: look())
+    scene.add(box((0.1, 3, 20), (5, 1.5, 0)))
+    for away in (2, 3):
+        scene.add(box((0.02, 2, 1), (away, 0, 0), Material(transparent=True)))
+    camera = look((0, 0, 0))
+    result = render(scene, camera)
+    depth = EmbreeScene(scene).depth_behind_glass(camera, result)
+    glass = result.transparent
+    np.testing.assert_array_equal(depth[~glass], result.depth[~glass])
+    assert (depth[glass] > result.depth[glass]).all()
+    wall = glass & np.isfinite(depth)
+    np.testing.assert_allclose(depth[wall], 4.95, rtol=1e-4)
+    assert wall[:, : WIDTH // 2].any() and not wall[:, WIDTH // 2 :].any()
+    assert np.isinf(depth[:, WIDTH // 2 :][glass[:, WIDTH // 2 :]]).all()
 
 
 def test_a_wall_shades_the_sun():
@@ -209,6 +228,25 @@ def test_dataset_is_written_resumed_and_reproducible(tmp_path, kinds):
     generate.render_dataset(tmp_path / "b", 1, (WIDTH, HEIGHT), seed=1, cameras_per_scene=2)
     for name in ("scene_000001_1.jpg", "scene_000001_1.npz"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_labels_of_glass_may_be_of_what_is_behind_it(tmp_path, kinds):
+    arguments = {"count": 2, "size": (WIDTH, HEIGHT), "cameras_per_scene": 2}
+    for glass in generate.GLASS:
+        generate.render_dataset(tmp_path / glass, **arguments, glass=glass)
+    names = sorted(path.name for path in (tmp_path / "surface").glob("*.jpg"))
+    assert len(names) == 4
+    seen = 0
+    for name in names:
+        assert (tmp_path / "surface" / name).read_bytes() == (tmp_path / "behind" / name).read_bytes()
+        label = (tmp_path / "surface" / name).with_suffix(".npz")
+        with np.load(label) as right, np.load(tmp_path / "behind" / label.name) as wrong:
+            mask = right["transparent"] > 0
+            seen += np.count_nonzero(mask)
+            np.testing.assert_array_equal(wrong["transparent"], right["transparent"])
+            np.testing.assert_array_equal(wrong["depth"][~mask], right["depth"][~mask])
+            assert (wrong["depth"][mask] > right["depth"][mask]).all()
+    assert seen > 50
 
 
 def test_single_failures_are_skipped_but_many_stop_the_run(tmp_path, kinds, monkeypatch, caplog):

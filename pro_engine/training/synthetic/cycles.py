@@ -86,6 +86,10 @@ class CyclesScene:
         """z-depth (ny, nx) on a grid of rays from corner to corner of a picture with `aspect` = height / width."""
         return self._rays.probe(camera, nx, ny, aspect)
 
+    def depth_behind_glass(self, camera: Camera, rendered: Rendered) -> Array:
+        """As `EmbreeScene.depth_behind_glass`: labels are embree's here, too."""
+        return self._rays.depth_behind_glass(camera, rendered)
+
     def render(self, camera: Camera, width: int, height: int, rng: np.random.Generator) -> Rendered:
         """Render one picture. The same generator state gives the same picture.
 

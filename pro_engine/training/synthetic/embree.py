@@ -10,10 +10,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene as RayTree
 from numpy.typing import NDArray
 
+from .rays import first_met, from_point, ray_tree
 from .scene import Camera, Light, Material, Scene
 from .screen import NO_HITS, Hits, Jitter, Screen, joined
 from .sky import sky_radiance
@@ -63,13 +62,13 @@ class EmbreeScene:
         mean = np.stack([mean_albedo(item) for item in self.materials]).astype(np.float32)
         ambient = np.asarray(scene.ambient, np.float32)
         self._bounce = np.minimum(mean * (BOUNCE * ambient + self._emission[:, None]), 6.0)
-        self._tree = _ray_tree(self._vertices, self._faces)
+        self._tree = ray_tree(self._vertices, self._faces)
         opaque = ~self._transparent[self._face_material]
         self._opaque_faces = np.flatnonzero(opaque)
         if opaque.all():
             self._opaque_tree = self._tree
         else:
-            self._opaque_tree = _ray_tree(self._vertices, self._faces[opaque]) if opaque.any() else None
+            self._opaque_tree = ray_tree(self._vertices, self._faces[opaque]) if opaque.any() else None
         self._suns = [item for item in scene.lights if item.kind == "sun"]
         self._lamps = [item for item in scene.lights if item.kind != "sun"]
 
@@ -77,10 +76,8 @@ class EmbreeScene:
         """z-depth (ny, nx) on a grid of rays from corner to corner of a picture with `aspect` = height / width."""
         width, height = 1000.0, 1000.0 * aspect
         x, y = np.meshgrid(np.linspace(0, width - 1, nx), np.linspace(0, height - 1, ny))
-        step = pixel_directions(camera, width, height, x.ravel(), y.ravel())
-        length = np.linalg.norm(step, axis=1)
-        found = self._tree.run(_repeat(camera.position, len(step)), step / length[:, None], output=1)
-        return np.where(found["primID"] >= 0, found["tfar"] / length, np.inf).astype(np.float32).reshape(ny, nx)
+        depth, _ = first_met(self._tree, camera, pixel_directions(camera, width, height, x.ravel(), y.ravel()))
+        return depth.reshape(ny, nx)
 
     def labels(self, camera: Camera, width: int, height: int) -> tuple[Array, NDArray[np.bool_]]:
         """What `render` gives as depth and transparent, (H, W) each, without a picture."""
@@ -89,12 +86,26 @@ class EmbreeScene:
         x = np.arange(width, dtype=np.float64)  # rounded as `render` does, so that labels agree to the bit
         for row in range(height):
             step = pixel_directions(camera, width, height, x, np.full(width, row, np.float64))
-            length = np.linalg.norm(step, axis=1)
-            found = self._tree.run(_repeat(camera.position, width), step / length[:, None], output=1)
-            met = found["primID"] >= 0
-            depth[row] = np.where(met, found["tfar"] / length, np.inf)
-            transparent[row, met] = self._transparent[self._face_material[found["primID"][met]]]
+            depth[row], triangle = first_met(self._tree, camera, step)
+            met = triangle >= 0
+            transparent[row, met] = self._transparent[self._face_material[triangle[met]]]
         return depth, transparent
+
+    def depth_behind_glass(self, camera: Camera, rendered: Rendered) -> Array:
+        """z-depth (H, W) of a picture with all that is transparent taken away, +inf where there is only sky behind.
+
+        Rays go on straight, also through curved glass. Where there is no glass the depth stays as it is, to the bit.
+        """
+        depth = rendered.depth.copy()
+        height, width = depth.shape
+        for row in np.flatnonzero(rendered.transparent.any(1)):
+            x = np.flatnonzero(rendered.transparent[row])
+            if self._opaque_tree is None:
+                depth[row, x] = np.inf
+                continue
+            step = pixel_directions(camera, width, height, x.astype(np.float64), np.full(len(x), row, np.float64))
+            depth[row, x], _ = first_met(self._opaque_tree, camera, step)
+        return depth
 
     def render(self, camera: Camera, width: int, height: int, rng: np.random.Generator) -> Rendered:
         """Trace one picture. The same generator state gives the same picture."""
@@ -103,7 +114,7 @@ class EmbreeScene:
         length = np.linalg.norm(step, axis=1)
         direction = step / length[:, None]
         spread = 1.0 / camera_intrinsics(camera, width, height)[0]
-        hits = self._trace(_repeat(camera.position, len(step)), direction, spread)
+        hits = self._trace(from_point(camera.position, len(step)), direction, spread)
         picture = Screen(width, height, hits, np.asarray(camera.position, np.float32))
 
         depth = np.full(width * height, np.inf, np.float32)
@@ -365,7 +376,7 @@ class EmbreeScene:
             x, y = column + right * flip[0], row + down * flip[1]
             step = pixel_directions(camera, picture.width, picture.height, x, y)
             direction = unit(step)
-            hits = self._trace(_repeat(camera.position, len(step)), direction, spread)
+            hits = self._trace(from_point(camera.position, len(step)), direction, spread)
             color = np.empty((len(edges), 3), np.float32)
             sky = np.ones(len(edges), bool)
             sky[hits.ray] = False
@@ -376,13 +387,3 @@ class EmbreeScene:
             total += color / (color + bright)
         mean = np.minimum(total / (1 + len(EDGE_OFFSETS)), 0.999)
         rgb[edges] = mean * bright / (1 - mean)
-
-
-def _ray_tree(vertices: Array, faces: NDArray[np.int32]) -> RayTree:
-    tree = RayTree()
-    TriangleMesh(tree, np.ascontiguousarray(vertices), np.ascontiguousarray(faces))
-    return tree
-
-
-def _repeat(position: tuple[float, float, float], count: int) -> Array:
-    return np.tile(np.asarray(position, np.float32), (count, 1))

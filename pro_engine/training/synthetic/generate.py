@@ -47,6 +47,8 @@ MAX_DEPTH_M = 6e4
 """Farthest finite depth; float16 ends at 65504."""
 SETTINGS = "settings.json"
 """File of a folder that says how its pictures are made."""
+GLASS = ("surface", "behind")
+"""Whose depth the labels of glass are: its own, or that of what shows through it, as other data sets often have it."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Job:
     cameras_per_scene: int
     renderer: str
     assets: str | None
+    glass: str = "surface"
 
 
 def render_dataset(
@@ -69,13 +72,14 @@ def render_dataset(
     cameras_per_scene: int = 5,
     renderer: str = "embree",
     assets: str | Path | None = None,
+    glass: str = "surface",
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Render the scenes `seed` ... `seed + count - 1` into the folder `out`; scenes that are there are skipped.
 
     Each picture is `scene_{s:06d}_{camera}.jpg` with an `.npz` of the same name: depth (H, W) float16 z in metres (inf
     is sky), transparent (H, W) uint8, intrinsics float32 (fx, fy, cx, cy), kind. `scene_{s:06d}.done` marks a finished
-    scene, `settings.json` says with what renderer and size the folder was begun.
+    scene, `settings.json` says with what renderer, size and labels of glass the folder was begun.
 
     Args:
         size: width and height of landscape pictures, 32x24 to 3840x2160 (below 384x288 for tests only); one in five is
@@ -84,21 +88,23 @@ def render_dataset(
         cameras_per_scene: pictures per scene at most; a scene with few good views gives fewer.
         renderer: a name in `RENDERERS`.
         assets: folder as for `load_assets`; None takes the environment's, if any.
+        glass: one of `GLASS`; pictures and masks are the same with either.
         progress: called with (scenes done, scenes in all).
 
     Returns:
         How many pictures were rendered by this call.
 
     Raises:
-        InputError: a value outside its limits, or a folder that was begun with another renderer or size.
+        InputError: a value outside its limits, or a folder that was begun with another renderer, size or labels of
+            glass.
         DependencyError: the renderer is not installed.
         FileError: the folder cannot be written, or the disk is full; what is finished stays.
         RuntimeError: more than 20 % of the scenes failed. Single failures are logged with their seed.
     """
-    _check(size, count, seed, workers, cameras_per_scene, renderer)
+    _check(size, count, seed, workers, cameras_per_scene, renderer, glass)
     folder = Path(out)
     asset_folder = None if assets is None else str(assets)
-    job = Job(str(folder), (int(size[0]), int(size[1])), cameras_per_scene, renderer, asset_folder)
+    job = Job(str(folder), (int(size[0]), int(size[1])), cameras_per_scene, renderer, asset_folder, glass)
     _open(folder, job)
     numbers = range(seed, seed + count)
     _sweep(folder, numbers)
@@ -120,10 +126,13 @@ def render_dataset(
     return pictures
 
 
-def _check(size: tuple[int, int], count: int, seed: int, workers: int, cameras: int, renderer: str) -> None:
+def _check(
+    size: tuple[int, int], count: int, seed: int, workers: int, cameras: int, renderer: str, glass: str
+) -> None:
     """Refuse what cannot be rendered; see `render_dataset`."""
-    if renderer not in RENDERERS:
-        raise InputError(f"renderer is {renderer!r}; give one of {', '.join(RENDERERS)}.")
+    for name, choice, choices in (("renderer", renderer, tuple(RENDERERS)), ("glass", glass, GLASS)):
+        if choice not in choices:
+            raise InputError(f"{name} is {choice!r}; give one of {', '.join(choices)}.")
     for name, value, least in (("count", count, 1), ("seed", seed, 0), ("workers", workers, 1),
                                ("cameras_per_scene", cameras, 1)):
         if value < least:
@@ -141,8 +150,8 @@ def _check(size: tuple[int, int], count: int, seed: int, workers: int, cameras: 
 
 
 def _open(folder: Path, job: Job) -> None:
-    """Make the folder, or make sure that it was begun with the same renderer and size."""
-    ours = {"renderer": job.renderer, "size": list(job.size)}
+    """Make the folder, or make sure that it was begun with the same renderer, size and labels of glass."""
+    ours = {"renderer": job.renderer, "size": list(job.size), "glass": job.glass}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         text = (folder / SETTINGS).read_text(encoding="utf-8") if (folder / SETTINGS).exists() else None
@@ -152,7 +161,7 @@ def _open(folder: Path, job: Job) -> None:
         _write(folder / SETTINGS, json.dumps(ours).encode())
         return
     try:
-        found = json.loads(text)
+        found = {"glass": "surface", **json.loads(text)}  # folders of earlier versions do not say it
         theirs = {name: found[name] for name in ours}
     except (ValueError, KeyError, TypeError) as error:
         raise FileError(f"{folder / SETTINGS} is not a settings file of a rendering; give another folder.") from error
@@ -162,7 +171,8 @@ def _open(folder: Path, job: Job) -> None:
 
 
 def _words(settings: dict) -> str:
-    return f"renderer {settings['renderer']} and size {'x'.join(map(str, settings['size']))}"
+    size = "x".join(map(str, settings["size"]))
+    return f"renderer {settings['renderer']}, size {size} and glass {settings['glass']}"
 
 
 def _sweep(folder: Path, numbers: range) -> None:
@@ -199,13 +209,10 @@ def render_scene(job: Job, number: int) -> tuple[int, int, str | None]:
 
 
 def _render_scene(job: Job, number: int) -> int:
-    from .kinds import KINDS, build_scene
+    from .kinds import build_scene
     from .photo import develop
 
-    rng = np.random.default_rng([number, 0])
-    names = list(KINDS)
-    shares = np.array([KINDS[name] for name in names], float)
-    kind = names[int(rng.choice(len(names), p=shares / shares.sum()))]
+    rng, kind = drawn_kind(number)
     scene = build_scene(kind, rng, load_assets(job.assets))
     tracer = RENDERERS[job.renderer](scene)
     folder, images = Path(job.out), 0
@@ -218,10 +225,21 @@ def _render_scene(job: Job, number: int) -> int:
         own = np.random.default_rng([number, 1 + images])
         rendered = tracer.render(camera, width, height, own)
         photo = develop(rendered, scene, camera, own)
+        if job.glass == "behind":  # only now: haze and blur of the picture are those of the surfaces
+            rendered = replace(rendered, depth=tracer.depth_behind_glass(camera, rendered))
         _save(folder / f"scene_{number:06d}_{images}", photo, rendered, kind)
         images += 1
     _write(_marker(folder, number), json.dumps({"kind": kind, "images": images}).encode())
     return images
+
+
+def drawn_kind(number: int) -> tuple[np.random.Generator, str]:
+    """The generator that scene `number` is built with, and the kind that it draws first."""
+    from .kinds import KINDS
+
+    rng = np.random.default_rng([number, 0])
+    shares = np.array(list(KINDS.values()), float)
+    return rng, list(KINDS)[int(rng.choice(len(shares), p=shares / shares.sum()))]
 
 
 def acceptable(depth: np.ndarray, camera: Camera, rng: np.random.Generator) -> bool:
@@ -288,6 +306,9 @@ class Renderer(Protocol):
 
     def render(self, camera: Camera, width: int, height: int, rng: np.random.Generator) -> Rendered:
         """One picture with its depth."""
+
+    def depth_behind_glass(self, camera: Camera, rendered: Rendered) -> NDArray[np.float32]:
+        """z-depth (H, W) of a picture with all that is transparent taken away, +inf where there is only sky behind."""
 
 
 def _embree(scene: Scene) -> Renderer:
