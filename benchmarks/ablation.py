@@ -378,7 +378,9 @@ def _text(default: object) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
     options = parsed(arguments)
-    logging.getLogger("pro_engine").setLevel(logging.ERROR)  # that previews are small is meant
+    logger = logging.getLogger("pro_engine")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # that previews are small is meant
     try:
         results = run(options)
     except CancelledError as stopped:
@@ -387,6 +389,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ProEngineError, RuntimeError) as error:  # a RuntimeError: too many scenes failed
         print(f"ablation: {error}", file=sys.stderr)
         return 1
+    finally:
+        logger.setLevel(level)
     print(tables(results["rows"], options.patch))
     print()
     for pair in results["comparisons"]:
