@@ -1,0 +1,1 @@
+"""The ROS 2 node of PRO: camera topics in, refined depth and point clouds out."""
