@@ -42,6 +42,7 @@ NOTES: dict[str, str] = {
     "load_failed": "the model could not be loaded",
     "parameter_refused": "a set of parameters was refused",
     "publish_failed": "a message could not be published",
+    "no_scale": "depth or points are wanted, but nothing gives metres",
     "scale_rejected": "a scale was fitted badly and not used",
     "scale_stale": "the source of the scale went silent",
     "bad_scale_source": "a message of the scale's source could not be used",

@@ -13,9 +13,7 @@ from typing import Any
 
 
 def _setting(default: Any, text: str, **limits: Any) -> Any:
-    """A field with its help; limits are `minimum`, `maximum`, `choices`, `length` (of a list) and `read_only`."""
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata={"help": text, **limits})
+    """A field with its help; limits are `minimum`, `maximum`, `choices`, `length` (of several numbers) and `read_only`."""
     return field(default=default, metadata={"help": text, **limits})
 
 
@@ -63,8 +61,8 @@ class EngineSettings:
         "trained", "How to refine: by the trained refiner, the training-free blend, or not at all",
         choices=("trained", "blend", "none"),
     )  # fmt: skip
-    tiles: list[int] = _setting(
-        [0, 0], "Patch grid as rows and columns; 0 and 0: from the image's size", length=2, minimum=0, maximum=32
+    tiles: tuple[int, ...] = _setting(
+        (0, 0), "Patch grid as rows and columns; 0 and 0: from the image's size", length=2, minimum=0, maximum=32
     )
     batch_size: int = _setting(0, "Patches a pass; 0: from the free memory", minimum=0, maximum=4096)
     always_run: bool = _setting(False, "Run the model even where nobody listens")
@@ -79,16 +77,14 @@ class ScaleSettings:
         "Where metres come from: none, fixed (factor and shift), align (fitted to a sensor), metric (the model's own)",
         choices=("none", "fixed", "align", "metric"),
     )
-    factor: float = _setting(
-        0.1, "fixed: inverse metres a unit of disparity", minimum=1e-9, maximum=1e9
-    )
+    factor: float = _setting(0.1, "fixed: inverse metres a unit of disparity", minimum=1e-9, maximum=1e9)
     shift: float = _setting(0.1, "fixed: inverse metres at disparity 0", minimum=-1e6, maximum=1e6)
     source: str = _setting(
         "depth_image", "align: kind of the sensor, and so the topic: scale/depth, scale/points or scale/scan",
         choices=("depth_image", "points", "scan"), read_only=True,
     )  # fmt: skip
-    sensor_pose: list[float] = _setting(
-        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+    sensor_pose: tuple[float, ...] = _setting(
+        (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
         "align: where points and scan are seen from in the camera's optical frame, if tf does not say: x, y, z in "
         "metres, then roll, pitch, yaw in radians",
         length=6, minimum=-1e4, maximum=1e4,
@@ -101,7 +97,7 @@ class ScaleSettings:
         0.5, "align: time constant of smoothing over time, in seconds; 0: none", minimum=0.0, maximum=60.0
     )
     max_offset_s: float = _setting(
-        0.1, "align: largest difference of stamps between the image and the sensor, in seconds", minimum=0.0, maximum=60.0
+        0.1, "align: largest difference of stamps between image and sensor, in seconds", minimum=0.0, maximum=60.0
     )
     stale_after_s: float = _setting(
         0.8, "align: seconds without a usable fit after which diagnostics say so", minimum=0.1, maximum=60.0
@@ -132,14 +128,12 @@ class PointsSettings:
     )
     min_depth_m: float = _setting(0.0, "No points nearer, in metres", minimum=0.0, maximum=1e6)
     max_depth_m: float = _setting(0.0, "No points farther, in metres; 0: no limit", minimum=0.0, maximum=1e6)
-    roi: list[int] = _setting(
-        [0, 0, 0, 0], "Part of the image to take: x, y, width, height in pixels; all 0: everything",
+    roi: tuple[int, ...] = _setting(
+        (0, 0, 0, 0), "Part of the image to take: x, y, width, height in pixels; all 0: everything",
         length=4, minimum=0, maximum=1_000_000,
     )  # fmt: skip
     edge_filter: bool = _setting(True, "Drop points that hang between two surfaces at outlines")
-    edge_rtol: float = _setting(
-        0.04, "Relative step in depth that makes an outline", minimum=1e-4, maximum=1.0
-    )
+    edge_rtol: float = _setting(0.04, "Relative step in depth that makes an outline", minimum=1e-4, maximum=1.0)
 
 
 @dataclass(frozen=True)
@@ -147,7 +141,9 @@ class PreviewSettings:
     """The coloured picture."""
 
     colormap: str = _setting(
-        "turbo", "Colours, from far to near", choices=("turbo", "viridis", "magma", "inferno", "plasma", "cividis", "gray")
+        "turbo",
+        "Colours, from far to near",
+        choices=("turbo", "viridis", "magma", "inferno", "plasma", "cividis", "gray"),
     )
     max_width: int = _setting(1280, "Wider previews are shrunk to this; 0: never", minimum=0, maximum=100_000)
 
@@ -162,7 +158,9 @@ class Settings:
     depth: DepthSettings = field(default_factory=DepthSettings)
     points: PointsSettings = field(default_factory=PointsSettings)
     preview: PreviewSettings = field(default_factory=PreviewSettings)
-    autostart: bool = _setting(True, "Configure and activate at start; false: wait for a lifecycle manager", read_only=True)
+    autostart: bool = _setting(
+        True, "Configure and activate at start; false: wait for a lifecycle manager", read_only=True
+    )
     snapshot_folder: str = _setting("snapshots", "Folder in which ~/snapshot makes a folder for every snapshot")
 
     def __post_init__(self) -> None:
@@ -174,8 +172,8 @@ class Settings:
         ):
             if high and low >= high:
                 raise ValueError(f"{where}.min_depth_m is {low:g} and max_depth_m {high:g}; the first must be smaller.")
-        if (0 in self.engine.tiles) != (self.engine.tiles == [0, 0]):
-            raise ValueError(f"engine.tiles is {self.engine.tiles}; give rows and columns, or 0 and 0.")
+        if (0 in self.engine.tiles) != (self.engine.tiles == (0, 0)):
+            raise ValueError(f"engine.tiles is {list(self.engine.tiles)}; give rows and columns, or 0 and 0.")
 
 
 def options() -> Iterator[tuple[str, Field[Any]]]:
@@ -201,11 +199,6 @@ def value_of(settings: Settings, name: str) -> Any:
     return value
 
 
-def default_of(option: Field[Any]) -> Any:
-    """The default value of a setting."""
-    return option.default_factory() if callable(option.default_factory) else option.default
-
-
 def from_values(values: dict[str, Any]) -> Settings:
     """Settings from values by parameter name; what is missing takes its default.
 
@@ -229,8 +222,8 @@ def _check(name: str, value: Any, option: Field[Any]) -> None:
     choices = limits.get("choices")
     if choices is not None and value not in choices:
         raise ValueError(f"{name} is {value!r}; give one of {', '.join(choices)}.")
-    items = value if isinstance(value, list) else [value]
-    if isinstance(value, list) and len(value) != limits["length"]:
+    items = value if isinstance(value, tuple) else (value,)
+    if isinstance(value, tuple) and len(value) != limits["length"]:
         raise ValueError(f"{name} has {len(value)} numbers; give {limits['length']}.")
     if "minimum" in limits:
         low, high = limits["minimum"], limits["maximum"]

@@ -1,0 +1,108 @@
+"""The model behind the node: loading it, running it, and turning what can go wrong into causes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import pro_engine as pro
+from ros2_pro.causes import MessageError
+from ros2_pro.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Loader = Callable[..., Any]
+MIN_SIDE = 32  # pixels; smaller pictures are refused by the model
+_REFINE = {"trained": True, "blend": "blend", "none": False}
+_LOADED_BY = ("model", "device", "dtype", "weights", "refiner_weights")
+
+
+class Engine:
+    """A model that is loaded when its settings ask for another one. Used from one thread at a time.
+
+    `load` is `pro_engine.load_model` or something of the same form.
+    """
+
+    def __init__(self, load: Loader | None = None) -> None:
+        self._load = load or pro.load_model
+        self._predictor: Any = None
+        self._loaded: tuple[str, ...] | None = None
+        self._refused: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the model that is loaded."""
+        return self._predictor.name if self._predictor is not None else ""
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return str(self._predictor.device) if self._predictor is not None else ""
+
+    def ensure(self, settings: EngineSettings, *, again: bool = False) -> None:
+        """Load the model that the settings name, if it is not the one at hand (or `again`: from its files anew).
+
+        A model that failed to load is not tried for every frame; the one before stays in use.
+
+        Raises:
+            MessageError: "load_failed"; without a model at hand, each time.
+        """
+        wanted = tuple(getattr(settings, name) for name in _LOADED_BY)
+        if not again and (wanted == self._loaded or (wanted == self._refused and self._predictor is not None)):
+            return
+        try:
+            predictor = self._load(
+                settings.model,
+                device=settings.device,
+                dtype=settings.dtype,
+                weights=Path(settings.weights).expanduser() if settings.weights else None,
+                refiner_weights=Path(settings.refiner_weights).expanduser() if settings.refiner_weights else None,
+            )
+        except (pro.ProEngineError, MemoryError, OSError, RuntimeError, ImportError) as error:
+            self._refused = wanted
+            raise MessageError("load_failed", f"Model {settings.model} cannot be loaded: {error}") from error
+        self._predictor, self._loaded, self._refused = predictor, wanted, None
+
+    def infer(self, image: NDArray[np.uint8], settings: EngineSettings, go_on: Callable[[], bool]) -> pro.DepthResult:
+        """Depth of a picture (H, W, 3) uint8 RGB. `go_on` is asked between passes; False ends with CancelledError.
+
+        Raises:
+            MessageError: too_small, engine_memory, engine_error or engine_output.
+        """
+        height, width = image.shape[:2]
+        if min(height, width) < MIN_SIDE:
+            raise MessageError(
+                "too_small", f"The image is {width}x{height}; the model needs {MIN_SIDE} pixels a side or more."
+            )
+        options = pro.InferenceOptions(
+            tiles="auto" if 0 in settings.tiles else (settings.tiles[0], settings.tiles[1]),
+            refine=_REFINE[settings.refine],  # type: ignore[arg-type]
+            batch_size=settings.batch_size or "auto",
+        )
+        try:
+            result: pro.DepthResult = self._predictor.infer(
+                image, options=options, progress=lambda done, total: go_on()
+            )
+        except pro.CancelledError:
+            raise
+        except (MemoryError, pro.DeviceError) as error:
+            raise MessageError("engine_memory", f"{error or 'Out of memory'}; use a coarser engine.tiles.") from error
+        except Exception as error:  # a model may raise anything, and the next frame may be fine
+            raise MessageError("engine_error", f"{type(error).__name__}: {error}") from error
+        return _checked(result, height, width)
+
+
+def _checked(result: pro.DepthResult, height: int, width: int) -> pro.DepthResult:
+    disparity = getattr(result, "disparity", None)
+    shape = getattr(disparity, "shape", None)
+    if disparity is None or shape != (height, width) or disparity.dtype != np.float32:
+        raise MessageError("engine_output", f"The model gave {shape} for an image of {(height, width)}.")
+    # One sum instead of a mask of the size of the image: it is finite unless an element is not.
+    if not math.isfinite(float(np.sum(disparity, dtype=np.float64))):
+        raise MessageError("engine_output", "The model gave values that are not finite; try engine.dtype float32.")
+    return result

@@ -1,0 +1,108 @@
+"""`pro_node`: start the node, spin, and leave cleanly however often one asks.
+
+Exit codes: 0 after SIGINT or SIGTERM, 1 where the node could not be configured, 2 for parameters or arguments that
+cannot be.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ros2_pro.engine import Loader
+
+SPIN_S = 0.1
+
+
+class _Interrupted(BaseException):
+    """A signal while the node is still being made."""
+
+
+class _Signals:
+    """SIGINT and SIGTERM ask once; what comes later changes nothing, so that nothing is left half closed."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.spinning = False
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        first, self.asked = not self.asked, True
+        if first and not self.spinning:
+            raise _Interrupted
+
+
+def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM. `load` replaces `pro_engine.load_model`. Returns the exit code."""
+    signals = _Signals()  # before the imports, which take a second
+    try:
+        return _run(sys.argv if argv is None else argv, load, signals)
+    except _Interrupted:
+        return 0
+
+
+def _run(argv: Sequence[str], load: Loader | None, signals: _Signals) -> int:
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
+    from ros2_pro.node import ProNode
+
+    node: ProNode | None = None
+    try:
+        try:
+            rclpy.init(args=list(argv), signal_handler_options=SignalHandlerOptions.NO)
+            node = ProNode(load=load)
+        except Exception as error:  # bad arguments, parameter files and values come as many kinds
+            return _refuse(error)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        if node.settings.autostart and not _start(node):
+            return 1
+        signals.spinning = True
+        while not signals.asked and rclpy.ok():
+            executor.spin_once(timeout_sec=SPIN_S)
+    except (_Interrupted, ExternalShutdownException):
+        pass
+    finally:
+        signals.asked = True
+        _leave(node)
+    return 0
+
+
+def _start(node: object) -> bool:
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    success = TransitionCallbackReturn.SUCCESS
+    return node.trigger_configure() == success and node.trigger_activate() == success  # type: ignore[attr-defined]
+
+
+def _refuse(error: Exception) -> int:
+    print(f"pro_node: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
+
+
+def _leave(node: object) -> None:
+    import rclpy
+
+    ended = True
+    if node is not None:
+        ended = node.stop()  # type: ignore[attr-defined]
+        node.destroy_node()  # type: ignore[attr-defined]
+    rclpy.try_shutdown()
+    if not ended:  # a pass of the model is still under way in its thread; Python would wait for it, or abort
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,302 @@
+"""The lifecycle node: topics, parameters, services and diagnostics around the worker."""
+
+from __future__ import annotations
+
+import resource
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.task import Future as RosFuture
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
+from std_srvs.srv import Trigger
+
+from ros2_pro import parameters, sources
+from ros2_pro.causes import DROPS, MessageError
+from ros2_pro.engine import Engine, Loader
+from ros2_pro.health import Health
+from ros2_pro.inbox import CameraInfoCache, Frame, SensorCache
+from ros2_pro.outputs import Outputs
+from ros2_pro.processor import Processor, Surroundings
+from ros2_pro.settings import Settings
+from ros2_pro.subscription import AdaptiveSubscription
+from ros2_pro.worker import FrameWorker
+
+ADAPT_PERIOD_S = 0.25
+DIAGNOSTICS_PERIOD_S = 1.0
+STOP_TIMEOUT_S = 1.5
+SNAPSHOT_TIMEOUT_S = 30.0
+SENSOR_DEPTH = 5
+
+SENSORS: dict[str, tuple[type[Any], str]] = {
+    "depth_image": (Image, "scale/depth"),
+    "points": (PointCloud2, "scale/points"),
+    "scan": (LaserScan, "scale/scan"),
+}
+_ERRORS = ("load_failed", "engine_error", "engine_memory", "engine_output", "internal_error")
+
+
+class ProNode(LifecycleNode):
+    """Camera in, refined depth and points out. `load` replaces `pro_engine.load_model`.
+
+    Raises:
+        ValueError: parameters given at start that cannot be; the sentence names them.
+    """
+
+    def __init__(self, *, load: Loader | None = None, name: str = "pro") -> None:
+        super().__init__(name)
+        self._settings = parameters.declare(self)
+        for unknown in parameters.undeclared(self):
+            self.get_logger().warning(f"There is no parameter {unknown}; `ros2 param list` names those there are.")
+        self._load = load
+        self._health = Health(self._log)
+        self._infos, self._sensor = CameraInfoCache(), SensorCache()
+        self._engine: Engine | None = None
+        self._outputs: Outputs | None = None
+        self._processor: Processor | None = None
+        self._worker: FrameWorker[Frame] | None = None
+        self._subscriptions_of_ours: list[AdaptiveSubscription] = []
+        self._stalled = False
+        self._several = False
+        self._state = "unconfigured"
+        self._next_frame_s = 0.0
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self.create_service(Trigger, "~/snapshot", self._on_snapshot)
+        self.create_service(Trigger, "~/reload", self._on_reload)
+        # The one absolute name: where every tool of ROS looks for it.
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._report)
+        self.create_timer(ADAPT_PERIOD_S, self._adapt)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._settings
+
+    # Lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and announce the topics; FAILURE where the model cannot be loaded."""
+        self._engine = Engine(self._load)
+        try:
+            self._engine.ensure(self._settings.engine)
+        except MessageError as error:
+            self._engine = None
+            self._health.count(error.cause, str(error))
+            return TransitionCallbackReturn.FAILURE
+        self._outputs = Outputs(self, lambda text: self._health.count("publish_failed", text))
+        self.get_logger().info(f"Model {self._engine.name} is loaded on {self._engine.device}.")
+        self._state = "inactive"
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listen and work."""
+        assert self._engine is not None and self._outputs is not None
+        worker = self._worker = FrameWorker(self._work)
+        around = Surroundings(
+            settings=lambda: self._settings,
+            now_s=lambda: self.get_clock().now().nanoseconds * 1e-9,
+            stopping=lambda: worker.stopping,
+            image_topic=lambda: self._subscriptions_of_ours[0].topic if self._subscriptions_of_ours else "",
+            tf=sources.TfLookup.create(self),
+        )
+        self._processor = Processor(around, self._engine, self._health, self._outputs, self._infos, self._sensor)
+        self._subscribe()
+        if self._settings.scale.mode == "none":
+            self.get_logger().info(
+                "scale.mode is none: disparity is published, depth and points are not. For metres set scale.mode to "
+                "align (a sensor), fixed (factor and shift) or metric (a metric model)."
+            )
+        self._state = "active"
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop listening and working; a pass of the model that is under way is left to end by itself."""
+        self._stop_work()
+        self._state = "inactive"
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let the model and the topics go."""
+        self._release()
+        self._state = "unconfigured"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End from any state."""
+        self._release()
+        self._state = "finalized"
+        return TransitionCallbackReturn.SUCCESS
+
+    def stop(self) -> bool:
+        """End work for good; whether the worker has ended too, or is still in a pass of the model."""
+        worker = self._worker
+        self._release()
+        return worker is None or worker.stop(0)
+
+    def _release(self) -> None:
+        self._stop_work()
+        if self._outputs is not None:
+            self._outputs.destroy()
+        self._engine = self._outputs = None
+
+    def _stop_work(self) -> None:
+        for subscription in self._subscriptions_of_ours:
+            subscription.destroy()
+        self._subscriptions_of_ours.clear()
+        if self._worker is not None:
+            self._worker.stop(STOP_TIMEOUT_S)
+        self._worker = self._processor = None
+        self._infos.forget()
+        self._sensor.forget()
+
+    def _subscribe(self) -> None:
+        given, scale = self._settings.input, self._settings.scale
+        kind, topic = (Image, "image") if given.transport == "raw" else (CompressedImage, "image/compressed")
+        sensor_kind, sensor_topic = SENSORS[scale.source]
+        for wanted_kind, name, callback, reliability, depth in (
+            (kind, topic, self._on_image, given.reliability, 1),
+            (CameraInfo, "camera_info", self._infos.put, "auto", 1),
+            (sensor_kind, sensor_topic, self._sensor.put, "auto", SENSOR_DEPTH),
+        ):
+            self._subscriptions_of_ours.append(
+                AdaptiveSubscription(
+                    self, wanted_kind, name, callback, reliability=reliability, depth=depth,
+                    resubscribed=lambda text: self._health.count("resubscribed", text),
+                )
+            )  # fmt: skip
+
+    # Topics
+
+    def _on_image(self, message: Any) -> None:
+        self._health.received()
+        self._stalled = False
+        if self._worker is not None and self._worker.put(Frame(message, time.monotonic())):
+            self._health.count("overrun")
+
+    def _work(self, frame: Frame) -> None:
+        processor, worker, rate = self._processor, self._worker, self._settings.input.max_rate_hz
+        if processor is None or worker is None:
+            return
+        begun_s = time.monotonic()
+        processor.process(frame)
+        worker.rest_until(begun_s + 1 / rate if rate else 0.0)
+
+    def _adapt(self) -> None:
+        for subscription in self._subscriptions_of_ours:
+            subscription.adapt()
+        if not self._subscriptions_of_ours:
+            return
+        quiet = self._health.seconds_without_input()
+        if quiet is not None and quiet > self._settings.input.stale_after_s and not self._stalled:
+            self._stalled = True
+            self._health.count("input_stalled", f"No image came for {quiet:.1f} s.")
+        several = self._subscriptions_of_ours[0].publishers() > 1
+        if several and not self._several:
+            self._health.count("several_publishers", "More than one camera publishes on the image topic; remap one.")
+        self._several = several
+
+    # Parameters and services
+
+    def _on_set_parameters(self, given: list[Parameter[Any]]) -> SetParametersResult:
+        try:
+            self._settings = parameters.changed(self._settings, given)
+        except ValueError as error:
+            self._health.count("parameter_refused", str(error))
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    async def _on_snapshot(self, request: Any, response: Any) -> Any:
+        if self._processor is None:
+            return _answer(response, False, "The node is not active; activate it first.")
+        written = self._processor.snapshot()
+        timer = self.create_timer(SNAPSHOT_TIMEOUT_S, written.cancel)
+        try:
+            await self._awaitable(written)
+        finally:
+            self.destroy_timer(timer)
+        if written.cancelled():
+            return _answer(response, False, f"No image could be worked on within {SNAPSHOT_TIMEOUT_S:g} s.")
+        error = written.exception()
+        return _answer(response, error is None, str(error or written.result().resolve()))
+
+    async def _on_reload(self, request: Any, response: Any) -> Any:
+        engine, worker = self._engine, self._worker
+        if engine is None or worker is None:
+            return _answer(response, False, "The node is not active; activate it first.")
+        loaded = worker.ask(lambda: engine.ensure(self._settings.engine, again=True))
+        await self._awaitable(loaded)
+        if loaded.cancelled():
+            return _answer(response, False, "The node was stopped meanwhile.")
+        error = loaded.exception()
+        if isinstance(error, MessageError):
+            self._health.count(error.cause, str(error))
+        return _answer(response, error is None, str(error or f"Model {engine.name} is loaded again."))
+
+    def _awaitable(self, future: Future[Any]) -> RosFuture[None]:
+        """A future that the executor can await, done when the other one is."""
+        done: RosFuture[None] = RosFuture(executor=self.executor)
+        future.add_done_callback(lambda _: done.set_result(None))
+        return done
+
+    # Diagnostics
+
+    def _report(self) -> None:
+        report = self._health.report(stale_after_s=self._settings.input.stale_after_s)
+        level, text = (report.level, report.text) if self._state == "active" else (1, f"not active: {self._state}")
+        values = {"state": self._state, **report.values, **self._figures()}
+        status = DiagnosticStatus(
+            level=bytes([level]),
+            name=f"{self.get_fully_qualified_name()}: depth",
+            hardware_id=self._engine.device if self._engine is not None else "",
+            message=text,
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        try:
+            self._diagnostics.publish(message)
+        except Exception as error:  # as in Outputs.publish
+            self._health.count("publish_failed", f"/diagnostics could not be published: {error}")
+
+    def _figures(self) -> dict[str, str]:
+        """What the node knows beside the counters."""
+        engine, scale = self._engine, self._processor.scale if self._processor is not None else None
+        return {
+            "model": engine.name if engine is not None else "",
+            "device": engine.device if engine is not None else "",
+            "memory (MB)": f"{_resident_mb():.0f}",
+            "peak memory (MB)": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}",
+            "camera info": "known" if self._infos.known else "none",
+            "scale": "none" if scale is None else scale.state,
+            "scale fit": "" if scale is None else scale.reason,
+            **{f"QoS of {s.topic}": f"{s.reliability}, keep last" for s in self._subscriptions_of_ours},
+        }
+
+    def _log(self, cause: str, line: str) -> None:
+        logger = self.get_logger()
+        if cause in _ERRORS:
+            logger.error(line)
+        elif cause in DROPS:
+            logger.warning(line)
+        else:
+            logger.info(line)
+
+
+def _answer(response: Any, success: bool, message: str) -> Any:
+    response.success, response.message = success, message
+    return response
+
+
+def _resident_mb() -> float:
+    """Memory in use now, in MB; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return 0.0
+    return pages * resource.getpagesize() / 1e6

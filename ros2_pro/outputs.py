@@ -1,0 +1,52 @@
+"""The topics that the node publishes, and who listens to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.lifecycle import LifecyclePublisher as Publisher
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+TOPICS: dict[str, tuple[type[Any], str, str]] = {
+    "depth": (Image, "depth/image_rect", "depth in metres at the image's size: 32FC1, or 16UC1 in millimetres"),
+    "camera_info": (CameraInfo, "depth/camera_info", "the camera of the depth image, stamped exactly like it"),
+    "disparity": (Image, "disparity", "relative inverse depth at the image's size, 32FC1, larger is nearer"),
+    "points": (PointCloud2, "points", "coloured points x, y, z, rgb; 16 bytes each"),
+    "preview": (Image, "preview", "the disparity in colours, rgb8"),
+}
+QOS = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class Outputs:
+    """Publishers of all topics of `TOPICS`. `failed(text)` is called where a message could not be published."""
+
+    def __init__(self, node: LifecycleNode, failed: Callable[[str], None]) -> None:
+        self._node = node
+        self._failed = failed
+        self._publishers: dict[str, Publisher[Any]] = {
+            name: node.create_lifecycle_publisher(
+                kind, topic, QOS, qos_overriding_options=QoSOverridingOptions.with_default_policies()
+            )
+            for name, (kind, topic, _) in TOPICS.items()
+        }
+
+    def wanted(self) -> frozenset[str]:
+        """Names of the outputs that somebody listens to."""
+        return frozenset(name for name, publisher in self._publishers.items() if publisher.get_subscription_count())
+
+    def publish(self, name: str, message: Any) -> None:
+        """Publish on an output; trouble of the transport is reported, not raised."""
+        try:
+            self._publishers[name].publish(message)
+        except Exception as error:  # rclpy raises errors of its own and of its C++ half; the next message may pass
+            self._failed(f"{TOPICS[name][1]} could not be published: {error}")
+
+    def destroy(self) -> None:
+        """Withdraw all topics."""
+        for publisher in self._publishers.values():
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers.clear()

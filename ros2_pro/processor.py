@@ -1,0 +1,300 @@
+"""One frame from message to messages: decode, look, scale, and only what somebody listens to."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+import pro_engine as pro
+from ros2_pro import camera, cloud, codec, sources
+from ros2_pro.causes import MessageError
+from ros2_pro.engine import Engine
+from ros2_pro.health import Health
+from ros2_pro.inbox import CameraInfoCache, Frame, SensorCache, seconds
+from ros2_pro.outputs import Outputs
+from ros2_pro.scale import Scale, ScaleTracker
+from ros2_pro.settings import Settings
+from ros2_pro.snapshot import write_snapshot
+
+FUTURE_S = 1.0  # a stamp this far ahead of the clock is wrong
+INFO_OFFSET_S = 1.0  # a camera info this far from the image is told
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a processor needs of the node: its present settings, its clock in seconds, and topics."""
+
+    settings: Callable[[], Settings]
+    now_s: Callable[[], float]
+    stopping: Callable[[], bool]
+    image_topic: Callable[[], str]
+    tf: sources.TfLookup | None = None
+
+
+@dataclass(eq=False)
+class _View:
+    """What is known of a frame while it is worked on. Maps are (H, W) float32 at the image's size."""
+
+    header: Any
+    image: NDArray[np.uint8]
+    lens: camera.Lens | None
+    info: Any
+    disparity: NDArray[np.float32]
+    depth: NDArray[np.float32] | None = None
+
+
+class Processor:
+    """Works on frames, one at a time, in the worker's thread. `process` never raises."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        engine: Engine,
+        health: Health,
+        outputs: Outputs,
+        infos: CameraInfoCache,
+        sensor: SensorCache,
+    ) -> None:
+        self._around, self._engine, self._health, self._outputs = around, engine, health, outputs
+        self._infos, self._sensor = infos, sensor
+        self._tracker = ScaleTracker(around.settings().scale)
+        self._snapshots: deque[Future[Path]] = deque()
+        self._shape: tuple[int, ...] | None = None
+        self._encoding: str | None = None
+        self._stamp_s: float | None = None
+        self._lens_notes: tuple[str, ...] = ()
+        self.scale: Scale | None = None
+
+    def snapshot(self) -> Future[Path]:
+        """Ask for a snapshot of the next frame; the future has its folder."""
+        future: Future[Path] = Future()
+        self._snapshots.append(future)
+        return future
+
+    def process(self, frame: Frame) -> None:
+        """Work on a frame and publish; what is wrong with it is counted by cause."""
+        try:
+            self._process(frame)
+        except MessageError as error:
+            self._health.count(error.cause, str(error))
+        except pro.CancelledError:
+            pass  # the node is stopping
+        except Exception as error:  # a bug of ours must cost one frame, not the robot its node
+            if not self._around.stopping():
+                self._health.count("internal_error", _where(error))
+
+    def _process(self, frame: Frame) -> None:
+        started_s = time.monotonic()
+        settings = self._around.settings()
+        self._tracker.configure(settings.scale)
+        wanted = self._work_wanted(settings)
+        if not wanted and not self._snapshots and not settings.engine.always_run:
+            return
+        try:
+            self._engine.ensure(settings.engine)
+        except MessageError as error:
+            if not self._engine.name:
+                raise
+            self._health.count(error.cause, str(error))
+        message = frame.message
+        image = self._decode(message)
+        info, lens = self._lens(message.header, image, settings)
+        begun_s = time.monotonic()
+        result = self._engine.infer(image, settings.engine, lambda: not self._around.stopping())
+        engine_s = time.monotonic() - begun_s
+        disparity = np.where(result.valid, result.disparity, np.float32(np.nan)) if not result.valid.all() else None
+        view = _View(message.header, image, lens, info, result.disparity if disparity is None else disparity)
+        if wanted & {"depth", "points", "camera_info"} or self._snapshots:
+            view.depth = self._metres(view, result, settings)
+        if self._around.stopping():
+            return
+        self._publish(view, wanted, settings)
+        self._finish_snapshots(view, settings)
+        self._health.finished(
+            latency_s=self._around.now_s() - seconds(message.header.stamp),
+            engine_s=engine_s,
+            wait_s=started_s - frame.received_s,
+        )
+
+    def _work_wanted(self, settings: Settings) -> frozenset[str]:
+        """The outputs that somebody listens to and that can be given."""
+        wanted = self._outputs.wanted()
+        if settings.scale.mode == "none" and wanted & {"depth", "points"}:
+            self._health.count(
+                "no_scale",
+                "Depth or points are wanted, but scale.mode is none; set it to align (a sensor), fixed (factor and "
+                "shift) or metric (a metric model).",
+            )
+            wanted -= {"depth", "points", "camera_info"}
+        return wanted - {"camera_info"} if not wanted & {"depth"} else wanted
+
+    def _decode(self, message: Any) -> NDArray[np.uint8]:
+        compressed = not hasattr(message, "encoding")
+        picture = codec.decode_compressed(message) if compressed else codec.decode_image(message)
+        for note in picture.notes:
+            self._health.count(note)
+        encoding = message.format if compressed else message.encoding
+        if self._shape not in (None, picture.image.shape):
+            height, width = picture.image.shape[:2]
+            self._health.count("size_changed", f"The image is {width}x{height} now.")
+        if self._encoding not in (None, encoding):
+            self._health.count("encoding_changed", f"The image's encoding is {encoding} now.")
+        self._shape, self._encoding = picture.image.shape, encoding
+        self._check_header(message.header)
+        return picture.image
+
+    def _check_header(self, header: Any) -> None:
+        if not header.frame_id:
+            self._health.count("empty_frame_id", "The image names no frame, so viewers cannot place the depth.")
+        stamp_s = seconds(header.stamp)
+        back = self._stamp_s is not None and stamp_s < self._stamp_s
+        if back:
+            self._tracker.reset()
+        if back or stamp_s == 0 or stamp_s > self._around.now_s() + FUTURE_S:
+            self._health.count("time_jump", f"The image's stamp is {stamp_s:.3f} s, after {self._stamp_s or 0:.3f} s.")
+        self._stamp_s = stamp_s
+
+    def _lens(self, header: Any, image: NDArray[np.uint8], settings: Settings) -> tuple[Any, camera.Lens | None]:
+        """The camera info in use (None: none) and the lens (None: unknown)."""
+        height, width = image.shape[:2]
+        given = settings.input
+        info = self._infos.get(given.camera_info_timeout_s)
+        fallback = camera.guessed_lens(width, height, given.fallback_fov_x_deg) if given.fallback_fov_x_deg else None
+        if info is None:
+            self._health.count("no_camera_info", _without_lens("There is no camera info", fallback))
+            return None, fallback
+        rectified = camera.is_rectified(self._around.image_topic(), given.rectified)
+        try:
+            lens = camera.lens_from_info(info, width, height, rectified=rectified)
+        except MessageError as error:
+            self._health.count(error.cause, _without_lens(str(error).rstrip("."), fallback))
+            return None, fallback
+        if lens.notes != self._lens_notes:  # told when they change: they stay true for every frame
+            self._lens_notes = lens.notes
+            for note in lens.notes:
+                self._health.count(note)
+        offset_s = seconds(info.header.stamp) - seconds(header.stamp)
+        if abs(offset_s) > INFO_OFFSET_S:
+            self._health.count("camera_info_late", f"The newest camera info is {offset_s:+.1f} s from the image.")
+        return info, lens
+
+    def _metres(self, view: _View, result: Any, settings: Settings) -> NDArray[np.float32] | None:
+        """Depth (H, W) in metres, or None where nothing gives a scale now."""
+        stamp_s = seconds(view.header.stamp)
+        self.scale = scale = self._tracker.update(
+            view.disparity,
+            result.valid,
+            self._samples(view, stamp_s, settings),
+            stamp_s,
+            time.monotonic(),
+            metric=result.scale_shift,
+        )
+        if scale.rejected:
+            self._health.count("scale_rejected", scale.reason)
+        if scale.state == "stale":
+            self._health.count("scale_stale", scale.reason)
+        if scale.scale_shift is None:
+            if settings.scale.mode == "metric":
+                self._health.count("no_scale", f"Model {self._engine.name} gives no metres, which scale.mode metric needs.")
+            return None
+        limits = settings.depth
+        depth = pro.disparity_to_depth(view.disparity, scale.scale_shift, max_depth_m=limits.max_depth_m or None)
+        if limits.min_depth_m:
+            depth[depth < limits.min_depth_m] = np.nan
+        return depth
+
+    def _samples(self, view: _View, stamp_s: float, settings: Settings) -> sources.Samples | None:
+        if settings.scale.mode != "align":
+            return None
+        message = self._sensor.nearest(stamp_s, settings.scale.max_offset_s)
+        if message is None:
+            return None
+        try:
+            height, width = view.disparity.shape
+            return sources.samples_of(
+                message,
+                width,
+                height,
+                lens=view.lens,
+                frame_id=view.header.frame_id,
+                sensor_pose=settings.scale.sensor_pose,
+                tf=self._around.tf,
+            )
+        except MessageError as error:
+            self._health.count(error.cause, str(error))
+            return None
+
+    def _publish(self, view: _View, wanted: frozenset[str], settings: Settings) -> None:
+        publish = self._outputs.publish
+        if "depth" in wanted and view.depth is not None:
+            millimetres = settings.depth.encoding == "16UC1"
+            values = codec.depth_to_millimetres(view.depth) if millimetres else view.depth
+            publish("depth", codec.image_message(values, settings.depth.encoding, view.header))
+            if view.lens is not None:
+                publish("camera_info", camera.info_message(view.info, view.lens, view.header))
+        if "points" in wanted and view.depth is not None and view.lens is not None:
+            built = cloud.build_cloud(view.depth, view.image, view.lens, settings.points)
+            publish("points", cloud.cloud_message(built, view.header))
+        if "disparity" in wanted:
+            publish("disparity", codec.image_message(view.disparity, "32FC1", view.header))
+        if "preview" in wanted:
+            picture = _preview(view.disparity, settings.preview.colormap, settings.preview.max_width)
+            publish("preview", codec.image_message(picture, "rgb8", view.header))
+
+    def _finish_snapshots(self, view: _View, settings: Settings) -> None:
+        while self._snapshots:
+            future = self._snapshots.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(self._write_snapshot(view, settings))
+            except (OSError, pro.ProEngineError) as error:
+                future.set_exception(error)
+
+    def _write_snapshot(self, view: _View, settings: Settings) -> Path:
+        points = info = None
+        if view.lens is not None:
+            info = camera.info_message(view.info, view.lens, view.header)
+            if view.depth is not None:
+                points = cloud.points_of(cloud.build_cloud(view.depth, view.image, view.lens, settings.points))
+        return write_snapshot(
+            Path(settings.snapshot_folder).expanduser(),
+            f"{view.header.stamp.sec}.{view.header.stamp.nanosec:09d}",
+            image=view.image,
+            disparity=view.disparity,
+            depth=view.depth,
+            cloud=points,
+            info=info,
+        )
+
+
+def _preview(disparity: NDArray[np.float32], colormap: str, max_width: int) -> NDArray[np.uint8]:
+    height, width = disparity.shape
+    if max_width and width > max_width:
+        small = max_width, max(1, round(height * max_width / width))
+        disparity = np.asarray(cv2.resize(disparity, small, interpolation=cv2.INTER_AREA), dtype=np.float32)
+    return pro.colorize(disparity, cmap=colormap)
+
+
+def _without_lens(what: str, fallback: camera.Lens | None) -> str:
+    if fallback is not None:
+        return f"{what}; input.fallback_fov_x_deg is assumed."
+    return f"{what}; there are no points without one (or set input.fallback_fov_x_deg)."
+
+
+def _where(error: Exception) -> str:
+    """The error and the line of ours that it came from."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else "?"
+    return f"{type(error).__name__}: {error} ({place}); please report it."

@@ -1,0 +1,53 @@
+"""Fixtures of the ROS tests; `rig.py` beside this file has what they hand out."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `from rig import ...`
+
+_namespaces = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def module_namespace() -> str:
+    """A namespace that no other test uses."""
+    return f"/test{next(_namespaces)}"
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace that no other test uses."""
+    return f"/test{next(_namespaces)}"
+
+
+def _starter(folder: Path) -> Iterator[Callable[..., Any]]:
+    from rig import NodeProcess
+
+    running: list[NodeProcess] = []
+
+    def run(command: list[str], env: dict[str, str] | None = None) -> NodeProcess:
+        running.append(NodeProcess(folder / str(len(running)), command, env))
+        return running[-1]
+
+    yield run
+    for process in running:
+        process.end()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Start a process of the node (or another command); it is ended after the test."""
+    yield from _starter(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def start_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """As `start`, for all tests of a module."""
+    yield from _starter(tmp_path_factory.mktemp("ros2"))

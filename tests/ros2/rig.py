@@ -1,0 +1,226 @@
+"""A real ROS graph for tests: the node in a process of its own, and a camera and listeners in this one.
+
+Everything stays on this machine, in a domain of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+os.environ["ROS_DOMAIN_ID"] = str(10 + os.getpid() % 90)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; the extra `ros` has it")
+
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: E402
+
+HERE = Path(__file__).parent
+OUTPUTS = {
+    "depth/image_rect": Image,
+    "depth/camera_info": CameraInfo,
+    "disparity": Image,
+    "points": PointCloud2,
+    "preview": Image,
+}
+
+
+def qos(reliability: str = "reliable", depth: int = 1) -> QoSProfile:
+    """Keep last, as cameras publish."""
+    kind = ReliabilityPolicy.RELIABLE if reliability == "reliable" else ReliabilityPolicy.BEST_EFFORT
+    return QoSProfile(depth=depth, history=HistoryPolicy.KEEP_LAST, reliability=kind)
+
+
+def wait_for(condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+    """What the condition gives as soon as it is true; falsy after the time is over."""
+    end = time.monotonic() + timeout_s
+    while not (value := condition()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return value
+
+
+class NodeProcess:
+    """A node in a process; its output is kept in a file."""
+
+    def __init__(self, folder: Path, command: list[str], env: dict[str, str] | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log = folder / "log.txt"
+        self._stub = folder / "stub.json"
+        self.env = {**os.environ, "STUB": str(self._stub), "PYTHONUNBUFFERED": "1", **(env or {})}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, env=self.env, stdout=log, stderr=subprocess.STDOUT)
+
+    def wish(self, **wishes: Any) -> None:
+        """What the stub's model shall do from the next frame on."""
+        part = self._stub.with_suffix(".part")
+        part.write_text(json.dumps(wishes))
+        part.replace(self._stub)
+
+    def text(self) -> str:
+        """All it said."""
+        return self.log.read_text(errors="replace")
+
+    def resident_mb(self) -> float:
+        """Its memory now."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGESIZE") / 1e6
+
+    def end(self, number: int = signal.SIGINT, timeout_s: float = 10.0) -> int:
+        """Send a signal and wait; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+def stub_command(namespace: str, **parameters: Any) -> list[str]:
+    """How to start the node with the stub's model in a namespace."""
+    command = [sys.executable, str(HERE / "stub_node.py"), "--ros-args", "-r", f"__ns:={namespace}"]
+    for name, value in parameters.items():
+        command += ["-p", f"{name}:={json.dumps(value) if isinstance(value, list) else value}"]
+    return command
+
+
+class Rig:
+    """A camera, listeners and clients around one node, in this process; spins in a thread."""
+
+    def __init__(self, namespace: str, outputs: tuple[str, ...] = ()) -> None:
+        self.namespace = namespace
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.node = rclpy.create_node("rig", namespace=namespace, context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.received: dict[str, list[Any]] = defaultdict(list)
+        self.diagnostics: list[dict[str, str]] = []
+        self.levels: list[tuple[int, str]] = []
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        for topic in outputs:
+            self.listen(topic)
+        self.image = self.node.create_publisher(Image, "image", qos())
+        self.info = self.node.create_publisher(CameraInfo, "camera_info", qos())
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._closing = False
+        self._thread.start()
+
+    def listen(self, topic: str, reliability: str = "reliable", depth: int = 5) -> Any:
+        """Subscribe to an output of the node."""
+        keep = self.received[topic].append
+        return self.node.create_subscription(OUTPUTS[topic], topic, keep, qos(reliability, depth))
+
+    def ready(self, timeout_s: float = 20.0) -> None:
+        """Wait until the node listens and its outputs are found."""
+        assert wait_for(lambda: self.image.get_subscription_count(), timeout_s), "the node does not listen"
+        topics = [topic for topic in OUTPUTS if topic in self.received]
+        assert wait_for(lambda: all(self.node.count_publishers(topic) for topic in topics), timeout_s)
+        time.sleep(0.3)  # the node has to find our subscriptions, too
+
+    def stamp(self) -> Any:
+        """Now."""
+        return self.node.get_clock().now().to_msg()
+
+    def take(self, topic: str, count: int, timeout_s: float = 2.0) -> list[Any]:
+        """The messages of a topic once there are `count`, or those that came in time."""
+        wait_for(lambda: len(self.received[topic]) >= count, timeout_s)
+        return list(self.received[topic])
+
+    def counts(self, *, fresh: bool = True) -> dict[str, int]:
+        """The node's counters by cause; fresh: of a report made after this call."""
+        if fresh:
+            seen = len(self.diagnostics)
+            assert wait_for(lambda: len(self.diagnostics) > seen + 1, 5.0), "no diagnostics"
+        prefix = "count "
+        return {key[len(prefix) :]: int(value) for key, value in self.diagnostics[-1].items() if key.startswith(prefix)}
+
+    def call(self, kind: Any, service: str, request: Any, timeout_s: float = 5.0) -> Any:
+        """The answer of a service of the node, by its name behind `pro/`."""
+        client = self.node.create_client(kind, f"pro/{service}")
+        try:
+            assert client.wait_for_service(timeout_s), f"no service {service}"
+            future = client.call_async(request)
+            assert wait_for(future.done, timeout_s), f"no answer of {service}"
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def set(self, **parameters: Any) -> list[Any]:
+        """Set parameters (dots as two underscores); the results."""
+        given = [Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()]
+        request = SetParameters.Request(parameters=[parameter.to_parameter_msg() for parameter in given])
+        return list(self.call(SetParameters, "set_parameters", request).results)
+
+    def get(self, *names: str) -> list[Any]:
+        """Values of parameters."""
+        answer = self.call(GetParameters, "get_parameters", GetParameters.Request(names=list(names)))
+        return [rclpy.parameter.parameter_value_to_python(value) for value in answer.values]
+
+    def parameter_names(self) -> list[str]:
+        """All parameters of the node."""
+        return list(self.call(ListParameters, "list_parameters", ListParameters.Request()).result.names)
+
+    def describe(self, names: list[str]) -> list[Any]:
+        """Descriptors of parameters."""
+        request = DescribeParameters.Request(names=names)
+        return list(self.call(DescribeParameters, "describe_parameters", request).descriptors)
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._closing = True
+        self._thread.join(5)
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+    def _spin(self) -> None:
+        while not self._closing:
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def _on_diagnostics(self, message: Any) -> None:
+        for status in message.status:
+            if status.name.startswith(f"{self.namespace}/"):
+                self.diagnostics.append({item.key: item.value for item in status.values})
+                self.levels.append((status.level[0], status.message))
+
+
+def camera_image(width: int = 64, height: int = 48, *, stamp: Any = None, seed: int = 0) -> Any:
+    """A textured rgb8 image."""
+    data = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
+    message.header.frame_id = "camera_optical"
+    if stamp is not None:
+        message.header.stamp = stamp
+    message.data.frombytes(data.tobytes())
+    return message
+
+
+def camera_info(width: int = 64, height: int = 48, *, focal_px: float = 50.0, stamp: Any = None) -> Any:
+    """A centred pinhole camera."""
+    cx, cy = (width - 1) / 2, (height - 1) / 2
+    message = CameraInfo(width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5)
+    message.k = [focal_px, 0.0, cx, 0.0, focal_px, cy, 0.0, 0.0, 1.0]
+    message.p = [focal_px, 0.0, cx, 0.0, 0.0, focal_px, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    message.header.frame_id = "camera_optical"
+    if stamp is not None:
+        message.header.stamp = stamp
+    return message
