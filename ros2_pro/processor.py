@@ -204,7 +204,7 @@ class Processor:
             self._health.count("scale_stale", scale.reason)
         if scale.scale_shift is None:
             if settings.scale.mode == "metric":
-                self._health.count("no_scale", f"Model {self._engine.name} gives no metres, which scale.mode metric needs.")
+                self._health.count("no_scale", f"Model {self._engine.name} gives no metres; scale.mode needs it.")
             return None
         limits = settings.depth
         depth = pro.disparity_to_depth(view.disparity, scale.scale_shift, max_depth_m=limits.max_depth_m or None)

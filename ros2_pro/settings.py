@@ -13,7 +13,7 @@ from typing import Any
 
 
 def _setting(default: Any, text: str, **limits: Any) -> Any:
-    """A field with its help; limits are `minimum`, `maximum`, `choices`, `length` (of several numbers) and `read_only`."""
+    """A field with its help; limits: `minimum`, `maximum`, `choices`, `length` (of several numbers), `read_only`."""
     return field(default=default, metadata={"help": text, **limits})
 
 

@@ -1,0 +1,224 @@
+"""How many frames a second the ROS 2 node gives, and how late: camera, node and listener in three processes.
+
+    python benchmarks/ros_rates.py                        # the table of docs/ros2.md
+    python benchmarks/ros_rates.py --json rates.json --frames 20 --only compact
+
+`none` is a model that takes no time, so its latency is that of transport, decoding and publishing; the others are
+models of `pro-engine models`. Frames are asked for at a fixed rate, or each after the one before (rate 0). Metres are fixed, so
+that depth, its camera info and a cloud of at most 2 million points are published where the table says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+PROFILE = ROOT / "config" / "fastdds_64mb.xml"
+CASES = (
+    # model, width, height, rate in Hz (0: one after the other), listeners
+    ("none", 1920, 1080, 15.0, ("depth/image_rect",)),
+    ("none", 3840, 2160, 2.0, ("depth/image_rect",)),
+    ("none", 3840, 2160, 0.0, ("depth/image_rect",)),
+    ("none", 3840, 2160, 0.0, ("depth/image_rect", "points")),
+    ("compact", 640, 480, 0.0, ("depth/image_rect",)),
+    ("compact", 1920, 1080, 0.0, ("depth/image_rect",)),
+    ("compact", 3840, 2160, 0.0, ("depth/image_rect",)),
+    ("compact", 3840, 2160, 0.0, ("depth/image_rect", "points")),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; seconds, hertz and megabytes."""
+
+    model: str
+    image: str
+    outputs: str
+    asked_hz: float
+    sent: int
+    received: int
+    rate_hz: float
+    latency_p50_s: float
+    latency_p95_s: float
+    engine_s: float
+    memory_mb: float
+
+
+class _Instant:
+    """In the place of a model: disparity falls from left to right."""
+
+    name, device = "none", "cpu"
+
+    def infer(self, image: Any, **_: Any) -> Any:
+        import pro_engine as pro
+
+        height, width = image.shape[:2]
+        disparity = np.broadcast_to(np.linspace(1, 0.1, width, dtype=np.float32), (height, width)).copy()
+        return pro.DepthResult(disparity, np.ones((height, width), dtype=np.bool_))
+
+
+def _node() -> int:
+    from ros2_pro.main import main
+
+    argv = [argument for argument in sys.argv if argument != "--node"]
+    return main(argv, load=(lambda *_, **__: _Instant()) if "engine.model:=none" in argv else None)
+
+
+def _camera(width: int, height: int, rate_hz: float, frames: int, go_on: Any, sent: Any) -> None:
+    """Publish frames at a rate, or each when `go_on` is released."""
+    import rclpy
+    from rclpy.qos import QoSProfile
+    from sensor_msgs.msg import CameraInfo, Image
+
+    rclpy.init()
+    node = rclpy.create_node("camera")
+    images = node.create_publisher(Image, "image", QoSProfile(depth=1))
+    infos = node.create_publisher(CameraInfo, "camera_info", QoSProfile(depth=1))
+    info = CameraInfo(width=width, height=height)
+    info.k = [float(width), 0.0, width / 2, 0.0, float(width), height / 2, 0.0, 0.0, 1.0]
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
+    message.data.frombytes(noise.tobytes())
+    message.header.frame_id = info.header.frame_id = "camera_optical"
+    _wait(lambda: images.get_subscription_count() and infos.get_subscription_count(), 60)
+    time.sleep(1)
+    due = time.monotonic()
+    for _ in range(frames):
+        if rate_hz:
+            time.sleep(max(0.0, due - time.monotonic()))
+            due += 1 / rate_hz
+        else:
+            go_on.acquire(timeout=60)
+        message.header.stamp = info.header.stamp = node.get_clock().now().to_msg()
+        infos.publish(info)
+        images.publish(message)
+        sent.value += 1
+    time.sleep(10)
+    rclpy.shutdown()
+
+
+def _wait(condition: Callable[[], Any], timeout_s: float) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            sys.exit("The node does not answer; see its output above.")
+        time.sleep(0.05)
+
+
+def _measure(case: tuple[str, int, int, float, tuple[str, ...]], frames: int) -> Row:
+    import rclpy
+    from diagnostic_msgs.msg import DiagnosticArray
+    from rclpy.qos import QoSProfile
+    from sensor_msgs.msg import Image, PointCloud2
+
+    model, width, height, rate_hz, topics = case
+    command = [sys.executable, __file__, "--node", "--ros-args", "-p", f"engine.model:={model}"]
+    command += ["-p", "scale.mode:=fixed", "-p", "scale.shift:=3.0"]
+    process = subprocess.Popen(command)
+    context = multiprocessing.get_context("spawn")
+    go_on, sent = context.Semaphore(1), context.Value("i", 0)
+    camera = context.Process(target=_camera, args=(width, height, rate_hz, frames, go_on, sent))
+    rclpy.init()
+    node = rclpy.create_node("listener")
+    latencies: list[float] = []
+    arrivals: list[float] = []
+    state: dict[str, str] = {}
+
+    def on_depth(message: Any) -> None:
+        stamp = message.header.stamp
+        latencies.append(node.get_clock().now().nanoseconds * 1e-9 - stamp.sec - 1e-9 * stamp.nanosec)
+        arrivals.append(time.monotonic())
+        go_on.release()
+
+    def on_diagnostics(message: Any) -> None:
+        state.update({item.key: item.value for item in message.status[0].values})
+
+    node.create_subscription(Image, "depth/image_rect", on_depth, QoSProfile(depth=1))
+    if "points" in topics:
+        node.create_subscription(PointCloud2, "points", lambda message: None, QoSProfile(depth=1))
+    node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
+    enough = threading.Event()
+
+    def spin() -> None:
+        while not enough.is_set():
+            rclpy.spin_once(node, timeout_sec=0.1)
+
+    spinner = threading.Thread(target=spin)
+    spinner.start()
+    camera.start()
+    try:
+        _wait(lambda: sent.value == frames or camera.exitcode is not None, 600)
+        end = time.monotonic() + 15
+        while len(arrivals) < sent.value and time.monotonic() < end:
+            time.sleep(0.1)
+        time.sleep(1.5)  # one more of the diagnostics
+    finally:
+        enough.set()
+        spinner.join()
+        camera.terminate()
+        process.terminate()
+        process.wait(20)
+        node.destroy_node()
+        rclpy.shutdown()
+    ordered = sorted(latencies[1:] or latencies or [float("nan")])  # the first one warms up
+    span = arrivals[-1] - arrivals[0] if len(arrivals) > 1 else float("nan")
+    return Row(
+        model,
+        f"{width}x{height}",
+        ", ".join(topics),
+        rate_hz,
+        sent.value,
+        len(arrivals),
+        (len(arrivals) - 1) / span,
+        ordered[len(ordered) // 2],
+        ordered[int(0.95 * (len(ordered) - 1))],
+        float(state.get("engine time (s)", "nan")),
+        float(state.get("memory (MB)", "nan")),
+    )
+
+
+def main() -> None:
+    """Measure all cases and print a table in Markdown."""
+    if "--node" in sys.argv:
+        sys.exit(_node())
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=12, help="images a case")
+    parser.add_argument("--only", help="cases of this model alone")
+    parser.add_argument("--profile", action="store_true", help="with config/fastdds_64mb.xml on all sides")
+    parser.add_argument("--json", type=Path, help="write the rows here, too")
+    given = parser.parse_args()
+    os.environ.setdefault("ROS_DOMAIN_ID", str(10 + os.getpid() % 90))
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    if given.profile:
+        os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(PROFILE)
+    rows = [_measure(case, given.frames) for case in CASES if given.only in (None, case[0])]
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.platform(terse=True)}"
+    if given.json:
+        given.json.write_text(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1))
+    print(f"\n{machine}{', 64 MB profile' if given.profile else ''}\n")
+    print("| model | image | outputs | asked (Hz) | received | rate (Hz) | latency p50 / p95 (s) | model (s) | MB |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row.model} | {row.image} | {row.outputs} | {row.asked_hz or 'next'} | {row.received} of {row.sent} | "
+            f"{row.rate_hz:.2f} | {row.latency_p50_s:.2f} / {row.latency_p95_s:.2f} | {row.engine_s:.2f} | "
+            f"{row.memory_mb:.0f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

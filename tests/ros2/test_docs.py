@@ -1,0 +1,71 @@
+"""The tables of docs/ros2.md say what the code does; a failure prints the table as it should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ros2_pro.causes import DROPS, NOTES
+from ros2_pro.settings import options
+
+PAGE = (Path(__file__).parents[2] / "docs" / "ros2.md").read_text("utf-8")
+
+
+def table_after(mark: str) -> str:
+    """The table that follows a comment of the page."""
+    return PAGE.split(f"<!-- {mark} -->\n\n", 1)[1].split("\n\n", 1)[0].strip()
+
+
+def parameter_rows():
+    yield "| parameter | default | limits | |"
+    yield "|---|---|---|---|"
+    for name, option in options():
+        limits = option.metadata
+        if "choices" in limits:
+            allowed = ", ".join(limits["choices"])
+        elif "minimum" in limits:
+            allowed = f"{limits['minimum']:g} to {limits['maximum']:g}"
+        else:
+            allowed = ""
+        default = list(option.default) if isinstance(option.default, tuple) else option.default
+        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        shown = f"`{shown}`" if shown else ""
+        start = " *(start)*" if limits.get("read_only") else ""
+        yield f"| `{name}` | {shown} | {allowed} | {limits['help']}{start} |"
+
+
+def cause_rows():
+    yield "| cause | frame | |"
+    yield "|---|---|---|"
+    for causes, fate in ((DROPS, "dropped"), (NOTES, "used")):
+        for name, text in causes.items():
+            yield f"| `{name}` | {fate} | {text} |"
+
+
+def topic_rows():
+    outputs = pytest.importorskip("ros2_pro.outputs", exc_type=ImportError)
+    yield "| published | type | |"
+    yield "|---|---|---|"
+    for kind, topic, text in outputs.TOPICS.values():
+        yield f"| `{topic}` | {kind.__module__.split('.')[0]}/{kind.__name__} | {text} |"
+    yield "| `/diagnostics` | diagnostic_msgs/DiagnosticArray | see below |"
+
+
+@pytest.mark.parametrize(
+    ("mark", "rows"), [("parameters", parameter_rows), ("causes", cause_rows), ("topics", topic_rows)]
+)
+def test_the_table_is_that_of_the_code(mark, rows):
+    expected = "\n".join(rows())
+    assert table_after(mark) == expected, f"\n{expected}"
+
+
+def test_quality_of_service_is_what_the_page_says():
+    pytest.importorskip("rclpy")
+    from rclpy.qos import HistoryPolicy, ReliabilityPolicy
+
+    from ros2_pro import node, outputs
+
+    assert outputs.QOS.reliability == ReliabilityPolicy.RELIABLE and outputs.QOS.history == HistoryPolicy.KEEP_LAST
+    assert outputs.QOS.depth == 1
+    assert "| all outputs | reliable;" in PAGE and f"(`scale/*`: {node.SENSOR_DEPTH})" in PAGE
