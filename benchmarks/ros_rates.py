@@ -4,8 +4,8 @@
     python benchmarks/ros_rates.py --json rates.json --frames 20 --only compact
 
 `none` is a model that takes no time, so its latency is that of transport, decoding and publishing; the others are
-models of `pro-engine models`. Frames are asked for at a fixed rate, or each after the one before (rate 0). Metres are fixed, so
-that depth, its camera info and a cloud of at most 2 million points are published where the table says so.
+models of `pro-engine models`. Frames are asked for at a fixed rate, or each after the one before (rate 0). Metres are
+fixed, so that depth, its camera info and a cloud of at most 2 million points are published where the table says so.
 """
 
 from __future__ import annotations
