@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,19 +13,19 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `from rig import ...`
 
-_namespaces = itertools.count()
+_namespaces = (f"/test{os.getpid()}_{n}" for n in itertools.count())  # others may test beside us
 
 
 @pytest.fixture(scope="module")
 def module_namespace() -> str:
     """A namespace that no other test uses."""
-    return f"/test{next(_namespaces)}"
+    return next(_namespaces)
 
 
 @pytest.fixture
 def namespace() -> str:
     """A namespace that no other test uses."""
-    return f"/test{next(_namespaces)}"
+    return next(_namespaces)
 
 
 def _starter(folder: Path) -> Iterator[Callable[..., Any]]:

@@ -73,6 +73,12 @@ class NodeProcess:
         part.write_text(json.dumps(wishes))
         part.replace(self._stub)
 
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """What the stub's loader ("load") or model ("infer", at its beginning) was called with, in order."""
+        path = self._stub.with_suffix(".events")
+        lines = path.read_text().splitlines() if path.is_file() else []
+        return [event for event in map(json.loads, lines) if event["event"] == kind]
+
     def text(self) -> str:
         """All it said."""
         return self.log.read_text(errors="replace")
@@ -95,11 +101,17 @@ class NodeProcess:
 
 
 def stub_command(namespace: str, **parameters: Any) -> list[str]:
-    """How to start the node with the stub's model in a namespace."""
-    command = [sys.executable, str(HERE / "stub_node.py"), "--ros-args", "-r", f"__ns:={namespace}"]
+    """How to start the node with the stub's model in a namespace; dots of parameters as two underscores."""
+    return [sys.executable, str(HERE / "stub_node.py"), *ros_arguments(namespace, **parameters)]
+
+
+def ros_arguments(namespace: str, **parameters: Any) -> list[str]:
+    """The part of a command that is the same for every node."""
+    arguments = ["--ros-args", "-r", f"__ns:={namespace}"]
     for name, value in parameters.items():
-        command += ["-p", f"{name}:={json.dumps(value) if isinstance(value, list) else value}"]
-    return command
+        value = json.dumps(value) if isinstance(value, (list, bool)) else value
+        arguments += ["-p", f"{name.replace('__', '.')}:={value}"]
+    return arguments
 
 
 class Rig:
@@ -115,6 +127,7 @@ class Rig:
         self.received: dict[str, list[Any]] = defaultdict(list)
         self.diagnostics: list[dict[str, str]] = []
         self.levels: list[tuple[int, str]] = []
+        self.report_stamps_s: list[float] = []  # when the node made each of the diagnostics, by its clock
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         for topic in outputs:
             self.listen(topic)
@@ -152,6 +165,18 @@ class Rig:
             assert wait_for(lambda: len(self.diagnostics) > seen + 1, 5.0), "no diagnostics"
         prefix = "count "
         return {key[len(prefix) :]: int(value) for key, value in self.diagnostics[-1].items() if key.startswith(prefix)}
+
+    def report(self, until: Callable[[dict[str, str]], Any] = lambda report: True, timeout_s: float = 5.0) -> Any:
+        """The first of the diagnostics made after this call of which `until` is true."""
+        asked_s = time.time()
+
+        def found() -> dict[str, str] | None:
+            fresh = [r for r, s in zip(self.diagnostics, self.report_stamps_s, strict=False) if s >= asked_s]
+            return next(filter(until, fresh), None)
+
+        report = wait_for(found, timeout_s)
+        assert report, f"no such diagnostics; the newest: {self.diagnostics[-1:]}"
+        return report
 
     def call(self, kind: Any, service: str, request: Any, timeout_s: float = 5.0) -> Any:
         """The answer of a service of the node, by its name behind `pro/`."""
@@ -200,6 +225,43 @@ class Rig:
             if status.name.startswith(f"{self.namespace}/"):
                 self.diagnostics.append({item.key: item.value for item in status.values})
                 self.levels.append((status.level[0], status.message))
+                self.report_stamps_s.append(message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec)
+
+
+class Camera:
+    """A camera of its own in the graph, which publishes small images at a rate until it is closed."""
+
+    def __init__(
+        self,
+        namespace: str,
+        reliability: str = "reliable",
+        *,
+        rate_hz: float = 10.0,
+        frame_id: str = "camera_optical",
+        topic: str = "image",
+    ) -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self._node = rclpy.create_node("camera", namespace=namespace, context=self._context)
+        self._publisher = self._node.create_publisher(Image, topic, qos(reliability))
+        self._message = camera_image()
+        self._message.header.frame_id = frame_id
+        self._closing = threading.Event()
+        self.started_s = time.monotonic()
+        self._thread = threading.Thread(target=self._run, args=(1 / rate_hz,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._closing.set()
+        self._thread.join(5)
+        self._node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    def _run(self, period_s: float) -> None:
+        while not self._closing.wait(period_s):
+            self._message.header.stamp = self._node.get_clock().now().to_msg()
+            self._publisher.publish(self._message)
 
 
 def camera_image(width: int = 64, height: int = 48, *, stamp: Any = None, seed: int = 0) -> Any:

@@ -1,7 +1,9 @@
 """The real node with a model that takes no time and does what a file says.
 
 The file named by the environment variable STUB holds JSON: `delay` seconds a pass, `raise` (a name of an exception),
-`output` ("nan" or "shape"), `fail_load`. Its disparity falls from 1 at the left edge to 0.1 at the right one.
+`output` ("nan" or "shape"), `fail_load`, `metric` (scale and shift to metres), `weights_mb` (memory that a model
+loaded from now on holds). Its disparity falls from 1 at the left edge to 0.1 at the right one. What it is called with
+is written beside that file, a line an event.
 """
 
 from __future__ import annotations
@@ -26,13 +28,24 @@ def wishes():
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
+def tell(event, **facts):
+    """Add a line to the events."""
+    if "STUB" in os.environ:
+        with Path(os.environ["STUB"]).with_suffix(".events").open("a") as events:
+            events.write(json.dumps({"event": event, **facts}, default=str) + "\n")
+
+
 class StubPredictor:
     """Of the form of pro_engine.DepthPredictor."""
 
     name, device = "stub", "cpu"
 
+    def __init__(self, weights_mb):
+        self._weights = np.ones(int(weights_mb * 1e6), dtype=np.uint8)
+
     def infer(self, image, *, options, progress):
         wish = wishes()
+        tell("infer", tiles=options.tiles, refine=options.refine, batch_size=options.batch_size)
         time.sleep(wish.get("delay", 0))
         if "raise" in wish:
             raise ERRORS[wish["raise"]]("as the test wants it")
@@ -44,14 +57,17 @@ class StubPredictor:
         disparity = np.broadcast_to(np.linspace(1, 0.1, width, dtype=np.float32), (height, width)).copy()
         if wish.get("output") == "nan":
             disparity[height // 2, width // 2] = np.nan
-        return pro.DepthResult(disparity, np.ones(disparity.shape, dtype=np.bool_), model="stub")
+        metric = pro.ScaleShift(*wish["metric"], source="metric") if "metric" in wish else None
+        return pro.DepthResult(disparity, np.ones(disparity.shape, dtype=np.bool_), scale_shift=metric, model="stub")
 
 
-def load(name, **_):
+def load(name, **given):
     """In the place of pro_engine.load_model."""
-    if wishes().get("fail_load") or name == "missing":
+    tell("load", model=name, **given)
+    wish = wishes()
+    if wish.get("fail_load") or name == "missing":
         raise pro.WeightsError("The weights are missing; fetch them.")
-    return StubPredictor()
+    return StubPredictor(wish.get("weights_mb", 0))
 
 
 if __name__ == "__main__":
