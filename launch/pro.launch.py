@@ -1,0 +1,130 @@
+"""Depth and points from a camera: `ros2 launch ros2_pro pro.launch.py image:=/camera/image_raw scale_mode:=align`.
+
+What is not given here is taken from `params_file`; `ros2 launch ros2_pro pro.launch.py --show-args` lists everything.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+SHARE = FindPackageShare("ros2_pro")
+
+# Argument: parameter, its type (`max_depth:=20` has to become 20.0), meaning. Not given: left to the parameter file.
+SETTINGS = {
+    "image_transport": ("input.transport", str, "raw, or compressed to listen to IMAGE/compressed"),
+    "image_reliability": ("input.reliability", str, "auto, best_effort or reliable"),
+    "fov_x_deg": ("input.fallback_fov_x_deg", float, "horizontal field of view where there is no camera info, degrees"),
+    "model": ("engine.model", str, "name of the model; `pro-engine models` lists them"),
+    "device": ("engine.device", str, "auto, cpu, cuda, cuda:N or mps"),
+    "refine": ("engine.refine", str, "trained, blend or none"),
+    "scale_mode": ("scale.mode", str, "where metres come from: none, fixed, align or metric"),
+    "scale_factor": ("scale.factor", float, "fixed: inverse metres a unit of disparity"),
+    "scale_shift": ("scale.shift", float, "fixed: inverse metres at disparity 0"),
+    "scale_source": ("scale.source", str, "align: depth_image, points or scan"),
+    "max_depth": ("depth.max_depth_m", float, "farther is sky and has no points, metres; 0: no limit"),
+    "max_points": ("points.max_points", int, "most points of a cloud"),
+    "autostart": ("autostart", bool, "true, or false to wait for a lifecycle manager"),
+    "use_sim_time": ("use_sim_time", bool, "true to take the time from /clock"),
+}
+
+# Argument: default, meaning.
+OTHERS = {
+    "namespace": ("", "namespace of the node and its topics"),
+    "image": ("image", "topic of the image"),
+    "camera_info": ("", "topic of the camera info; not given: camera_info beside the image"),
+    "scale_topic": ("", "align: topic of the sensor; not given: scale/depth, scale/points or scale/scan"),
+    "params_file": (PathJoinSubstitution([SHARE, "config", "pro.yaml"]), "YAML file of parameters"),
+    "python": (sys.executable, "interpreter of the node, with PyTorch; empty: python3 of the path"),
+    "transport_profile": ("default", "default; 64mb for large best-effort images; or an XML file of Fast DDS"),
+    "log_level": ("info", "debug, info, warn, error or fatal"),
+    "rviz": ("false", "true to start RViz"),
+    "rviz_frame": ("camera_optical_frame", "RViz: fixed frame, by default that of the demo camera"),
+}
+
+PROFILES = {"64mb": "fastdds_64mb.xml"}
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # new and old name
+SHOWN = ("points", "depth/image_rect", "preview")
+
+
+def generate_launch_description():
+    """The node, and RViz where it is asked for."""
+    declared = [
+        DeclareLaunchArgument(name, default_value="", description=f"{meaning} (parameter {parameter})")
+        for name, (parameter, _, meaning) in SETTINGS.items()
+    ]
+    declared += [
+        DeclareLaunchArgument(name, default_value=default, description=meaning)
+        for name, (default, meaning) in OTHERS.items()
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+
+
+def start(context):
+    """The actions, now that the arguments are known."""
+
+    def given(name):
+        return LaunchConfiguration(name).perform(context)
+
+    overrides = {
+        parameter: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, (parameter, kind, _) in SETTINGS.items()
+        if given(name)
+    }
+    image = given("image")
+    remappings = [
+        ("image", image),
+        ("image/compressed", f"{image}/compressed"),
+        ("camera_info", given("camera_info") or beside(image, "camera_info")),
+    ]
+    if given("scale_topic"):
+        remappings += [(f"scale/{kind}", given("scale_topic")) for kind in ("depth", "points", "scan")]
+    node = Node(
+        package="ros2_pro",
+        executable="pro_node",
+        exec_name="pro_node",
+        name="pro",
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[part for part in (given("params_file"), overrides) if part],
+        remappings=remappings,
+        prefix=shlex.quote(given("python")) if given("python") else None,
+        arguments=["--ros-args", "--log-level", given("log_level")],
+        output="screen",
+    )
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        name="rviz",
+        namespace=LaunchConfiguration("namespace"),
+        arguments=["-d", PathJoinSubstitution([SHARE, "rviz", "pro.rviz"]), "-f", given("rviz_frame")],
+        remappings=[("/image", image), *((f"/{topic}", topic) for topic in SHOWN)],
+        condition=IfCondition(LaunchConfiguration("rviz")),
+        output="screen",
+    )
+    return [*transport(given("transport_profile"), context), node, rviz]
+
+
+def transport(profile, context):
+    """The variables that make Fast DDS read a profile; none for `default`."""
+    if profile == "default":
+        return []
+    path = profile
+    if profile in PROFILES:
+        path = PathJoinSubstitution([SHARE, "config", PROFILES[profile]]).perform(context)
+    if not Path(path).is_file():
+        known = ", ".join(["default", *PROFILES])
+        raise RuntimeError(f"transport_profile is {profile}, and there is no such file; give {known} or an XML file.")
+    return [SetEnvironmentVariable(variable, path) for variable in PROFILE_VARIABLES]
+
+
+def beside(topic, name):
+    """The topic `name` in the namespace of `topic`."""
+    head, slash, _ = topic.rpartition("/")
+    return head + slash + name

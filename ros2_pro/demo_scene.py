@@ -1,0 +1,234 @@
+"""A moving scene with exact geometry, ray-cast with numpy: a checkered floor, boxes, and balls that go round.
+
+What stands still is cast once; for a picture only the pixels around each ball are cast, so that 4K is made several
+times a second.
+
+Everything is placed in a level frame at the camera (x right, y down, z forward, metres), from which the camera's own
+frame is pitched down. A ray is t * (direction of a pixel whose z in the camera's frame is 1), so its t is the depth.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+import pro_engine as pro
+
+FloatArray = NDArray[np.float64]
+Color = tuple[float, float, float]
+Vector = tuple[float, float, float]
+Region = tuple[slice, slice]  # rows, columns
+
+CAMERA_HEIGHT_M = 1.5
+PITCH = math.radians(12)
+TILE_M = 0.5
+AMBIENT = 0.35
+TO_LIGHT: Vector = (-0.48, -0.8, -0.36)  # unit length, from above, behind the left shoulder
+NEAR_M = 0.05  # what comes nearer is not drawn
+GRAIN = 5  # grey values of noise, so that nothing is featureless
+FLOOR: tuple[Color, Color] = ((205, 200, 190), (70, 80, 95))
+FLOOR_LIGHT = AMBIENT - (1 - AMBIENT) * TO_LIGHT[1]
+CRISP_M = 12.0  # the tiles lose contrast beyond
+SKY: tuple[Color, Color] = ((225, 235, 245), (90, 150, 220))  # at the horizon, above
+ROWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Box:
+    """Stands on the floor: centre (x, z), half width, height and half depth in metres, turned by `yaw` in radians."""
+
+    x: float
+    z: float
+    half_width: float
+    height: float
+    half_depth: float
+    yaw: float
+    color: Color
+
+
+@dataclass(frozen=True)
+class Ball:
+    """Goes round (x, z) at `distance` metres once in `period_s`, hopping `hop` metres high."""
+
+    x: float
+    z: float
+    distance: float
+    radius: float
+    hop: float
+    period_s: float
+    color: Color
+
+    def center(self, time_s: float) -> Vector:
+        """Where it is, in the level frame."""
+        turn = 2 * math.pi * time_s / self.period_s
+        lift = self.radius + self.hop * abs(math.sin(2 * turn))
+        return (
+            self.x + self.distance * math.cos(turn),
+            CAMERA_HEIGHT_M - lift,
+            self.z + self.distance * math.sin(turn),
+        )
+
+
+BOXES = (
+    Box(-1.9, 5.2, 0.5, 1.1, 0.4, 0.5, (190, 90, 70)),
+    Box(1.6, 6.5, 0.6, 1.7, 0.6, -0.4, (80, 130, 90)),
+    Box(-0.2, 10.0, 1.4, 1.3, 0.4, 0.15, (120, 100, 160)),
+    Box(4.8, 13.0, 0.8, 3.2, 0.8, 0.7, (170, 150, 90)),
+    Box(-5.5, 14.0, 1.0, 2.4, 1.0, -0.2, (100, 120, 140)),
+)
+BALLS = (
+    Ball(0.1, 4.6, 1.1, 0.32, 0.25, 9.0, (220, 180, 60)),
+    Ball(0.6, 8.3, 1.6, 0.5, 0.0, 14.0, (60, 140, 200)),
+)
+
+
+class Scene:
+    """What the camera sees at any time. The camera has no distortion."""
+
+    def __init__(self, camera: pro.Intrinsics) -> None:
+        self._camera = camera
+        columns = (np.arange(camera.width, dtype=np.float64) - camera.cx) / camera.fx
+        rows = (np.arange(camera.height, dtype=np.float64) - camera.cy) / camera.fy
+        # Directions of pixels in the level frame: x by column, y and z by row.
+        self._x: FloatArray = columns[None, :]  # (1, W)
+        self._y: FloatArray = (rows * math.cos(PITCH) + math.sin(PITCH))[:, None]  # (H, 1)
+        self._z: FloatArray = (math.cos(PITCH) - rows * math.sin(PITCH))[:, None]  # (H, 1)
+        self._floor = np.divide(
+            CAMERA_HEIGHT_M, self._y, out=np.full_like(self._y, np.inf), where=self._y > 1e-9
+        )  # (H, 1)
+        self._image: NDArray[np.uint8] = np.empty((camera.height, camera.width, 3), np.uint8)
+        self._depth: NDArray[np.float32] = np.empty((camera.height, camera.width), np.float32)
+        for start in range(0, camera.height, ROWS_AT_ONCE):
+            self._draw_ground(slice(start, start + ROWS_AT_ONCE))
+        for box in BOXES:
+            self._draw_box(box)
+        noise = np.random.default_rng(0).integers(-GRAIN, GRAIN + 1, self._image.shape, np.int8)
+        np.clip(self._image + noise, 0, 255, out=self._image, casting="unsafe")
+
+    def render(self, time_s: float) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """The picture (H, W, 3) uint8 RGB, and its depth (H, W) in metres with inf in the sky; new arrays."""
+        image, depth = self._image.copy(), self._depth.copy()
+        for ball in BALLS:
+            self._draw_shadow(ball.center(time_s), ball.radius, image)
+        for ball in BALLS:
+            self._draw_ball(ball, ball.center(time_s), image, depth)
+        return image, depth
+
+    def _draw_ground(self, rows: slice) -> None:
+        t = self._floor[rows]  # (h, 1)
+        is_floor = np.isfinite(t)
+        across = np.where(is_floor, t, 0) * self._x / TILE_M  # (h, W)
+        along = np.where(is_floor, t, 0) * self._z[rows] / TILE_M
+        odd = (np.floor(across) + np.floor(along)) % 2 > 0
+        contrast = np.clip(CRISP_M / np.where(is_floor, t, np.inf), 0, 1)  # (h, 1); far tiles are smaller than pixels
+        share = (0.5 + (odd - 0.5) * contrast)[..., None]
+        floor = (np.asarray(FLOOR[0]) * share + np.asarray(FLOOR[1]) * (1 - share)) * FLOOR_LIGHT
+        share = np.clip(-self._y[rows] / 0.4, 0, 1)[..., None]  # (h, 1, 1): 0 at the horizon
+        sky = np.asarray(SKY[0]) * (1 - share) + np.asarray(SKY[1]) * share
+        self._image[rows] = np.where(is_floor[..., None], floor, sky)
+        self._depth[rows] = t
+
+    def _draw_box(self, box: Box) -> None:
+        middle = (box.x, CAMERA_HEIGHT_M - box.height / 2, box.z)
+        region = self._around(middle, math.hypot(box.half_width, box.height / 2, box.half_depth))
+        if region is None:
+            return
+        x, y, z = self._rays(region)
+        cos, sin = math.cos(box.yaw), math.sin(box.yaw)
+        # In the box's own axes: rays through slabs (Kay and Kajiya 1986).
+        rays = (cos * x - sin * z, y, sin * x + cos * z)
+        center = (cos * middle[0] - sin * middle[2], middle[1], sin * middle[0] + cos * middle[2])
+        light = (cos * TO_LIGHT[0] - sin * TO_LIGHT[2], TO_LIGHT[1], sin * TO_LIGHT[0] + cos * TO_LIGHT[2])
+        enter, leave = np.full(x.shape, -np.inf), np.full(x.shape, np.inf)
+        shade = np.zeros(x.shape)
+        for ray, c, half, toward in zip(
+            rays, center, (box.half_width, box.height / 2, box.half_depth), light, strict=True
+        ):
+            with np.errstate(divide="ignore"):
+                low, high = (c - half) / ray, (c + half) / ray
+            first = np.minimum(low, high)
+            shade = np.where(first > enter, -np.sign(ray) * toward, shade)  # the face that is entered last
+            enter, leave = np.maximum(enter, first), np.minimum(leave, np.maximum(low, high))
+        hit = (enter < leave) & (enter > NEAR_M)
+        self._paint(region, np.where(hit, enter, np.inf), shade, box.color, self._image, self._depth)
+
+    def _draw_ball(self, ball: Ball, center: Vector, image: NDArray[np.uint8], depth: NDArray[np.float32]) -> None:
+        region = self._around(center, ball.radius)
+        if region is None:
+            return
+        x, y, z = self._rays(region)
+        # |t * ray - center| = radius, the smaller solution
+        a = x * x + y * y + z * z
+        b = x * center[0] + y * center[1] + z * center[2]
+        under = b * b - a * (sum(c * c for c in center) - ball.radius**2)
+        with np.errstate(invalid="ignore"):
+            t = np.where(under > 0, (b - np.sqrt(under)) / a, np.inf)
+            shade = (t * (x * TO_LIGHT[0] + y * TO_LIGHT[1] + z * TO_LIGHT[2]) - _dot(center, TO_LIGHT)) / ball.radius
+        self._paint(region, t, shade, ball.color, image, depth)
+
+    def _draw_shadow(self, center: Vector, radius: float, image: NDArray[np.uint8]) -> None:
+        """Darken the floor where the ball hides the light."""
+        fall = (CAMERA_HEIGHT_M - center[1]) / TO_LIGHT[1]  # negative: away from the light
+        on_floor = (center[0] + fall * TO_LIGHT[0], CAMERA_HEIGHT_M, center[2] + fall * TO_LIGHT[2])
+        region = self._around(on_floor, radius / -TO_LIGHT[1])
+        if region is None:
+            return
+        x, _, z = self._rays(region)
+        t = self._floor[region[0]]
+        t = np.where(np.isfinite(t), t, 0)
+        to_center = (center[0] - t * x, center[1] - CAMERA_HEIGHT_M, center[2] - t * z)
+        toward = to_center[0] * TO_LIGHT[0] + to_center[1] * TO_LIGHT[1] + to_center[2] * TO_LIGHT[2]
+        aside = to_center[0] ** 2 + to_center[1] ** 2 + to_center[2] ** 2 - toward**2
+        dark = (aside < radius**2) & (self._depth[region] == t.astype(np.float32))  # nothing stands before the floor
+        pixels = image[region]
+        pixels[dark] = (pixels[dark] * (AMBIENT / FLOOR_LIGHT)).astype(np.uint8)
+
+    def _paint(
+        self,
+        region: Region,
+        t: FloatArray,
+        shade: FloatArray,
+        color: Color,
+        image: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+    ) -> None:
+        """Draw what is nearer than what is there; `shade` is the cosine between surface and light."""
+        seen = t < depth[region]
+        light = AMBIENT + (1 - AMBIENT) * np.clip(shade[seen], 0, 1)
+        depth[region][seen] = t[seen]
+        image[region][seen] = light[:, None] * np.asarray(color)
+
+    def _rays(self, region: Region) -> tuple[FloatArray, FloatArray, FloatArray]:
+        rows, columns = region
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        return (
+            np.broadcast_to(self._x[:, columns], shape),
+            np.broadcast_to(self._y[rows], shape),
+            np.broadcast_to(self._z[rows], shape),
+        )
+
+    def _around(self, center: Vector, radius: float) -> Region | None:
+        """The pixels that may show a ball; None where there are none, or it reaches the camera's plane."""
+        x, level_y, level_z = center
+        y = level_y * math.cos(PITCH) - level_z * math.sin(PITCH)
+        z = level_y * math.sin(PITCH) + level_z * math.cos(PITCH)
+        if z - radius < NEAR_M:
+            return None
+        camera = self._camera
+        rows = _span(y, z, radius, camera.fy, camera.cy, camera.height)
+        columns = _span(x, z, radius, camera.fx, camera.cx, camera.width)
+        return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
+
+
+def _span(offset: float, z: float, radius: float, focal: float, middle: float, size: int) -> slice:
+    """Pixels between the two tangents to a circle of `radius` at (offset, z)."""
+    angle, half = math.atan2(offset, z), math.asin(radius / math.hypot(offset, z))
+    low, high = (math.tan(angle + sign * half) * focal + middle for sign in (-1, 1))
+    return slice(min(max(math.floor(low), 0), size), min(max(math.ceil(high) + 1, 0), size))
+
+
+def _dot(a: Vector, b: Vector) -> float:
+    return sum(one * other for one, other in zip(a, b, strict=True))

@@ -1,0 +1,64 @@
+"""See the package."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import yaml
+from launch import Action, LaunchContext, Process
+from launch_ros import prefix_of
+from launch_ros.parameter_descriptions import ParameterValue
+
+
+class Node(Action):
+    def __init__(
+        self,
+        *,
+        package: Any,
+        executable: Any,
+        name: Any = None,
+        namespace: Any = None,
+        exec_name: Any = None,
+        parameters: Any = (),
+        remappings: Any = (),
+        arguments: Any = (),
+        prefix: Any = None,
+        output: Any = "log",
+        condition: Any = None,
+    ) -> None:
+        super().__init__(condition)
+        assert output in ("screen", "log", "both")
+        self._package, self._executable, self._name, self._namespace = package, executable, name, namespace
+        self._parameters, self._remappings, self._arguments = list(parameters), list(remappings), list(arguments)
+        self._prefix, self._exec_name = prefix, exec_name
+
+    def execute(self, context: LaunchContext) -> None:
+        package = context.text(self._package)
+        program = prefix_of(package, context) / "lib" / package / context.text(self._executable)
+        assert program.is_file(), f"{program} does not exist"
+        argv = shlex.split(context.text(self._prefix or ""))
+        argv += [str(program), *(context.text(argument) for argument in self._arguments), "--ros-args"]
+        if self._name is not None:
+            argv += ["-r", f"__node:={context.text(self._name)}"]
+        if self._namespace is not None and context.text(self._namespace):
+            argv += ["-r", f"__ns:=/{context.text(self._namespace).lstrip('/')}"]
+        for part in self._parameters:
+            argv += ["--params-file", self._file(part, context) if isinstance(part, dict) else context.text(part)]
+        for source, target in self._remappings:
+            argv += ["-r", f"{context.text(source)}:={context.text(target)}"]
+        context.processes.append(
+            Process(argv, dict(context.environment), context.text(self._exec_name or program.name))
+        )
+
+    @staticmethod
+    def _file(values: dict[str, Any], context: LaunchContext) -> str:
+        """A parameter file; the real one is written by YAML, too, so types are those of Python's values."""
+        assert values, "an empty file of parameters is no file of parameters"
+        plain = {
+            name: value.evaluate(context) if isinstance(value, ParameterValue) else value
+            for name, value in values.items()
+        }
+        path = context.folder / f"launch_params_{len(list(context.folder.iterdir()))}"
+        path.write_text(yaml.safe_dump({"/**": {"ros__parameters": plain}}), encoding="utf-8")
+        return str(path)

@@ -1,0 +1,97 @@
+"""colcon builds and installs the root of the project as a ROS package, by copies and by links.
+
+Runs where colcon is installed: in continuous integration in an environment of its own, without ROS and the engine's
+packages. So nothing here may need them, nor the fixtures beside this file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COLCON = Path(sys.executable).with_name("colcon")
+BUILT_ELSEWHERE = shutil.ignore_patterns("build", "install", "log", ".*", "__pycache__", "*.egg-info", "out")
+
+pytestmark = pytest.mark.skipif(not COLCON.is_file(), reason="colcon is not installed in this environment")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A copy of the project."""
+    return Path(shutil.copytree(ROOT, tmp_path / "workspace", ignore=BUILT_ELSEWHERE))
+
+
+def build(workspace: Path, *options: str) -> str:
+    """Build as a user does; gives all that was said."""
+    done = subprocess.run(
+        [str(COLCON), "build", *options, "--event-handlers", "console_direct+"],
+        cwd=workspace,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def sourced(workspace: Path, command: str) -> str:
+    """The output of a command after `. install/setup.sh`, away from the project's folder."""
+    script = f". {workspace}/install/setup.sh && {command}"
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        ["sh", "-c", script], check=True, capture_output=True, text=True, cwd=workspace.parent, env=env
+    ).stdout.strip()
+
+
+def check(workspace: Path, packages_in: str) -> None:
+    """The files are where ROS looks for them, and Python finds the packages below the folder `packages_in`."""
+    prefix = workspace / "install/ros2_pro"
+    for path in (
+        "share/ament_index/resource_index/packages/ros2_pro",
+        "share/ros2_pro/package.xml",
+        "share/ros2_pro/launch/pro.launch.py",
+        "share/ros2_pro/launch/demo.launch.py",
+        "share/ros2_pro/config/pro.yaml",
+        "share/ros2_pro/config/fastdds_64mb.xml",
+        "share/ros2_pro/rviz/pro.rviz",
+    ):
+        assert (prefix / path).is_file(), path
+    for name in ("pro_node", "demo_camera"):
+        assert os.access(prefix / "lib/ros2_pro" / name, os.X_OK), name
+    assert str(prefix) in sourced(workspace, "echo $AMENT_PREFIX_PATH")
+    ask = (
+        "import pathlib, pro_engine, ros2_pro, importlib.metadata as m;"
+        "weights = pathlib.Path(pro_engine.__file__).with_name('weights') / 'compact.safetensors';"
+        "print(ros2_pro.__file__, m.version('pro-engine'), weights.is_file())"
+    )
+    where, version, weights = sourced(workspace, f'{sys.executable} -c "{ask}"').split()
+    assert where.startswith(str(workspace / packages_in))
+    assert f'__version__ = "{version}"' in (workspace / "pro_engine/__init__.py").read_text("utf-8")
+    assert weights == "True"
+    for name in ("tests", "blender_addon", "benchmarks"):
+        assert not list(prefix.rglob(name)), name
+
+
+def test_a_build_by_copies(workspace: Path) -> None:
+    assert "implicitly" not in build(workspace)
+    check(workspace, "install")
+
+
+def test_a_build_by_links_follows_the_sources(workspace: Path) -> None:
+    assert "implicitly" not in build(workspace, "--symlink-install")
+    check(workspace, "build")
+    installed = workspace / "install/ros2_pro/share/ros2_pro/config/pro.yaml"
+    (workspace / "config/pro.yaml").write_text("changed", encoding="utf-8")
+    assert installed.read_text("utf-8") == "changed"
+
+
+def test_one_way_of_building_follows_the_other(workspace: Path) -> None:
+    for options in ((), ("--symlink-install",), ("--symlink-install",), ()):
+        build(workspace, *options)
+    check(workspace, "install")

@@ -1,0 +1,264 @@
+"""The launch files, executed by a double of `launch` and `launch_ros`: what they start, and that it works."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ros2_pro.settings import options, value_of
+
+yaml = pytest.importorskip("yaml")
+
+ROOT = Path(__file__).parents[2]
+DOUBLES = Path(__file__).parent / "doubles"
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+
+Launcher = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prefix as an installation leaves it, made of links; and a program that stands for RViz."""
+    prefix = tmp_path_factory.mktemp("prefix")
+    index = prefix / "share/ament_index/resource_index/packages"
+    index.mkdir(parents=True)
+    (index / "ros2_pro").symlink_to(ROOT / "resource/ros2_pro")
+    share = prefix / "share/ros2_pro"
+    share.mkdir()
+    for folder in ("launch", "config", "rviz"):
+        (share / folder).symlink_to(ROOT / folder)
+    (prefix / "lib").mkdir()
+    (prefix / "lib/ros2_pro").symlink_to(ROOT / "scripts")
+    (index / "rviz2").touch()
+    (prefix / "lib/rviz2").mkdir()
+    (prefix / "lib/rviz2/rviz2").touch()
+    return prefix
+
+
+@pytest.fixture
+def launch(prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launcher]:
+    """Execute a launch file with arguments; gives its processes by name, and the descriptions of its arguments."""
+    monkeypatch.syspath_prepend(str(DOUBLES))
+    ours = [name for name in sys.modules if name.partition(".")[0] in ("launch", "launch_ros")]
+    for name in ours:
+        monkeypatch.delitem(sys.modules, name)
+
+    def run(file: str, **arguments: Any) -> SimpleNamespace:
+        from launch import LaunchContext
+        from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+        environment = {name: value for name, value in os.environ.items() if name not in PROFILE_VARIABLES}
+        environment["AMENT_PREFIX_PATH"] = str(prefix)
+        (tmp_path / "files").mkdir(exist_ok=True)
+        context = LaunchContext(
+            {name: str(value) for name, value in arguments.items()}, environment, tmp_path / "files"
+        )
+        source = PythonLaunchDescriptionSource(str(prefix / "share/ros2_pro/launch" / file))
+        source.get_launch_description(context).visit(context)
+        return SimpleNamespace(
+            processes={process.name: process for process in context.processes}, declared=context.declared
+        )
+
+    yield run
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("launch", "launch_ros"):
+            del sys.modules[name]
+
+
+def after(argv: list[str], flag: str) -> list[str]:
+    """What follows a flag, each time it is there."""
+    return [value for before, value in itertools.pairwise(argv) if before == flag]
+
+
+def remaps(argv: list[str]) -> dict[str, str]:
+    return dict(rule.split(":=", 1) for rule in after(argv, "-r"))
+
+
+def overrides(argv: list[str]) -> dict[str, Any]:
+    """Parameters given by the launch file itself."""
+    files = [Path(path) for path in after(argv, "--params-file") if "launch_params_" in path]
+    values: dict[str, Any] = {}
+    for path in files:
+        values.update(yaml.safe_load(path.read_text("utf-8"))["/**"]["ros__parameters"])
+    return values
+
+
+def test_without_arguments_nothing_overrides_the_parameter_file(launch: Launcher, prefix: Path) -> None:
+    processes = launch("pro.launch.py").processes
+    assert list(processes) == ["pro_node"]
+    argv = processes["pro_node"].argv
+    assert argv[:2] == [sys.executable, str(prefix / "lib/ros2_pro/pro_node")]
+    assert after(argv, "--params-file") == [str(prefix / "share/ros2_pro/config/pro.yaml")]
+    assert after(argv, "--log-level") == ["info"]
+    assert remaps(argv) == {
+        "__node": "pro",
+        "image": "image",
+        "image/compressed": "image/compressed",
+        "camera_info": "camera_info",
+    }
+    assert not set(PROFILE_VARIABLES) & set(processes["pro_node"].env)
+
+
+@pytest.mark.parametrize("text", ["20", "20.0"])
+def test_a_whole_number_serves_as_a_depth(launch: Launcher, text: str) -> None:
+    value = overrides(launch("pro.launch.py", max_depth=text).processes["pro_node"].argv)
+    assert value == {"depth.max_depth_m": 20.0}
+    assert isinstance(value["depth.max_depth_m"], float)
+
+
+EXAMPLES = {
+    "image_transport": "compressed",
+    "image_reliability": "best_effort",
+    "fov_x_deg": "70",
+    "model": "123",
+    "device": "cpu",
+    "refine": "none",
+    "scale_mode": "fixed",
+    "scale_factor": "1",
+    "scale_shift": "0",
+    "scale_source": "scan",
+    "max_depth": "30",
+    "max_points": "1000",
+    "autostart": "false",
+    "use_sim_time": "true",
+}
+
+
+def test_every_argument_of_a_setting_is_a_setting_of_that_type(launch: Launcher) -> None:
+    arguments = launch("pro.launch.py").declared
+    of_settings = {name for name, text in arguments.items() if "(parameter " in text}
+    assert of_settings == set(EXAMPLES)
+    given = overrides(launch("pro.launch.py", **EXAMPLES).processes["pro_node"].argv)
+    assert len(given) == len(EXAMPLES)
+    assert given.pop("use_sim_time") is True
+    defaults = {name: option.default for name, option in options()}
+    assert {name: type(value) for name, value in given.items()} == {name: type(defaults[name]) for name in given}
+    assert given["engine.model"] == "123"
+
+
+def test_arguments_say_what_they_do(launch: Launcher) -> None:
+    for file, least in (("pro.launch.py", 20), ("demo.launch.py", 25)):
+        declared = launch(file).declared
+        assert len(declared) >= least
+        assert all(len(text) > 8 for text in declared.values())
+
+
+def test_topics_are_remapped(launch: Launcher) -> None:
+    argv = (
+        launch("pro.launch.py", image="/cam/image_raw", namespace="left", scale_topic="/lidar")
+        .processes["pro_node"]
+        .argv
+    )
+    found = remaps(argv)
+    assert found["__ns"] == "/left"
+    assert found["image"] == "/cam/image_raw"
+    assert found["image/compressed"] == "/cam/image_raw/compressed"
+    assert found["camera_info"] == "/cam/camera_info"
+    assert {found[f"scale/{kind}"] for kind in ("depth", "points", "scan")} == {"/lidar"}
+    argv = launch("pro.launch.py", image="/cam/image_raw", camera_info="/calibration").processes["pro_node"].argv
+    assert remaps(argv)["camera_info"] == "/calibration"
+
+
+def test_remapped_topics_are_those_of_the_node() -> None:
+    """A rule for a name that the node does not use would do nothing, silently."""
+    node = pytest.importorskip("ros2_pro.node", reason="ROS 2 is not installed", exc_type=ImportError)
+    from ros2_pro.outputs import TOPICS
+
+    source = inspect.getsource(node)
+    for topic in ("image", "image/compressed", "camera_info", "scale/depth", "scale/points", "scale/scan"):
+        assert f'"{topic}"' in source
+    shown = {topic for _, topic, _ in TOPICS.values()}
+    config = yaml.safe_load((ROOT / "rviz/pro.rviz").read_text("utf-8"))["Visualization Manager"]
+    topics = [display["Topic"]["Value"] for display in config["Displays"] if "Topic" in display]
+    assert set(topics) - {"/image"} == {f"/{topic}" for topic in ("points", "depth/image_rect", "preview")}
+    assert {topic.removeprefix("/") for topic in topics} - {"image"} <= shown
+
+
+@pytest.mark.parametrize("python", ["/opt/my venv/bin/python", ""])
+def test_the_interpreter(launch: Launcher, prefix: Path, python: str) -> None:
+    argv = launch("pro.launch.py", python=python).processes["pro_node"].argv
+    assert argv[: argv.index("--ros-args")] == [*([python] if python else []), str(prefix / "lib/ros2_pro/pro_node")]
+
+
+def test_a_transport_profile(launch: Launcher, prefix: Path, tmp_path: Path) -> None:
+    shipped = str(prefix / "share/ros2_pro/config/fastdds_64mb.xml")
+    env = launch("pro.launch.py", transport_profile="64mb").processes["pro_node"].env
+    assert [env[name] for name in PROFILE_VARIABLES] == [shipped, shipped]
+    own = tmp_path / "own.xml"
+    own.touch()
+    env = launch("pro.launch.py", transport_profile=own).processes["pro_node"].env
+    assert [env[name] for name in PROFILE_VARIABLES] == [str(own), str(own)]
+    with pytest.raises(RuntimeError, match=r"transport_profile is 65mb.*give default, 64mb or an XML file"):
+        launch("pro.launch.py", transport_profile="65mb")
+
+
+def test_rviz_starts_where_it_is_asked_for(launch: Launcher, prefix: Path) -> None:
+    argv = launch("pro.launch.py", rviz="true", image="/cam/image_raw", rviz_frame="cam").processes["rviz2"].argv
+    assert after(argv, "-d") == [str(prefix / "share/ros2_pro/rviz/pro.rviz")]
+    assert after(argv, "-f") == ["cam"]
+    assert remaps(argv)["/image"] == "/cam/image_raw"
+    assert remaps(argv)["/points"] == "points"
+
+
+def test_the_demo_starts_a_camera_and_hands_the_rest_on(launch: Launcher) -> None:
+    processes = launch("demo.launch.py", namespace="d", rate_hz=5, max_depth=20, transport_profile="64mb").processes
+    assert set(processes) == {"pro_node", "demo_camera"}
+    node, camera = processes["pro_node"], processes["demo_camera"]
+    assert overrides(node.argv) == {"scale.mode": "align", "depth.max_depth_m": 20.0}
+    assert remaps(node.argv)["scale/depth"] == "sensor/depth"
+    assert remaps(node.argv)["__ns"] == remaps(camera.argv)["__ns"] == "/d"
+    given = overrides(camera.argv)
+    assert given["source"] == "synthetic" and given["rate_hz"] == 5.0 and isinstance(given["rate_hz"], float)
+    assert camera.argv[0] == sys.executable
+    for process in (node, camera):
+        assert all(process.env[name].endswith("fastdds_64mb.xml") for name in PROFILE_VARIABLES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mode"),
+    [({"source": "photo.jpg"}, "fixed"), ({"source": "photo.jpg", "scale_mode": "metric"}, "metric")],
+)
+def test_metres_of_the_demo(launch: Launcher, arguments: dict[str, str], mode: str) -> None:
+    argv = launch("demo.launch.py", **arguments).processes["pro_node"].argv
+    assert overrides(argv)["scale.mode"] == mode
+
+
+def test_the_demo_gives_the_camera_its_own_parameters(launch: Launcher) -> None:
+    module = pytest.importorskip("ros2_pro.demo_node", reason="ROS 2 is not installed", exc_type=ImportError)
+    given = overrides(launch("demo.launch.py").processes["demo_camera"].argv)
+    assert module.DemoSettings(**given)  # every name exists
+    defaults = module.DemoSettings()
+    assert {name: type(value) for name, value in given.items()} == {
+        name: type(value_of(defaults, name)) for name in given
+    }
+
+
+def test_the_demo_shows_depth_and_points(launch: Launcher, start: Callable[..., Any], namespace: str) -> None:
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed; the extra `ros` has it")
+    from rig import Rig, wait_for
+
+    arguments = {"namespace": namespace, "width": 256, "height": 192, "rate_hz": 2, "device": "cpu"}
+    rig = Rig(namespace, ("depth/image_rect", "points"))
+    rig.node.destroy_publisher(rig.image)  # the demo has a camera of its own
+    rig.node.destroy_publisher(rig.info)
+    try:
+        started = [
+            start(process.argv, process.env) for process in launch("demo.launch.py", **arguments).processes.values()
+        ]
+        (depth, *_) = rig.take("depth/image_rect", 1, 60.0) or [None]
+        assert depth is not None, [process.text() for process in started]
+        assert (depth.width, depth.height, depth.encoding) == (256, 192, "32FC1")
+        (points, *_) = rig.take("points", 1, 20.0)
+        assert points.width * points.height > 1000
+        assert wait_for(lambda: not any(process.process.poll() for process in started), 1.0)
+        assert [process.end() for process in started] == [0, 0], [process.text() for process in started]
+    finally:
+        rig.close()
