@@ -1,4 +1,4 @@
-"""The command line: `pro-engine infer | models | info | bench | train | eval`. Verbs are thin; heavy modules come late.
+"""The command line: `pro-engine infer | models | info | bench | train | eval | serve`. Verbs are thin, imports late.
 
 Exit codes: 0 all done, 1 something failed (one line on stderr for each failure), 2 the command was not understood, 130
 stopped by Ctrl-C. Results and `--json` go to stdout, progress and complaints to stderr.
@@ -212,6 +212,14 @@ def bench(
         else:
             print(report.title())
             print_table(("", ""), report.rows())
+
+
+@app.command()
+def serve() -> None:
+    """Serve another program, such as the Blender add-on, over this process's stdin and stdout: JSON, a line each."""
+    from pro_engine.worker import serve as serve_here
+
+    serve_here()
 
 
 app.command("eval")(evaluate)

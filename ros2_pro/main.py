@@ -43,6 +43,7 @@ class _Signals:
 def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> int:
     """Run the node until SIGINT or SIGTERM. `load` replaces `pro_engine.load_model`. Returns the exit code."""
     signals = _Signals()  # before the imports, which take a second
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait by spinning steal the camera's cores
     try:
         return _run(sys.argv if argv is None else argv, load, signals)
     except _Interrupted:
