@@ -115,9 +115,9 @@ def ros_arguments(namespace: str, **parameters: Any) -> list[str]:
 
 
 class Rig:
-    """A camera, listeners and clients around one node, in this process; spins in a thread."""
+    """A camera (unless told not), listeners and clients around one node, in this process; spins in a thread."""
 
-    def __init__(self, namespace: str, outputs: tuple[str, ...] = ()) -> None:
+    def __init__(self, namespace: str, outputs: tuple[str, ...] = (), *, camera: bool = True) -> None:
         self.namespace = namespace
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
@@ -131,8 +131,9 @@ class Rig:
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         for topic in outputs:
             self.listen(topic)
-        self.image = self.node.create_publisher(Image, "image", qos())
-        self.info = self.node.create_publisher(CameraInfo, "camera_info", qos())
+        if camera:
+            self.image = self.node.create_publisher(Image, "image", qos())
+            self.info = self.node.create_publisher(CameraInfo, "camera_info", qos())
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._closing = False
         self._thread.start()
@@ -144,7 +145,7 @@ class Rig:
 
     def ready(self, timeout_s: float = 20.0) -> None:
         """Wait until the node listens and its outputs are found."""
-        assert wait_for(lambda: self.image.get_subscription_count(), timeout_s), "the node does not listen"
+        assert wait_for(lambda: self.node.count_subscribers("image"), timeout_s), "the node does not listen"
         topics = [topic for topic in OUTPUTS if topic in self.received]
         assert wait_for(lambda: all(self.node.count_publishers(topic) for topic in topics), timeout_s)
         time.sleep(0.3)  # the node has to find our subscriptions, too
