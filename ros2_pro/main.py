@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ros2_pro.engine import Loader
+    from ros2_pro.node import ProNode
 
 SPIN_S = 0.1
 
@@ -79,11 +80,11 @@ def _run(argv: Sequence[str], load: Loader | None, signals: _Signals) -> int:
     return 0
 
 
-def _start(node: object) -> bool:
+def _start(node: ProNode) -> bool:
     from rclpy.lifecycle import TransitionCallbackReturn
 
     success = TransitionCallbackReturn.SUCCESS
-    return node.trigger_configure() == success and node.trigger_activate() == success  # type: ignore[attr-defined]
+    return node.trigger_configure() == success and node.trigger_activate() == success
 
 
 def _refuse(error: Exception) -> int:
@@ -91,13 +92,13 @@ def _refuse(error: Exception) -> int:
     return 2
 
 
-def _leave(node: object) -> None:
+def _leave(node: ProNode | None) -> None:
     import rclpy
 
     ended = True
     if node is not None:
-        ended = node.stop()  # type: ignore[attr-defined]
-        node.destroy_node()  # type: ignore[attr-defined]
+        ended = node.stop()
+        node.destroy_node()
     rclpy.try_shutdown()
     if not ended:  # a pass of the model is still under way in its thread; Python would wait for it, or abort
         sys.stdout.flush()

@@ -215,7 +215,7 @@ class ProNode(LifecycleNode):
         if self._processor is None:
             return _answer(response, False, "The node is not active; activate it first.")
         written = self._processor.snapshot()
-        timer = self.create_timer(SNAPSHOT_TIMEOUT_S, written.cancel)
+        timer = self.create_timer(SNAPSHOT_TIMEOUT_S, lambda: _cancel(written))
         try:
             await self._awaitable(written)
         finally:
@@ -266,7 +266,8 @@ class ProNode(LifecycleNode):
 
     def _figures(self) -> dict[str, str]:
         """What the node knows beside the counters."""
-        engine, scale = self._engine, self._processor.scale if self._processor is not None else None
+        engine, processor = self._engine, self._processor
+        scale = None if processor is None else processor.scale_now()
         return {
             "model": engine.name if engine is not None else "",
             "device": engine.device if engine is not None else "",
@@ -286,6 +287,10 @@ class ProNode(LifecycleNode):
             logger.warning(line)
         else:
             logger.info(line)
+
+
+def _cancel(future: Future[Any]) -> None:
+    future.cancel()
 
 
 def _answer(response: Any, success: bool, message: str) -> Any:

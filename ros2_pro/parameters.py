@@ -39,7 +39,7 @@ def undeclared(node: Node) -> list[str]:
     return sorted(name for name in given if not node.has_parameter(name) and not name.startswith("qos_overrides."))
 
 
-def changed(settings: Settings, parameters: list[Parameter]) -> Settings:
+def changed(settings: Settings, parameters: list[Parameter[Any]]) -> Settings:
     """The settings after a set of parameters; those of other names (use_sim_time, ...) are not looked at.
 
     Raises:

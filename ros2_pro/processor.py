@@ -72,7 +72,10 @@ class Processor:
         self._encoding: str | None = None
         self._stamp_s: float | None = None
         self._lens_notes: tuple[str, ...] = ()
-        self.scale: Scale | None = None
+
+    def scale_now(self) -> Scale:
+        """Where metres come from now, for diagnostics; of any thread."""
+        return self._tracker.status(time.monotonic())
 
     def snapshot(self) -> Future[Path]:
         """Ask for a snapshot of the next frame; the future has its folder."""
@@ -150,7 +153,8 @@ class Processor:
             self._health.count("encoding_changed", f"The image's encoding is {encoding} now.")
         self._shape, self._encoding = picture.image.shape, encoding
         self._check_header(message.header)
-        return picture.image
+        image: NDArray[np.uint8] = picture.image
+        return image
 
     def _check_header(self, header: Any) -> None:
         if not header.frame_id:
@@ -190,7 +194,7 @@ class Processor:
     def _metres(self, view: _View, result: Any, settings: Settings) -> NDArray[np.float32] | None:
         """Depth (H, W) in metres, or None where nothing gives a scale now."""
         stamp_s = seconds(view.header.stamp)
-        self.scale = scale = self._tracker.update(
+        scale = self._tracker.update(
             view.disparity,
             result.valid,
             self._samples(view, stamp_s, settings),

@@ -187,7 +187,7 @@ def options() -> Iterator[tuple[str, Field[Any]]]:
 
 
 def _group(outer: Field[Any]) -> type[Any]:
-    made: type[Any] = outer.default_factory  # type: ignore[assignment, misc]
+    made: type[Any] = outer.default_factory  # type: ignore[assignment]
     return made
 
 
