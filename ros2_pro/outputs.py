@@ -18,7 +18,11 @@ TOPICS: dict[str, tuple[type[Any], str, str]] = {
     "points": (PointCloud2, "points", "coloured points x, y, z, rgb; 16 bytes each"),
     "preview": (Image, "preview", "the disparity in colours, rgb8"),
 }
-QOS = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def _qos() -> QoSProfile:
+    """Made anew for each topic: rclpy writes overriding parameters into the profile that it is given."""
+    return QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class Outputs:
@@ -29,7 +33,7 @@ class Outputs:
         self._failed = failed
         self._publishers: dict[str, Publisher[Any]] = {
             name: node.create_lifecycle_publisher(
-                kind, topic, QOS, qos_overriding_options=QoSOverridingOptions.with_default_policies()
+                kind, topic, _qos(), qos_overriding_options=QoSOverridingOptions.with_default_policies()
             )
             for name, (kind, topic, _) in TOPICS.items()
         }
