@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
@@ -18,11 +19,7 @@ TOPICS: dict[str, tuple[type[Any], str, str]] = {
     "points": (PointCloud2, "points", "coloured points x, y, z, rgb; 16 bytes each"),
     "preview": (Image, "preview", "the disparity in colours, rgb8"),
 }
-
-
-def _qos() -> QoSProfile:
-    """Made anew for each topic: rclpy writes overriding parameters into the profile that it is given."""
-    return QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
+QOS = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class Outputs:
@@ -31,9 +28,10 @@ class Outputs:
     def __init__(self, node: LifecycleNode, failed: Callable[[str], None]) -> None:
         self._node = node
         self._failed = failed
+        # Copies, because rclpy writes the parameters that override a profile into it.
         self._publishers: dict[str, Publisher[Any]] = {
             name: node.create_lifecycle_publisher(
-                kind, topic, _qos(), qos_overriding_options=QoSOverridingOptions.with_default_policies()
+                kind, topic, copy(QOS), qos_overriding_options=QoSOverridingOptions.with_default_policies()
             )
             for name, (kind, topic, _) in TOPICS.items()
         }
