@@ -139,6 +139,11 @@ class ProNode(LifecycleNode):
         self._release()
         return worker is None or worker.stop(0)
 
+    def destroy_node(self) -> None:
+        """Leave the graph. rclpy forgets the state machine here, which would hold on to the shared memory."""
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
+
     def _release(self) -> None:
         self._stop_work()
         if self._outputs is not None:
