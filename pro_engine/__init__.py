@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pro_engine.geometry.cloud import depth_to_cloud
     from pro_engine.geometry.color import colorize
     from pro_engine.geometry.depth import depth_edges, disparity_to_depth, fit_scale_shift, range_scale_shift
+    from pro_engine.geometry.flying import flying_points
     from pro_engine.geometry.mesh import depth_to_mesh
     from pro_engine.inference.predictor import DepthPredictor, load_model
     from pro_engine.io.cloud import save_cloud
@@ -55,6 +56,7 @@ _HOMES = {
     "geometry.cloud": ("depth_to_cloud",),
     "geometry.color": ("colorize",),
     "geometry.depth": ("depth_edges", "disparity_to_depth", "fit_scale_shift", "range_scale_shift"),
+    "geometry.flying": ("flying_points",),
     "geometry.mesh": ("depth_to_mesh",),
     "inference.predictor": ("DepthPredictor", "load_model"),
     "io.cloud": ("save_cloud",),
@@ -88,6 +90,7 @@ __all__ = [
     "depth_to_mesh",
     "disparity_to_depth",
     "fit_scale_shift",
+    "flying_points",
     "load_depth",
     "load_image",
     "load_model",

@@ -205,8 +205,8 @@ def image_message(values: Pixels, encoding: str, header: Any, *, reuse: Any = No
 def fill(data: array.array[int], values: Pixels) -> None:
     """Put the bytes of an array into the data of a message.
 
-    It is done in place: assigning `data` would copy it, or look at each byte. Where the size is as it was, the memory is
-    used again, which saves more than the copy costs, as the system hands out fresh memory page by page.
+    It is done in place: assigning `data` would copy it, or look at each byte. Where the size is as it was, the memory
+    is used again, which saves more than the copy costs, as the system hands out fresh memory page by page.
     """
     values = np.ascontiguousarray(values)
     if len(data) != values.nbytes:
@@ -221,7 +221,8 @@ def depth_to_millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
     millimetres = np.rint(depth * np.float32(MM_PER_M))
     with np.errstate(invalid="ignore"):
         millimetres[~((millimetres > 0) & (millimetres <= MAX_MM))] = 0
-    return millimetres.astype(np.uint16)
+    whole: NDArray[np.uint16] = millimetres.astype(np.uint16)
+    return whole
 
 
 def _pixels(message: Any, dtype: str, channels: int, rows: int) -> tuple[Pixels, tuple[str, ...]]:

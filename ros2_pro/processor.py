@@ -72,6 +72,7 @@ class Processor:
         self._encoding: str | None = None
         self._stamp_s: float | None = None
         self._lens_notes: tuple[str, ...] = ()
+        self._messages: dict[str, Any] = {}
 
     def scale_now(self) -> Scale:
         """Where metres come from now, for diagnostics; of any thread."""
@@ -242,17 +243,25 @@ class Processor:
         if "depth" in wanted and view.depth is not None:
             millimetres = settings.depth.encoding == "16UC1"
             values = codec.depth_to_millimetres(view.depth) if millimetres else view.depth
-            publish("depth", codec.image_message(values, settings.depth.encoding, view.header))
+            publish("depth", self._image("depth", values, settings.depth.encoding, view.header))
             if view.lens is not None:
                 publish("camera_info", camera.info_message(view.info, view.lens, view.header))
         if "points" in wanted and view.depth is not None and view.lens is not None:
             built = cloud.build_cloud(view.depth, view.image, view.lens, settings.points)
-            publish("points", cloud.cloud_message(built, view.header))
+            reuse = self._messages.get("points")
+            self._messages["points"] = cloud.cloud_message(built, view.header, reuse=reuse)
+            publish("points", self._messages["points"])
         if "disparity" in wanted:
-            publish("disparity", codec.image_message(view.disparity, "32FC1", view.header))
+            publish("disparity", self._image("disparity", view.disparity, "32FC1", view.header))
         if "preview" in wanted:
             picture = _preview(view.disparity, settings.preview.colormap, settings.preview.max_width)
-            publish("preview", codec.image_message(picture, "rgb8", view.header))
+            publish("preview", self._image("preview", picture, "rgb8", view.header))
+
+    def _image(self, name: str, values: NDArray[Any], encoding: str, header: Any) -> Any:
+        """A message in the memory of the one before: publishing has ended when it returns."""
+        message = codec.image_message(values, encoding, header, reuse=self._messages.get(name))
+        self._messages[name] = message
+        return message
 
     def _finish_snapshots(self, view: _View, settings: Settings) -> None:
         while self._snapshots:

@@ -124,7 +124,7 @@ class PointsSettings:
     organized: bool = _setting(True, "Keep rows and columns, NaN where there is no point; false: only points, dense")
     stride: int = _setting(1, "Every how many rows and columns there is a point", minimum=1, maximum=64)
     max_points: int = _setting(
-        2_000_000, "Most points; the stride grows until it is held", minimum=1000, maximum=100_000_000
+        1 << 21, "Most points; the stride grows until it is held", minimum=1000, maximum=100_000_000
     )
     min_depth_m: float = _setting(0.0, "No points nearer, in metres", minimum=0.0, maximum=1e6)
     max_depth_m: float = _setting(0.0, "No points farther, in metres; 0: no limit", minimum=0.0, maximum=1e6)
