@@ -33,8 +33,8 @@ def _starter(folder: Path) -> Iterator[Callable[..., Any]]:
 
     running: list[NodeProcess] = []
 
-    def run(command: list[str], env: dict[str, str] | None = None) -> NodeProcess:
-        running.append(NodeProcess(folder / str(len(running)), command, env))
+    def run(command: list[str], env: dict[str, str] | None = None, **given: Any) -> NodeProcess:
+        running.append(NodeProcess(folder / str(len(running)), command, env, **given))
         return running[-1]
 
     yield run

@@ -59,10 +59,17 @@ def wait_for(condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
 class NodeProcess:
     """A node in a process; its output is kept in a file."""
 
-    def __init__(self, folder: Path, command: list[str], env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        command: list[str],
+        env: dict[str, str] | None = None,
+        wishes: dict[str, Any] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "log.txt"
         self._stub = folder / "stub.json"
+        self.wish(**(wishes or {}))
         self.env = {**os.environ, "STUB": str(self._stub), "PYTHONUNBUFFERED": "1", **(env or {})}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, env=self.env, stdout=log, stderr=subprocess.STDOUT)

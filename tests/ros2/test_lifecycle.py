@@ -1,0 +1,133 @@
+"""The lifecycle: who configures, what is let go, and what a transition in mid-inference does."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rig import Rig, camera_image, stub_command, wait_for
+from std_srvs.srv import Trigger
+
+WEIGHTS_MB = 150
+LEAK_MB = 20
+
+
+class Manager(Rig):
+    """A rig that changes the node's state as a lifecycle manager does."""
+
+    def change(self, transition: int, timeout_s: float = 10.0) -> bool:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self.call(ChangeState, "change_state", request, timeout_s).success)
+
+    def state(self) -> int:
+        return int(self.call(GetState, "get_state", GetState.Request(), 20.0).current_state.id)
+
+    def look(self, timeout_s: float = 10.0) -> None:
+        """Publish images until there is one more result."""
+        before = len(self.received["disparity"])
+
+        def looked():
+            self.image.publish(camera_image(stamp=self.stamp()))
+            return wait_for(lambda: len(self.received["disparity"]) > before, 0.3)
+
+        assert wait_for(looked, timeout_s)
+
+
+@pytest.fixture
+def manager(namespace):
+    made = Manager(namespace, ("disparity",))
+    yield made
+    made.close()
+
+
+def test_without_autostart_the_node_waits_unconfigured(start, namespace, manager):
+    node = start(stub_command(namespace, autostart=False))
+    assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
+    report = manager.report()
+    assert report["state"] == "unconfigured" and "not active" in manager.levels[-1][1]
+    assert not node.events("load") and not manager.node.count_subscribers("image")
+    for service in ("snapshot", "reload"):
+        answer = manager.call(Trigger, service, Trigger.Request())
+        assert not answer.success and "not active" in answer.message
+
+
+def test_with_autostart_the_node_is_active_by_itself(start, namespace, manager):
+    start(stub_command(namespace))
+    assert wait_for(lambda: manager.state() == State.PRIMARY_STATE_ACTIVE)
+
+
+def test_every_transition_does_what_it_says(start, namespace, manager):
+    node = start(stub_command(namespace, autostart=False))
+    for transition, state in (
+        (Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_INACTIVE),
+        (Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE),
+        (Transition.TRANSITION_DEACTIVATE, State.PRIMARY_STATE_INACTIVE),
+        (Transition.TRANSITION_CLEANUP, State.PRIMARY_STATE_UNCONFIGURED),
+        (Transition.TRANSITION_UNCONFIGURED_SHUTDOWN, State.PRIMARY_STATE_FINALIZED),
+    ):
+        assert manager.change(transition) and manager.state() == state
+        announced, listens = state in (2, 3), state == State.PRIMARY_STATE_ACTIVE
+        assert wait_for(lambda a=announced: bool(manager.node.count_publishers("disparity")) == a)
+        assert wait_for(lambda a=listens: bool(manager.node.count_subscribers("image")) == a)
+        if listens:
+            manager.look()
+    assert len(node.events("load")) == 1 and node.end() == 0
+
+
+def test_two_full_cycles_let_everything_go(start, namespace, manager):
+    node = start(stub_command(namespace, autostart=False))
+    node.wish(weights_mb=WEIGHTS_MB)
+    assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
+    resident_mb = [node.resident_mb()]
+    for _ in range(3):
+        assert manager.change(Transition.TRANSITION_CONFIGURE)
+        assert manager.change(Transition.TRANSITION_ACTIVATE)
+        manager.look()
+        loaded_mb = node.resident_mb()
+        assert manager.change(Transition.TRANSITION_DEACTIVATE)
+        assert manager.change(Transition.TRANSITION_CLEANUP)
+        resident_mb.append(node.resident_mb())
+        assert loaded_mb - resident_mb[-1] > WEIGHTS_MB - LEAK_MB
+    print("MB when unconfigured, after each cycle:", [round(mb) for mb in resident_mb])
+    assert resident_mb[3] - resident_mb[1] < LEAK_MB and resident_mb[1] - resident_mb[0] < 2 * LEAK_MB
+
+
+def test_a_missing_model_fails_configure_and_the_node_lives_on(start, namespace, manager):
+    node = start(stub_command(namespace, autostart=False, engine__model="missing"))
+    assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
+    assert not manager.change(Transition.TRANSITION_CONFIGURE)
+    assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
+    assert "Model missing cannot be loaded: The weights are missing" in node.text() and "Traceback" not in node.text()
+    assert manager.counts()["load_failed"] == 1
+    assert manager.set(engine__model="compact")[0].successful
+    assert manager.change(Transition.TRANSITION_CONFIGURE) and manager.change(Transition.TRANSITION_ACTIVATE)
+    manager.look()
+
+
+def test_a_missing_model_ends_a_node_that_starts_by_itself(start, namespace):
+    node = start(stub_command(namespace, engine__model="missing"))
+    assert node.process.wait(15) == 1
+    assert "The weights are missing" in node.text() and "Traceback" not in node.text()
+
+
+def test_deactivating_in_mid_inference_answers_and_old_frames_are_not_published_later(start, namespace, manager):
+    node = start(stub_command(namespace))
+    manager.ready()
+    manager.look()
+    node.wish(delay=2.5)
+    calls = len(node.events("infer"))
+    old = manager.stamp()
+    manager.image.publish(camera_image(stamp=old))
+    assert wait_for(lambda: len(node.events("infer")) > calls)
+    begun_s = time.monotonic()
+    assert manager.change(Transition.TRANSITION_DEACTIVATE)
+    assert time.monotonic() - begun_s <= 3.0
+    assert manager.change(Transition.TRANSITION_ACTIVATE)
+    node.wish()
+    manager.look()
+    time.sleep(max(0.0, begun_s + 3.0 - time.monotonic()))  # by now the old pass is over
+    manager.look()
+    assert old not in [message.header.stamp for message in manager.received["disparity"]]
+    assert "Traceback" not in node.text() and not manager.counts()["internal_error"]

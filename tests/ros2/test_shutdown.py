@@ -1,0 +1,119 @@
+"""SIGINT, twice SIGINT and SIGTERM at any moment: exit code 0 within 3 s, nothing said, nothing left behind."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from rig import Camera, NodeProcess, stub_command, wait_for
+
+TOOK_AT_MOST_S = 3.0
+SIGNALS = {
+    "SIGINT": (signal.SIGINT,),
+    "SIGINT twice": (signal.SIGINT, signal.SIGINT),
+    "SIGTERM": (signal.SIGTERM,),
+}
+STAYING = ("idle", "inferring", "inferring", "inferring")
+PASSING = ("importing", "importing", "starting", "starting")  # over within a second
+TWICE_APART_S = 0.04
+SHARED = Path("/dev/shm")
+
+
+@dataclass
+class Departure:
+    """One node that was told to end: what is seen of it, looked at from a thread of its own."""
+
+    node: NodeProcess
+    moment: str
+    shared: set[str] = field(default_factory=set)
+    asked_s: float = 0.0
+    ended_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.watch = threading.Thread(target=self._watch, daemon=True)
+        self.watch.start()
+
+    def reached(self) -> bool:
+        """Whether it is where it is to be ended."""
+        if self.moment == "importing":
+            return catches(self.node.process.pid, signal.SIGTERM)
+        if self.moment == "inferring":
+            return bool(self.node.events("infer"))
+        return {"starting": "is loaded", "idle": "scale.mode is none"}[self.moment] in self.node.text()
+
+    def leave(self, numbers: tuple[int, ...]) -> None:
+        self.asked_s = time.monotonic()
+        for number in numbers:
+            self.node.process.send_signal(number)
+            if number is not numbers[-1]:
+                time.sleep(TWICE_APART_S)
+
+    def left_behind(self) -> set[str]:
+        """Files of shared memory that it used, that are still there, and that nobody uses."""
+        there = {name for name in self.shared if (SHARED / name).exists()}
+        used = {name for folder in Path("/proc").glob("[0-9]*") for name in mapped(folder.name)} if there else set()
+        return there - used
+
+    def _watch(self) -> None:
+        while self.node.process.poll() is None:
+            self.shared |= mapped(self.node.process.pid)
+            time.sleep(0.02)
+        self.ended_s = time.monotonic()
+
+
+def mapped(pid: int | str) -> set[str]:
+    """Names of the files of Fast DDS in shared memory that a process uses."""
+    try:
+        return set(re.findall(rf"{SHARED}/(\S*fastdds\S*)", Path(f"/proc/{pid}/maps").read_text()))
+    except OSError:
+        return set()
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has set a handler for a signal."""
+    try:
+        caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return False
+    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
+
+
+def depart(start, namespace, moment, n):
+    """Start a node that will be told to end; only where it is to infer, it sees the camera."""
+    image = f"image:={namespace}/{'image' if moment == 'inferring' else 'nothing'}"
+    command = stub_command(f"{namespace}/n{n}", engine__always_run=True)
+    return Departure(start([*command, "-r", image], wishes={"delay": 30}), moment)
+
+
+@pytest.mark.parametrize("asked", SIGNALS)
+def test_it_ends_cleanly_8_times_of_8(start, namespace, asked):
+    numbers, before = SIGNALS[asked], {path.name for path in SHARED.iterdir()}
+    camera = Camera(namespace, rate_hz=5.0)
+    try:
+        departures = [depart(start, namespace, moment, n) for n, moment in enumerate(STAYING)]
+        for departure in departures:
+            assert wait_for(departure.reached, 20), f"not {departure.moment}: {departure.node.text()}"
+        for n, moment in enumerate(PASSING, len(STAYING)):
+            departures.append(depart(start, namespace, moment, n))
+            assert wait_for(departures[-1].reached, 20), f"not {moment}: {departures[-1].node.text()}"
+            departures[-1].leave(numbers)
+        for departure in departures[: len(STAYING)]:
+            departure.leave(numbers)
+        for departure in departures:
+            departure.watch.join(20)
+    finally:
+        camera.close()
+    for n, departure in enumerate(departures):
+        told = f"{asked} {n}, {departure.moment}: {departure.node.text()}"
+        took_s = departure.ended_s - departure.asked_s
+        print(f"{asked} when {departure.moment}: {took_s:.2f} s, {len(departure.shared)} files")
+        assert departure.node.process.returncode == 0, told
+        assert 0 < took_s <= TOOK_AT_MOST_S, f"{took_s:.2f} s; {told}"
+        assert not re.search("Traceback|Error|terminate|abort", departure.node.text()), told
+        assert not departure.left_behind() - before, told
+    assert all(departure.shared for departure in departures if departure.moment in ("idle", "inferring"))
