@@ -110,11 +110,15 @@ class Processor:
                 raise
             self._health.count(error.cause, str(error))
         message = frame.message
-        image = self._decode(message)
-        info, lens = self._lens(message.header, image, settings)
+        compressed = not hasattr(message, "encoding")
+        picture = codec.decode_compressed(message) if compressed else codec.decode_image(message)
+        image = picture.image
         begun_s = time.monotonic()
         result = self._engine.infer(image, settings.engine, lambda: not self._around.stopping())
         engine_s = time.monotonic() - begun_s
+        # Only now, so that a frame that is dropped is counted as that alone.
+        self._note(picture, message.format if compressed else message.encoding, message.header)
+        info, lens = self._lens(message.header, image, settings)
         disparity = np.where(result.valid, result.disparity, np.float32(np.nan)) if not result.valid.all() else None
         view = _View(message.header, image, lens, info, result.disparity if disparity is None else disparity)
         if wanted & {"depth", "points", "camera_info"} or self._snapshots:
@@ -141,21 +145,17 @@ class Processor:
             wanted -= {"depth", "points", "camera_info"}
         return wanted - {"camera_info"} if not wanted & {"depth"} else wanted
 
-    def _decode(self, message: Any) -> NDArray[np.uint8]:
-        compressed = not hasattr(message, "encoding")
-        picture = codec.decode_compressed(message) if compressed else codec.decode_image(message)
+    def _note(self, picture: codec.Picture, encoding: str, header: Any) -> None:
+        """Count what is odd about a frame that is used."""
         for note in picture.notes:
             self._health.count(note)
-        encoding = message.format if compressed else message.encoding
         if self._shape not in (None, picture.image.shape):
             height, width = picture.image.shape[:2]
             self._health.count("size_changed", f"The image is {width}x{height} now.")
         if self._encoding not in (None, encoding):
             self._health.count("encoding_changed", f"The image's encoding is {encoding} now.")
         self._shape, self._encoding = picture.image.shape, encoding
-        self._check_header(message.header)
-        image: NDArray[np.uint8] = picture.image
-        return image
+        self._check_header(header)
 
     def _check_header(self, header: Any) -> None:
         if not header.frame_id:
