@@ -80,7 +80,7 @@ def lens_from_info(info: Any, width: int, height: int, *, rectified: bool) -> Le
     if abs(intrinsics.fx - intrinsics.fy) > UNEQUAL_FOCAL * max(intrinsics.fx, intrinsics.fy):
         notes += ("unequal_focal",)
     d = tuple(float(value) for value in info.d)
-    if rectified or not any(abs(value) > STRAIGHT for value in d):
+    if rectified or all(abs(value) <= STRAIGHT for value in d):
         return _straight(intrinsics, rectified=rectified, notes=notes)
     model = str(info.distortion_model)
     if not _is_known(model, d):
