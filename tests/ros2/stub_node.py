@@ -1,9 +1,12 @@
 """The real node with a model that takes no time and does what a file says.
 
 The file named by the environment variable STUB holds JSON: `delay` seconds a pass, `raise` (a name of an exception),
-`output` ("nan" or "shape"), `fail_load`, `metric` (scale and shift to metres), `weights_mb` (memory that a model
-loaded from now on holds). Its disparity falls from 1 at the left edge to 0.1 at the right one. What it is called with
-is written beside that file, a line an event.
+`output` ("nan", "shape", "type" or "none"), `fail_load`, `metric` (scale and shift to metres), `weights_mb` (memory that a model
+loaded from now on holds), `publish` (text of an error of rcl that every output raises). Its disparity falls from 1 at
+the left edge to 0.1 at the right one. What it is called with is written beside that file, a line an event.
+
+More of the environment, for tests of many faults: STUB_REPORT_S, seconds between two diagnostics; STUB_ACK, a pipe that
+gets a byte for every frame that was worked on.
 """
 
 from __future__ import annotations
@@ -57,6 +60,10 @@ class StubPredictor:
         disparity = np.broadcast_to(np.linspace(1, 0.1, width, dtype=np.float32), (height, width)).copy()
         if wish.get("output") == "nan":
             disparity[height // 2, width // 2] = np.nan
+        if wish.get("output") == "type":
+            disparity = disparity.astype(np.float64)
+        if wish.get("output") == "none":
+            return None
         metric = pro.ScaleShift(*wish["metric"], source="metric") if "metric" in wish else None
         return pro.DepthResult(disparity, np.ones(disparity.shape, dtype=np.bool_), scale_shift=metric, model="stub")
 
@@ -70,5 +77,33 @@ def load(name, **given):
     return StubPredictor(wish.get("weights_mb", 0))
 
 
+def arrange():
+    """Change the node as the environment says."""
+    from rclpy._rclpy_pybind11 import RCLError
+    from rclpy.lifecycle import LifecyclePublisher
+
+    from ros2_pro import node
+    from ros2_pro.processor import Processor
+
+    node.DIAGNOSTICS_PERIOD_S = float(os.environ["STUB_REPORT_S"])
+    publish, process = LifecyclePublisher.publish, Processor.process
+
+    def publish_or_fail(self, message):
+        if error := wishes().get("publish"):
+            raise RCLError(error)
+        publish(self, message)
+
+    def process_and_tell(self, frame):
+        process(self, frame)
+        os.write(pipe, b".")
+
+    LifecyclePublisher.publish = publish_or_fail
+    if path := os.environ.get("STUB_ACK"):
+        pipe = os.open(path, os.O_WRONLY)
+        Processor.process = process_and_tell
+
+
 if __name__ == "__main__":
+    if "STUB_REPORT_S" in os.environ:
+        arrange()
     sys.exit(main(load=load))

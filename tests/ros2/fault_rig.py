@@ -1,0 +1,187 @@
+"""A rig that sends one fault at a time and says which counters it moved."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.srv import GetParameters
+from rig import NodeProcess, Rig, camera_image, camera_info, stub_command, wait_for
+
+from ros2_pro.causes import DROPS
+from ros2_pro.health import LOG_PERIOD_S
+
+AGAIN_WITHIN_S = 2.0  # a good frame after a fault
+REPORT_S = 0.1
+CLOCKS_S = 0.1  # the log has the system's clock, throttling a steady one
+# Metres, so that all of a frame is worked on; quiet pauses between two tests are no fault.
+PARAMETERS = {"scale__mode": "fixed", "input__stale_after_s": 3600.0}
+_LINE = re.compile(r"^\[(\w+)\] \[(\d+\.\d+)\] \[[^\]]*\]: (\w+): (.+)$", re.MULTILINE)
+_LEVELS = {cause: "WARN" for cause in DROPS} | dict.fromkeys(
+    ("load_failed", "engine_error", "engine_memory", "engine_output", "internal_error"), "ERROR"
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the log that tells of a cause; time in seconds of the system's clock."""
+
+    level: str
+    time_s: float
+    cause: str
+    text: str
+
+
+def start_stub(start: Callable[..., NodeProcess], namespace: str, **parameters: Any) -> NodeProcess:
+    """The node with the stub's model, which gives metres and reports often."""
+    command = stub_command(namespace, **{**PARAMETERS, **parameters})
+    return start(command, {"STUB_REPORT_S": str(REPORT_S)})
+
+
+class FaultRig(Rig):
+    """A camera that sends good and faulty frames to a node of `start_stub`."""
+
+    def __init__(self, process: NodeProcess, namespace: str, outputs: tuple[str, ...] = ()) -> None:
+        super().__init__(namespace, ("depth/image_rect", "depth/camera_info", *outputs))
+        self.process = process
+        self._get = self.node.create_client(GetParameters, "pro/get_parameters")
+
+    def ready(self, timeout_s: float = 20.0) -> None:
+        """Wait until a good frame came through."""
+        assert self._get.wait_for_service(timeout_s), self.process.text()
+
+        def came() -> Any:
+            frame = self.good_frame()
+            self.send(frame)
+            return self.result(frame, 0.5)
+
+        assert wait_for(came, timeout_s), f"no frame comes through: {self.process.text()}"
+
+    def good_frame(self, width: int = 64, height: int = 48) -> Any:
+        """An image with nothing wrong, stamped now."""
+        return camera_image(width, height, stamp=self.stamp())
+
+    def good_info(self, image: Any) -> Any:
+        """A camera info that fits an image of `good_frame`."""
+        return camera_info(image.width, image.height, stamp=copy(image.header.stamp))
+
+    def send(self, image: Any, info: Any = "good") -> None:
+        """Publish an image, and before it a camera info: a good one, another one, or none."""
+        info = self.good_info(image) if info == "good" else info
+        if info is not None:
+            self.info.publish(info)
+            self.pass_by()
+        self.image.publish(image)
+
+    def pass_by(self) -> None:
+        """Wait until the node has taken in what was published so far: it answers a question that was put later."""
+        future = self._get.call_async(GetParameters.Request(names=["autostart"]))
+        assert wait_for(future.done, 5.0), "the node does not answer"
+
+    def result(self, image: Any, timeout_s: float = 5.0) -> Any:
+        """The depth image with the very header of an image."""
+        stamp = image.header.stamp
+
+        def found() -> Any:
+            fits = [message for message in self.received["depth/image_rect"] if message.header.stamp == stamp]
+            return next(iter(fits), None)
+
+        return wait_for(found, timeout_s)
+
+    def info_of(self, depth: Any, timeout_s: float = 2.0) -> Any:
+        """The camera info that came with a depth image, or None."""
+
+        def found() -> Any:
+            fits = [info for info in self.received["depth/camera_info"] if info.header == depth.header]
+            return next(iter(fits), None)
+
+        return wait_for(found, timeout_s)
+
+    def tally(self) -> dict[str, int]:
+        """The counters that are not 0, now."""
+        prefix = "count "
+        report = self.report()
+        return {key[len(prefix) :]: int(n) for key, n in report.items() if key.startswith(prefix) and n != "0"}
+
+    def moved(self, before: dict[str, int]) -> dict[str, int]:
+        """By how much each counter was moved since a `tally`, those that were not moved left out."""
+        return {cause: n - before.get(cause, 0) for cause, n in self.tally().items() if n != before.get(cause, 0)}
+
+    def goes_on(self, *, width: int = 64, height: int = 48) -> None:
+        """A good frame comes through in time, in the same process, with its header and size."""
+        frame = self.good_frame(width, height)
+        self.send(frame)
+        depth = self.result(frame, AGAIN_WITHIN_S)
+        assert depth, f"no depth within {AGAIN_WITHIN_S} s; {self.process.text()[-2000:]}"
+        assert (depth.header, depth.width, depth.height) == (frame.header, width, height)
+        assert self.process.process.poll() is None
+
+    def drops(self, cause: str, image: Any, info: Any = "good") -> None:
+        """Send an image that must be dropped for one cause, alone; the next one comes through."""
+        before, begun_s = self.tally(), time.time()
+        self.send(image, info)
+        assert wait_for(lambda: self.moved(before), 5.0), f"nothing was counted, {cause} was to be"
+        self.goes_on()
+        moved = self.moved(before)
+        assert moved == {cause: 1}, f"moved: {moved}, {cause} was to be"
+        self.told(cause, begun_s)
+        assert not self.result(image, 0), "an image that was dropped came out"
+
+    def takes(self, causes: tuple[str, ...], image: Any, info: Any = "good", *, like: Any = None) -> Any:
+        """Send an image that must be worked on, with these causes noted and no other; the next one comes through.
+
+        like: where the next good frame has to look like this one. Returns the depth image.
+        """
+        before, begun_s = self.tally(), time.time()
+        self.send(image, info)
+        depth = self.result(image)
+        assert depth, f"no depth; moved: {self.moved(before)}"
+        assert depth.header == image.header
+        moved = self.moved(before)
+        assert moved == dict.fromkeys(causes, 1), f"moved: {moved}, {causes} were to be"
+        for cause in causes:
+            self.told(cause, begun_s)
+        if like is None:
+            self.goes_on()
+        else:
+            like.header.stamp = self.stamp()
+            self.send(like)
+            assert self.result(like, AGAIN_WITHIN_S)
+            moved = self.moved(before)
+            assert moved == dict.fromkeys(causes, 1), f"another frame like it moved {moved}"
+        return depth
+
+    def lines(self, cause: str) -> list[Line]:
+        """What the log tells of a cause."""
+        found = [Line(level, float(time_s), *rest) for level, time_s, *rest in _LINE.findall(self.process.text())]
+        return [line for line in found if line.cause == cause]
+
+    def told(self, cause: str, begun_s: float) -> None:
+        """The log has a line of what was counted since `begun_s`, or told it so shortly before that it is throttled."""
+        lines = self.lines(cause)
+        assert lines, f"the log says nothing of {cause}"
+        assert lines[-1].time_s >= begun_s - LOG_PERIOD_S, f"the log does not tell {cause} again"
+        gaps_s = [later.time_s - earlier.time_s for earlier, later in zip(lines, lines[1:], strict=False)]
+        assert all(gap_s >= LOG_PERIOD_S - CLOCKS_S for gap_s in gaps_s), f"{cause} is told after {gaps_s} s"
+        assert {line.level for line in lines} == {_LEVELS.get(cause, "INFO")}
+
+    def restart(self) -> None:
+        """Deactivate and activate the node: then it is as at the start but for its counters."""
+        for transition, listeners in ((Transition.TRANSITION_DEACTIVATE, 0), (Transition.TRANSITION_ACTIVATE, 1)):
+            request = ChangeState.Request(transition=Transition(id=transition))
+            assert self.call(ChangeState, "change_state", request).success
+            for publisher in (self.image, self.info):
+                assert wait_for(lambda p=publisher, n=listeners: p.get_subscription_count() == n)
+        time.sleep(0.3)  # the node has to find our publishers, too
+
+    def healthy(self) -> None:
+        """The node lives, and never said that it met something that nobody had thought of."""
+        assert self.process.process.poll() is None, self.process.text()
+        assert "Traceback" not in self.process.text()
+        assert "internal_error" not in self.tally()
