@@ -7,7 +7,7 @@ import shlex
 import sys
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, SetLaunchConfiguration
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
@@ -26,50 +26,62 @@ CAMERA = {
 }
 
 
+# Argument of pro.launch.py: another default, meaning.
+NODE = {
+    "namespace": ("", "namespace of the camera, the node and their topics"),
+    "python": (sys.executable, "interpreter of the camera and the node; empty: python3 of the path"),
+    "scale_mode": ("", "where metres come from; not given: align to the synthetic sensor, else fixed"),
+    "scale_topic": ("sensor/depth", "align: topic of the sensor"),
+}
+
+
 def generate_launch_description():
     """The camera and the node."""
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=f"camera: {meaning}")
         for name, (_, default, meaning) in CAMERA.items()
     ]
+    declared += [
+        DeclareLaunchArgument(name, default_value=default, description=meaning)
+        for name, (default, meaning) in NODE.items()
+    ]
+    pro_launch = PathJoinSubstitution([FindPackageShare("ros2_pro"), "launch", "pro.launch.py"])
     return LaunchDescription(
         [
             *declared,
-            DeclareLaunchArgument("namespace", default_value="", description="of the camera and the node"),
-            DeclareLaunchArgument("python", default_value=sys.executable, description="interpreter of both"),
-            DeclareLaunchArgument(
-                "scale_mode", default_value="", description="not given: align to the synthetic sensor, else fixed"
-            ),
-            OpaqueFunction(function=start),
+            OpaqueFunction(function=choose_scale),
+            # First the node: a transport profile that it is given then holds for the camera too.
+            IncludeLaunchDescription(PythonLaunchDescriptionSource([pro_launch])),
+            OpaqueFunction(function=start_camera),
         ]
     )
 
 
-def start(context):
-    """The actions, now that the arguments are known."""
+def choose_scale(context):
+    """Metres by what the source has, where the user did not say."""
+    if LaunchConfiguration("scale_mode").perform(context):
+        return []
+    source = LaunchConfiguration("source").perform(context)
+    return [SetLaunchConfiguration("scale_mode", "align" if source == "synthetic" else "fixed")]
 
-    def given(name):
-        return LaunchConfiguration(name).perform(context)
 
-    # First the node: a transport profile that it is given then holds for the camera too.
-    pro_launch = PathJoinSubstitution([FindPackageShare("ros2_pro"), "launch", "pro.launch.py"])
-    node = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource([pro_launch]),
-        launch_arguments={
-            "scale_mode": given("scale_mode") or ("align" if given("source") == "synthetic" else "fixed"),
-            "scale_topic": "sensor/depth",
-        }.items(),
-    )
-    camera = Node(
-        package="ros2_pro",
-        executable="demo_camera",
-        exec_name="demo_camera",
-        name="demo_camera",
-        namespace=LaunchConfiguration("namespace"),
-        parameters=[
-            {name: ParameterValue(LaunchConfiguration(name), value_type=kind) for name, (kind, _, _) in CAMERA.items()}
-        ],
-        prefix=shlex.quote(given("python")) if given("python") else None,
-        output="screen",
-    )
-    return [node, camera]
+def start_camera(context):
+    """The camera, now that the arguments are known."""
+    python = LaunchConfiguration("python").perform(context)
+    return [
+        Node(
+            package="ros2_pro",
+            executable="demo_camera",
+            exec_name="demo_camera",
+            name="demo_camera",
+            namespace=LaunchConfiguration("namespace"),
+            parameters=[
+                {
+                    name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+                    for name, (kind, *_) in CAMERA.items()
+                }
+            ],
+            prefix=shlex.quote(python) if python else None,
+            output="screen",
+        )
+    ]

@@ -40,8 +40,8 @@ class Wish(NamedTuple):
     def fit(self, image: NDArray[np.uint8], camera: pro.Intrinsics | None = None) -> Picture:
         """The picture in the size that is wished; one side alone keeps the shape."""
         height, width = image.shape[:2]
-        wide = self.width or (round(width * self.height / height) if self.height else width)
-        high = self.height or round(height * wide / width)
+        wide = self.width or (max(1, round(width * self.height / height)) if self.height else width)
+        high = self.height or max(1, round(height * wide / width))
         if (wide, high) != (width, height):
             how = cv2.INTER_AREA if wide < width else cv2.INTER_LINEAR
             image = np.asarray(cv2.resize(image, (wide, high), interpolation=how), dtype=np.uint8)

@@ -28,6 +28,15 @@ class SetEnvironmentVariable(Action):
         context.environment[context.text(self._name)] = context.text(self._value)
 
 
+class SetLaunchConfiguration(Action):
+    def __init__(self, name: Any, value: Any, *, condition: Any = None) -> None:
+        super().__init__(condition)
+        self._name, self._value = name, value
+
+    def execute(self, context: LaunchContext) -> None:
+        context.launch_configurations[context.text(self._name)] = context.text(self._value)
+
+
 class OpaqueFunction(Action):
     def __init__(self, *, function: Callable[[LaunchContext], list[Action] | None], condition: Any = None) -> None:
         super().__init__(condition)
