@@ -47,7 +47,7 @@ def build_cloud(depth: NDArray[np.float32], image: NDArray[np.uint8], lens: Lens
     if z.size:
         points[..., 2] = z
         bad = _unusable(z, settings)
-        if settings.edge_filter:
+        if settings.edge_filter and not bad.all():
             radius_px = max(1, round(EDGE_RADIUS_PX / step))
             bad |= pro.flying_points(z, rtol=settings.edge_rtol, radius_px=radius_px)
         points[..., 2][bad] = np.nan

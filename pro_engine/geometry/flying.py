@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pro_engine.errors import InputError
 from pro_engine.geometry.checks import as_map, check_positive
@@ -12,7 +12,7 @@ from pro_engine.types import BoolMap, FloatMap
 
 # The inverse depth of a plane is straight in the image: twice the window has twice the range. A step has the same.
 PLANAR_GROWTH = 1.75
-NOISE_SIGMAS = 6.0  # range of the noise within a window
+NOISE_SIGMAS = 5.0  # range of the noise within a window
 MAX_NOISE_SAMPLES = 1 << 17
 
 
@@ -44,9 +44,9 @@ def flying_points(depth: ArrayLike, *, rtol: float = 0.04, radius_px: int = 5) -
     known = inverse >= 0
     known &= z > 0
     everywhere = bool(known.all())
-    window = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * radius_px + 1, 2 * radius_px + 1))
-    nearest = cv2.dilate(inverse if everywhere else np.where(known, inverse, np.float32(-1)), window)
-    farthest = cv2.erode(inverse if everywhere else np.where(known, inverse, np.float32(np.inf)), window)
+    window = np.ones((2 * radius_px + 1, 2 * radius_px + 1), dtype=np.uint8)
+    nearest = _largest(inverse if everywhere else np.where(known, inverse, np.float32(-1)), window)
+    farthest = _smallest(inverse if everywhere else np.where(known, inverse, np.float32(np.inf)), window)
     noise = _relative_noise(inverse)
     apart = np.float32(1 + rtol + noise)
     flying: BoolMap = inverse * apart < nearest
@@ -57,11 +57,19 @@ def flying_points(depth: ArrayLike, *, rtol: float = 0.04, radius_px: int = 5) -
     return flying
 
 
-def _goes_on(nearest: FloatMap, farthest: FloatMap, window: np.ndarray, noise: FloatMap) -> BoolMap:
+def _largest(values: FloatMap, window: NDArray[np.uint8]) -> FloatMap:
+    return np.asarray(cv2.dilate(values, window), dtype=np.float32)
+
+
+def _smallest(values: FloatMap, window: NDArray[np.uint8]) -> FloatMap:
+    return np.asarray(cv2.erode(values, window), dtype=np.float32)
+
+
+def _goes_on(nearest: FloatMap, farthest: FloatMap, window: NDArray[np.uint8], noise: FloatMap) -> BoolMap:
     """Whether the range of inverse depth grows with the window as on a plane."""
     span = nearest - farthest
-    wide = cv2.dilate(nearest, window)
-    wide -= cv2.erode(farthest, window)
+    wide = _largest(nearest, window)
+    wide -= _smallest(farthest, window)
     wide -= noise
     span -= noise
     grows: BoolMap = wide > np.float32(PLANAR_GROWTH) * span

@@ -1,0 +1,283 @@
+"""The image codec against arithmetic of the tests' own."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("sensor_msgs")
+
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from ros2_pro import codec
+from ros2_pro.causes import DROPS, NOTES, MessageError
+
+HEIGHT, WIDTH = 24, 34
+RGB = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+GREY = RGB[..., 0]
+Y, X = np.mgrid[0:HEIGHT, 0:WIDTH]
+SMOOTH = np.stack([60 + 3 * X, 220 - 2 * Y - 2 * X, 40 + 5 * Y], axis=-1).astype(np.uint8)
+
+
+def message(pixels, encoding, *, step=None, height=HEIGHT, width=WIDTH, big_endian=False, extra=b""):
+    """An image message of rows of pixels, padded to `step` bytes."""
+    if big_endian:
+        pixels = pixels.astype(pixels.dtype.newbyteorder(">"))
+    rows = [row.tobytes() for row in pixels]
+    step = step or len(rows[0])
+    made = Image(height=height, width=width, encoding=encoding, step=step, is_bigendian=int(big_endian))
+    made.data.frombytes(b"".join(row.ljust(step, b"\xaa") for row in rows) + extra)
+    return made
+
+
+def with_alpha(rgb):
+    return np.concatenate([rgb, np.full((*rgb.shape[:2], 1), 7, dtype=rgb.dtype)], axis=-1)
+
+
+def grey_rgb(grey):
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def wide(values):
+    """16-bit values whose high byte is that of `values`."""
+    return values.astype(np.uint16) * 256 + 99
+
+
+EXACT = {
+    "rgb8": (RGB, RGB),
+    "bgr8": (RGB[..., ::-1], RGB),
+    "rgba8": (with_alpha(RGB), RGB),
+    "bgra8": (with_alpha(RGB[..., ::-1]), RGB),
+    "mono8": (GREY, grey_rgb(GREY)),
+    "mono16": (wide(GREY), grey_rgb(GREY)),
+    "8UC1": (GREY, grey_rgb(GREY)),
+    "8UC3": (RGB[..., ::-1], RGB),
+    "8UC4": (with_alpha(RGB[..., ::-1]), RGB),
+    "rgb16": (wide(RGB), RGB),
+    "bgr16": (wide(RGB[..., ::-1]), RGB),
+    "rgba16": (with_alpha(wide(RGB)), RGB),
+    "bgra16": (with_alpha(wide(RGB[..., ::-1])), RGB),
+}
+
+
+@pytest.mark.parametrize("step", [0, 5])
+@pytest.mark.parametrize("encoding", EXACT)
+def test_colours_and_greys_are_bit_exact_with_and_without_padding(encoding, step):
+    pixels, expected = EXACT[encoding]
+    row = pixels[0].nbytes
+    picture = codec.decode_image(message(pixels, encoding, step=row + step))
+    np.testing.assert_array_equal(picture.image, expected)
+    assert picture.image.flags.c_contiguous and picture.notes == (("padded_rows",) if step else ())
+
+
+@pytest.mark.parametrize("encoding", [name for name, (pixels, _) in EXACT.items() if pixels.dtype == np.uint16])
+def test_big_endian_numbers_are_turned_and_noted(encoding):
+    pixels, expected = EXACT[encoding]
+    picture = codec.decode_image(message(pixels, encoding, big_endian=True))
+    np.testing.assert_array_equal(picture.image, expected)
+    assert picture.notes == ("big_endian",)
+
+
+def test_the_byte_order_does_not_matter_for_bytes():
+    assert codec.decode_image(message(RGB, "rgb8", big_endian=True)).notes == ()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_patterns_give_the_colours_back(pattern, bits):
+    mosaic = np.empty((HEIGHT, WIDTH), dtype=np.uint8)
+    for place, colour in enumerate(pattern):
+        cell = slice(place // 2, None, 2), slice(place % 2, None, 2)
+        mosaic[cell] = SMOOTH[(*cell, "rgb".index(colour))]
+    picture = codec.decode_image(message(wide(mosaic) if bits == 16 else mosaic, f"bayer_{pattern}{bits}"))
+    inner = slice(2, -2), slice(2, -2)
+    assert np.abs(picture.image[inner].astype(int) - SMOOTH[inner]).max() <= 2
+
+
+def yuv_of(rgb):
+    """BT.601 in video range, as floats."""
+    r, g, b = (rgb[..., i].astype(float) for i in range(3))
+    y = 16 + (65.738 * r + 129.057 * g + 25.064 * b) / 256
+    return y, 128 + (-37.945 * r - 74.494 * g + 112.439 * b) / 256, 128 + (112.439 * r - 94.154 * g - 18.285 * b) / 256
+
+
+def packed_yuv(encoding):
+    y, u, v = (np.rint(plane).astype(np.uint8) for plane in yuv_of(SMOOTH))
+    if encoding in ("nv12", "nv21"):
+        pair = (u, v) if encoding == "nv12" else (v, u)
+        chroma = np.stack([plane[::2, ::2] for plane in pair], axis=-1).reshape(HEIGHT // 2, WIDTH)
+        return np.concatenate([y, chroma])
+    chroma = np.stack([u[:, ::2], v[:, ::2]], axis=-1).reshape(HEIGHT, WIDTH)
+    return np.stack([chroma, y] if encoding in ("uyvy", "yuv422") else [y, chroma], axis=-1)
+
+
+@pytest.mark.parametrize("encoding", ["uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21"])
+def test_video_encodings_give_the_colours_back(encoding):
+    pixels = packed_yuv(encoding)
+    picture = codec.decode_image(message(pixels, encoding))
+    off = np.abs(picture.image.astype(int) - SMOOTH)
+    assert picture.image.shape == SMOOTH.shape and off.mean() < 3 and off.max() <= 12
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_values_without_a_range_are_stretched(dtype):
+    values = np.linspace(1000, 3000, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(dtype)
+    grey = codec.decode_image(message(values, "16UC1" if dtype == np.uint16 else "32FC1")).image
+    assert grey[0, 0].max() == 0 and grey[-1, -1].min() == 255 and 120 < grey[HEIGHT // 2, 0, 0] < 136
+
+
+def test_what_is_not_a_number_is_black_and_noted():
+    values = np.linspace(1, 3, HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
+    values[5, 5], values[6, 6], values[7, 7] = np.nan, np.inf, -np.inf
+    picture = codec.decode_image(message(values, "32FC1"))
+    assert picture.notes == ("nonfinite_input",)
+    assert not picture.image[[5, 6, 7], [5, 6, 7]].any() and picture.image[20, 20].all()
+
+
+def test_encodings_are_taken_in_any_case():
+    np.testing.assert_array_equal(codec.decode_image(message(RGB, "RGB8")).image, RGB)
+
+
+def test_an_even_picture_and_data_too_much_are_noted():
+    assert codec.decode_image(message(np.full_like(RGB, 9), "rgb8")).notes == ("featureless",)
+    almost = np.full_like(RGB, 9)
+    almost[-1, -1, -1] = 10
+    assert codec.decode_image(message(almost, "rgb8", extra=b"more")).notes == ("extra_data",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"encoding": ""}, "bad_encoding"),
+        ({"encoding": "😀"}, "bad_encoding"),
+        ({"encoding": "rgb9"}, "bad_encoding"),
+        ({"height": HEIGHT + 1}, "short_data"),
+        ({"step": 3 * WIDTH - 1}, "bad_step"),
+        ({"step": 0}, "bad_step"),
+        ({"height": 0}, "empty_image"),
+        ({"width": 0}, "empty_image"),
+        ({"height": 2**31, "width": 2**31, "step": 2**32 - 1}, "too_large"),
+        ({"encoding": "yuyv", "width": 33}, "bad_step"),
+        ({"encoding": "nv12", "height": 23}, "bad_step"),
+    ],
+)
+def test_what_cannot_be_an_image_is_refused_with_its_cause(changes, cause):
+    made = message(RGB, "rgb8")
+    for name, value in changes.items():
+        setattr(made, name, value)
+    with pytest.raises(MessageError) as caught:
+        codec.decode_image(made)
+    assert caught.value.cause == cause and str(caught.value).endswith(".")
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    encoding=st.one_of(st.sampled_from([*codec.LAYOUTS, "mono8 "]), st.text(max_size=8)),
+    height=st.integers(0, 9), width=st.integers(0, 9), step=st.integers(0, 80), big=st.integers(0, 255),
+    data=st.binary(max_size=600), huge=st.booleans(),
+)  # fmt: skip
+def test_whatever_a_message_holds_it_gives_a_picture_or_a_message_error(encoding, height, width, step, big, data, huge):
+    if huge:
+        height, width, step = height * 2**28, width * 2**28, step * 2**25
+    made = SimpleNamespace(encoding=encoding, height=height, width=width, step=step, is_bigendian=big, data=data)
+    for decode in (codec.decode_image, codec.decode_depth):
+        try:
+            decoded = decode(made)
+        except MessageError as error:
+            assert error.cause in DROPS
+        else:
+            image = decoded.image if decode is codec.decode_image else decoded
+            assert image.shape[:2] == (height, width)
+            assert decode is codec.decode_depth or (image.dtype == np.uint8 and set(decoded.notes) <= set(NOTES))
+
+
+def compressed(suffix, pixels, kind="jpeg"):
+    made = CompressedImage(format=kind)
+    made.data.frombytes(cv2.imencode(suffix, pixels)[1].tobytes())
+    return made
+
+
+def test_png_is_exact_and_jpeg_is_close_and_both_are_rgb():
+    np.testing.assert_array_equal(codec.decode_compressed(compressed(".png", RGB[..., ::-1])).image, RGB)
+    smooth = codec.decode_compressed(compressed(".jpg", SMOOTH[..., ::-1])).image
+    assert np.abs(smooth.astype(int) - SMOOTH).mean() < 3
+    np.testing.assert_array_equal(codec.decode_compressed(compressed(".png", GREY)).image, grey_rgb(GREY))
+    high = codec.decode_compressed(compressed(".png", wide(RGB[..., ::-1]))).image
+    assert np.abs(high.astype(int) - RGB).max() <= 1
+
+
+@pytest.mark.parametrize("keep", [0, 1, 2, 100, 0.5, 0.95])
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_cut_files_are_refused(suffix, keep):
+    whole = compressed(suffix, RGB)
+    count = int(keep * len(whole.data)) if isinstance(keep, float) else keep
+    with pytest.raises(MessageError) as caught:
+        codec.decode_compressed(SimpleNamespace(data=bytes(whole.data[:count]), format="x"))
+    assert caught.value.cause == "bad_compressed"
+
+
+def test_a_header_that_claims_too_much_is_refused_before_memory_is_taken():
+    head = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + b"IHDR" + (60000).to_bytes(4, "big") * 2
+    with pytest.raises(MessageError) as caught:
+        codec.decode_compressed(SimpleNamespace(data=head + b"\x08\x02" + b"\0" * 100, format="png"))
+    assert caught.value.cause == "too_large"
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.binary(max_size=300), head=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8"]))
+def test_random_bytes_are_refused(data, head):
+    with pytest.raises(MessageError):
+        codec.decode_compressed(SimpleNamespace(data=head + data, format="jpeg"))
+
+
+@pytest.mark.parametrize("step", [0, 6])
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_depth_is_metres_and_nan_where_there_is_none(big_endian, step):
+    metres = np.linspace(0.5, 40, HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
+    millimetres = np.rint(metres * 1000).astype(np.uint16)
+    metres[0, :4] = np.nan, 0, -1, np.inf
+    millimetres[0, 0] = 0
+    given32 = message(metres, "32FC1", big_endian=big_endian, step=4 * WIDTH + step)
+    depth = codec.decode_depth(given32)
+    assert np.isnan(depth[0, :3]).all() and np.isposinf(depth[0, 3]) and depth.dtype == np.float32
+    np.testing.assert_array_equal(depth[1:], metres[1:])
+    given16 = message(millimetres, "16UC1", big_endian=big_endian, step=2 * WIDTH + step)
+    depth = codec.decode_depth(given16)
+    assert np.isnan(depth[0, 0]) and np.abs(depth[1:] - metres[1:]).max() <= 0.00051
+
+
+def test_a_picture_is_no_depth_image():
+    with pytest.raises(MessageError) as caught:
+        codec.decode_depth(message(RGB, "rgb8"))
+    assert caught.value.cause == "bad_encoding" and "32FC1" in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["32FC1", "16UC1", "rgb8"])
+def test_messages_come_back_as_they_were(encoding):
+    header = Header(frame_id="camera")
+    values = {"32FC1": np.arange(12, dtype=np.float32).reshape(3, 4), "16UC1": wide(GREY), "rgb8": RGB[:, ::2]}[encoding]
+    made = codec.image_message(values, encoding, header)
+    assert (made.height, made.width) == values.shape[:2] and made.header == header and made.encoding == encoding
+    assert len(made.data) == made.step * made.height and not made.is_bigendian
+    back = np.frombuffer(made.data, values.dtype).reshape(values.shape)
+    np.testing.assert_array_equal(back, values)
+
+
+def test_a_message_is_filled_again_in_its_own_memory_whatever_size_comes():
+    made = codec.image_message(np.zeros((4, 5), np.float32), "32FC1", Header())
+    data = made.data
+    again = codec.image_message(np.ones((5, 4), np.float32), "32FC1", Header(frame_id="b"), reuse=made)
+    assert again is made and again.data is data and (made.height, made.width, made.step) == (5, 4, 16)
+    larger = codec.image_message(np.full((6, 7), 2, np.float32), "32FC1", Header(), reuse=made)
+    assert len(larger.data) == 6 * 7 * 4 and np.frombuffer(larger.data, np.float32).min() == 2
+
+
+def test_millimetres_are_rounded_and_zero_where_they_cannot_be():
+    depth = np.array([[1.0004, 1.0006, 65.535, 65.536, np.nan, np.inf, -1, 0, 0.0004]], dtype=np.float32)
+    assert codec.depth_to_millimetres(depth).tolist() == [[1000, 1001, 65535, 0, 0, 0, 0, 0, 0]]
