@@ -1,0 +1,96 @@
+"""What the node's messages cost on this machine: decoding, filling, clouds, the filter of flying points.
+
+    python benchmarks/ros_messages.py
+    python benchmarks/ros_messages.py --json messages.json --runs 20
+
+Wall time, median and best of several runs, and CPU time of the best, in milliseconds; all at 3840x2160 unless it says
+otherwise. `fresh` fills memory that the system has just handed out, the other rows memory of the message before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+import pro_engine as pro
+from ros2_pro import camera, cloud, codec
+from ros2_pro.settings import PointsSettings
+
+WIDTH, HEIGHT = 3840, 2160
+
+
+def rows() -> Iterator[tuple[str, Callable[[], object]]]:
+    """What is measured: a name and something to call."""
+    rng = np.random.default_rng(0)
+    rgb = cv2.resize(rng.integers(0, 256, (135, 240, 3), dtype=np.uint8), (WIDTH, HEIGHT))
+    depth = (3 + 2 * np.sin(np.linspace(0, 9, WIDTH)) + np.linspace(0, 1, HEIGHT)[:, None]).astype(np.float32)
+    header = Header(frame_id="camera")
+    yield "32FC1 message, fresh", lambda: codec.image_message(depth, "32FC1", header)
+    message = codec.image_message(depth, "32FC1", header)
+    yield "32FC1 message", lambda: codec.image_message(depth, "32FC1", header, reuse=message)
+    yield "metres to millimetres", lambda: codec.depth_to_millimetres(depth)
+    for encoding, channels in (("rgb8", 3), ("bgr8", 3), ("mono8", 1), ("bayer_rggb8", 1), ("uyvy", 2)):
+        raw = Image(height=HEIGHT, width=WIDTH, encoding=encoding, step=channels * WIDTH)
+        raw.data.frombytes(rgb[..., :channels].tobytes())
+        yield f"decode {encoding}", lambda raw=raw: codec.decode_image(raw)
+    for suffix in (".jpg", ".png"):
+        packed = CompressedImage(format=suffix[1:])
+        packed.data.frombytes(cv2.imencode(suffix, rgb)[1].tobytes())
+        yield f"decode {suffix[1:]}", lambda packed=packed: codec.decode_compressed(packed)
+    lens = camera.guessed_lens(WIDTH, HEIGHT, 60)
+    for name, settings in (
+        ("cloud, 2.07 M points", PointsSettings(edge_filter=False)),
+        ("cloud, 2.07 M points, edge filter", PointsSettings()),
+        ("cloud, 2.07 M points, dense", PointsSettings(edge_filter=False, organized=False)),
+        ("cloud, 8.29 M points", PointsSettings(edge_filter=False, max_points=10_000_000)),
+    ):
+        last = cloud.cloud_message(cloud.build_cloud(depth, rgb, lens, settings), header)
+
+        def build(settings: PointsSettings = settings, last: object = last) -> object:
+            return cloud.cloud_message(cloud.build_cloud(depth, rgb, lens, settings), header, reuse=last)
+
+        yield name, build
+    quarter = np.ascontiguousarray(depth[::2, ::2])
+    yield "flying points, 2.07 M", lambda: pro.flying_points(quarter)
+    yield "disparity to metres", lambda: pro.disparity_to_depth(depth, pro.ScaleShift(0.1, 0.1))
+    yield "preview of 1280 pixels", lambda: pro.colorize(cv2.resize(depth, (1280, 720), interpolation=cv2.INTER_AREA))
+
+
+def main() -> None:
+    """Measure and print a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--json", type=Path, help="write the figures here, too")
+    given = parser.parse_args()
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    print(f"{machine}\n\n| | median (ms) | best (ms) | CPU of the best (ms) |\n|---|---|---|---|")
+    figures = []
+    for name, call in rows():
+        call()
+        runs = []
+        for _ in range(given.runs):
+            wall, cpu = time.perf_counter(), time.process_time()
+            call()
+            runs.append((1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - cpu)))
+        walls = [wall for wall, _ in runs]
+        median = statistics.median(walls)
+        figures.append({"name": name, "median_ms": median, "best_ms": min(walls), "cpu_ms": min(runs)[1]})
+        row = figures[-1]
+        print(f"| {name} | {row['median_ms']:.1f} | {row['best_ms']:.1f} | {row['cpu_ms']:.1f} |", flush=True)
+    if given.json:
+        given.json.write_text(json.dumps({"machine": machine, "rows": figures}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
