@@ -271,6 +271,17 @@ def test_a_fit_far_off_the_last_good_one_must_be_confirmed() -> None:
     assert moved.state == "ok" and error(moved, disparity, inverse / 3) < 0.02
 
 
+def test_a_frame_without_a_fit_ends_a_row_of_confirmations() -> None:
+    inverse = scene("room")
+    disparity = disparity_of(inverse)
+    drive = Drive()
+    drive.frame(disparity, samples(inverse, 0))
+    for step in range(CONFIRMATIONS - 1):
+        drive.frame(disparity, samples(inverse / 3, step))
+    drive.frame(disparity, garbage("random", 0))
+    assert drive.frame(disparity, samples(inverse / 3, 9)).rejected
+
+
 def test_fits_that_contradict_each_other_confirm_nothing() -> None:
     inverse = scene("room")
     disparity = disparity_of(inverse)
@@ -330,12 +341,13 @@ def test_the_other_modes() -> None:
 def test_stamps_that_are_always_zero_are_smoothed_by_the_clock() -> None:
     inverse = scene("room")
     disparity = disparity_of(inverse)
-    tracker = ScaleTracker(replace(ALIGN, smoothing_s=0.1))
     valid = everywhere(disparity)
-    for step in range(30):
-        points = samples(inverse if step == 0 else inverse * 1.2, step, noise=0.15)
-        scale = tracker.update(disparity, valid, points, 0.0, PERIOD_S * step)
-    assert error(scale, disparity, inverse * 1.2) < 0.03
+    stamped, unstamped = (ScaleTracker(replace(ALIGN, smoothing_s=0.2)) for _ in range(2))
+    for step in range(5):
+        points, time_s = samples(inverse, step, count=80, noise=0.15), PERIOD_S * step
+        expected = stamped.update(disparity, valid, points, time_s, time_s).scale_shift
+        found = unstamped.update(disparity, valid, points, 0.0, time_s).scale_shift
+        assert (found.scale, found.shift) == pytest.approx((expected.scale, expected.shift))
 
 
 @pytest.mark.parametrize("fill", [0.0, math.nan, math.inf, 1e30])
