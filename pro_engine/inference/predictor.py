@@ -117,7 +117,7 @@ class DepthPredictor:
             disparity = tiling.to_image(values, layout)
             coarse_map = tiling.to_image(coarse.normalised, layout) if options.keep_coarse else None
             if refiner is not None and refiner.sharpens:
-                sharpen(disparity, image, layout.canvas, self.device)
+                sharpen(disparity, image, layout.canvas)
             depth, scale_shift = self._metric_depth(disparity, coarse)
         return DepthResult(
             disparity=disparity,

@@ -21,7 +21,7 @@ COLOUR_SIGMA = 0.05
 CONTRAST_GAIN = 2.0
 """A pixel half of whose neighbours have another colour takes the mean in full."""
 
-_HALF = ((0, 1), (1, 0), (1, 1), (1, -1))
+HALF_OF_THE_NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
 """Steps (down, right) to half of the eight neighbours: two pixels weigh each other alike, so each pair is seen once."""
 _FARTHEST = 20.0  # exponents end here: beyond, weights are nothing, and slow to calculate with where they underflow
 
@@ -41,8 +41,8 @@ def _snap(patch: Tensor, colours: Tensor, strides: Sequence[int]) -> Tensor:
         both = torch.cat((patch, colours))[None]
         values, *channels = F.pad(both, (stride,) * 4, mode="replicate")[0]  # each (h + 2 s, w + 2 s)
         total, weights = values.clone(), torch.ones_like(values)  # a pixel itself has weight 1
-        for down, right in _HALF:
-            here, there = _pairs(values.shape, down * stride, right * stride)
+        for down, right in HALF_OF_THE_NEIGHBOURS:
+            here, there = pairs(values.shape, down * stride, right * stride)
             distance = torch.zeros_like(values[here])
             for channel in channels:
                 distance += (channel[here] - channel[there]).square_()
@@ -56,7 +56,7 @@ def _snap(patch: Tensor, colours: Tensor, strides: Sequence[int]) -> Tensor:
     return patch
 
 
-def _pairs(shape: torch.Size, down: int, right: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+def pairs(shape: Sequence[int], down: int, right: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Windows on a map of such a shape: all pixels that have a neighbour `down` and `right` of them, and these."""
     height, width = shape
     rows = slice(0, height - down), slice(down, height)
