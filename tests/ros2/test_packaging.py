@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -134,15 +135,22 @@ def test_the_manifest_of_ros_agrees_with_the_code() -> None:
     assert manifest.findtext("export/build_type") == "ament_python"
     named = {element.text for element in manifest.iter("exec_depend")}
     imported = {
-        line.split()[1].partition(".")[0]
+        name.partition(".")[0]
         for folder, pattern in (("ros2_pro", "*.py"), ("launch", "*.launch.py"))
         for path in (ROOT / folder).glob(pattern)
-        for line in map(str.strip, path.read_text("utf-8").splitlines())
-        if line.startswith(("import ", "from ")) and " import " in f"{line} import "
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for name in imported_names(node)
     }
     imported -= {*sys.stdlib_module_names, "numpy", "cv2", "pro_engine", "ros2_pro", "tf2_ros"}  # tf2_ros is optional
     assert {"rclpy", "sensor_msgs", "launch_ros"} <= imported  # the reading above finds something
     assert imported <= named
+
+
+def imported_names(node: ast.AST) -> list[str]:
+    """Modules that a statement imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
 
 
 def test_the_sample_parameters_are_all_of_the_settings_and_their_defaults() -> None:
