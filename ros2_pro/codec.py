@@ -25,6 +25,7 @@ MAX_PIXELS = 1 << 28  # 268 megapixels; the largest sensors have 150
 LOW_PERCENTILE, HIGH_PERCENTILE = 1.0, 99.0
 MM_PER_M = 1000.0
 MAX_MM = 65535
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +152,8 @@ def decode_compressed(message: Any) -> Picture:
     data = np.frombuffer(bytes(message.data) if isinstance(message.data, list) else message.data, dtype=np.uint8)
     if data.size == 0:
         raise MessageError("bad_compressed", "The compressed image is empty.")
-    _check_claimed_size(data)
+    if data[:8].tobytes() == _PNG:
+        _check_png(data)
     try:
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(data, flags)
@@ -266,15 +268,19 @@ def _featureless(image: NDArray[np.uint8]) -> tuple[str, ...]:
     return ("featureless",)
 
 
-def _check_claimed_size(data: NDArray[np.uint8]) -> None:
-    """Refuse a PNG or JPEG whose header claims more pixels than any camera has, before memory is taken for them."""
-    head = data[:24].tobytes()
-    if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 24:
-        width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
-        if width * height > MAX_PIXELS:
-            raise MessageError(
-                "too_large", f"The image claims {width}x{height} pixels; the most is {MAX_PIXELS}."
-            )  # a JPEG claims 65535x65535 at most, which OpenCV itself refuses
+def _check_png(data: NDArray[np.uint8]) -> None:
+    """Refuse a PNG that claims more pixels than any camera has, or parts longer than itself, before OpenCV takes memory
+    for them; a JPEG can claim neither. Bytes behind the end do not matter."""
+    view, position = data.data, len(_PNG)
+    while position + 12 <= len(view):
+        length, kind = int.from_bytes(view[position : position + 4], "big"), bytes(view[position + 4 : position + 8])
+        width, height = (int.from_bytes(view[position + at : position + at + 4], "big") for at in (8, 12))
+        if kind == b"IHDR" and width * height > MAX_PIXELS:
+            raise MessageError("too_large", f"The image claims {width}x{height} pixels; the most is {MAX_PIXELS}.")
+        if kind == b"IEND":
+            return
+        position += 12 + length
+    raise MessageError("bad_compressed", f"The compressed image of {len(view)} bytes is cut or damaged.")
 
 
 def _is_cut_jpeg(data: NDArray[np.uint8]) -> bool:
