@@ -21,6 +21,7 @@ from ros2_pro.causes import MessageError
 Slopes = NDArray[np.float32]
 
 SHAPE_TOLERANCE = 0.01  # relative difference of aspect ratios up to which another image size is a scaled one
+MIN_FOCAL, MAX_FOCAL = 1e-3, 1e6  # widths of the image; beyond, the rays are not those of a camera
 UNEQUAL_FOCAL = 0.1  # relative difference of fx and fy that is told
 STRAIGHT = 1e-12  # distortion coefficients below this bend nothing
 _FISHEYE = ("equidistant", "fisheye")
@@ -61,8 +62,8 @@ def lens_from_info(info: Any, width: int, height: int, *, rectified: bool) -> Le
     interest and binning are applied; camera info of another image size but the same shape is scaled.
 
     Raises:
-        MessageError: "bad_camera_info" for focal lengths that are not above 0 or numbers that are not finite, and for
-            another shape than the image's.
+        MessageError: "bad_camera_info" for focal lengths that are not above 0 or numbers that are not finite or absurd,
+            and for another shape than the image's.
     """
     p, k = [float(value) for value in info.p], [float(value) for value in info.k]
     fx, fy, cx, cy = (p[0], p[5], p[2], p[6]) if rectified and p[0] else (k[0], k[4], k[2], k[5])
@@ -76,7 +77,14 @@ def lens_from_info(info: Any, width: int, height: int, *, rectified: bool) -> Le
         notes += ("camera_info_scaled",)
     # Edges map to edges: pixel centres are integers, so half a pixel goes off and on again.
     sx, sy = width / seen_width / binning_x, height / seen_height / binning_y
-    intrinsics = pro.Intrinsics(fx * sx, fy * sy, (cx - x0 + 0.5) * sx - 0.5, (cy - y0 + 0.5) * sy - 0.5, width, height)
+    fx, fy, cx, cy = fx * sx, fy * sy, (cx - x0 + 0.5) * sx - 0.5, (cy - y0 + 0.5) * sy - 0.5
+    if min(fx, fy) < MIN_FOCAL * width or max(fx, fy, abs(cx), abs(cy)) > MAX_FOCAL * width:
+        raise MessageError(
+            "bad_camera_info",
+            f"The camera info gives focal lengths {fx:g} and {fy:g} and centre {cx:g}, {cy:g} for an image of "
+            f"{width}x{height} pixels; calibrate the camera.",
+        )
+    intrinsics = pro.Intrinsics(fx, fy, cx, cy, width, height)
     if abs(intrinsics.fx - intrinsics.fy) > UNEQUAL_FOCAL * max(intrinsics.fx, intrinsics.fy):
         notes += ("unequal_focal",)
     d = tuple(float(value) for value in info.d)
