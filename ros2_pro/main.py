@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> in
     """Run the node until SIGINT or SIGTERM. `load` replaces `pro_engine.load_model`. Returns the exit code."""
     signals = _Signals()  # before the imports, which take a second
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait by spinning steal the camera's cores
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 28))  # as codec.MAX_PIXELS, for files of all kinds
     try:
         return _run(sys.argv if argv is None else argv, load, signals)
     except _Interrupted:
@@ -54,6 +55,8 @@ def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> in
 def _run(argv: Sequence[str], load: Loader | None, signals: _Signals) -> int:
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.impl.logging_severity import LoggingSeverity
+    from rclpy.logging import set_logger_level
     from rclpy.signals import SignalHandlerOptions
 
     from ros2_pro.node import ProNode
@@ -61,7 +64,9 @@ def _run(argv: Sequence[str], load: Loader | None, signals: _Signals) -> int:
     node: ProNode | None = None
     try:
         try:
+            set_logger_level("rcl", LoggingSeverity.FATAL)  # `_refuse` says what rcl would say here, too
             rclpy.init(args=list(argv), signal_handler_options=SignalHandlerOptions.NO)
+            set_logger_level("rcl", LoggingSeverity.UNSET)
             node = ProNode(load=load)
         except Exception as error:  # bad arguments, parameter files and values come as many kinds
             return _refuse(error)
@@ -88,7 +93,10 @@ def _start(node: ProNode) -> bool:
 
 
 def _refuse(error: Exception) -> int:
-    print(f"pro_node: {' '.join(str(error).split())}", file=sys.stderr)
+    text = " ".join(str(error).split())
+    if type(error).__name__ == "UnknownROSArgsError":  # says nothing but their list
+        text = f"unknown ROS arguments {text}; see `ros2 run --help`"
+    print(f"pro_node: {text}", file=sys.stderr)
     return 2
 
 
