@@ -10,6 +10,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.task import Future as RosFuture
@@ -66,8 +67,10 @@ class ProNode(LifecycleNode):
         self._state = "unconfigured"
         self._next_frame_s = 0.0
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        self.create_service(Trigger, "~/snapshot", self._on_snapshot)
-        self.create_service(Trigger, "~/reload", self._on_reload)
+        # Of a group of their own: until they have answered, nothing else of theirs is called, images neither.
+        waiting = ReentrantCallbackGroup()
+        self.create_service(Trigger, "~/snapshot", self._on_snapshot, callback_group=waiting)
+        self.create_service(Trigger, "~/reload", self._on_reload, callback_group=waiting)
         # The one absolute name: where every tool of ROS looks for it.
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._report)
@@ -208,11 +211,22 @@ class ProNode(LifecycleNode):
 
     # Parameters and services
 
+    def set_parameters_atomically(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
+        """As in rclpy; what is refused is counted, whether by `_on_set_parameters` or by rclpy's checks before it."""
+        unknown = [parameter.name for parameter in parameter_list if not self.has_parameter(parameter.name)]
+        if unknown:
+            reason = f"There is no parameter {', '.join(unknown)}; `ros2 param list` names those there are."
+            result = SetParametersResult(successful=False, reason=reason)
+        else:
+            result = super().set_parameters_atomically(parameter_list)
+        if not result.successful:
+            self._health.count("parameter_refused", result.reason)
+        return result
+
     def _on_set_parameters(self, given: list[Parameter[Any]]) -> SetParametersResult:
         try:
             self._settings = parameters.changed(self._settings, given)
         except ValueError as error:
-            self._health.count("parameter_refused", str(error))
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
