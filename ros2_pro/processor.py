@@ -113,12 +113,13 @@ class Processor:
         compressed = not hasattr(message, "encoding")
         picture = codec.decode_compressed(message) if compressed else codec.decode_image(message)
         image = picture.image
+        info = self._infos.get(settings.input.camera_info_timeout_s)  # before the model, whose time newer ones pass
         begun_s = time.monotonic()
         result = self._engine.infer(image, settings.engine, lambda: not self._around.stopping())
         engine_s = time.monotonic() - begun_s
         # Only now, so that a frame that is dropped is counted as that alone.
         self._note(picture, message.format if compressed else message.encoding, message.header)
-        info, lens = self._lens(message.header, image, settings)
+        info, lens = self._lens(info, message.header, image, settings)
         disparity = np.where(result.valid, result.disparity, np.float32(np.nan)) if not result.valid.all() else None
         view = _View(message.header, image, lens, info, result.disparity if disparity is None else disparity)
         if wanted & {"depth", "points", "camera_info"} or self._snapshots:
@@ -168,11 +169,12 @@ class Processor:
             self._health.count("time_jump", f"The image's stamp is {stamp_s:.3f} s, after {self._stamp_s or 0:.3f} s.")
         self._stamp_s = stamp_s
 
-    def _lens(self, header: Any, image: NDArray[np.uint8], settings: Settings) -> tuple[Any, camera.Lens | None]:
+    def _lens(
+        self, info: Any, header: Any, image: NDArray[np.uint8], settings: Settings
+    ) -> tuple[Any, camera.Lens | None]:
         """The camera info in use (None: none) and the lens (None: unknown)."""
         height, width = image.shape[:2]
         given = settings.input
-        info = self._infos.get(given.camera_info_timeout_s)
         fallback = camera.guessed_lens(width, height, given.fallback_fov_x_deg) if given.fallback_fov_x_deg else None
         if info is None:
             self._health.count("no_camera_info", _without_lens("There is no camera info", fallback))
