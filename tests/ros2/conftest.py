@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sys
@@ -52,3 +53,20 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 def start_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
     """As `start`, for all tests of a module."""
     yield from _starter(tmp_path_factory.mktemp("ros2"))
+
+
+@pytest.fixture
+def bench(start: Callable[..., Any], namespace: str) -> Iterator[Callable[..., Any]]:
+    """Start a node with parameters; it comes with a rig around it, see `bench.py`."""
+    from bench import Bench
+    from rig import Rig, stub_command
+
+    with contextlib.ExitStack() as stack:
+
+        def started(env: dict[str, str] | None = None, **parameters: Any) -> Bench:
+            node = start(stub_command(namespace, **parameters), env)
+            rig = stack.enter_context(contextlib.closing(Rig(namespace)))
+            rig.ready()
+            return Bench(node, rig)
+
+        yield started
