@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import re
 import time
+from array import array
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import GetParameters
 from rig import NodeProcess, Rig, camera_image, camera_info, stub_command, wait_for
+from sensor_msgs.msg import CompressedImage
 
 from ros2_pro.causes import DROPS
 from ros2_pro.health import LOG_PERIOD_S
 
 AGAIN_WITHIN_S = 2.0  # a good frame after a fault
 REPORT_S = 0.1
+WIDTH, HEIGHT = 64, 48
 CLOCKS_S = 0.1  # the log has the system's clock, throttling a steady one
 # Metres, so that all of a frame is worked on; quiet pauses between two tests are no fault.
 PARAMETERS = {"scale__mode": "fixed", "input__stale_after_s": 3600.0}
 _LINE = re.compile(r"^\[(\w+)\] \[(\d+\.\d+)\] \[[^\]]*\]: (\w+): (.+)$", re.MULTILINE)
-_LEVELS = {cause: "WARN" for cause in DROPS} | dict.fromkeys(
+_LEVELS = dict.fromkeys(DROPS, "WARN") | dict.fromkeys(
     ("load_failed", "engine_error", "engine_memory", "engine_output", "internal_error"), "ERROR"
 )
 
@@ -38,32 +45,36 @@ class Line:
     text: str
 
 
-def start_stub(start: Callable[..., NodeProcess], namespace: str, **parameters: Any) -> NodeProcess:
-    """The node with the stub's model, which gives metres and reports often."""
-    command = stub_command(namespace, **{**PARAMETERS, **parameters})
-    return start(command, {"STUB_REPORT_S": str(REPORT_S)})
+def start_stub(
+    start: Callable[..., NodeProcess], namespace: str, *, acks: Path | None = None, **parameters: Any
+) -> NodeProcess:
+    """The node with the stub's model, which gives metres and reports often; `acks` is a pipe as the stub describes."""
+    env = {"STUB_REPORT_S": str(REPORT_S)} | ({"STUB_ACK": str(acks)} if acks else {})
+    return start(stub_command(namespace, **{**PARAMETERS, **parameters}), env)
 
 
 class FaultRig(Rig):
     """A camera that sends good and faulty frames to a node of `start_stub`."""
 
-    def __init__(self, process: NodeProcess, namespace: str, outputs: tuple[str, ...] = ()) -> None:
-        super().__init__(namespace, ("depth/image_rect", "depth/camera_info", *outputs))
+    def __init__(
+        self, process: NodeProcess, namespace: str, outputs: tuple[str, ...] = ("depth/image_rect", "depth/camera_info")
+    ) -> None:
+        super().__init__(namespace, outputs)
         self.process = process
         self._get = self.node.create_client(GetParameters, "pro/get_parameters")
 
-    def ready(self, timeout_s: float = 20.0) -> None:
-        """Wait until a good frame came through."""
+    def ready(self, timeout_s: float = 20.0, *, patience_s: float = 0.5) -> None:
+        """Wait until a good frame came through; `patience_s` for each that is sent."""
         assert self._get.wait_for_service(timeout_s), self.process.text()
 
         def came() -> Any:
             frame = self.good_frame()
             self.send(frame)
-            return self.result(frame, 0.5)
+            return self.result(frame, patience_s)
 
         assert wait_for(came, timeout_s), f"no frame comes through: {self.process.text()}"
 
-    def good_frame(self, width: int = 64, height: int = 48) -> Any:
+    def good_frame(self, width: int = WIDTH, height: int = HEIGHT) -> Any:
         """An image with nothing wrong, stamped now."""
         return camera_image(width, height, stamp=self.stamp())
 
@@ -113,7 +124,7 @@ class FaultRig(Rig):
         """By how much each counter was moved since a `tally`, those that were not moved left out."""
         return {cause: n - before.get(cause, 0) for cause, n in self.tally().items() if n != before.get(cause, 0)}
 
-    def goes_on(self, *, width: int = 64, height: int = 48) -> None:
+    def goes_on(self, *, width: int = WIDTH, height: int = HEIGHT) -> None:
         """A good frame comes through in time, in the same process, with its header and size."""
         frame = self.good_frame(width, height)
         self.send(frame)
@@ -167,7 +178,7 @@ class FaultRig(Rig):
         lines = self.lines(cause)
         assert lines, f"the log says nothing of {cause}"
         assert lines[-1].time_s >= begun_s - LOG_PERIOD_S, f"the log does not tell {cause} again"
-        gaps_s = [later.time_s - earlier.time_s for earlier, later in zip(lines, lines[1:], strict=False)]
+        gaps_s = [later.time_s - earlier.time_s for earlier, later in pairwise(lines)]
         assert all(gap_s >= LOG_PERIOD_S - CLOCKS_S for gap_s in gaps_s), f"{cause} is told after {gaps_s} s"
         assert {line.level for line in lines} == {_LEVELS.get(cause, "INFO")}
 
@@ -183,5 +194,34 @@ class FaultRig(Rig):
     def healthy(self) -> None:
         """The node lives, and never said that it met something that nobody had thought of."""
         assert self.process.process.poll() is None, self.process.text()
-        assert "Traceback" not in self.process.text()
+        assert not re.search("Traceback|RuntimeWarning", self.process.text()), self.process.text()
         assert "internal_error" not in self.tally()
+
+
+class CompressedRig(FaultRig):
+    """A camera that sends JPEG."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.node.destroy_publisher(self.image)
+        self.image = self.node.create_publisher(CompressedImage, "image/compressed", 1)
+
+    def good_frame(self, width: int = WIDTH, height: int = HEIGHT) -> Any:
+        """A JPEG with nothing wrong, stamped now."""
+        return self.compressed(encoded(".jpg", width, height))
+
+    def compressed(self, data: bytes) -> Any:
+        """A message of these bytes, stamped now."""
+        message = CompressedImage(format="rgb8; jpeg compressed bgr8", data=array("B", data))
+        message.header.stamp, message.header.frame_id = self.stamp(), "camera_optical"
+        return message
+
+    def good_info(self, image: Any) -> Any:
+        """A camera info of the size of all its good frames."""
+        return super().good_info(camera_image(WIDTH, HEIGHT, stamp=copy(image.header.stamp)))
+
+
+def encoded(suffix: str, width: int = WIDTH, height: int = HEIGHT) -> bytes:
+    """A picture of noise as a file."""
+    pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return cv2.imencode(suffix, pixels)[1].tobytes()

@@ -5,49 +5,16 @@ from __future__ import annotations
 
 import math
 from array import array
-from copy import copy
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-from fault_rig import FaultRig, start_stub
-from rig import camera_image, wait_for
-from sensor_msgs.msg import CompressedImage
+from fault_rig import HEIGHT, WIDTH, CompressedRig, FaultRig, encoded, start_stub
+from rig import wait_for
 
-WIDTH, HEIGHT = 64, 48
 DAY_S = 86400
 LITTLE, BIG = 0, 1
 K, P = (0, 2, 4, 5), (0, 2, 5, 6)  # fx, cx, fy, cy
-
-
-class CompressedRig(FaultRig):
-    """A camera that sends JPEG."""
-
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self.node.destroy_publisher(self.image)
-        self.image = self.node.create_publisher(CompressedImage, "image/compressed", 1)
-
-    def good_frame(self, width: int = WIDTH, height: int = HEIGHT) -> Any:
-        """A JPEG with nothing wrong, stamped now."""
-        return self.compressed(encoded(".jpg", width, height))
-
-    def compressed(self, data: bytes) -> Any:
-        """A message of these bytes, stamped now."""
-        message = CompressedImage(format="rgb8; jpeg compressed bgr8", data=array("B", data))
-        message.header.stamp, message.header.frame_id = self.stamp(), "camera_optical"
-        return message
-
-    def good_info(self, image: Any) -> Any:
-        """A camera info of the size of all its good frames."""
-        return super().good_info(camera_image(WIDTH, HEIGHT, stamp=copy(image.header.stamp)))
-
-
-def encoded(suffix: str, width: int = WIDTH, height: int = HEIGHT) -> bytes:
-    """A picture of noise as a file."""
-    pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return cv2.imencode(suffix, pixels)[1].tobytes()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,345 @@
+"""Faults of streams, models, parameters and listeners, F21 to F23 and F25 to F28: each is counted under its name
+alone, and the node works on in the same process, or does not start and says why in one line."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+
+import pytest
+from fault_rig import AGAIN_WITHIN_S, FaultRig, start_stub
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.parameter import Parameter
+from rig import qos, ros_arguments, stub_command, wait_for
+from sensor_msgs.msg import CameraInfo, Image
+
+BAD_EXIT, NO_MODEL_EXIT = 2, 1
+STALE = 3
+LISTENER = """
+import sys, rclpy
+from sensor_msgs.msg import Image
+rclpy.init()
+node = rclpy.create_node("listener", namespace=sys.argv[1])
+node.create_subscription(Image, "depth/image_rect", lambda message: print("came", flush=True), 1)
+rclpy.spin(node)
+"""
+
+
+@pytest.fixture(scope="module")
+def shared(start_once, module_namespace):
+    rig = FaultRig(start_stub(start_once, module_namespace), module_namespace)
+    rig.ready()
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def rig(shared):
+    """The one node of most tests, well before and after."""
+    shared.goes_on()
+    yield shared
+    shared.process.wish()
+    shared.goes_on()
+    shared.healthy()
+
+
+def test_f21_input_ten_times_faster_than_the_model(rig):
+    period_s, pass_s, count = 0.02, 0.2, 60
+    rig.process.wish(delay=pass_s)
+    before, report_before, memory_mb = rig.tally(), rig.report(), rig.process.resident_mb()
+    frames, waits_s = [], []
+    for _ in range(count):
+        frames.append(rig.good_frame())
+        rig.info.publish(rig.good_info(frames[-1]))
+        rig.image.publish(frames[-1])
+        time.sleep(period_s)
+        waits_s.append(float(rig.diagnostics[-1]["wait before work (s)"]))
+    assert rig.result(frames[-1]), "the newest frame is not worked on"
+    report = rig.report()
+    came, done = (int(report[name]) - int(report_before[name]) for name in ("frames received", "frames finished"))
+    assert done <= count / 4, "the model was not slower than the input"
+    assert rig.moved(before) == {"overrun": came - done}
+    assert max(waits_s) <= period_s + 0.3 and rig.process.resident_mb() - memory_mb < 50
+    rig.process.wish()
+    rig.goes_on()
+    rig.told("overrun", time.time() - 3)
+
+
+def test_f22_input_stops_and_resumes(rig):
+    limit_s = 0.3
+    before, begun_s = rig.tally(), time.time()
+    assert rig.set(input__stale_after_s=limit_s)[0].successful
+    try:
+        time.sleep(10 * limit_s)
+        assert rig.moved(before) == {"input_stalled": 1}
+        rig.told("input_stalled", begun_s)
+        assert rig.levels[-1][0] == STALE and "no image for 3" in rig.levels[-1][1]
+    finally:
+        assert rig.set(input__stale_after_s=3600.0)[0].successful
+    rig.goes_on()
+    assert rig.moved(before) == {"input_stalled": 1}
+
+
+def test_f22_camera_starts_again(rig):
+    before = rig.tally()
+    for publisher in (rig.image, rig.info):
+        rig.node.destroy_publisher(publisher)
+    assert wait_for(lambda: not rig.node.count_publishers("image"))
+    rig.image, rig.info = rig.node.create_publisher(Image, "image", qos()), rig.node.create_publisher(
+        CameraInfo, "camera_info", qos()
+    )
+    begun_s = time.monotonic()
+    rig.ready()
+    assert time.monotonic() - begun_s <= AGAIN_WITHIN_S
+    assert not rig.moved(before)
+
+
+def test_f22_two_cameras_on_one_topic(rig):
+    before, begun_s = rig.tally(), time.time()
+    second = rig.node.create_publisher(Image, "image", qos())
+    try:
+        assert wait_for(lambda: rig.moved(before) == {"several_publishers": 1})
+        rig.told("several_publishers", begun_s)
+        assert wait_for(second.get_subscription_count)
+
+        def both_come():
+            frames = []
+            for publisher in (rig.image, second):
+                frames.append(rig.good_frame())
+                publisher.publish(frames[-1])
+                rig.result(frames[-1], 0.5)
+            return all(rig.result(frame, 0) for frame in frames)
+
+        assert wait_for(both_come, 5.0)
+    finally:
+        rig.node.destroy_publisher(second)
+    rig.goes_on()
+    assert rig.moved(before) == {"several_publishers": 1}
+
+
+def test_f23_best_effort_camera_that_starts_after_the_node(start, namespace):
+    rig = FaultRig(start_stub(start, namespace), namespace)
+    try:
+        for publisher in (rig.image, rig.info):
+            rig.node.destroy_publisher(publisher)
+        rig.info = rig.node.create_publisher(CameraInfo, "camera_info", qos())
+        begun_s = time.time()
+        before = rig.report(lambda report: report["state"] == "active", 20.0)
+        assert before["count resubscribed"] == "0"
+        rig.image = rig.node.create_publisher(Image, "image", qos("best_effort"))
+        started_s = time.monotonic()
+        rig.ready()
+        assert time.monotonic() - started_s <= AGAIN_WITHIN_S
+        assert rig.tally() == {"resubscribed": 1}
+        rig.told("resubscribed", begun_s)
+        rig.healthy()
+    finally:
+        rig.close()
+
+
+@pytest.mark.parametrize(
+    ("wishes", "cause"),
+    [
+        ({"raise": "RuntimeError"}, "engine_error"),
+        ({"raise": "MemoryError"}, "engine_memory"),
+        ({"raise": "DeviceError"}, "engine_memory"),
+        ({"output": "nan"}, "engine_output"),
+        ({"output": "shape"}, "engine_output"),
+        ({"output": "type"}, "engine_output"),
+        ({"output": "none"}, "engine_output"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else next(iter(given.values())),
+)
+def test_f25_model_that_fails(rig, wishes, cause):
+    before, begun_s = rig.tally(), time.time()
+    rig.process.wish(**wishes)
+    frame = rig.good_frame()
+    rig.send(frame)
+    assert wait_for(lambda: rig.moved(before))
+    assert rig.levels[-1][0] == 2 and cause in rig.levels[-1][1]
+    rig.process.wish()
+    rig.goes_on()
+    assert rig.moved(before) == {cause: 1} and not rig.result(frame, 0)
+    rig.told(cause, begun_s)
+
+
+def transition(rig, number, timeout_s=5.0):
+    request = ChangeState.Request(transition=Transition(id=number))
+    return rig.call(ChangeState, "change_state", request, timeout_s).success
+
+
+def state(rig):
+    return rig.call(GetState, "get_state", GetState.Request(), 20.0).current_state.id
+
+
+def said(process):
+    """The lines of its output."""
+    return [line for line in process.text().splitlines() if line.strip()]
+
+
+def test_f26_missing_model_ends_a_node_that_starts_by_itself(start, namespace):
+    process = start(stub_command(namespace, engine__model="missing"))
+    assert process.process.wait(20) == NO_MODEL_EXIT
+    (line,) = said(process)
+    assert "ERROR" in line and "load_failed: Model missing cannot be loaded: The weights are missing" in line
+
+
+def test_f26_missing_model_fails_configure_of_a_node_that_is_managed(start, namespace):
+    process = start_stub(start, namespace, autostart=False, engine__model="missing")
+    rig = FaultRig(process, namespace)
+    try:
+        assert state(rig) == State.PRIMARY_STATE_UNCONFIGURED
+        begun_s = time.time()
+        assert not transition(rig, Transition.TRANSITION_CONFIGURE)
+        assert state(rig) == State.PRIMARY_STATE_UNCONFIGURED and rig.tally() == {"load_failed": 1}
+        rig.told("load_failed", begun_s)
+        assert rig.set(engine__model="compact")[0].successful
+        assert transition(rig, Transition.TRANSITION_CONFIGURE) and transition(rig, Transition.TRANSITION_ACTIVATE)
+        rig.ready()
+        rig.healthy()
+    finally:
+        rig.close()
+
+
+def test_f26_missing_model_at_run_time_leaves_the_one_before_in_use(rig):
+    before, begun_s = rig.tally(), time.time()
+    assert rig.set(engine__model="missing")[0].successful
+    try:
+        rig.goes_on()
+        rig.goes_on()
+        assert rig.moved(before) == {"load_failed": 1}
+        rig.told("load_failed", begun_s)
+    finally:
+        assert rig.set(engine__model="compact")[0].successful
+
+
+def test_f26_corrupt_weights_and_absent_device_with_the_real_loader(start, namespace, tmp_path):
+    weights = tmp_path / "garbage.safetensors"
+    weights.write_bytes(b"\x10" + bytes(range(256)) * 8)
+    given = {"autostart": False, "engine__weights": str(weights), "scale__mode": "fixed"}
+    command = [sys.executable, "-m", "ros2_pro.main", *ros_arguments(namespace, **given)]
+    process = start(command, {"CUDA_VISIBLE_DEVICES": ""})
+    rig = FaultRig(process, namespace)
+    try:
+        assert state(rig) == State.PRIMARY_STATE_UNCONFIGURED
+        assert not transition(rig, Transition.TRANSITION_CONFIGURE, 60.0)
+        assert str(weights) in rig.lines("load_failed")[0].text
+        assert rig.set(engine__weights="")[0].successful
+        assert rig.set(engine__device="cuda")[0].successful
+        assert not transition(rig, Transition.TRANSITION_CONFIGURE, 60.0)
+        assert rig.counts()["load_failed"] == 2
+        assert rig.set(engine__device="cpu")[0].successful
+        assert transition(rig, Transition.TRANSITION_CONFIGURE, 60.0)
+        assert transition(rig, Transition.TRANSITION_ACTIVATE)
+        rig.ready(patience_s=10.0)
+        rig.healthy()
+    finally:
+        rig.close()
+
+
+BAD_STARTS = {
+    "points.stride": ["-p", "points.stride:=0"],  # rclpy finds it out of range
+    "points.max_points": ["-p", "points.max_points:=many"],
+    "depth.min_depth_m": ["-p", "depth.min_depth_m:=5.0", "-p", "depth.max_depth_m:=4.0"],
+    "bad.yaml": ["--params-file", "bad.yaml"],
+    "--nonsense": ["--nonsense"],
+}
+
+
+def test_f27_bad_parameters_at_start(start, namespace, tmp_path):
+    (tmp_path / "bad.yaml").write_text("/**:\n  ros__parameters:\n    points: [1, a\n")
+    command = stub_command(namespace)
+    processes = {}
+    for name, arguments in BAD_STARTS.items():
+        given = [str(tmp_path / word) if word == "bad.yaml" else word for word in arguments]
+        processes[name] = start([*command, *given])
+    for name, process in processes.items():
+        assert process.process.wait(30) == BAD_EXIT, f"{name}: {process.text()}"
+        (line,) = said(process)
+        assert line.startswith("pro_node: ") and name in line, line
+
+
+def test_f27_whole_numbers_serve_as_numbers(start, namespace):
+    rig = FaultRig(start_stub(start, namespace, depth__max_depth_m=20, input__stale_after_s=3600), namespace)
+    try:
+        rig.ready()
+        assert rig.get("depth.max_depth_m") == [20]
+        assert all(result.successful for result in rig.set(depth__max_depth_m=5, points__max_depth_m=7))
+        rig.goes_on()
+        assert rig.get("depth.max_depth_m", "points.max_depth_m") == [5, 7]
+        rig.healthy()
+    finally:
+        rig.close()
+
+
+REFUSED = [
+    ("points.stride", 0),
+    ("points.stride", 1.5),
+    ("depth.encoding", "64FC1"),
+    ("depth.max_depth_m", -1.0),
+    ("depth.max_depth_m", "far"),
+    ("points.roi", [1, 2]),
+    ("engine.tiles", [3, 0]),
+    ("input.transport", "compressed"),
+    ("no.such", 1),
+]
+
+
+def test_f27_bad_parameters_while_the_model_runs(rig):
+    names = [name for name, _ in REFUSED if name != "no.such"]
+    values, before, begun_s = rig.get(*names), rig.tally(), time.time()
+    calls = len(rig.process.events("infer"))
+    rig.process.wish(delay=1.5)
+    frame = rig.good_frame()
+    rig.send(frame)
+    assert wait_for(lambda: len(rig.process.events("infer")) > calls)
+    rig.process.wish()
+    for name, value in REFUSED:
+        (result,) = rig.set(**{name: value})
+        assert not result.successful and name in result.reason and "." in result.reason, (name, value, result)
+    good_and_bad = [Parameter("points.stride", value=3), Parameter("depth.encoding", value="64FC1")]
+    request = SetParametersAtomically.Request(parameters=[one.to_parameter_msg() for one in good_and_bad])
+    assert not rig.call(SetParametersAtomically, "set_parameters_atomically", request).result.successful
+    assert rig.get(*names) == values and not rig.result(frame, 0), "this took longer than a pass of the model"
+    assert rig.moved(before) == {"parameter_refused": len(REFUSED) + 1}
+    rig.told("parameter_refused", begun_s)
+    depth = rig.result(frame)
+    assert depth and depth.encoding == "32FC1"
+
+
+def test_f28_output_that_cannot_be_published(rig):
+    before, begun_s = rig.tally(), time.time()
+    frame = rig.good_frame()
+    rig.process.wish(publish="no buffer")
+    rig.send(frame)
+    assert wait_for(lambda: rig.moved(before))
+    rig.process.wish()
+    rig.goes_on()
+    assert rig.moved(before) == {"publish_failed": 2}  # the depth image and its camera info
+    assert not rig.result(frame, 0)
+    rig.told("publish_failed", begun_s)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stalled"])
+def test_f28_listener_that_goes_away_in_mid_stream(rig, start, number):
+    listener = start([sys.executable, "-c", LISTENER, rig.namespace])
+    before = rig.tally()
+
+    def came():
+        rig.send(rig.good_frame())
+        return wait_for(lambda: "came" in listener.text(), 0.2)
+
+    assert wait_for(came, 20.0), listener.text()
+    memory_mb = rig.process.resident_mb()
+    listener.process.send_signal(number)
+    try:
+        for _ in range(20):
+            rig.goes_on()
+        assert rig.process.resident_mb() - memory_mb < 20
+        assert not rig.moved(before)
+    finally:
+        listener.process.kill()
+        listener.process.wait()
