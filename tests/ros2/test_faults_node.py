@@ -88,9 +88,8 @@ def test_f22_camera_starts_again(rig):
     for publisher in (rig.image, rig.info):
         rig.node.destroy_publisher(publisher)
     assert wait_for(lambda: not rig.node.count_publishers("image"))
-    rig.image, rig.info = rig.node.create_publisher(Image, "image", qos()), rig.node.create_publisher(
-        CameraInfo, "camera_info", qos()
-    )
+    rig.image = rig.node.create_publisher(Image, "image", qos())
+    rig.info = rig.node.create_publisher(CameraInfo, "camera_info", qos())
     begun_s = time.monotonic()
     rig.ready()
     assert time.monotonic() - begun_s <= AGAIN_WITHIN_S

@@ -35,7 +35,6 @@ class Acks:
         ready, _, _ = select.select([self._pipe], [], [], timeout_s)
         return bool(ready and os.read(self._pipe, 1))
 
-
     def close(self) -> None:
         """Nobody tells any more."""
         os.close(self._pipe)
