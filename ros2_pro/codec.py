@@ -7,6 +7,8 @@ whatever the message holds.
 from __future__ import annotations
 
 import array
+import math
+import struct
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +27,11 @@ MAX_PIXELS = 1 << 28  # 268 megapixels; the largest sensors have 150
 LOW_PERCENTILE, HIGH_PERCENTILE = 1.0, 99.0
 MM_PER_M = 1000.0
 MAX_MM = 65535
+MAX_SAMPLES = 1 << 18  # of which percentiles are taken
 _PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of the segments that hold the size
+_JPEG_BARE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})  # markers without a segment
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +59,11 @@ class _Layout:
 
 
 def _high_byte(pixels: Pixels) -> Pixels:
-    return (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
+    if pixels.dtype != np.uint16:
+        return pixels
+    rows = len(pixels)
+    halves = pixels.reshape(rows, -1).view(np.uint8).reshape(rows, -1, 2)  # a view
+    return np.asarray(cv2.extractChannel(halves, int(sys.byteorder == "little"))).reshape(pixels.shape)
 
 
 def _cv(code: int) -> Callable[[Pixels], Pixels]:
@@ -62,21 +72,22 @@ def _cv(code: int) -> Callable[[Pixels], Pixels]:
 
 def _stretched(pixels: Pixels) -> Pixels:
     """Values without a range of their own (16UC1, 32FC1) as grey: the 1st to the 99th percentile becomes 0 to 255."""
-    finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
-    step = max(1, finite.size >> 18)
-    low, high = np.percentile(finite.ravel()[::step], (LOW_PERCENTILE, HIGH_PERCENTILE)) if finite.size else (0, 0)
-    with np.errstate(invalid="ignore", over="ignore"):
-        grey = (pixels.astype(np.float32) - np.float32(low)) * np.float32(255 / max(high - low, 1e-12))
-    grey = np.nan_to_num(grey, nan=0.0, posinf=0.0, neginf=0.0)  # what is not a number is black
-    return _GREY(np.clip(grey, 0, 255).astype(np.uint8))
-
-
-def _drop_alpha(pixels: Pixels) -> Pixels:
-    return _high_byte(pixels)[..., :3]
+    every = max(1, math.isqrt(pixels.size // MAX_SAMPLES))
+    sample = pixels[::every, ::every]
+    sample = sample[np.isfinite(sample)].astype(np.float64)
+    low, high = np.percentile(sample, (LOW_PERCENTILE, HIGH_PERCENTILE)) if sample.size else (0.0, 0.0)
+    with np.errstate(invalid="ignore", over="ignore"):  # far beyond the percentiles is white, even where it overflows
+        grey = pixels.astype(np.float32)
+        grey -= np.float32(low)
+        grey *= np.float32(255 / max(high - low, 1e-12))
+    np.clip(grey, 0, 255, out=grey)
+    grey[~np.isfinite(pixels)] = 0  # what is not a number is black
+    return _GREY(grey.astype(np.uint8))
 
 
 _GREY = _cv(cv2.COLOR_GRAY2RGB)
 _BGR = _cv(cv2.COLOR_BGR2RGB)
+_RGBA = _cv(cv2.COLOR_RGBA2RGB)
 _BGRA = _cv(cv2.COLOR_BGRA2RGB)
 # OpenCV names a Bayer pattern by its second row and column, ROS by its first.
 _BAYER = {
@@ -91,11 +102,11 @@ _YUYV = _Layout("u1", 2, _cv(cv2.COLOR_YUV2RGB_YUY2), even=True)
 LAYOUTS: dict[str, _Layout] = {
     "rgb8": _Layout("u1", 3, _high_byte),
     "bgr8": _Layout("u1", 3, _BGR),
-    "rgba8": _Layout("u1", 4, _drop_alpha),
+    "rgba8": _Layout("u1", 4, _RGBA),
     "bgra8": _Layout("u1", 4, _BGRA),
     "rgb16": _Layout("u2", 3, _high_byte),
     "bgr16": _Layout("u2", 3, _BGR),
-    "rgba16": _Layout("u2", 4, _drop_alpha),
+    "rgba16": _Layout("u2", 4, _RGBA),
     "bgra16": _Layout("u2", 4, _BGRA),
     "mono8": _Layout("u1", 1, _GREY),
     "mono16": _Layout("u2", 1, _GREY),
@@ -103,6 +114,8 @@ LAYOUTS: dict[str, _Layout] = {
     "8uc3": _Layout("u1", 3, _BGR),
     "8uc4": _Layout("u1", 4, _BGRA),
     "16uc1": _Layout("u2", 1, _stretched),
+    "16uc3": _Layout("u2", 3, _BGR),
+    "16uc4": _Layout("u2", 4, _BGRA),
     "32fc1": _Layout("f4", 1, _stretched),
     **{f"bayer_{name}8": _Layout("u1", 1, _cv(code)) for name, code in _BAYER.items()},
     **{f"bayer_{name}16": _Layout("u2", 1, _cv(code)) for name, code in _BAYER.items()},
@@ -122,7 +135,8 @@ def decode_image(message: Any) -> Picture:
     """A sensor_msgs/Image as a picture.
 
     Of 16-bit colours and greys the high byte is kept; 16UC1 and 32FC1 have no range of their own and are stretched
-    from the 1st to the 99th percentile. 8UC3 is taken as BGR, as OpenCV has it. The pixels are copied once at most.
+    from the 1st to the 99th percentile. 8UC3 and 16UC3 are taken as BGR, as OpenCV has
+    it. rgb8 without padding is a view of the message's data; other pixels are copied.
 
     Raises:
         MessageError: bad_encoding, empty_image, too_large, bad_step or short_data.
@@ -130,7 +144,8 @@ def decode_image(message: Any) -> Picture:
     encoding = str(message.encoding).lower()
     layout = LAYOUTS.get(encoding)
     if layout is None:
-        return Picture(_from_cv_bridge(message))
+        image = _from_cv_bridge(message)
+        return Picture(image, _featureless(image))
     height, width = int(message.height), int(message.width)
     if layout.even and (width % 2 or height % layout.per):
         raise MessageError("bad_step", f"The image is {width}x{height}, but {encoding} needs even sizes.")
@@ -152,18 +167,18 @@ def decode_compressed(message: Any) -> Picture:
     data = np.frombuffer(bytes(message.data) if isinstance(message.data, list) else message.data, dtype=np.uint8)
     if data.size == 0:
         raise MessageError("bad_compressed", "The compressed image is empty.")
-    if data[:8].tobytes() == _PNG:
-        _check_png(data)
+    for start, check in ((_PNG, _check_png), (_JPEG, _check_jpeg)):
+        if data[: len(start)].tobytes() == start:
+            check(data.tobytes())
     try:
-        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-        image = cv2.imdecode(data, flags)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise MessageError("bad_compressed", f"The compressed image cannot be decoded: {error.err}.") from error
-    if image is None or _is_cut_jpeg(data):
+    if image is None:
         raise MessageError(
             "bad_compressed", f"The compressed image of {data.size} bytes is damaged or of an unknown kind."
         )
-    picture = np.ascontiguousarray(image, dtype=np.uint8)
+    picture = _BGR(image)  # OpenCV before 4.11 cannot decode to RGB itself
     return Picture(picture, _featureless(picture))
 
 
@@ -182,7 +197,7 @@ def decode_depth(message: Any) -> NDArray[np.float32]:
             "bad_encoding", f"The depth image's encoding is {message.encoding!r}; give 32FC1 (metres) or 16UC1 (mm)."
         )
     pixels, _ = _pixels(message, dtype, 1, int(message.height))
-    with np.errstate(over="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         depth = pixels.astype(np.float32)
     if dtype == "u2":
         depth /= np.float32(MM_PER_M)
@@ -220,8 +235,9 @@ def fill(data: array.array[int], values: Pixels) -> None:
 
 def depth_to_millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Metres as rounded millimetres (H, W) uint16; 0 for NaN, infinity, what is not above 0, and beyond 65.535 m."""
-    millimetres = np.rint(depth * np.float32(MM_PER_M))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
+        millimetres = depth * np.float32(MM_PER_M)
+        np.rint(millimetres, out=millimetres)
         millimetres[~((millimetres > 0) & (millimetres <= MAX_MM))] = 0
     whole: NDArray[np.uint16] = millimetres.astype(np.uint16)
     return whole
@@ -233,12 +249,11 @@ def _pixels(message: Any, dtype: str, channels: int, rows: int) -> tuple[Pixels,
     It is a view of the message's data wherever that is possible.
     """
     height, width, step = int(message.height), int(message.width), int(message.step)
-    if height == 0 or width == 0:
+    if height < 1 or width < 1:
         raise MessageError("empty_image", f"The image is {width}x{height}.")
     size = np.dtype(dtype).itemsize * channels
     available = len(message.data)
-    if height * width > MAX_PIXELS:
-        raise MessageError("too_large", f"The image claims {width}x{height} pixels; the most is {MAX_PIXELS}.")
+    _check_claim(width, height)
     if step < width * size:
         raise MessageError("bad_step", f"The image's step is {step} bytes; {width} pixels of {size} need more.")
     # The last row need not be padded.
@@ -260,45 +275,77 @@ def _pixels(message: Any, dtype: str, channels: int, rows: int) -> tuple[Pixels,
 
 
 def _featureless(image: NDArray[np.uint8]) -> tuple[str, ...]:
-    """The note for a picture of one even colour; most are seen not to be within a few pixels."""
-    first = image[0, 0]
+    """The note for a picture of one even colour; most are seen not to be within a few rows."""
     for part in (image[:: max(1, len(image) // 8)], image):
-        if (part != first).any():
+        values = part.ravel()
+        if (values[3:] != values[:-3]).any():
             return ()
     return ("featureless",)
 
 
-def _check_png(data: NDArray[np.uint8]) -> None:
+def _check_png(data: bytes) -> None:
     """Refuse a PNG that claims more pixels than any camera has, or parts longer than itself, before OpenCV takes memory
-    for them; a JPEG can claim neither. Bytes behind the end do not matter."""
-    view, position = data.data, len(_PNG)
-    while position + 12 <= len(view):
-        length, kind = int.from_bytes(view[position : position + 4], "big"), bytes(view[position + 4 : position + 8])
-        width, height = (int.from_bytes(view[position + at : position + at + 4], "big") for at in (8, 12))
-        if kind == b"IHDR" and width * height > MAX_PIXELS:
-            raise MessageError("too_large", f"The image claims {width}x{height} pixels; the most is {MAX_PIXELS}.")
+    for them. Bytes behind the end do not matter."""
+    position = len(_PNG)
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if kind == b"IHDR" and position + 16 <= len(data):
+            _check_claim(*struct.unpack_from(">II", data, position + 8))
         if kind == b"IEND":
             return
         position += 12 + length
-    raise MessageError("bad_compressed", f"The compressed image of {len(view)} bytes is cut or damaged.")
+    raise _cut(data)
 
 
-def _is_cut_jpeg(data: NDArray[np.uint8]) -> bool:
-    """Whether a JPEG has no end: OpenCV fills what is missing with grey. Bytes behind the end do not matter."""
-    return data[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:].tobytes()
+def _check_jpeg(data: bytes) -> None:
+    """Refuse a JPEG that claims more pixels than any camera has, or has no end: OpenCV before 5 fills with grey.
+
+    The end of a thumbnail comes before the last scan, and within a scan its bytes cannot occur. Bytes behind the end do
+    not matter: some drivers hand over their whole buffer.
+    """
+    position = data.find(b"\xff", len(_JPEG))
+    while position >= 0 and position + 9 <= len(data):
+        marker = data[position + 1]
+        if marker in _JPEG_SIZES:
+            height, width = struct.unpack_from(">HH", data, position + 5)
+            _check_claim(width, height)
+            break
+        if marker in _JPEG_BARE:
+            position += 2
+        elif marker == 0xFF:  # fills up to the next marker
+            position += 1
+        else:
+            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        position = data.find(b"\xff", position)
+    if data.rfind(_JPEG_END) <= data.rfind(_JPEG_SCAN):
+        raise _cut(data)
+
+
+def _check_claim(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise MessageError("too_large", f"The image claims {width}x{height} pixels; the most is {MAX_PIXELS}.")
+
+
+def _cut(data: bytes) -> MessageError:
+    return MessageError("bad_compressed", f"The compressed image of {len(data)} bytes is cut or damaged.")
 
 
 def _from_cv_bridge(message: Any) -> NDArray[np.uint8]:
     """An encoding that is not ours, by the cv_bridge of a ROS distribution; the package of that name on the package
     index is another one, without the compiled half, and silently wrong."""
+    encoding = message.encoding
     try:
         from cv_bridge import CvBridge
         from cv_bridge.boost import cv_bridge_boost  # noqa: F401
-    except ImportError:
+    except Exception:  # one that was built for another numpy raises many kinds
         known = ", ".join(LAYOUTS)
-        raise MessageError("bad_encoding", f"The encoding {message.encoding!r} is unknown; give {known}.") from None
+        raise MessageError("bad_encoding", f"The encoding {encoding!r} is unknown; give {known}.") from None
     try:
-        image: NDArray[np.uint8] = CvBridge().imgmsg_to_cv2(message, "rgb8")
+        image = np.ascontiguousarray(CvBridge().imgmsg_to_cv2(message, "rgb8"))
     except Exception as error:  # it raises many kinds
-        raise MessageError("bad_encoding", f"The encoding {message.encoding!r} failed in cv_bridge: {error}") from error
-    return np.ascontiguousarray(image)
+        reason = str(error).partition("\n")[0]
+        raise MessageError("bad_encoding", f"The encoding {encoding!r} failed in cv_bridge: {reason}.") from error
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        found = f"{image.shape} {image.dtype}"
+        raise MessageError("bad_encoding", f"The encoding {encoding!r} became {found} in cv_bridge, not rgb8.")
+    return image
