@@ -39,10 +39,16 @@ def rows() -> Iterator[tuple[str, Callable[[], object]]]:
     yield "32FC1 message, fresh", lambda: codec.image_message(depth, "32FC1", header)
     message = codec.image_message(depth, "32FC1", header)
     yield "32FC1 message", lambda: codec.image_message(depth, "32FC1", header, reuse=message)
+    sensor = codec.image_message(depth, "32FC1", header)
+    yield "decode 32FC1 depth", lambda: codec.decode_depth(sensor)
     yield "metres to millimetres", lambda: codec.depth_to_millimetres(depth)
-    for encoding, channels in (("rgb8", 3), ("bgr8", 3), ("mono8", 1), ("bayer_rggb8", 1), ("uyvy", 2)):
-        raw = Image(height=HEIGHT, width=WIDTH, encoding=encoding, step=channels * WIDTH)
-        raw.data.frombytes(rgb[..., :channels].tobytes())
+    wide, alpha = rgb.astype(np.uint16) * 256, cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA)
+    for encoding, pixels in (
+        ("rgb8", rgb), ("bgr8", rgb), ("rgba8", alpha), ("mono8", rgb[..., 0]), ("bayer_rggb8", rgb[..., 0]),
+        ("uyvy", rgb[..., :2]), ("rgb16", wide), ("mono16", wide[..., 0]), ("16UC1", wide[..., 0]), ("32FC1", depth),
+    ):  # fmt: skip
+        raw = Image(height=HEIGHT, width=WIDTH, encoding=encoding, step=pixels[0].nbytes)
+        raw.data.frombytes(pixels.tobytes())
         yield f"decode {encoding}", lambda raw=raw: codec.decode_image(raw)
     for suffix in (".jpg", ".png"):
         packed = CompressedImage(format=suffix[1:])
