@@ -33,6 +33,7 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: E402
 
 HERE = Path(__file__).parent
+OFTEN = {"STUB_REPORT_S": "0.1"}  # diagnostics ten times a second, for tests that wait for them
 OUTPUTS = {
     "depth/image_rect": Image,
     "depth/camera_info": CameraInfo,
@@ -134,6 +135,7 @@ class Rig:
         self.received: dict[str, list[Any]] = defaultdict(list)
         self.diagnostics: list[dict[str, str]] = []
         self.levels: list[tuple[int, str]] = []
+        self._clients: dict[str, Any] = {}
         self.report_stamps_s: list[float] = []  # when the node made each of the diagnostics, by its clock
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         for topic in outputs:
@@ -150,9 +152,9 @@ class Rig:
         keep = self.received[topic].append
         return self.node.create_subscription(OUTPUTS[topic], topic, keep, qos(reliability, depth))
 
-    def ready(self, timeout_s: float = 20.0) -> None:
+    def ready(self, timeout_s: float = 20.0, *, topic: str = "image") -> None:
         """Wait until the node listens and its outputs are found."""
-        assert wait_for(lambda: self.node.count_subscribers("image"), timeout_s), "the node does not listen"
+        assert wait_for(lambda: self.node.count_subscribers(topic), timeout_s), "the node does not listen"
         topics = [topic for topic in OUTPUTS if topic in self.received]
         assert wait_for(lambda: all(self.node.count_publishers(topic) for topic in topics), timeout_s)
         time.sleep(0.3)  # the node has to find our subscriptions, too
@@ -186,36 +188,42 @@ class Rig:
         assert report, f"no such diagnostics; the newest: {self.diagnostics[-1:]}"
         return report
 
-    def call(self, kind: Any, service: str, request: Any, timeout_s: float = 5.0) -> Any:
-        """The answer of a service of the node, by its name behind `pro/`."""
-        client = self.node.create_client(kind, f"pro/{service}")
-        try:
-            assert client.wait_for_service(timeout_s), f"no service {service}"
+    def call(self, kind: Any, service: str, request: Any, timeout_s: float = 5.0, *, attempts: int = 1) -> Any:
+        """The answer of a service of the node, by its name behind `pro/`.
+
+        On a busy machine an answer is lost where the node has not yet found the client; what may be asked twice is.
+        """
+        client = self._clients.get(service) or self.node.create_client(kind, f"pro/{service}")
+        self._clients[service] = client
+        assert client.wait_for_service(timeout_s), f"no service {service}"
+        for _ in range(attempts):
             future = client.call_async(request)
-            assert wait_for(future.done, timeout_s), f"no answer of {service}"
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+            if wait_for(future.done, timeout_s):
+                return future.result()
+        raise AssertionError(f"no answer of {service}")
+
+    def _ask(self, kind: Any, service: str, request: Any) -> Any:
+        return self.call(kind, service, request, attempts=3)
 
     def set(self, **parameters: Any) -> list[Any]:
         """Set parameters (dots as two underscores); the results."""
         given = [Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()]
         request = SetParameters.Request(parameters=[parameter.to_parameter_msg() for parameter in given])
-        return list(self.call(SetParameters, "set_parameters", request).results)
+        return list(self._ask(SetParameters, "set_parameters", request).results)
 
     def get(self, *names: str) -> list[Any]:
         """Values of parameters."""
-        answer = self.call(GetParameters, "get_parameters", GetParameters.Request(names=list(names)))
+        answer = self._ask(GetParameters, "get_parameters", GetParameters.Request(names=list(names)))
         return [rclpy.parameter.parameter_value_to_python(value) for value in answer.values]
 
     def parameter_names(self) -> list[str]:
         """All parameters of the node."""
-        return list(self.call(ListParameters, "list_parameters", ListParameters.Request()).result.names)
+        return list(self._ask(ListParameters, "list_parameters", ListParameters.Request()).result.names)
 
     def describe(self, names: list[str]) -> list[Any]:
         """Descriptors of parameters."""
         request = DescribeParameters.Request(names=names)
-        return list(self.call(DescribeParameters, "describe_parameters", request).descriptors)
+        return list(self._ask(DescribeParameters, "describe_parameters", request).descriptors)
 
     def close(self) -> None:
         """Leave the graph."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.parameter import Parameter
-from rig import HERE, OUTPUTS, Camera, camera_image, ros_arguments, wait_for
+from rig import HERE, OFTEN, OUTPUTS, Camera, camera_image, ros_arguments, wait_for
 
 from ros2_pro.causes import CAUSES
 from ros2_pro.health import ERROR, OK, STALE, WARN
@@ -32,7 +32,7 @@ def accounted(report):
 
 
 def test_at_5_times_more_frames_than_it_can_do_the_newest_is_taken(bench, namespace):
-    table = bench()
+    table = bench(OFTEN)
     table.node.wish(delay=0.5)
     rate_hz = 10.0
     with table.listening("disparity"), contextlib.closing(Camera(namespace, rate_hz=rate_hz)):
@@ -49,7 +49,7 @@ def test_at_5_times_more_frames_than_it_can_do_the_newest_is_taken(bench, namesp
 
 
 def test_200_frames_of_4k_at_5_times_more_than_it_can_do_take_no_memory(bench, start, namespace):
-    table = bench({"STUB_REPORT_S": "0.1"})
+    table = bench(OFTEN)
     table.node.wish(delay=1.5)
     memory_mb = []
     with table.listening("preview"):
@@ -76,7 +76,7 @@ def test_200_frames_of_4k_at_5_times_more_than_it_can_do_take_no_memory(bench, s
 
 
 def test_nothing_is_computed_for_nobody(bench):
-    table = bench()
+    table = bench(OFTEN)
     for _ in range(5):
         table.rig.image.publish(camera_image(stamp=table.rig.stamp()))
         time.sleep(0.1)
@@ -124,7 +124,7 @@ def test_parameters_and_diagnostics_answer_during_an_inference_of_5_s(bench):
 
 
 def test_outputs_are_stamped_exactly_like_the_image_and_of_its_size(bench):
-    table = bench(scale__mode="fixed")
+    table = bench(OFTEN, scale__mode="fixed")
     with table.listening(*OUTPUTS):
         for width, height in ((64, 48), (65, 47)):
             outputs = table.look(*OUTPUTS, image=camera_image(width, height))
@@ -134,7 +134,7 @@ def test_outputs_are_stamped_exactly_like_the_image_and_of_its_size(bench):
 
 
 def test_without_a_scale_there_is_disparity_and_no_depth_and_the_log_says_how(bench):
-    table = bench(points__stride=2)
+    table = bench(OFTEN, points__stride=2)
     metric = ("depth/image_rect", "depth/camera_info", "points")
     with table.listening("disparity", *metric):
         for _ in range(3):
@@ -157,7 +157,7 @@ def test_without_a_scale_there_is_disparity_and_no_depth_and_the_log_says_how(be
 
 
 def test_diagnostics_have_every_figure_and_every_level(bench):
-    table = bench()
+    table = bench(OFTEN)
     table.rig.report()
     assert table.rig.levels[-1] == (STALE, "no image yet")
     with table.listening("disparity"):

@@ -7,7 +7,7 @@ import time
 import pytest
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rig import Rig, camera_image, stub_command, wait_for
+from rig import OFTEN, Rig, camera_image, stub_command, wait_for
 from std_srvs.srv import Trigger
 
 WEIGHTS_MB = 150
@@ -22,7 +22,7 @@ class Manager(Rig):
         return bool(self.call(ChangeState, "change_state", request, timeout_s).success)
 
     def state(self) -> int:
-        return int(self.call(GetState, "get_state", GetState.Request(), 20.0).current_state.id)
+        return int(self.call(GetState, "get_state", GetState.Request(), attempts=4).current_state.id)
 
     def look(self, timeout_s: float = 10.0) -> None:
         """Publish images until there is one more result."""
@@ -43,7 +43,7 @@ def manager(namespace):
 
 
 def test_without_autostart_the_node_waits_unconfigured(start, namespace, manager):
-    node = start(stub_command(namespace, autostart=False))
+    node = start(stub_command(namespace, autostart=False), OFTEN)
     assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
     report = manager.report()
     assert report["state"] == "unconfigured" and "not active" in manager.levels[-1][1]
@@ -54,12 +54,12 @@ def test_without_autostart_the_node_waits_unconfigured(start, namespace, manager
 
 
 def test_with_autostart_the_node_is_active_by_itself(start, namespace, manager):
-    start(stub_command(namespace))
+    start(stub_command(namespace), OFTEN)
     assert wait_for(lambda: manager.state() == State.PRIMARY_STATE_ACTIVE)
 
 
 def test_every_transition_does_what_it_says(start, namespace, manager):
-    node = start(stub_command(namespace, autostart=False))
+    node = start(stub_command(namespace, autostart=False), OFTEN)
     for transition, state in (
         (Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_INACTIVE),
         (Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE),
@@ -77,7 +77,7 @@ def test_every_transition_does_what_it_says(start, namespace, manager):
 
 
 def test_two_full_cycles_let_everything_go(start, namespace, manager):
-    node = start(stub_command(namespace, autostart=False))
+    node = start(stub_command(namespace, autostart=False), OFTEN)
     node.wish(weights_mb=WEIGHTS_MB)
     assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
     resident_mb = [node.resident_mb()]
@@ -95,7 +95,7 @@ def test_two_full_cycles_let_everything_go(start, namespace, manager):
 
 
 def test_a_missing_model_fails_configure_and_the_node_lives_on(start, namespace, manager):
-    node = start(stub_command(namespace, autostart=False, engine__model="missing"))
+    node = start(stub_command(namespace, autostart=False, engine__model="missing"), OFTEN)
     assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
     assert not manager.change(Transition.TRANSITION_CONFIGURE)
     assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
@@ -107,13 +107,13 @@ def test_a_missing_model_fails_configure_and_the_node_lives_on(start, namespace,
 
 
 def test_a_missing_model_ends_a_node_that_starts_by_itself(start, namespace):
-    node = start(stub_command(namespace, engine__model="missing"))
+    node = start(stub_command(namespace, engine__model="missing"), OFTEN)
     assert node.process.wait(15) == 1
     assert "The weights are missing" in node.text() and "Traceback" not in node.text()
 
 
 def test_deactivating_in_mid_inference_answers_and_old_frames_are_not_published_later(start, namespace, manager):
-    node = start(stub_command(namespace))
+    node = start(stub_command(namespace), OFTEN)
     manager.ready()
     manager.look()
     node.wish(delay=2.5)

@@ -14,14 +14,13 @@ import pytest
 import trimesh
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
-from rig import OUTPUTS, Camera, camera_image, wait_for
+from rig import OFTEN, OUTPUTS, Camera, camera_image, wait_for
 from std_srvs.srv import Trigger
 
 import pro_engine as pro
 from ros2_pro.health import STALE
 from ros2_pro.settings import Settings, options, value_of
 
-OFTEN = {"STUB_REPORT_S": "0.1"}
 ALL = dict(options())
 READ_ONLY = [name for name, option in ALL.items() if option.metadata.get("read_only")]
 REFUSED = {
@@ -47,7 +46,7 @@ def another(name):
 
 
 def test_every_writable_parameter_can_be_set_and_read_back(bench):
-    table = bench()
+    table = bench(OFTEN)
     values = {name: another(name) for name in ALL if name not in READ_ONLY and not name.endswith("min_depth_m")}
     results = table.rig.set(**{name.replace(".", "__"): value for name, value in values.items()})
     assert [(name, r.reason) for name, r in zip(values, results, strict=True) if not r.successful] == []
@@ -56,7 +55,7 @@ def test_every_writable_parameter_can_be_set_and_read_back(bench):
 
 
 def test_a_set_shows_in_the_next_frame(bench):
-    table = bench(scale__mode="fixed")
+    table = bench(OFTEN, scale__mode="fixed")
     with table.listening("depth/image_rect", "points", "preview"):
         before = table.look("depth/image_rect", "points", "preview")
         wanted = {"depth__encoding": "16UC1", "points__stride": 4, "preview__max_width": 32, "scale__factor": 0.3}
@@ -90,7 +89,7 @@ def test_the_rate_is_bounded_and_the_input_called_stale_as_parameters_say(bench,
 
 
 def test_a_read_only_parameter_is_refused_with_a_reason(bench):
-    table = bench()
+    table = bench(OFTEN)
     before = table.rig.get(*READ_ONLY)
     assert before == [value_of(Settings(), name) for name in READ_ONLY] and len(READ_ONLY) >= 4
     results = table.rig.set(**{name.replace(".", "__"): another(name) for name in READ_ONLY})
@@ -99,7 +98,7 @@ def test_a_read_only_parameter_is_refused_with_a_reason(bench):
 
 
 def test_a_refused_set_changes_nothing(bench):
-    table = bench()
+    table = bench(OFTEN)
     before = table.rig.get(*ALL)
     for name, values in REFUSED.items():
         for value in values:
@@ -116,7 +115,7 @@ def test_a_refused_set_changes_nothing(bench):
 
 
 def test_a_snapshot_is_equal_to_what_is_published(bench, tmp_path):
-    table = bench(scale__mode="fixed", snapshot_folder=str(tmp_path / "shots"))
+    table = bench(OFTEN, scale__mode="fixed", snapshot_folder=str(tmp_path / "shots"))
     rig = table.rig
     with table.listening(*OUTPUTS):
         client = rig.node.create_client(Trigger, "pro/snapshot")
@@ -153,7 +152,7 @@ def test_a_snapshot_is_equal_to_what_is_published(bench, tmp_path):
 
 def test_a_snapshot_that_cannot_be_written_says_why(bench, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    table = bench(snapshot_folder=str(tmp_path / "file"))
+    table = bench(OFTEN, snapshot_folder=str(tmp_path / "file"))
     client = table.rig.node.create_client(Trigger, "pro/snapshot")
     assert client.wait_for_service(5.0)
     future = client.call_async(Trigger.Request())
@@ -167,7 +166,7 @@ def test_a_snapshot_that_cannot_be_written_says_why(bench, tmp_path):
 
 
 def test_reload_loads_the_model_again_and_keeps_the_old_one_if_that_fails(bench):
-    table = bench()
+    table = bench(OFTEN)
     assert len(table.node.events("load")) == 1
     answer = table.rig.call(Trigger, "reload", Trigger.Request())
     assert answer.success and "stub" in answer.message and len(table.node.events("load")) == 2
