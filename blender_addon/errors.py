@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes wrong for a reason the user can do something about."""
+
+
+class UserError(Exception):
+    """One sentence for the user: the value, what was expected, and what to do next."""

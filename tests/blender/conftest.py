@@ -1,0 +1,6 @@
+"""The add-on is no installed package: Blender loads its folder. Tests import it from the root of the project."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))

@@ -1,0 +1,344 @@
+"""Depth in metres, the mesh of a depth map, its tears, its budget and its camera; nothing here needs Blender."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from blender_addon.depth import (
+    Anchors,
+    Scale,
+    disparity_to_depth,
+    place_sky,
+    read_array,
+    scale_of_distance,
+    scale_of_range,
+)
+from blender_addon.errors import UserError
+from blender_addon.geometry import (
+    MeshOptions,
+    Pinhole,
+    camera_of,
+    depth_to_mesh,
+    estimate,
+    open_cells,
+    plane_mesh,
+    position_map,
+)
+from pro_engine.io.arrays import save_array
+
+ANCHORS = Anchors(near=9.0, far=1.0, far_before_sky=2.0)
+UNTORN = MeshOptions(tear=math.inf)
+
+
+def street(height=240, width=320):
+    """A ground, a wall behind it, a ball in front of both and a hole where the sky is."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    inverse = 0.05 + 0.3 * np.maximum(0, y / height - 0.4) + 4e-4 * np.sin(x / 9) * np.sin(y / 7)
+    r = np.hypot(x - 0.4 * width, y - 0.5 * height) / (0.2 * height)
+    depth = (1 / np.where(r < 1, 0.4 - 0.1 * r**2, inverse)).astype(np.float32)
+    depth[: height // 6, : width // 3] = np.nan
+    return depth, Pinhole.from_fov(60, width, height)
+
+
+def faces_of(mesh):
+    """(F, 4) vertices of each face; a triangle repeats its last."""
+    sizes = np.diff(np.append(mesh.starts, len(mesh.corners)))
+    assert set(sizes.tolist()) <= {3, 4}
+    return mesh.corners[mesh.starts[:, None] + np.minimum(np.arange(4), sizes[:, None] - 1)]
+
+
+def edges_of(mesh):
+    """Every edge (2,) in the direction its face has it."""
+    faces = faces_of(mesh)
+    edges = np.stack([faces, np.roll(faces, -1, axis=1)], axis=2).reshape(-1, 2)
+    return edges[edges[:, 0] != edges[:, 1]]
+
+
+def pixels_of(mesh, pinhole):
+    """(N, 2) column and row of each vertex."""
+    return np.rint(mesh.uv * (1, -1) * (pinhole.width, pinhole.height) + (-0.5, pinhole.height - 0.5)).astype(int)
+
+
+def double_areas(mesh, points):
+    """Twice the signed area of each face of a mesh in the plane (N, 2), positive when counter-clockwise."""
+    x, y = np.moveaxis(points[faces_of(mesh)].astype(float), -1, 0)
+    return (x * np.roll(y, -1, axis=1) - y * np.roll(x, -1, axis=1)).sum(axis=1)
+
+
+# ---- files of the engine
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_an_array_of_the_engine_is_read_bit_for_bit(tmp_path, dtype):
+    values = np.arange(12).reshape(3, 4).astype(dtype)
+    if dtype is np.float32:
+        values[0, 0] = np.nan
+    save_array(tmp_path / "a.array", values, about={"quantity": "depth", "unit": "m"})
+    read, header = read_array(tmp_path / "a.array")
+    assert read.dtype == dtype and read.tobytes() == values.tobytes()
+    assert header["quantity"] == "depth" and header["unit"] == "m"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no json\n",
+        b"[1]\n",
+        b'{"dtype": "<f8", "shape": [1]}\n' + bytes(8),
+        b'{"dtype": "|O", "shape": [1]}\n' + bytes(8),
+        b'{"dtype": "<f4", "shape": [-1, -1]}\n' + bytes(4),
+        b'{"dtype": "<f4", "shape": [2]}\n' + bytes(4),
+        b"\xff" * 100_000,
+        None,
+    ],
+)
+def test_what_is_no_whole_array_is_one_sentence(tmp_path, content):
+    if content is not None:
+        (tmp_path / "a.array").write_bytes(content)
+    with pytest.raises(UserError, match=r"^[^\n]*; run the engine again\.$"):
+        read_array(tmp_path / "a.array")
+
+
+# ---- metres
+
+
+@pytest.mark.parametrize(("has_sky", "farthest"), [(True, 2.0), (False, 1.0)])
+def test_near_and_far_lie_where_they_were_put(has_sky, farthest):
+    scale = scale_of_range(ANCHORS, 2.0, 50.0, has_sky=has_sky)
+    assert scale.distance(9.0) == pytest.approx(2.0)
+    assert scale.distance(farthest) == pytest.approx(50.0)
+
+
+@pytest.mark.parametrize("kept", [{"near_m": 2.0}, {"far_m": 50.0}])
+def test_a_point_lies_where_it_was_put_and_the_end_stays(kept):
+    scale = scale_of_distance(ANCHORS, 5.0, 4.0, **kept)
+    assert scale.distance(5.0) == pytest.approx(4.0)
+    assert scale.distance(9.0 if "near_m" in kept else 2.0) == pytest.approx(next(iter(kept.values())))
+
+
+@pytest.mark.parametrize(
+    ("disparity", "distance", "kept"),
+    [
+        (5.0, 1.0, {"near_m": 2.0}),  # in front of what is nearest
+        (5.0, 60.0, {"far_m": 50.0}),
+        (9.0, 4.0, {"near_m": 2.0}),  # the nearest surface itself
+        (2.0, 4.0, {"far_m": 50.0}),
+        (math.nan, 4.0, {"near_m": 2.0}),
+        (8.0, 20.0, {"near_m": 2.0}),  # puts the background beyond infinity
+    ],
+)
+def test_a_distance_that_contradicts_is_refused(disparity, distance, kept):
+    with pytest.raises(UserError):
+        scale_of_distance(ANCHORS, disparity, distance, **kept)
+
+
+def test_bad_ranges_and_pictures_without_contrast_are_refused():
+    for near, far in ((0, 1), (2, 2), (3, 2), (1, math.inf), (math.nan, 2)):
+        with pytest.raises(UserError, match="near < far"):
+            scale_of_range(ANCHORS, near, far)
+    with pytest.raises(UserError, match="nothing near"):
+        Anchors.of(None)
+    assert Anchors.of({"near": 9, "far": 1, "far_before_sky": 2}) == ANCHORS
+
+
+def test_sky_is_dropped_becomes_a_card_or_stays():
+    scale = Scale.through((9.0, 2.0), (2.0, 50.0))
+    disparity = np.array([[9, 2, 1.9, 0, -5, np.nan]], np.float32)
+    drop, card, keep = (disparity_to_depth(disparity, scale, 50.0, sky=sky)[0] for sky in ("drop", "card", "keep"))
+    assert np.isnan(drop).tolist() == [False, False, True, True, True, True]
+    np.testing.assert_allclose(card, [2, 50, 50, 50, 50, np.nan], rtol=1e-6)
+    assert 50 < keep[2] < 500 and keep[3] == 500 and keep[4] == 500 and np.isnan(keep[5])
+    np.testing.assert_allclose(drop[:2], [2, 50], rtol=1e-6)
+    metric = np.array([[1, 70, np.inf, np.nan]], np.float32)
+    np.testing.assert_array_equal(place_sky(metric, 50.0), [[1, np.nan, np.nan, np.nan]])
+    np.testing.assert_array_equal(place_sky(metric, 50.0, sky="keep"), [[1, 70, 500, np.nan]])
+    with pytest.raises(UserError, match="dome"):
+        place_sky(metric, 50.0, sky="dome")
+
+
+# ---- the full mesh
+
+
+def test_vertices_lie_on_the_rays_of_their_pixels_and_faces_look_at_the_camera():
+    depth, _ = street(40, 60)
+    pinhole = Pinhole(50.0, 60.0, 33.0, 11.0, 60, 40)
+    mesh = depth_to_mesh(depth, pinhole)
+    column, row = pixels_of(mesh, pinhole).T
+    np.testing.assert_allclose(mesh.uv[:, 0], (column + 0.5) / 60, rtol=1e-6)
+    np.testing.assert_allclose(mesh.uv[:, 1], 1 - (row + 0.5) / 40, rtol=1e-6)
+    z = -mesh.vertices[:, 2]
+    np.testing.assert_array_equal(z, depth[row, column])
+    np.testing.assert_allclose(mesh.vertices[:, 0] / z * 50 + 33, column, atol=1e-4)
+    np.testing.assert_allclose(-mesh.vertices[:, 1] / z * 60 + 11, row, atol=1e-4)
+    assert mesh.vertices.dtype == mesh.uv.dtype == np.float32 and mesh.corners.dtype == mesh.starts.dtype == np.int32
+    assert (double_areas(mesh, mesh.vertices[:, :2] / z[:, None]) > 0).all()
+
+
+def test_nothing_but_usable_pixels_and_no_loose_vertex():
+    depth, pinhole = street(40, 60)
+    depth[20:23, 30:33] = [[np.nan, np.inf, -np.inf], [0, -1, np.nan], [np.nan, np.nan, np.nan]]
+    keep = np.ones(depth.shape, bool)
+    keep[35:, :10] = False
+    mesh = depth_to_mesh(depth, pinhole, UNTORN, keep)
+    usable = np.isfinite(depth) & (depth > 0) & keep
+    column, row = pixels_of(mesh, pinhole).T
+    assert usable[row, column].all() and np.isfinite(mesh.vertices).all()
+    np.testing.assert_array_equal(np.unique(mesh.corners), np.arange(len(mesh.vertices)))
+    assert len(mesh.vertices) == usable.sum()
+
+
+def test_a_step_tears_exactly_where_it_is_and_no_face_exceeds_the_ratio():
+    depth = np.full((20, 30), 2.0, np.float32)
+    depth[:, 12:] = 2.2
+    assert np.count_nonzero(~open_cells(depth, MeshOptions(tear=0.09))) == 19
+    assert open_cells(depth, MeshOptions(tear=0.11)).all()
+    rough = np.random.default_rng(0).uniform(2, 3, (40, 50)).astype(np.float32)
+    mesh = depth_to_mesh(rough, Pinhole.from_fov(50, 50, 40), MeshOptions(tear=0.2))
+    z = -mesh.vertices[:, 2][mesh.corners.reshape(-1, 4)]
+    assert (z.max(axis=1) <= z.min(axis=1) * 1.2 * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize("erode", [0, 1, 3, 8])
+def test_erosion_takes_as_many_pixels_on_both_sides_of_a_tear_and_around_a_hole(erode):
+    depth = np.full((40, 60), 2.0, np.float32)
+    depth[:, 30:] = 4.0
+    cells = open_cells(depth, MeshOptions(erode_px=erode))
+    assert (~cells).sum(axis=1).tolist() == [1 + 2 * erode] * 39
+    hole = np.full((40, 60), 2.0, np.float32)
+    hole[20, 30] = np.nan
+    assert np.count_nonzero(~open_cells(hole, MeshOptions(erode_px=erode))) == (2 + 2 * erode) ** 2
+
+
+def test_what_leaves_no_face_is_refused_in_words():
+    pinhole = Pinhole.from_fov(50, 6, 4)
+    nothing = np.full((4, 6), np.nan, np.float32)
+    for depth in (nothing, -np.ones((4, 6), np.float32), np.indices((4, 6)).sum(0).astype(np.float32) * 100 + 1):
+        with pytest.raises(UserError, match="No face is left"):
+            depth_to_mesh(depth, pinhole)
+    with pytest.raises(UserError, match="at least 2x2"):
+        depth_to_mesh(np.ones((1, 6), np.float32), Pinhole.from_fov(50, 6, 1))
+    with pytest.raises(UserError, match="6x4 but the photo 4x6"):
+        depth_to_mesh(np.ones((4, 6), np.float32), Pinhole.from_fov(50, 4, 6))
+    with pytest.raises(UserError, match="mask is 4x6"):
+        depth_to_mesh(np.ones((4, 6), np.float32), pinhole, keep=np.ones((6, 4), bool))
+
+
+@pytest.mark.parametrize(
+    "options", [{"tear": 0}, {"tear": math.nan}, {"erode_px": -1}, {"vertices": 7}, {"reduce": "some"}]
+)
+def test_options_outside_their_limits_are_refused(options):
+    with pytest.raises(UserError, match="give"):
+        MeshOptions(**options)
+
+
+# ---- the budget
+
+
+@pytest.mark.parametrize("reduce", ["flat", "even"])
+@pytest.mark.parametrize("vertices", [2000, 8000, 30000])
+@pytest.mark.parametrize("scene", ["street", "wall", "noise"])
+def test_the_budget_is_met_within_five_percent(scene, vertices, reduce):
+    depth, pinhole = street()
+    if scene == "wall":
+        depth[:] = 3
+    elif scene == "noise":
+        depth[:] = np.random.default_rng(0).uniform(3, 3.1, depth.shape)
+    options = MeshOptions(vertices=vertices, reduce=reduce)
+    mesh = depth_to_mesh(depth, pinhole, options)
+    assert abs(len(mesh.vertices) - vertices) <= 0.05 * vertices
+    assert abs(estimate(depth, options).vertices - len(mesh.vertices)) <= 0.1 * len(mesh.vertices)
+
+
+def test_the_estimate_of_the_whole_map_is_exact_and_a_large_budget_changes_nothing():
+    depth, pinhole = street()
+    whole = depth_to_mesh(depth, pinhole, MeshOptions(erode_px=2))
+    assert estimate(depth, MeshOptions(erode_px=2)).vertices == len(whole.vertices)
+    roomy = depth_to_mesh(depth, pinhole, MeshOptions(erode_px=2, vertices=10**6))
+    assert all(np.array_equal(a, b) for a, b in zip(whole, roomy, strict=True))
+
+
+@pytest.mark.parametrize("size", [(240, 320), (129, 257), (97, 61), (131, 300)])
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.7])
+def test_merged_meshes_cover_the_same_area_without_cracks_or_duplicates(size, share):
+    depth, pinhole = street(*size)
+    options = MeshOptions(erode_px=1)
+    drawn = open_cells(depth, options)
+    mesh = depth_to_mesh(depth, pinhole, MeshOptions(erode_px=1, vertices=int(share * drawn.sum())))
+    pixels = pixels_of(mesh, pinhole)
+    assert len(np.unique(pixels, axis=0)) == len(pixels) == len(np.unique(mesh.corners))
+    areas = double_areas(mesh, pixels * (1, -1))
+    assert (areas > 0).all()
+    assert areas.sum() == 2 * drawn.sum()
+    edges = edges_of(mesh)
+    assert len(np.unique(edges, axis=0)) == len(edges)  # else two faces lie on the same side of it
+    there, back = (edges @ (len(pixels), 1)), (edges @ (1, len(pixels)))
+    open_edges = edges[~np.isin(back, there)]
+    assert border_length(drawn) == np.abs(np.diff(pixels[open_edges], axis=1)).sum()  # a crack would add to it
+
+
+def border_length(drawn):
+    """How many sides of cells have a cell on one side only."""
+    padded = np.pad(drawn, 1).astype(int)
+    return np.abs(np.diff(padded, axis=0)).sum() + np.abs(np.diff(padded, axis=1)).sum()
+
+
+def test_merging_spends_vertices_where_the_surface_bends():
+    depth, pinhole = street()
+    flat, even = (
+        depth_to_mesh(depth, pinhole, MeshOptions(vertices=8000, reduce=reduce)) for reduce in ("flat", "even")
+    )
+    ball = np.hypot(*(pixels_of(flat, pinhole) - (128, 120)).T) < 48
+    assert ball.sum() > 1.5 * (np.hypot(*(pixels_of(even, pinhole) - (128, 120)).T) < 48).sum()
+
+
+def test_a_wall_of_equal_depth_merges_into_large_blocks():
+    depth = np.full((257, 257), 3.0, np.float32)
+    mesh = depth_to_mesh(depth, Pinhole.from_fov(50, 257, 257), MeshOptions(vertices=100))
+    assert len(mesh.vertices) <= 105
+
+
+# ---- maps and camera
+
+
+def test_any_share_of_the_offsets_keeps_every_point_on_its_ray():
+    depth, pinhole = street(40, 60)
+    mesh = depth_to_mesh(depth, pinhole)
+    column, row = pixels_of(mesh, pinhole).T
+    offsets, base = position_map(depth, pinhole, 3.0)[row, column], mesh.on_plane(3.0).vertices
+    np.testing.assert_allclose(base[:, 2], -3.0, rtol=1e-6)
+    np.testing.assert_allclose(base + offsets, mesh.vertices, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(position_map(depth, pinhole)[row, column], mesh.vertices, rtol=1e-6)
+    half = base + 0.5 * offsets
+    np.testing.assert_allclose(half[:, :2] / half[:, 2:], base[:, :2] / base[:, 2:], atol=1e-6)
+    assert (position_map(depth, pinhole, 3.0)[np.isnan(depth)] == 0).all()
+
+
+def test_the_plane_spans_the_pixel_centres():
+    pinhole = Pinhole(50.0, 60.0, 33.0, 11.0, 60, 40)
+    mesh = plane_mesh(pinhole, 2.0)
+    assert len(mesh.vertices) == 4 and mesh.starts.tolist() == [0]
+    np.testing.assert_allclose(mesh.vertices[0], [-33 / 50 * 2, 11 / 60 * 2, -2], rtol=1e-6)
+    np.testing.assert_allclose(mesh.uv[[0, -1]], [[0.5 / 60, 1 - 0.5 / 40], [1 - 0.5 / 60, 0.5 / 40]], rtol=1e-5)
+
+
+def test_the_camera_is_that_of_the_notes_on_blender():
+    assert camera_of(Pinhole.from_fov(90, 200, 100)) == pytest.approx((18.0, 36.0, 0.0, 0.0, 1.0, 1.0))
+    off = camera_of(Pinhole(300.0, 300.0, 99.5 + 23, 49.5 - 11, 200, 100))
+    assert off == pytest.approx((54.0, 36.0, -23 / 200, -11 / 200, 1.0, 1.0))
+    assert camera_of(Pinhole(300.0, 200.0, 99.5, 59.5, 200, 100))[3:] == pytest.approx((10 * 1.5 / 200, 1.0, 1.5))
+    assert camera_of(Pinhole(200.0, 300.0, 99.5, 49.5, 200, 100))[4:] == pytest.approx((1.5, 1.0))
+    for numbers in ((0, 1, 0, 0, 4, 4), (1, math.nan, 0, 0, 4, 4), (1, 1, 0, 0, 4, 0)):
+        with pytest.raises(UserError, match="no camera"):
+            Pinhole(*numbers)
+    with pytest.raises(UserError, match="180"):
+        Pinhole.from_fov(180, 4, 4)
+
+
+def test_array_headers_are_read_as_any_program_may_write_them(tmp_path):
+    (tmp_path / "a.array").write_bytes(json.dumps({"dtype": "<f4", "shape": [1, 2]}).encode() + b"\n" + bytes(8))
+    assert read_array(tmp_path / "a.array")[0].tolist() == [[0, 0]]
