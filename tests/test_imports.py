@@ -67,6 +67,7 @@ RULES = {
         | {"cli", "cli_eval", "cli_model", "cli_shared", "cli_train"},
         outside("click", "numpy", "rich", "typer"),
     ),
+    "__main__": Rule(frozenset({"cli"})),
     "cli_model": Rule(CORE | {"inference", "cli_shared", "cli_model"}, outside("typer")),
     "cli_eval": Rule(CORE | {"inference", "evaluation", "cli_shared", "cli_model", "cli_eval"}, outside("typer")),
     "cli_shared": Rule(CORE, outside("rich", "typer")),

@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Photos to depth maps on disk, from the start of the engine to its end. Whoever has a timer or a loop drives it.
+
+    run = Run(photos, folder)
+    run.start()
+    while not run.ended:
+        run.poll()  # every 0.1 s or so
+    run.results, run.skipped, run.failure
+
+The window's operator, `blender -b` and the tests use the same class. Needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from .client import START_S, Client, EngineError, Event
+from .diagnosis import sentence_of_error
+from .errors import UserError
+from .locate import engine_command
+
+State = Literal["idle", "starting", "loading", "inferring", "done", "failed", "cancelled"]
+
+SILENCE_S = 300.0  # one step of a large model on a busy CPU
+FETCH_SILENCE_S = 1800.0  # weights come over a slow line before anything is said
+WEIGHTS = ("weights", "refiner_weights")
+MAX_ENDS = 3  # of the engine in a row, each at another photo
+
+
+def _option(default: Any, text: str) -> Any:
+    """A field whose help panels are built from."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What the engine is asked for; it checks the values itself and says what it knows."""
+
+    model: str = _option("compact", "Name of the model, as the engine lists them")
+    device: str = _option("auto", "auto, cpu, cuda, cuda:1 or mps")
+    dtype: str = _option("auto", "Numbers the model computes with: auto, float32, bfloat16 or float16")
+    weights: str = _option("", "File of weights instead of the model's own")
+    refiner_weights: str = _option("", "File of weights of the refiner instead of the model's own")
+    tiles: str | tuple[int, int] = _option("auto", "auto, or rows and columns of patches")
+    refine: str = _option("trained", "trained; blend: seamless without training; none: the coarse map")
+
+
+class PhotoDepth(NamedTuple):
+    """What the engine made of a photo; `depth.py` reads it.
+
+    `disparity` and `depth` (metres; None if the model knows none) are array files of (height, width), `picture` is the
+    upright PNG that they belong to. `anchors` is None for a picture without contrast. `intrinsics` is (fx, fy, cx, cy)
+    in pixels, pixel centres at integers; None if the photo does not tell.
+    """
+
+    photo: Path
+    disparity: Path
+    depth: Path | None
+    picture: Path
+    width: int
+    height: int
+    anchors: Mapping[str, float] | None
+    intrinsics: tuple[float, float, float, float] | None
+    model: str
+    seconds: float
+
+
+class Skipped(NamedTuple):
+    """A photo without a result, and why, in one sentence."""
+
+    photo: Path
+    reason: str
+
+
+class Run:
+    """One run of the engine over one photo or many, in their order; the model is loaded once.
+
+    Args:
+        photos: the files; relative ones are meant from the working folder of now.
+        folder: where the maps go, made by the engine; photos of the same name get folders of their own inside.
+        options: for all photos; relative files of weights are meant from the working folder of now.
+        engine: as `locate.engine_command` takes it.
+        online: whether missing weights may be fetched; only if Blender's online access is on.
+        start_s, silence_s: seconds until the engine must be ready, and until it must have said anything at work.
+
+    Attributes:
+        state: "idle", then "starting", "loading" and "inferring", then "done", "failed" or "cancelled".
+        failure: why it failed, in one sentence; "" otherwise.
+        results, skipped: of the photos so far, also of a run that failed or was cancelled.
+        seconds_left: of the whole run, None while nobody knows.
+        loads: how often the model was loaded.
+    """
+
+    def __init__(
+        self,
+        photos: Iterable[str | Path],
+        folder: str | Path,
+        options: EngineOptions = EngineOptions(),
+        *,
+        engine: str = "",
+        online: bool = False,
+        start_s: float = START_S,
+        silence_s: float | None = None,
+    ) -> None:
+        self.photos = [Path(photo).absolute() for photo in photos]
+        files = {name: str(Path(path).absolute()) for name in WEIGHTS if (path := getattr(options, name))}
+        self.options, self.online = replace(options, **files), online
+        self.state: State = "idle"
+        self.failure = ""
+        self.results: list[PhotoDepth] = []
+        self.skipped: list[Skipped] = []
+        self.seconds_left: float | None = None
+        self.loads = 0
+        self._folders = _folders(self.photos, Path(folder).absolute())
+        self._engine, self._start_s = engine, start_s
+        self._silence_s = silence_s or (FETCH_SILENCE_S if online else SILENCE_S)
+        self._client: Client | None = None
+        self._job: int | None = None
+        self._fraction = 0.0  # of the current photo
+        self._opened = False  # whether the engine has come as far as the current photo
+        self._asked_s = 0.0
+        self._spent_s: list[float] = []  # for each result
+        self._ends = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes."""
+        return self.state in ("done", "failed", "cancelled")
+
+    @property
+    def progress(self) -> float:
+        """Of the whole run, 0 to 1; never falls."""
+        return min(1.0, (self._index + self._fraction) / len(self.photos)) if self.photos else 0.0
+
+    @property
+    def current(self) -> Path | None:
+        """The photo at work; None when it has ended."""
+        return None if self.ended or self._index >= len(self.photos) else self.photos[self._index]
+
+    @property
+    def client(self) -> Client | None:
+        """The engine's process, None before the start."""
+        return self._client
+
+    @property
+    def _index(self) -> int:
+        return len(self.results) + len(self.skipped)
+
+    def start(self) -> None:
+        """Start the engine. What goes wrong is told by `state` and `failure`, here as later."""
+        if self.state != "idle":
+            raise RuntimeError("A run starts once; make another.")
+        if not self.photos:
+            self._fail("There is no photo; choose one.")
+            return
+        self._launch()
+
+    def poll(self) -> State:
+        """Take in what the engine said; the state after it. Never waits, except that a dead engine is started anew."""
+        if self._client is None or self.ended:
+            return self.state
+        try:
+            for event in self._client.poll():
+                self._take(event)
+                if self.ended:
+                    return self.state
+            if self.state == "starting" and self._client.ready:
+                self._ask()
+            self._check_silence()
+        except EngineError as error:
+            self._lose_engine(str(error))
+        return self.state
+
+    def cancel(self) -> None:
+        """Stop at once; the engine is gone within 3 s. What is done stays."""
+        if not self.ended:
+            self._end("cancelled")
+
+    def close(self) -> None:
+        """`cancel`, and wait until the engine is gone, 3 s at most."""
+        self.cancel()
+        if self._client is not None:
+            self._client.close()
+
+    def _launch(self) -> None:
+        self.state = "starting"
+        try:
+            self._client = Client(engine_command(self._engine), start_s=self._start_s)
+        except UserError as error:
+            self._fail(str(error))
+
+    def _ask(self) -> None:
+        """Ask for the next photo; the end if there is none."""
+        assert self._client is not None
+        if self._index == len(self.photos):
+            self._finish()
+            return
+        if self.state == "starting":
+            self.state = "loading"
+        self._fraction, self._opened, self._asked_s = 0.0, False, time.monotonic()
+        self._client.heard_s = self._asked_s
+        photo, folder = str(self.photos[self._index]), str(self._folders[self._index])
+        self._job = self._client.ask(
+            "infer", photo=photo, folder=folder, offline=not self.online, **asdict(self.options)
+        )
+
+    def _take(self, event: Event) -> None:
+        if self._job is None or event.get("id") != self._job:
+            return
+        kind = event["event"]
+        if kind == "progress":
+            self._advance(event)
+        elif kind == "done":
+            self._receive(event.get("result"))
+        elif kind == "cancelled":
+            self._skip("The engine gave the photo up; try again.")
+        elif kind == "error":
+            self._give_up(event)
+
+    def _advance(self, event: Event) -> None:
+        phase, done, total = event.get("phase"), event.get("done"), event.get("total")
+        if phase == "load":
+            self.loads += 1
+            return
+        self._opened = True
+        self.state = "inferring"
+        if phase == "infer" and _is_number(done) and _is_number(total) and total > 0:
+            self._fraction = max(self._fraction, min(1.0, done / total))
+        if _is_number(left := event.get("seconds_left")):
+            self.seconds_left = max(0.0, left) + self._seconds_of_rest(left)
+
+    def _seconds_of_rest(self, left: float) -> float:
+        """For the photos after this one, by the mean of those before or by this one."""
+        this = time.monotonic() - self._asked_s + left
+        mean = sum(self._spent_s) / len(self._spent_s) if self._spent_s else this
+        return mean * (len(self.photos) - self._index - 1)
+
+    def _receive(self, result: Any) -> None:
+        try:
+            record = _record(self.photos[self._index], result)
+        except (KeyError, TypeError, ValueError):
+            self._skip("The engine's answer is not complete; update the engine.")
+            return
+        self._spent_s.append(time.monotonic() - self._asked_s)
+        self._ends = 0
+        self._fraction = 0.0
+        self.results.append(record)
+        self._ask()
+
+    def _give_up(self, event: Event) -> None:
+        """One photo is skipped; what went wrong before the photo was opened would go wrong with every one."""
+        assert self._client is not None
+        reason = sentence_of_error(self._client.command, event)
+        if self._opened:
+            self._skip(reason)
+        else:
+            self._fail(reason)
+
+    def _skip(self, reason: str) -> None:
+        self._drop_photo(reason)
+        self._ask()
+
+    def _drop_photo(self, reason: str) -> None:
+        self._fraction = 0.0
+        self.skipped.append(Skipped(self.photos[self._index], reason))
+
+    def _check_silence(self) -> None:
+        if self._client is None or self._job is None or self.state == "starting":
+            return
+        if time.monotonic() - self._client.heard_s > self._silence_s:
+            self._client.kill()
+            what = "loaded the model" if self.state == "loading" else "worked"
+            raise EngineError(
+                f"The engine said nothing for {self._silence_s:.0f} s while it {what}, and was ended; use fewer"
+                " patches, a smaller photo or another device."
+            )
+
+    def _lose_engine(self, reason: str) -> None:
+        """The engine died: of this photo, it may be, so another one is started for the next."""
+        if self.state == "starting" or self._job is None:
+            self._fail(reason)
+            return
+        self._job = None
+        self._ends += 1
+        self._drop_photo(reason)
+        if self._index == len(self.photos):
+            self._finish()
+        elif self._ends == MAX_ENDS:
+            self._fail(f"The engine ended at {MAX_ENDS} photos in a row, at the last one so: {reason}")
+        else:
+            self._launch()
+
+    def _finish(self) -> None:
+        if self.results:
+            self._end("done")
+        elif len(self.photos) == 1:
+            self._fail(self.skipped[0].reason)
+        else:
+            self._fail(f"None of the {len(self.photos)} photos gave depth, the first one so: {self.skipped[0].reason}")
+
+    def _fail(self, sentence: str) -> None:
+        self.failure = sentence
+        self._end("failed")
+
+    def _end(self, state: State) -> None:
+        self.state, self.seconds_left, self._job = state, None, None
+        if self._client is not None:
+            self._client.quit()
+
+
+def _folders(photos: list[Path], folder: Path) -> list[Path]:
+    """Where the maps of each photo go. The engine names them after the photo without its ending, so a.jpg and a.png
+    would overwrite each other, and A.jpg and a.jpg on some disks.
+    """
+    seen: dict[str, int] = {}
+    found = []
+    for photo in photos:
+        count = seen[photo.stem.casefold()] = seen.get(photo.stem.casefold(), 0) + 1
+        found.append(folder if count == 1 else folder / str(count))
+    return found
+
+
+def _record(photo: Path, result: Mapping[str, Any]) -> PhotoDepth:
+    """The engine's answer as a record. KeyError, TypeError, ValueError: it is not what the protocol says."""
+    k, anchors, depth = result["intrinsics"], result["anchors"], result.get("depth")
+    return PhotoDepth(
+        photo=photo,
+        disparity=Path(result["disparity"]),
+        depth=None if depth is None else Path(depth),
+        picture=Path(result["picture"]),
+        width=int(result["width"]),
+        height=int(result["height"]),
+        anchors=None if anchors is None else {name: float(value) for name, value in dict(anchors).items()},
+        intrinsics=None if k is None else (float(k["fx"]), float(k["fy"]), float(k["cx"]), float(k["cy"])),
+        model=str(result["model"]),
+        seconds=float(result["seconds"]),
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,56 @@
+"""Engines that misbehave: scripts in the place of `pro-engine`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+HEAD = """
+import json, os, signal, sys, time
+def say(event, **values):
+    sys.stdout.write(json.dumps({"event": event, **values}) + chr(10)); sys.stdout.flush()
+def ready(**values):
+    say("ready", **{"protocol": 1, "version": "0.1.0", "pid": os.getpid(), **values})
+def requests():
+    return (json.loads(line) for line in sys.stdin)
+def work(job, phase="infer", **values):
+    say("progress", id=job["id"], phase=phase, **{"done": 0, "total": 1, **values})
+def finish(job, **values):
+    stem = os.path.join(job["folder"], os.path.basename(job["photo"]).split(".")[0])
+    result = {"disparity": stem + ".disparity.array", "picture": stem + ".picture.png", "width": 4, "height": 3,
+              "anchors": {"near": 2.0, "far": 1.0, "far_before_sky": 1.0}, "intrinsics": None, "model": "fake",
+              "tiles": [1, 1], "seconds": 0.1}
+    say("done", id=job["id"], result={**result, **values})
+"""
+
+
+def program(folder: Path, body: str, *, head: str = HEAD, name: str = "pro-engine") -> Path:
+    """An executable script that runs under this Python."""
+    path = folder / name
+    path.write_text(f"#!{sys.executable}\n{head}\n{body}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def until(condition, limit_s: float = 30.0) -> float:
+    """Seconds until the condition holds; fails after `limit_s`."""
+    begun_s = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun_s < limit_s, "it took too long"
+        time.sleep(0.01)
+    return time.monotonic() - begun_s
+
+
+def engine_python() -> str:
+    """This Python, which has the engine."""
+    return os.path.abspath(sys.executable)
