@@ -32,7 +32,8 @@ class Departure:
     moment: str
     shared: set[str] = field(default_factory=set)
     asked_s: float = 0.0
-    ended_s: float = 0.0
+    took_s: float = 0.0
+    waited_s: float = 0.0  # for a processor, which is the machine's fault
 
     def __post_init__(self) -> None:
         self.watch = threading.Thread(target=self._watch, daemon=True)
@@ -47,7 +48,7 @@ class Departure:
         return {"starting": "is loaded", "idle": "scale.mode is none"}[self.moment] in self.node.text()
 
     def leave(self, numbers: tuple[int, ...]) -> None:
-        self.asked_s = time.monotonic()
+        self.asked_s, self.waited_s = time.monotonic(), waited_s(self.node.process.pid)
         for number in numbers:
             self.node.process.send_signal(number)
             if number is not numbers[-1]:
@@ -60,18 +61,32 @@ class Departure:
         return there - used
 
     def _watch(self) -> None:
+        now_waited_s = 0.0
         while self.node.process.poll() is None:
             self.shared |= mapped(self.node.process.pid)
+            now_waited_s = waited_s(self.node.process.pid) or now_waited_s
             time.sleep(0.02)
-        self.ended_s = time.monotonic()
+        self.took_s = time.monotonic() - self.asked_s
+        self.waited_s = max(0.0, now_waited_s - self.waited_s)
 
 
 def mapped(pid: int | str) -> set[str]:
-    """Names of the files of Fast DDS in shared memory that a process uses."""
+    """Names of the files of Fast DDS in shared memory that a process uses.
+
+    Without ports 7000 and up: those are of all domains, and a process that looks for a free one opens others' too.
+    """
     try:
-        return set(re.findall(rf"{SHARED}/(\S*fastdds\S*)", Path(f"/proc/{pid}/maps").read_text()))
+        return set(re.findall(rf"{SHARED}/((?!\S*port70)\S*fastdds\S*)", Path(f"/proc/{pid}/maps").read_text()))
     except OSError:
         return set()
+
+
+def waited_s(pid: int) -> float:
+    """How long a process was ready to run and no processor was free; 0 where the system does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) * 1e-9
+    except (OSError, IndexError):
+        return 0.0
 
 
 def catches(pid: int, number: int) -> bool:
@@ -110,10 +125,10 @@ def test_it_ends_cleanly_8_times_of_8(start, namespace, asked):
         camera.close()
     for n, departure in enumerate(departures):
         told = f"{asked} {n}, {departure.moment}: {departure.node.text()}"
-        took_s = departure.ended_s - departure.asked_s
-        print(f"{asked} when {departure.moment}: {took_s:.2f} s, {len(departure.shared)} files")
+        took_s = departure.took_s - departure.waited_s
+        print(f"{asked} when {departure.moment}: {took_s:.2f} s of its own, waited {departure.waited_s:.2f} s")
         assert departure.node.process.returncode == 0, told
-        assert 0 < took_s <= TOOK_AT_MOST_S, f"{took_s:.2f} s; {told}"
+        assert took_s <= TOOK_AT_MOST_S, f"{took_s:.2f} s; {told}"
         assert not re.search("Traceback|Error|terminate|abort", departure.node.text()), told
         assert not departure.left_behind() - before, told
     assert all(departure.shared for departure in departures if departure.moment in ("idle", "inferring"))
