@@ -39,7 +39,7 @@ class BlendRefiner(Refiner):
             coarse = (patches.coarse.float() - patches.center) / patches.spread.clamp_min(_TINY)  # (P, 1, h, w)
             fine = _standardised(patches.fine.float())
             sigma = max(min(coarse.shape[-2:]) * SIGMA_SHARE, 1.0)
-            smooth_coarse, smooth_fine = smooth(coarse, sigma), smooth(fine, sigma)
+            smooth_coarse, smooth_fine = smooth(torch.stack((coarse, fine)), sigma)
             step = max(int(sigma), 1)
             lattice = (smooth_fine[..., ::step, ::step].flatten(1), smooth_coarse[..., ::step, ::step].flatten(1))
             scale, shift, explained = (value.view(-1, 1, 1, 1) for value in fit_affine(*lattice))  # (P, 1, 1, 1)
@@ -61,23 +61,31 @@ def _standardised(maps: Tensor) -> Tensor:
 
 
 def smooth(maps: Tensor, sigma: float) -> Tensor:
-    """Gaussian low-pass of (P, 1, h, w), sigma in pixels; beyond a border the map goes on point-symmetrically about its
-    border value, so that a slope stays a slope and no step appears between neighbours."""
-    radius = max(int(3 * sigma), 1)
-    radius = min(radius, min(maps.shape[-2:]) - 1)
-    offsets = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
-    kernel = torch.exp(-0.5 * (offsets / sigma).square())
-    kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)  # (1, 1, 1, 2 * radius + 1)
-    maps = F.conv2d(_extended(maps, radius), kernel)
-    transposed = maps.transpose(2, 3)  # (P, 1, w, h)
-    return F.conv2d(_extended(transposed, radius), kernel).transpose(2, 3)  # (P, 1, h, w)
+    """Gaussian low-pass of (..., h, w), sigma in pixels; beyond a border the map goes on point-symmetrically about its
+    border value, so that a slope stays a slope and no step appears between neighbours.
+
+    As two products of matrices, which are faster than convolutions with kernels as long as a quarter of the map.
+    """
+    height, width = maps.shape[-2:]
+    radius = min(max(int(3 * sigma), 1), min(height, width) - 1)
+    columns = _low_pass(maps, width, sigma, radius)
+    return _low_pass(maps, height, sigma, radius).T @ (maps @ columns)
 
 
-def _extended(maps: Tensor, radius: int) -> Tensor:
-    """(P, 1, h, w) -> (P, 1, h, w + 2 * radius), see `smooth`."""
-    left = 2 * maps[..., :1] - maps[..., 1 : radius + 1].flip(-1)
-    right = 2 * maps[..., -1:] - maps[..., -radius - 1 : -1].flip(-1)
-    return torch.cat((left, maps, right), -1)
+def _low_pass(like: Tensor, length: int, sigma: float, radius: int) -> Tensor:
+    """The filter of `smooth` on a line as a matrix: row (length) @ matrix (length, length) is the filtered row."""
+    offsets = torch.arange(1 - length, 2 * length - 1, device=like.device, dtype=like.dtype)
+    profile = torch.exp(-0.5 * (offsets / sigma).square()) * (offsets.abs() <= radius)
+    profile = profile / profile.sum()
+    direct = profile[: 2 * length - 1].unfold(0, length, 1).flip(1)  # [i, j]: weight of i - j
+    # A sample i beyond the start is twice the first one less sample -i; likewise at the end.
+    mirrored = profile[length - 1 :].unfold(0, length, 1).clone()  # [i, j]: weight of -i - j
+    mirrored[0] = 0
+    matrix = direct - mirrored - mirrored.flip(0, 1)
+    beyond = 2 * mirrored.sum(0)
+    matrix[0] += beyond
+    matrix[-1] += beyond.flip(0)
+    return matrix
 
 
 def local_range(maps: Tensor, radius: int) -> Tensor:

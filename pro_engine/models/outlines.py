@@ -28,32 +28,51 @@ _FARTHEST = 20.0  # exponents end here: beyond, weights are nothing, and slow to
 
 def snap_to_outlines(maps: Tensor, image: Tensor, strides: Sequence[int] = STRIDES) -> Tensor:
     """maps (P, 1, h, w) and the picture (P, 3, h, w) RGB in [0, 1] -> (P, 1, h, w)."""
-    image = F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), 3, 1)  # noise is no outline
-    image = image * (0.5**0.5 / COLOUR_SIGMA)
+    image = _mean3(image.contiguous()) * (0.5**0.5 / COLOUR_SIGMA)  # noise is no outline
     # Patch by patch, so that what is worked on stays in the processor's cache.
     return torch.stack([_snap(patch, colours, strides) for patch, colours in zip(maps, image, strict=True)])
+
+
+def _mean3(image: Tensor) -> Tensor:
+    """Mean of 3x3 pixels of (P, C, h, w); plain sums beat the pooling of torch on few channels."""
+    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    rows = (padded[..., :-2, :] + padded[..., 1:-1, :]).add_(padded[..., 2:, :])  # (P, C, h, w + 2)
+    return (rows[..., :-2] + rows[..., 1:-1]).add_(rows[..., 2:]).div_(9)  # (P, C, h, w)
 
 
 def _snap(patch: Tensor, colours: Tensor, strides: Sequence[int]) -> Tensor:
     """(1, h, w) and colours (3, h, w) in units of which the squared distance is a weight's exponent -> (1, h, w)."""
     height, width = patch.shape[-2:]
+    reach = max(strides)
+    colours = F.pad(colours[None], (reach,) * 4, mode="replicate")[0]  # (3, h + 2 reach, w + 2 reach)
+    # To ask the system for memory of this size takes longer than to fill it, so all passes share some.
+    scratch = patch.new_empty(4, (height + 2 * reach) * (width + 2 * reach))
     for stride in strides:
-        both = torch.cat((patch, colours))[None]
-        values, *channels = F.pad(both, (stride,) * 4, mode="replicate")[0]  # each (h + 2 s, w + 2 s)
-        total, weights = values.clone(), torch.ones_like(values)  # a pixel itself has weight 1
+        values = F.pad(patch[None], (stride,) * 4, mode="replicate")[0, 0]  # (h + 2 s, w + 2 s)
+        rim = slice(reach - stride, stride - reach or None)
+        near = colours[:, rim, rim]  # (3, h + 2 s, w + 2 s)
+        total, weights = (_as_map(line, values.shape) for line in scratch[:2])
+        total.copy_(values)
+        weights.fill_(1)  # a pixel itself has weight 1
         for down, right in HALF_OF_THE_NEIGHBOURS:
             here, there = pairs(values.shape, down * stride, right * stride)
-            distance = torch.zeros_like(values[here])
-            for channel in channels:
-                distance += (channel[here] - channel[there]).square_()
+            distance, part = (_as_map(line, values[here].shape) for line in scratch[2:])
+            distance.zero_()
+            for channel in near:
+                torch.sub(channel[here], channel[there], out=part)
+                distance.addcmul_(part, part)
             weight = distance.clamp_(max=_FARTHEST).neg_().exp_()
             for one, other in ((here, there), (there, here)):
                 total[one].addcmul_(weight, values[other])
                 weights[one].add_(weight)
         inside = (slice(stride, stride + height), slice(stride, stride + width))
         contrast = weights[inside].mul(-CONTRAST_GAIN / 9).add_(CONTRAST_GAIN).clamp_(0, 1)
-        patch = torch.lerp(patch, total[inside] / weights[inside], contrast)
+        patch = torch.lerp(patch, total[inside].div_(weights[inside]), contrast)
     return patch
+
+
+def _as_map(line: Tensor, shape: torch.Size) -> Tensor:
+    return line[: shape.numel()].view(shape)
 
 
 def pairs(shape: Sequence[int], down: int, right: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

@@ -124,3 +124,18 @@ def test_local_range_of_a_step():
     assert (found[36:44] == 3).all()
     assert (found[:24] == 0).all()
     assert (found[56:] == 0).all()
+
+
+@pytest.mark.parametrize(("size", "sigma"), [((40, 60), 2.5), ((9, 30), 5.0)])
+def test_smooth_is_a_gaussian_over_a_map_continued_point_symmetrically(size, sigma):
+    torch.manual_seed(0)
+    maps = torch.rand(2, 1, *size)
+    radius = min(int(3 * sigma), min(size) - 1)
+    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma).square())
+    expected = maps
+    for _ in range(2):  # along the rows, then along the columns
+        left = 2 * expected[..., :1] - expected[..., 1 : radius + 1].flip(-1)
+        right = 2 * expected[..., -1:] - expected[..., -radius - 1 : -1].flip(-1)
+        windows = torch.cat((left, expected, right), -1).unfold(-1, 2 * radius + 1, 1)  # (2, 1, h, w, 2 radius + 1)
+        expected = (windows @ (kernel / kernel.sum())).transpose(2, 3)
+    torch.testing.assert_close(smooth(maps, sigma), expected, atol=1e-6, rtol=0)
