@@ -6,24 +6,23 @@ sensor_msgs/CameraInfo: K, D, R and P are of the full, unbinned sensor; the imag
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo
 
 import pro_engine as pro
 from ros2_pro.causes import MessageError
-
-Slopes = NDArray[np.float32]
+from ros2_pro.distortion import Distortion, Numbers, Slopes, bent_slopes
 
 SHAPE_TOLERANCE = 0.01  # relative difference of aspect ratios up to which another image size is a scaled one
 MIN_FOCAL, MAX_FOCAL = 1e-3, 1e6  # widths of the image; beyond, the rays are not those of a camera
 UNEQUAL_FOCAL = 0.1  # relative difference of fx and fy that is told
 STRAIGHT = 1e-12  # distortion coefficients below this bend nothing
+_RECTIFIED = {"rect", "rectified"}
 _FISHEYE = ("equidistant", "fisheye")
 _COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (4, 5, 8, 12, 14), "equidistant": (4,), "fisheye": (4,)}
 
@@ -37,17 +36,29 @@ class Lens:
         the image is distorted, NaN where no ray leads.
     rectified: whether the image is.
     notes: keys of `causes.NOTES`.
+    distortion: that the slopes follow; None for a straight lens.
     """
 
     intrinsics: pro.Intrinsics
     slopes: tuple[Slopes, Slopes]
     rectified: bool = True
     notes: tuple[str, ...] = ()
+    distortion: Distortion | None = None
+
+    def pixels(self, x_slope: Numbers, y_slope: Numbers) -> tuple[Numbers, Numbers]:
+        """Columns and rows in which rays are seen, by their x / z and y / z; inside the image or not, NaN for rays
+        that a bent lens does not see."""
+        k = self.intrinsics
+        if self.distortion is not None:
+            x_slope, y_slope = self.distortion.bend(x_slope, y_slope)
+        return x_slope * k.fx + k.cx, y_slope * k.fy + k.cy
 
 
 def is_rectified(topic: str, setting: str) -> bool:
-    """Whether images of a topic are rectified: by the setting input.rectified, or for `auto` by the topic's name."""
-    return setting == "yes" or (setting == "auto" and "rect" in topic.lower().rsplit("/", 1)[-1])
+    """Whether images of a topic are rectified: by the setting input.rectified, or for `auto` if the topic's name has
+    the word rect or rectified, as `left/image_rect_color/compressed` and `rgb/rect/image` do."""
+    words = re.split(r"[/_]", topic.lower())
+    return setting == "yes" or (setting == "auto" and not _RECTIFIED.isdisjoint(words))
 
 
 def guessed_lens(width: int, height: int, fov_x_deg: float) -> Lens:
@@ -59,11 +70,12 @@ def lens_from_info(info: Any, width: int, height: int, *, rectified: bool) -> Le
     """The lens of an image of `width` x `height` pixels.
 
     For a rectified image it is that of P (K where P is zero), otherwise that of K with the distortion D. Region of
-    interest and binning are applied; camera info of another image size but the same shape is scaled.
+    interest and binning are applied (`do_rectify` changes nothing: rectified images keep the offset and size of the raw
+    part); camera info of another image size but the same shape is scaled.
 
     Raises:
         MessageError: "bad_camera_info" for focal lengths that are not above 0 or numbers that are not finite or absurd,
-            and for another shape than the image's.
+            for a distortion that no ray passes, and for another shape than the image's.
     """
     p, k = [float(value) for value in info.p], [float(value) for value in info.k]
     fx, fy, cx, cy = (p[0], p[5], p[2], p[6]) if rectified and p[0] else (k[0], k[4], k[2], k[5])
@@ -93,8 +105,12 @@ def lens_from_info(info: Any, width: int, height: int, *, rectified: bool) -> Le
     model = str(info.distortion_model)
     if not _is_known(model, d):
         return _straight(intrinsics, rectified=False, notes=(*notes, "unknown_distortion"))
-    key = (intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy, width, height)
-    return Lens(intrinsics, _bent_slopes(key, d, model in _FISHEYE), False, (*notes, "distorted"))
+    distortion = Distortion(d, model in _FISHEYE)
+    matrix = (intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy)
+    slopes = _bent_slopes(matrix, width, height, distortion)
+    if np.isnan(slopes[0][:: max(1, height // 64), :: max(1, width // 64)]).all():
+        raise MessageError("bad_camera_info", f"No ray leads through a lens of distortion {d}; calibrate the camera.")
+    return Lens(intrinsics, slopes, False, (*notes, "distorted"), distortion)
 
 
 def info_message(source: Any, lens: Lens, header: Any) -> CameraInfo:
@@ -133,7 +149,7 @@ def _window(info: Any, width: int, height: int) -> tuple[int, int, float, float,
     if not seen_width or not seen_height:  # the camera does not say: its image is meant
         return int(roi.x_offset), int(roi.y_offset), width, height, binning_x, binning_y
     part_width, part_height = seen_width / binning_x, seen_height / binning_y
-    if (round(part_width), round(part_height)) == (width, height):
+    if abs(part_width - width) < 1 and abs(part_height - height) < 1:  # what is left of a last block is cut or kept
         part_width, part_height = width, height
     if abs(math.log(part_width / part_height * height / width)) > SHAPE_TOLERANCE:
         raise MessageError(
@@ -156,13 +172,11 @@ def _is_known(model: str, d: tuple[float, ...]) -> bool:
 
 
 @lru_cache(maxsize=2)
-def _bent_slopes(key: tuple[float, ...], d: tuple[float, ...], fisheye: bool) -> tuple[Slopes, Slopes]:
-    """Slopes of all pixels of a distorted image, by OpenCV's inverse of the distortion; seconds at 4K, hence kept."""
-    fx, fy, cx, cy, width, height = key
-    matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 1, 2).astype(np.float32)
-    undistort = cv2.fisheye.undistortPoints if fisheye else cv2.undistortPoints
-    rays = undistort(pixels, matrix, np.array(d)).reshape(int(height), int(width), 2)
-    rays = np.asarray(rays, dtype=np.float32)
-    rays[(np.abs(rays) > 1e6).any(axis=-1)] = np.nan  # OpenCV's mark of a pixel whose ray cannot be found
-    return np.ascontiguousarray(rays[..., 0]), np.ascontiguousarray(rays[..., 1])
+def _bent_slopes(
+    matrix: tuple[float, float, float, float], width: int, height: int, distortion: Distortion
+) -> tuple[Slopes, Slopes]:
+    """Slopes of all pixels of a distorted image; a second of work at 4K, hence kept, and not to be written to."""
+    slopes = bent_slopes(matrix, width, height, distortion)
+    for slope in slopes:
+        slope.setflags(write=False)
+    return slopes

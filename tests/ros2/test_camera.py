@@ -61,7 +61,12 @@ def test_region_of_interest_and_binning_are_honoured():
     lens = camera.lens_from_info(info(roi=roi, binning_x=2, binning_y=2), 16, 12, rectified=False)
     assert values(lens) == (25, 25.5, 10.75, 6.75) and lens.notes == ()
     # The ray of a binned pixel is that of the middle of its four.
-    assert (0 - 10.75) / 25 == pytest.approx((8.5 - 30) / 50)
+    assert lens.slopes[0][0] == pytest.approx((8.5 - 30) / 50)
+
+
+def test_the_rest_of_a_last_block_of_binning_is_no_other_scale():
+    lens = camera.lens_from_info(info(width=67, height=51, binning_x=2, binning_y=2), 33, 25, rectified=False)
+    assert lens.notes == () and values(lens) == (25, 25.5, 14.75, 9.75)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +79,13 @@ def test_a_matrix_of_no_camera_is_refused(k):
     assert caught.value.cause == "bad_camera_info" and "calibrate" in str(caught.value)
 
 
+def test_a_distortion_that_no_ray_passes_is_refused():
+    for d in ([-1e5, 0.0, 0.0, 0.0], [-1e300, 1e300, 1e300, 1e300]):
+        with pytest.raises(MessageError) as caught:
+            camera.lens_from_info(info(d=d), WIDTH, HEIGHT, rectified=False)
+        assert caught.value.cause == "bad_camera_info" and "calibrate" in str(caught.value)
+
+
 def test_focal_lengths_that_differ_are_noted():
     k = [50.0, 0.0, 30.0, 0.0, 70.0, 20.0, 0.0, 0.0, 1.0]
     assert camera.lens_from_info(info(k=k), WIDTH, HEIGHT, rectified=False).notes == ("unequal_focal",)
@@ -81,25 +93,78 @@ def test_focal_lengths_that_differ_are_noted():
 
 PLUMB_BOB = [-0.2, 0.05, 0.001, -0.002, 0.01]
 FISHEYE = [0.05, -0.01, 0.003, -0.001]
+# Kind of model, coefficients, focal length; the last share of pixels has no ray, as the lens folds back or sees behind.
+LENSES = {
+    "plumb_bob": ("plumb_bob", PLUMB_BOB, 500, 0),
+    "webcam": ("plumb_bob", [-0.38, 0.17, 0.001, -0.001, -0.04], 420, 0.04),
+    "wide": ("plumb_bob", [-0.3, 0.09, 0.0005, -0.0003, -0.012], 320, 0.1),
+    "pincushion": ("plumb_bob", [0.4, 0.1, 0.0, 0.0], 320, 0),
+    "rational": ("rational_polynomial", [0.5, -2.6, 0.0005, -0.0003, 1.5, 0.38, -2.4, 1.44], 305, 0),
+    "thin_prism": ("rational_polynomial", [0.1, 0.2, 0.001, -0.001, *[0.01] * 4, 0.002, 0.001, -0.002, 0.001], 400, 0),
+    "tilted": ("rational_polynomial", [0.1, 0.2, 0.001, -0.001, *[0.0] * 8, 0.03, -0.02], 400, 0),
+    "fisheye": ("equidistant", FISHEYE, 300, 0),
+    "fisheye_beyond_the_side": ("equidistant", [-0.02, 0.005, -0.002, 0.0002], 180, 0.31),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("model", "d"),
-    [("plumb_bob", PLUMB_BOB), ("rational_polynomial", [*PLUMB_BOB, 0.01, 0.02, 0.003]), ("equidistant", FISHEYE)],
-)
-def test_rays_of_a_distorted_image_lead_back_to_their_pixels(model, d):
-    lens = camera.lens_from_info(info(distortion_model=model, d=d), WIDTH, HEIGHT, rectified=False)
-    assert lens.notes == ("distorted",) and not lens.rectified
-    x, y = (slope.astype(np.float64) for slope in lens.slopes)
-    assert x.shape == (HEIGHT, WIDTH)
+def forward(slopes, matrix, model, d):
+    """The pixels of rays, (H, W, 2), by OpenCV."""
+    x, y = (np.nan_to_num(slope).astype(np.float64) for slope in slopes)
     points = np.stack([x, y, np.ones_like(x)], axis=-1).reshape(-1, 1, 3)
-    matrix = np.array(info().k).reshape(3, 3)
-    zero = np.zeros(3)
-    forward = cv2.fisheye.projectPoints if model == "equidistant" else cv2.projectPoints
-    pixels, _ = forward(points, zero, zero, matrix, np.array(d))
-    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
-    off = pixels.reshape(HEIGHT, WIDTH, 2) - np.stack([columns, rows], axis=-1)
-    assert np.abs(off).max() < 0.05
+    bend = cv2.fisheye.projectPoints if model == "equidistant" else cv2.projectPoints
+    pixels, _ = bend(points, np.zeros(3), np.zeros(3), np.reshape(matrix, (3, 3)), np.array(d))
+    return pixels.reshape(*x.shape, 2)
+
+
+@pytest.mark.parametrize("name", LENSES)
+def test_rays_of_a_distorted_image_lead_back_to_their_pixels(name):
+    model, d, focal, blind = LENSES[name]
+    width, height = 640, 480
+    k = [focal, 0.0, 320.0, 0.0, 1.02 * focal, 241.3, 0.0, 0.0, 1.0]
+    made = info(width=width, height=height, distortion_model=model, d=d, k=[float(value) for value in k])
+    lens = camera.lens_from_info(made, width, height, rectified=False)
+    assert lens.notes == ("distorted",) and not lens.rectified
+    assert all(slope.shape == (height, width) and slope.dtype == np.float32 for slope in lens.slopes)
+    known = np.isfinite(lens.slopes[0])
+    assert (known == np.isfinite(lens.slopes[1])).all() and 1 - known.mean() <= blind
+    rows, columns = np.mgrid[0:height, 0:width]
+    off = np.hypot(*np.moveaxis(forward(lens.slopes, k, model, d) - np.stack([columns, rows], axis=-1), -1, 0))[known]
+    assert np.quantile(off, 0.9999) < 0.01 and off.max() < 0.05
+    back = lens.pixels(*(slope.astype(np.float64) for slope in lens.slopes))
+    assert all(np.quantile(np.abs(a - b)[known], 0.9999) < 0.01 for a, b in zip(back, (columns, rows), strict=True))
+    # No ray leads to the other side of the lens.
+    aside = lens.slopes[0] * (columns - 320) + lens.slopes[1] * (rows - 241.3)
+    assert (aside[known & (np.hypot(columns - 320, rows - 241.3) > 20)] > 0).all()
+
+
+def test_rays_that_a_lens_does_not_see_have_no_pixel():
+    model, d, focal, _ = LENSES["wide"]
+    made = info(distortion_model=model, d=d, k=[float(focal), 0.0, 30.0, 0.0, float(focal), 20.0, 0.0, 0.0, 1.0])
+    lens = camera.lens_from_info(made, WIDTH, HEIGHT, rectified=False)
+    columns, rows = lens.pixels(np.array([0.0, 0.1, 9.0]), np.array([0.0, 0.2, 0.0]))
+    assert (columns[0], rows[0]) == (30, 20) and np.isnan([columns[2], rows[2]]).all()
+    expected = forward((np.array([[0.1]]), np.array([[0.2]])), made.k, model, d)[0, 0]
+    np.testing.assert_allclose([columns[1], rows[1]], expected, atol=1e-9)
+    straight = camera.guessed_lens(WIDTH, HEIGHT, 90)
+    assert [float(value) for value in straight.pixels(np.array(1.0), np.array(0.0))] == pytest.approx([63.5, 23.5])
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 9), (3, 5), (7, 2)])
+def test_small_distorted_images_have_rays(width, height):
+    k = [50.0, 0.0, width / 2, 0.0, 50.0, height / 2, 0.0, 0.0, 1.0]
+    lens = camera.lens_from_info(info(width=width, height=height, k=k, d=PLUMB_BOB), width, height, rectified=False)
+    assert lens.slopes[0].shape == (height, width)
+    rows, columns = np.mgrid[0:height, 0:width]
+    pixels = forward(lens.slopes, k, "plumb_bob", PLUMB_BOB)
+    np.testing.assert_allclose(pixels, np.stack([columns, rows], axis=-1), atol=1e-3)
+
+
+def test_rays_are_found_once():
+    made = info(d=PLUMB_BOB)
+    first, again = (camera.lens_from_info(made, WIDTH, HEIGHT, rectified=False).slopes for _ in range(2))
+    assert first[0] is again[0] and not first[0].flags.writeable
+    made.d[0] = -0.1
+    assert camera.lens_from_info(made, WIDTH, HEIGHT, rectified=False).slopes[0] is not first[0]
 
 
 def test_the_distortion_of_a_rectified_image_does_not_matter():
@@ -108,8 +173,14 @@ def test_the_distortion_of_a_rectified_image_does_not_matter():
 
 
 @pytest.mark.parametrize(
-    ("model", "d"), [("mystery", [0.1] * 5), ("plumb_bob", [0.1] * 3), ("equidistant", [0.1] * 5), ("plumb_bob", [float("nan")] * 5)]
-)  # fmt: skip
+    ("model", "d"),
+    [
+        ("mystery", [0.1] * 5),
+        ("plumb_bob", [0.1] * 3),
+        ("equidistant", [0.1] * 5),
+        ("plumb_bob", [float("nan")] * 5),
+    ],
+)
 def test_an_unknown_distortion_is_noted_and_left_out(model, d):
     lens = camera.lens_from_info(info(distortion_model=model, d=d), WIDTH, HEIGHT, rectified=False)
     assert lens.notes == ("unknown_distortion",) and values(lens) == (50, 51, 30, 20) and lens.slopes[0].ndim == 1
@@ -139,9 +210,16 @@ def test_a_guessed_lens_has_its_field_of_view():
 @pytest.mark.parametrize(
     ("topic", "setting", "expected"),
     [
-        ("/camera/image_rect", "auto", True), ("/camera/image_rect_color", "auto", True), ("/camera/image_raw", "auto", False),
-        ("/rectangle/image", "auto", False), ("/camera/image_raw", "yes", True), ("/camera/image_rect", "no", False),
+        ("/camera/image_rect", "auto", True),
+        ("/camera/image_rect_color", "auto", True),
+        ("/camera/image_rect/compressed", "auto", True),
+        ("/rgb/rect/image", "auto", True),
+        ("/camera/image_raw", "auto", False),
+        ("/rectangle/image", "auto", False),
+        ("/camera/image_unrectified", "auto", False),
+        ("/camera/image_raw", "yes", True),
+        ("/camera/image_rect", "no", False),
     ],
-)  # fmt: skip
+)
 def test_whether_an_image_is_rectified(topic, setting, expected):
     assert camera.is_rectified(topic, setting) is expected
