@@ -17,7 +17,8 @@ from ros2_pro.settings import PointsSettings
 
 POINT_STEP = 16
 FIELDS = ("x", "y", "z", "rgb")
-EDGE_RADIUS_PX = 5  # at full resolution; fewer of the pixels that a stride leaves
+EDGE_RADIUS_PX = 5  # at full resolution
+EDGE_STRIDES = (3, 2, 1)  # outlines are looked for at the first that divides the cloud's: wider ones lose them
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +47,17 @@ def build_cloud(depth: NDArray[np.float32], image: NDArray[np.uint8], lens: Lens
     points = np.empty((*z.shape, 4), dtype=np.float32)
     if z.size:
         points[..., 2] = z
-        bad = _unusable(z, settings)
-        if settings.edge_filter and not bad.all():
-            radius_px = max(1, round(EDGE_RADIUS_PX / step))
-            bad |= pro.flying_points(z, rtol=settings.edge_rtol, radius_px=radius_px)
-        points[..., 2][bad] = np.nan
         x_slope, y_slope = lens.slopes
         bent = x_slope.ndim == 2
-        np.multiply(points[..., 2], x_slope[part] if bent else x_slope[part[1]], out=points[..., 0])
-        np.multiply(points[..., 2], y_slope[part] if bent else y_slope[part[0]][:, None], out=points[..., 1])
+        x_slope, y_slope = (x_slope[part], y_slope[part]) if bent else (x_slope[part[1]], y_slope[part[0]][:, None])
+        bad = _unusable(z, settings)
+        if bent:
+            bad |= np.isnan(x_slope)
+        if settings.edge_filter and not bad.all():
+            bad |= _flying(depth[box], step, settings.edge_rtol)
+        points[..., 2][bad] = np.nan
+        np.multiply(points[..., 2], x_slope, out=points[..., 0])
+        np.multiply(points[..., 2], y_slope, out=points[..., 1])
         points.view(np.uint32)[..., 3] = _packed(image[part])
     if settings.organized:
         return Cloud(points, False)
@@ -91,6 +94,13 @@ def _unusable(z: NDArray[np.float32], settings: PointsSettings) -> NDArray[np.bo
         usable = (z >= settings.min_depth_m) & (z > 0)
         usable &= z <= settings.max_depth_m if settings.max_depth_m else z < np.inf
     return ~usable
+
+
+def _flying(depth: NDArray[np.float32], step: int, rtol: float) -> NDArray[np.bool_]:
+    """Where points of every `step`-th row and column of a depth image fly."""
+    fine = next(stride for stride in EDGE_STRIDES if step % stride == 0)
+    radius_px = -(-EDGE_RADIUS_PX // fine)
+    return pro.flying_points(depth[::fine, ::fine], rtol=rtol, radius_px=radius_px)[:: step // fine, :: step // fine]
 
 
 def _packed(rgb: NDArray[np.uint8]) -> NDArray[np.uint32]:

@@ -11,7 +11,8 @@ from pro_engine.geometry.checks import as_map, check_positive
 from pro_engine.types import BoolMap, FloatMap
 
 # The inverse depth of a plane is straight in the image: twice the window has twice the range. A step has the same.
-PLANAR_GROWTH = 1.75
+# Of the growth that a plane would have, this much is asked; at the border of the image windows grow less.
+PLANAR_GROWTH = 0.875
 NOISE_SIGMAS = 5.0  # range of the noise within a window
 MAX_NOISE_SAMPLES = 1 << 17
 
@@ -44,7 +45,7 @@ def flying_points(depth: ArrayLike, *, rtol: float = 0.04, radius_px: int = 5) -
     known = inverse >= 0
     known &= z > 0
     everywhere = bool(known.all())
-    window = np.ones((2 * radius_px + 1, 2 * radius_px + 1), dtype=np.uint8)
+    window = _window(radius_px)
     nearest = _largest(inverse if everywhere else np.where(known, inverse, np.float32(-1)), window)
     farthest = _smallest(inverse if everywhere else np.where(known, inverse, np.float32(np.inf)), window)
     noise = _relative_noise(inverse)
@@ -53,7 +54,7 @@ def flying_points(depth: ArrayLike, *, rtol: float = 0.04, radius_px: int = 5) -
     flying &= farthest * apart < inverse
     flying &= known
     if flying.any():
-        flying &= ~_goes_on(nearest, farthest, window, np.float32(noise) * inverse)
+        flying &= ~_goes_on(nearest, farthest, radius_px, np.float32(noise) * inverse)
     return flying
 
 
@@ -65,15 +66,30 @@ def _smallest(values: FloatMap, window: NDArray[np.uint8]) -> FloatMap:
     return np.asarray(cv2.erode(values, window), dtype=np.float32)
 
 
-def _goes_on(nearest: FloatMap, farthest: FloatMap, window: NDArray[np.uint8], noise: FloatMap) -> BoolMap:
+def _window(radius_px: int) -> NDArray[np.uint8]:
+    return np.ones((2 * radius_px + 1, 2 * radius_px + 1), dtype=np.uint8)
+
+
+def _goes_on(nearest: FloatMap, farthest: FloatMap, radius_px: int, noise: FloatMap) -> BoolMap:
     """Whether the range of inverse depth grows with the window as on a plane."""
+    window = _window(radius_px)
     span = nearest - farthest
     wide = _largest(nearest, window)
     wide -= _smallest(farthest, window)
     wide -= noise
     span -= noise
+    height, width = span.shape
+    span *= np.minimum(_growth(height, radius_px)[:, None], _growth(width, radius_px))
     grows: BoolMap = wide > np.float32(PLANAR_GROWTH) * span
     return grows
+
+
+def _growth(size: int, radius_px: int) -> NDArray[np.float32]:
+    """By how much a window of twice the radius is longer along an axis of so many pixels (N,): 2, less at its ends."""
+    before = np.arange(size, dtype=np.float32)
+    after = before[::-1]
+    narrow, wide = (np.minimum(before, reach) + np.minimum(after, reach) for reach in (radius_px, 2 * radius_px))
+    return wide / np.maximum(narrow, 1) if size > 1 else np.full(1, 2, dtype=np.float32)
 
 
 def _relative_noise(inverse: FloatMap) -> float:

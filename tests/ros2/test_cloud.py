@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -116,6 +117,41 @@ def test_flying_points_go():
     filtered = cloud.build_cloud(depth, picture, lens, PointsSettings()).points
     assert not np.isnan(kept[..., 0]).any()
     assert np.isnan(filtered[:, 80, :3]).all() and np.isnan(filtered[..., 0]).sum() == 120
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 5, 6, 64])
+def test_outlines_are_looked_for_finer_than_the_stride(stride):
+    height, width = 600, 800
+    depth = np.tile(np.linspace(2, 9, height, dtype=np.float32)[:, None], (1, width))
+    depth[:, 300:500] = 1.5
+    soft = 1 / cv2.blur(1 / depth, (8, 8))
+    lens = camera.guessed_lens(width, height, 60)
+    picture = np.zeros((height, width, 3), dtype=np.uint8)
+    points = cloud.build_cloud(soft, picture, lens, PointsSettings(stride=stride)).points
+    gone = np.isnan(points[..., 2])
+    flyers = ((soft > 1.1 * 1.5) & (soft < depth / 1.1) & (depth > 2.5))[::stride, ::stride]
+    far_from_outlines = cv2.erode((np.abs(soft / depth - 1) < 0.01).astype(np.uint8), np.ones((13, 13)))
+    assert not flyers.any() or gone[flyers].mean() >= 0.9
+    assert gone[far_from_outlines[::stride, ::stride] == 1].mean() <= 0.02
+
+
+def test_points_of_a_distorted_image_follow_its_rays():
+    width, height, d = 320, 240, [-0.3, 0.09, 0.0005, -0.0003, -0.012]
+    info = camera.info_message(None, camera.guessed_lens(width, height, 90), Header())
+    info.d = d
+    lens = camera.lens_from_info(info, width, height, rectified=False)
+    depth = RNG.uniform(1, 9, (height, width)).astype(np.float32)
+    picture = np.zeros((height, width, 3), dtype=np.uint8)
+    for stride in (1, 2, 3):
+        made = cloud.build_cloud(depth, picture, lens, PointsSettings(edge_filter=False, stride=stride))
+        known = ~np.isnan(made.points[..., 0])
+        assert 0.85 < known.mean() < 1 and np.isnan(made.points[~known][:, :3]).all()
+        rows, columns = (part[::stride, ::stride][known] for part in np.mgrid[0:height, 0:width])
+        xyz = made.points[known][:, :3].astype(np.float64)
+        pixels, _ = cv2.projectPoints(xyz[:, None], np.zeros(3), np.zeros(3), info.k.reshape(3, 3), np.array(d))
+        off = np.hypot(pixels[:, 0, 0] - columns, pixels[:, 0, 1] - rows)
+        assert np.quantile(off, 0.9999) < 0.01
+        np.testing.assert_array_equal(xyz[:, 2], depth[::stride, ::stride][known])
 
 
 def test_an_image_without_any_depth_gives_an_empty_cloud():
