@@ -272,7 +272,7 @@ class Processor:
                 continue
             try:
                 future.set_result(self._write_snapshot(view, settings))
-            except (OSError, pro.ProEngineError) as error:
+            except Exception as error:  # whoever asked gets it
                 future.set_exception(error)
 
     def _write_snapshot(self, view: _View, settings: Settings) -> Path:
