@@ -24,7 +24,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 import pro_engine as pro
-from ros2_pro import camera, cloud, codec
+from ros2_pro import camera, cloud, codec, distortion
 from ros2_pro.settings import PointsSettings
 
 WIDTH, HEIGHT = 3840, 2160
@@ -54,16 +54,23 @@ def rows() -> Iterator[tuple[str, Callable[[], object]]]:
         packed = CompressedImage(format=suffix[1:])
         packed.data.frombytes(cv2.imencode(suffix, rgb)[1].tobytes())
         yield f"decode {suffix[1:]}", lambda packed=packed: codec.decode_compressed(packed)
-    lens = camera.guessed_lens(WIDTH, HEIGHT, 60)
-    for name, settings in (
-        ("cloud, 2.07 M points", PointsSettings(edge_filter=False)),
-        ("cloud, 2.07 M points, edge filter", PointsSettings()),
-        ("cloud, 2.07 M points, dense", PointsSettings(edge_filter=False, organized=False)),
-        ("cloud, 8.29 M points", PointsSettings(edge_filter=False, max_points=10_000_000)),
+    straight = camera.guessed_lens(WIDTH, HEIGHT, 60)
+    bend = distortion.Distortion((-0.2, 0.05, 0.001, -0.001, 0.0))
+    matrix = (2500.0, 2500.0, WIDTH / 2, HEIGHT / 2)
+    yield "rays of a distorted lens (once)", lambda: distortion.bent_slopes(matrix, WIDTH, HEIGHT, bend)
+    bent = camera.Lens(straight.intrinsics, distortion.bent_slopes(matrix, WIDTH, HEIGHT, bend), False, (), bend)
+    depth[500:1500, 1000:2500] /= 2
+    depth = cv2.blur(depth, (6, 6))  # outlines with flying points
+    for name, lens, settings in (
+        ("cloud, 2.07 M points", straight, PointsSettings(edge_filter=False)),
+        ("cloud, 2.07 M points, edge filter", straight, PointsSettings()),
+        ("cloud, 2.07 M points, dense", straight, PointsSettings(edge_filter=False, organized=False)),
+        ("cloud, 2.07 M points, distorted, edge filter", bent, PointsSettings()),
+        ("cloud, 8.29 M points", straight, PointsSettings(edge_filter=False, max_points=10_000_000)),
     ):
         last = cloud.cloud_message(cloud.build_cloud(depth, rgb, lens, settings), header)
 
-        def build(settings: PointsSettings = settings, last: object = last) -> object:
+        def build(lens: camera.Lens = lens, settings: PointsSettings = settings, last: object = last) -> object:
             return cloud.cloud_message(cloud.build_cloud(depth, rgb, lens, settings), header, reuse=last)
 
         yield name, build
