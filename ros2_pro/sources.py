@@ -28,7 +28,6 @@ NOISE_BENDS = 3.0  # times the median bend: where the sensor is noisier than tha
 DENSE = 5000  # points in the image, from which on hidden ones are looked for
 POINTS_A_CELL = 12.0
 SURFACE_RTOL = 0.05  # points of a cell within this of the nearest one are of the same surface
-UNBEND_STEPS, UNBEND_PX = 20, 2.0  # to find a ray in a distorted image; how near its pixel must come in the end
 
 _REAL_TYPES = {7: "f4", 8: "f8"}  # sensor_msgs/PointField FLOAT32, FLOAT64
 
@@ -305,7 +304,7 @@ def _seen(xyz: Vector, lens: Lens, pose: Pose, stamp_s: float) -> Samples:
         )
         ahead = (z > 0) & (z < np.finfo(np.float32).max)
         x, y, z = x[ahead], y[ahead], z[ahead]
-        columns, rows = _pixels(x / z, y / z, lens)
+        columns, rows = lens.pixels(x / z, y / z)
         width, height = lens.intrinsics.width, lens.intrinsics.height
         inside = (columns > -0.5) & (columns < width - 0.5) & (rows > -0.5) & (rows < height - 0.5)
     columns, rows, z = columns[inside], rows[inside], z[inside]
@@ -316,24 +315,6 @@ def _seen(xyz: Vector, lens: Lens, pose: Pose, stamp_s: float) -> Samples:
     return Samples(
         columns[chosen].astype(np.float32), rows[chosen].astype(np.float32), z[chosen].astype(np.float32), stamp_s
     )
-
-
-def _pixels(x_slope: Vector, y_slope: Vector, lens: Lens) -> tuple[Vector, Vector]:
-    """Columns and rows (N,) of rays by their x / z and y / z; NaN where a bent lens does not look."""
-    k = lens.intrinsics
-    columns, rows = x_slope * k.fx + k.cx, y_slope * k.fy + k.cy
-    x_slopes, y_slopes = lens.slopes
-    if x_slopes.ndim == 1:
-        return columns, rows
-    far = np.ones(len(columns), dtype=np.bool_)
-    for _ in range(UNBEND_STEPS):  # from the nearest pixel, whose ray is known, as on a straight lens
-        column = np.clip(np.rint(np.nan_to_num(columns)), 0, k.width - 1).astype(np.intp)
-        row = np.clip(np.rint(np.nan_to_num(rows)), 0, k.height - 1).astype(np.intp)
-        across, down = (x_slope - x_slopes[row, column]) * k.fx, (y_slope - y_slopes[row, column]) * k.fy
-        columns, rows = column + across, row + down
-        far = ~((np.abs(across) < UNBEND_PX) & (np.abs(down) < UNBEND_PX))
-    columns[far] = np.nan
-    return columns, rows
 
 
 def _in_front(columns: Vector, rows: Vector, depth: Vector, cell_px: float) -> NDArray[np.bool_]:
