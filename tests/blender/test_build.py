@@ -1,0 +1,115 @@
+"""What a build leaves in Blender: the photo seen again through the camera, the same surface in every kind, the depth.
+
+Each check runs in a Blender of its own. `PRO_BPY_PYTHON` names the interpreters that have Blender as a module, as paths
+like PATH does; without it the one that runs the tests is tried.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("inside_build.py")
+LIMIT_S = 300
+PYTHONS = [path for path in os.environ.get("PRO_BPY_PYTHON", "").split(os.pathsep) if path]
+if not PYTHONS and importlib.util.find_spec("bpy"):
+    PYTHONS = [sys.executable]
+
+pytestmark = pytest.mark.skipif(
+    not PYTHONS, reason="Blender as a module is not installed; let PRO_BPY_PYTHON name a Python that has it"
+)
+
+
+@cache
+def facts(python, check):
+    """What one check prints, run once for all tests."""
+    with TemporaryDirectory() as folder:
+        resources = {"BLENDER_USER_RESOURCES": str(Path(folder) / "resources"), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [python, str(SCRIPT), check, folder]
+        done = subprocess.run(
+            command, env={**os.environ, **resources}, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+@pytest.fixture(params=PYTHONS)
+def python(request):
+    return request.param
+
+
+RIGHT = ["landscape", "portrait", "square", "odd", "off-centre", "wide pixels", "tall pixels", "live", "live, half",
+         "adaptive", "merged", "centimetres", "second photo"]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RIGHT)
+def test_a_render_through_the_camera_is_the_photo(python, case):
+    seen = facts(python, "match")[case]
+    assert seen["psnr"] >= 38 and max(map(abs, seen["offset"])) <= 0.05
+
+
+def test_the_match_would_show_a_mistake(python):
+    seen = facts(python, "match")
+    assert seen["WRONG shift"]["psnr"] < 20
+    assert seen["WRONG half a pixel"]["psnr"] < 33 and abs(seen["WRONG half a pixel"]["offset"][0]) > 0.4
+
+
+def test_a_metre_is_a_metre_in_the_units_of_the_scene(python):
+    seen = facts(python, "match")["centimetres"]
+    assert 800 < seen["size"] < 1400 and seen["far"] > 1100
+
+
+@pytest.mark.parametrize("kind", ["live 1", "adaptive 1"])
+def test_all_kinds_have_the_same_shape(python, kind):
+    seen = facts(python, "parallax")
+    assert seen[kind] > 35
+    assert seen["live 0"] < 20  # else the view from beside tells nothing
+    assert max(seen["hole"]) < 0.01
+
+
+@pytest.mark.parametrize("mesh", ["whole", "merged", "even"])
+def test_the_mesh_is_that_of_the_arrays_and_the_live_plane_moves_onto_it(python, mesh):
+    seen = facts(python, "kinds")[mesh]
+    assert seen["baked"] and seen["vertices"] == seen["expected"]
+    assert seen["live"] <= 1e-4
+    assert seen["facing"] >= 0.999
+    assert seen["edges"] > seen["vertices"] and not seen["invalid"] and not seen["sharp"]
+
+
+def test_the_result_goes_to_the_scene_given_and_changes_nothing_else(python):
+    seen = facts(python, "scene")
+    assert seen["in the scene given"] and seen["not in the other"] and seen["scene unchanged"] and seen["parents"]
+    assert seen["names"] == ["card", "card", "card camera"]
+    assert seen["photo alpha"] == "NONE"
+
+
+def test_a_failure_is_one_sentence_and_leaves_nothing(python):
+    for case, (message, as_before) in facts(python, "scene")["failures"].items():
+        assert as_before, case
+        if case == "late bug":
+            assert message.startswith("bug")
+        else:
+            assert message.endswith(".") and ";" in message and not message.startswith("bug"), case
+    assert "is no camera of a photo" in facts(python, "scene")["foreign camera"]
+
+
+def test_maps_survive_saving_bit_for_bit(python):
+    seen = facts(python, "reload")
+    assert seen["depth"] == [True] * 3 and seen["source"] and seen["offsets"] and seen["not black"]
+    assert set(seen["spaces"]) == {"Non-Color"}
+    assert seen["holes"] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read as Linux tells it")
+def test_the_estimate_holds(python):
+    seen = facts(python, "memory")
+    assert seen["vertices"][0] == seen["vertices"][1] == 2_000_000
+    assert 0.85 < seen["bytes"][0] / seen["bytes"][1] < 1.15
