@@ -296,6 +296,17 @@ def test_merging_spends_vertices_where_the_surface_bends():
     assert ball.sum() > 1.5 * (np.hypot(*(pixels_of(even, pinhole) - (128, 120)).T) < 48).sum()
 
 
+def test_merging_keeps_the_texture_of_a_slope_in_place():
+    y = np.mgrid[:256, :320][0].astype(np.float32)
+    depth, pinhole = 1 / (0.02 + 0.002 * y), Pinhole.from_fov(60, 320, 256)
+    mesh = depth_to_mesh(depth, pinhole, MeshOptions(vertices=2000))
+    edges = edges_of(mesh)
+    z = -mesh.vertices[:, 2][edges]
+    length = np.abs(np.diff(pixels_of(mesh, pinhole)[edges], axis=1)).max(axis=(1, 2))
+    slide = length * np.abs(np.diff(z, axis=1)[:, 0]) / (2 * z.sum(axis=1))  # pixels, in the middle of an edge
+    assert length.max() >= 16 and slide.max() < 0.5
+
+
 def test_a_wall_of_equal_depth_merges_into_large_blocks():
     depth = np.full((257, 257), 3.0, np.float32)
     mesh = depth_to_mesh(depth, Pinhole.from_fov(50, 257, 257), MeshOptions(vertices=100))
