@@ -6,13 +6,14 @@ cannot be.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from ros2_pro.engine import Loader
@@ -41,15 +42,19 @@ class _Signals:
             raise _Interrupted
 
 
-def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM. `load` replaces `pro_engine.load_model`. Returns the exit code."""
+def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> NoReturn:
+    """Run the node until SIGINT or SIGTERM, and end the process. `load` replaces `pro_engine.load_model`."""
     signals = _Signals()  # before the imports, which take a second
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait by spinning steal the camera's cores
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 28))  # as codec.MAX_PIXELS, for files of all kinds
     try:
-        return _run(sys.argv if argv is None else argv, load, signals)
+        code = _run(sys.argv if argv is None else argv, load, signals)
     except _Interrupted:
-        return 0
+        code = 0
+    # At once: Python takes seconds to take torch apart, and waits for a pass of the model that is under way, or aborts.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _run(argv: Sequence[str], load: Loader | None, signals: _Signals) -> int:
@@ -103,16 +108,13 @@ def _refuse(error: Exception) -> int:
 def _leave(node: ProNode | None) -> None:
     import rclpy
 
-    ended = True
     if node is not None:
-        ended = node.stop()
-        node.destroy_node()
+        for end in (node.stop, node.destroy_node):
+            # A signal that came halfway through making something leaves rclpy's lists behind the facts.
+            with contextlib.suppress(ValueError):
+                end()
     rclpy.try_shutdown()
-    if not ended:  # a pass of the model is still under way in its thread; Python would wait for it, or abort
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

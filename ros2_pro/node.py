@@ -136,16 +136,16 @@ class ProNode(LifecycleNode):
         self._state = "finalized"
         return TransitionCallbackReturn.SUCCESS
 
-    def stop(self) -> bool:
-        """End work for good; whether the worker has ended too, or is still in a pass of the model."""
-        worker = self._worker
+    def stop(self) -> None:
+        """End work for good; a pass of the model that is under way is left to itself."""
         self._release()
-        return worker is None or worker.stop(0)
 
     def destroy_node(self) -> None:
         """Leave the graph. rclpy forgets the state machine here, which would hold on to the shared memory."""
-        super().destroy_node()
-        self._state_machine.destroy_when_not_in_use()
+        try:
+            super().destroy_node()
+        finally:
+            self._state_machine.destroy_when_not_in_use()
 
     def _release(self) -> None:
         self._stop_work()
