@@ -50,8 +50,9 @@ def flying_points(depth: ArrayLike, *, rtol: float = 0.04, radius_px: int = 5) -
     farthest = _smallest(inverse if everywhere else np.where(known, inverse, np.float32(np.inf)), window)
     noise = _relative_noise(inverse)
     apart = np.float32(1 + rtol + noise)
-    flying: BoolMap = inverse * apart < nearest
-    flying &= farthest * apart < inverse
+    with np.errstate(over="ignore"):  # without a neighbour that is known, the farthest is beyond all numbers
+        flying: BoolMap = inverse * apart < nearest
+        flying &= farthest * apart < inverse
     flying &= known
     if flying.any():
         flying &= ~_goes_on(nearest, farthest, radius_px, np.float32(noise) * inverse)
