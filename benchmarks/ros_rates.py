@@ -95,7 +95,7 @@ def _camera(width: int, height: int, rate_hz: float, frames: int, go_on: Any, se
     message.data.frombytes(noise.tobytes())
     message.header.frame_id = info.header.frame_id = "camera_optical"
     _wait(lambda: images.get_subscription_count() and infos.get_subscription_count(), 60)
-    time.sleep(1)
+    time.sleep(3)  # the node has to find the listener, too
     due = time.monotonic()
     for _ in range(frames):
         if rate_hz:

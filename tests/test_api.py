@@ -35,6 +35,7 @@ PUBLIC = {
     "depth_to_mesh",
     "disparity_to_depth",
     "fit_scale_shift",
+    "flying_points",
     "load_depth",
     "load_image",
     "load_model",
