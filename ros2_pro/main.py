@@ -74,11 +74,11 @@ def _run(argv: Sequence[str], load: Loader | None, signals: _Signals) -> int:
             set_logger_level("rcl", LoggingSeverity.UNSET)
             node = ProNode(load=load)
         except Exception as error:  # bad arguments, parameter files and values come as many kinds
-            return _refuse(error)
+            return 0 if signals.asked else _refuse(error)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         if node.settings.autostart and not _start(node):
-            return 1
+            return 0 if signals.asked else 1  # rclpy takes an interrupted step for one that failed
         signals.spinning = True
         while not signals.asked and rclpy.ok():
             executor.spin_once(timeout_sec=SPIN_S)
