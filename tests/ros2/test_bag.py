@@ -53,7 +53,13 @@ def play(start, namespace, bag, topic, **parameters):
         images = rig.node.create_publisher(KINDS[topic], listened, qos())
         sensor = rig.node.create_publisher(Image, "scale/depth", qos())
         assert wait_for(lambda: images.get_subscription_count() and sensor.get_subscription_count())
-        assert wait_for(lambda: rig.info.get_subscription_count())
+        first = min(bag["/camera/camera_info"].items())[1]
+
+        def lens_is_known():  # what is published while the two are still finding each other can get lost
+            rig.info.publish(first)
+            return rig.report()["camera info"] == "known"
+
+        assert wait_for(lens_is_known, 20.0)
         for count, (stamp, image) in enumerate(sorted(bag[topic].items()), 1):
             rig.info.publish(bag["/camera/camera_info"][stamp])
             if depth := bag["/camera/depth/image_raw"].get(stamp):
