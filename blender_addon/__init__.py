@@ -10,7 +10,13 @@ from __future__ import annotations
 
 def register() -> None:
     """Called by Blender when the add-on is enabled."""
+    from . import registration
+
+    registration.register()
 
 
 def unregister() -> None:
     """Called by Blender when the add-on is disabled; undoes `register` in reverse order."""
+    from . import registration
+
+    registration.unregister()

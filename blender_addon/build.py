@@ -4,74 +4,26 @@
 A render through the camera is the photo if `frame_scene` set the render size and pixel aspect, the material is
 "emission", and the scene's view transform is Standard with no look, exposure 0 and gamma 1. The view transform is the
 user's and stays as it is; with AgX or Filmic the geometry still matches, the colours do not.
-
-Three kinds of surface, all of which look the same from the camera:
-
-- mesh: the surface itself, baked.
-- live: the same vertices and faces on a flat plane, moved by a Displace modifier. Its strength flattens the surface
-  (0) or exaggerates it, and every point stays on its ray, so the photo still lines up.
-- adaptive: one quad that Cycles divides while it renders. It does not tear between two surfaces unless pixels are
-  eroded, and shows flat in the viewport.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import bpy
 import numpy as np
 
-from .blocks import cell_corners
-from .datablocks import (
-    MATERIAL_CHOICES,
-    UV_NAME,
-    Made,
-    load_photo,
-    new_float_image,
-    new_material,
-    new_mesh,
-)
+from .datablocks import Made, load_photo, load_plate, new_float_image, new_material
 from .errors import UserError
-from .geometry import (
-    BoolMap,
-    Estimate,
-    FloatMap,
-    MeshOptions,
-    Pinhole,
-    camera_of,
-    check_size,
-    depth_to_mesh,
-    estimate,
-    open_cells,
-    plane_mesh,
-    position_map,
-)
+from .geometry import BoolMap, Estimate, FloatMap, Pinhole, camera_of, check_size, estimate
+from .surface import SURFACE_KEY, BuildOptions, dress, keeps_material, maps_of, new_shape, replace_old
 
-KIND_CHOICES = ("mesh", "live", "adaptive")
 FRAME_KEY = "pro_frame"  # on the camera object: width, height, pixel aspect x and y
-DEPTH_KEY, SOURCE_KEY = "pro_depth", "pro_source"  # on the rig: the images
+DEPTH_KEY, SOURCE_KEY, PHOTO_KEY = "pro_depth", "pro_source", "pro_photo"  # on the rig: the images
 NAME_LENGTH = 48  # Blender cuts names after 63 bytes, endings included
 CLIP_SLACK = 10.0  # room in front of the nearest and behind the farthest point
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """What is built. UserError: an unknown kind or material."""
-
-    kind: str = field(default="mesh", metadata={"help": "How the surface gets its shape", "choices": KIND_CHOICES})
-    material: str = field(
-        default="emission",
-        metadata={"help": "The photo as light or as a surface to be lit", "choices": MATERIAL_CHOICES},
-    )
-    mesh: MeshOptions = field(default_factory=MeshOptions)
-
-    def __post_init__(self) -> None:
-        for value, choices in ((self.kind, KIND_CHOICES), (self.material, MATERIAL_CHOICES)):
-            if value not in choices:
-                raise UserError(f"{value!r} is unknown; give {', '.join(choices)}.")
 
 
 class Built(NamedTuple):
@@ -95,6 +47,7 @@ def build(
     options: BuildOptions | None = None,
     keep: BoolMap | None = None,
     source: FloatMap | None = None,
+    plate: Path | bpy.types.Image | None = None,
 ) -> Built:
     """A collection with rig, camera and surface, in the scene given; either all of it or, after an error, nothing.
 
@@ -110,7 +63,8 @@ def build(
         pinhole: of the same size.
         options: kind, material and mesh.
         keep: (H, W), the pixels to use.
-        source: (H, W) the engine's own numbers, kept beside the depth.
+        source: (H, W) or (H, W, 3), the engine's own numbers, kept beside the depth.
+        plate: shown instead of the photo if it has float pixels and the same size, an EXR for example.
 
     Raises:
         UserError: photo, depth and camera do not fit together, the photo cannot be read, or no face is left.
@@ -120,26 +74,98 @@ def build(
     name = name[:NAME_LENGTH]
     with Made() as made:
         collection = made.add(bpy.data.collections.new(name))
-        picture = load_photo(made, photo, pinhole.width, pinhole.height)
-        surface = _new_surface(made, name, picture, depth, pinhole, options, keep)
+        picture = _picture(made, name, photo, plate, (pinhole.width, pinhole.height))
+        shape = new_shape(made, name, depth, pinhole, options, keep)
+        shape.mesh.materials.append(new_material(made, name, picture, options.material, shape.shifts))
+        surface = made.add(bpy.data.objects.new(f"{name} surface", shape.mesh))
+        dress(surface, options, shape)
         rig = made.add(bpy.data.objects.new(name, None))
         rig.rotation_euler.x = math.pi / 2
         scale = 1.0 if scene.unit_settings.system == "NONE" else 1 / scene.unit_settings.scale_length
         rig.scale = (scale, scale, scale)
-        camera = _new_camera(made, name, depth, pinhole, scale)
-        for child in (camera, surface):
-            child.parent = rig
-        depth_image = new_float_image(made, f"{name} depth", depth)
+        camera = made.add(bpy.data.objects.new(f"{name} camera", made.add(bpy.data.cameras.new(name))))
+        _aim(camera, depth, pinhole, scale)
+        camera.parent = surface.parent = rig
+        rig[PHOTO_KEY] = picture  # a user: what nothing uses is not saved
+        rig[DEPTH_KEY] = depth_image = new_float_image(made, f"{name} depth", depth)
         source_image = None if source is None else new_float_image(made, f"{name} source", source)
-        rig[DEPTH_KEY] = depth_image  # a user: what nothing uses is not saved
         if source_image is not None:
             rig[SOURCE_KEY] = source_image
         for thing in (rig, camera, surface):
             collection.objects.link(thing)
         scene.collection.children.link(collection)
-        if options.kind == "adaptive" and bpy.app.version < (5, 0):
-            scene.cycles.feature_set = "EXPERIMENTAL"
+        if options.kind == "adaptive":
+            _allow_adaptive(scene)
     return Built(collection, rig, camera, surface, depth_image, source_image)
+
+
+def _picture(
+    made: Made, name: str, photo: Path, plate: Path | bpy.types.Image | None, size: tuple[int, int]
+) -> bpy.types.Image:
+    """The plate if it can be shown, else the photo."""
+    image = None if plate is None else load_plate(made, plate, *size)
+    return image or load_photo(made, f"{name} photo", photo, *size)
+
+
+def rebuild(
+    scene: bpy.types.Scene,
+    rig: bpy.types.Object,
+    *,
+    depth: FloatMap,
+    pinhole: Pinhole,
+    options: BuildOptions | None = None,
+    keep: BoolMap | None = None,
+) -> Built:
+    """Surface and camera of a rig anew, from another depth or camera; either all of it or, after an error, nothing.
+
+    The objects stay, with their transforms and what the user added: modifiers, constraints, children. So does the
+    material, unless another one is asked for or it moves the surface.
+
+    Args:
+        scene: of the rig.
+        rig: made by `build`.
+        depth, pinhole, options, keep: as of `build`.
+
+    Raises:
+        UserError: it is no rig or a part of it is gone or locked, sizes differ, or no face is left.
+    """
+    options = options or BuildOptions()
+    check_size(depth, pinhole)
+    parts = parts_of(rig)
+    surface, mesh = parts.surface, parts.surface.data
+    with Made() as made:
+        shape = new_shape(made, mesh.name, depth, pinhole, options, keep)
+        materials = list(mesh.materials) if keeps_material(surface, options) else []
+        if not materials:
+            materials = [new_material(made, mesh.name, rig[PHOTO_KEY], options.material, shape.shifts)]
+        for material in materials:
+            shape.mesh.materials.append(material)
+        depth_image = new_float_image(made, parts.depth.name, depth)
+    old = [mesh, *mesh.materials, *maps_of(surface), parts.depth]
+    surface.data = shape.mesh
+    dress(surface, options, shape)
+    _aim(parts.camera, depth, pinhole, rig.scale.x)
+    rig[DEPTH_KEY] = depth_image
+    if options.kind == "adaptive":
+        _allow_adaptive(scene)
+    replace_old(old, [shape.mesh, *materials, *maps_of(surface), depth_image])
+    return parts._replace(depth=depth_image)
+
+
+def parts_of(rig: bpy.types.Object) -> Built:
+    """What `build` left, found again. UserError: a part is gone, comes from another file, or is being edited."""
+    cameras = [child for child in rig.children if FRAME_KEY in child and child.type == "CAMERA"]
+    surfaces = [child for child in rig.children if SURFACE_KEY in child and child.type == "MESH"]
+    if not (cameras and surfaces and rig.get(DEPTH_KEY) and rig.get(PHOTO_KEY)):
+        raise UserError(f"{rig.name} is not whole: its camera, surface, photo or depth is gone; press Estimate again.")
+    things = (rig, cameras[0], cameras[0].data, surfaces[0], surfaces[0].data)
+    if any(thing.library or thing.override_library for thing in things):
+        raise UserError(f"{rig.name} comes from another file; open that file, or make the rig local.")
+    if surfaces[0].mode != "OBJECT":
+        raise UserError(f"{surfaces[0].name} is being edited; go back to Object Mode first.")
+    if not rig.users_collection:
+        raise UserError(f"{rig.name} is in no collection; press Estimate again.")
+    return Built(rig.users_collection[0], rig, cameras[0], surfaces[0], rig[DEPTH_KEY], rig.get(SOURCE_KEY))
 
 
 def estimate_build(
@@ -165,73 +191,19 @@ def frame_scene(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
     scene.camera = camera
 
 
-def _new_camera(made: Made, name: str, depth: FloatMap, pinhole: Pinhole, scale: float) -> bpy.types.Object:
-    """The camera of the photo, in the space of the rig; `scale` is scene units a metre."""
-    numbers = camera_of(pinhole)
-    data = made.add(bpy.data.cameras.new(name))
+def _aim(camera: bpy.types.Object, depth: FloatMap, pinhole: Pinhole, scale: float) -> None:
+    """Make a camera that of the photo, in the space of the rig; `scale` is scene units a metre."""
+    numbers, data = camera_of(pinhole), camera.data
     data.sensor_fit = "HORIZONTAL"
     data.sensor_width, data.lens = numbers.sensor_mm, numbers.lens_mm
     data.shift_x, data.shift_y = numbers.shift_x, numbers.shift_y
     seen = depth[np.isfinite(depth) & (depth > 0)]
     data.clip_start = min(data.clip_start, float(seen.min()) * scale / CLIP_SLACK)
     data.clip_end = max(data.clip_end, float(seen.max()) * scale * CLIP_SLACK)
-    camera = made.add(bpy.data.objects.new(f"{name} camera", data))
     camera[FRAME_KEY] = [float(n) for n in (pinhole.width, pinhole.height, numbers.aspect_x, numbers.aspect_y)]
-    return camera
 
 
-def _new_surface(
-    made: Made,
-    name: str,
-    photo: bpy.types.Image,
-    depth: FloatMap,
-    pinhole: Pinhole,
-    options: BuildOptions,
-    keep: BoolMap | None,
-) -> bpy.types.Object:
-    """The object of the kind asked for, with its material."""
-    offsets = None
-    if options.kind == "mesh":
-        arrays = depth_to_mesh(depth, pinhole, options.mesh, keep)
-    else:
-        used = cell_corners(open_cells(depth, options.mesh, keep))
-        if not used.any():
-            raise UserError("No face is left: all is torn, masked or sky; raise the tear threshold or keep the sky.")
-        plane_m = float(np.median(depth[used]))
-        moves = np.dstack([position_map(depth, pinhole, plane_m), used.astype(np.float32)])
-        offsets = new_float_image(made, f"{name} offsets", moves)
-        if options.kind == "live":
-            arrays = depth_to_mesh(depth, pinhole, options.mesh, keep).on_plane(plane_m)
-        else:
-            arrays = plane_mesh(pinhole, plane_m)
-    mesh = new_mesh(made, name, arrays)
-    mesh.materials.append(
-        new_material(made, name, photo, options.material, offsets if options.kind == "adaptive" else None)
-    )
-    surface = made.add(bpy.data.objects.new(f"{name} surface", mesh))
-    if options.kind == "live":
-        _displace(made, surface, offsets)
-    elif options.kind == "adaptive":
-        _subdivide(surface)
-    return surface
-
-
-def _displace(made: Made, surface: bpy.types.Object, offsets: bpy.types.Image) -> None:
-    """Add the offsets to the vertices, each from the very pixel of its UV."""
-    texture = made.add(bpy.data.textures.new(offsets.name, "IMAGE"))
-    texture.image, texture.extension, texture.use_interpolation = offsets, "EXTEND", False
-    modifier = surface.modifiers.new("Depth", "DISPLACE")
-    modifier.texture, modifier.texture_coords, modifier.uv_layer = texture, "UV", UV_NAME
-    modifier.direction, modifier.space = "RGB_TO_XYZ", "LOCAL"
-    modifier.mid_level, modifier.strength = 0.0, 1.0
-
-
-def _subdivide(surface: bpy.types.Object) -> None:
-    """Let Cycles divide the surface to the size of a pixel; Blender 5.0 moved the switch."""
-    modifier = surface.modifiers.new("Depth", "SUBSURF")
-    modifier.subdivision_type = "SIMPLE"
-    modifier.levels = modifier.render_levels = 0
+def _allow_adaptive(scene: bpy.types.Scene) -> None:
+    """Dividing while rendering is an experimental feature of Cycles before Blender 5.0."""
     if bpy.app.version < (5, 0):
-        surface.cycles.use_adaptive_subdivision = True
-    else:
-        modifier.use_adaptive_subdivision = True
+        scene.cycles.feature_set = "EXPERIMENTAL"

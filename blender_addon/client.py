@@ -11,10 +11,11 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -165,14 +166,14 @@ class Client:
 
     def _send(self, request: Mapping[str, Any]) -> None:
         stdin = self._process.stdin
-        with contextlib.suppress(OSError, ValueError):  # a broken pipe: `poll` tells of the end
+        with _broken_pipes_are_errors(), contextlib.suppress(OSError, ValueError):  # `poll` tells of the end
             if stdin is not None:
                 stdin.write(json.dumps(request).encode("ascii") + b"\n")
                 stdin.flush()
 
     def _reap(self) -> None:
         self._send({"do": "quit"})
-        with contextlib.suppress(OSError):
+        with _broken_pipes_are_errors(), contextlib.suppress(OSError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
         try:
@@ -272,6 +273,11 @@ class EngineCheck:
         self._limit_s, self._end_s = limit_s, time.monotonic() + limit_s
         self._client.ask("info")
 
+    @property
+    def version(self) -> str:
+        """Of the engine; "" until it is ready, which is long before it knows its devices."""
+        return self._client.version
+
     def poll(self) -> EngineInfo | None:
         """The answer, or None while there is none. Never waits. EngineError: there will be none."""
         for event in self._client.poll():
@@ -306,6 +312,24 @@ def child_environment(own: Mapping[str, str]) -> dict[str, str]:
     """The environment of this process without what points another Python at Blender's libraries."""
     kept = {name: value for name, value in own.items() if not name.upper().startswith(("PYTHON", "__PYVENV"))}
     return {**kept, "PYTHONUTF8": "1", "PYTHONSAFEPATH": "1"}
+
+
+@contextlib.contextmanager
+def _broken_pipes_are_errors() -> Iterator[None]:
+    """Inside, what is written to a dead process raises in this thread. Else a signal would end Blender, which, unlike
+    Python, does not ignore it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows has no such signal
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+    try:
+        yield
+    finally:
+        if signal.SIGPIPE not in before:
+            if signal.SIGPIPE in signal.sigpending():
+                signal.sigwait({signal.SIGPIPE})
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _parsed(line: bytes) -> Event | str:

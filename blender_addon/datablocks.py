@@ -21,6 +21,7 @@ Datablock = TypeVar("Datablock", bound="bpy.types.ID")
 
 MATERIAL_CHOICES = ("emission", "principled")
 UV_NAME = "UVMap"
+TEXTURES = ("IMAGE", "UV_TEST")  # types of images that a shader can show; the latter are generated ones
 KEPT_ALPHA = 0.999  # between a pixel that is kept and one that is not, alpha is interpolated
 
 
@@ -68,12 +69,13 @@ def new_float_image(made: Made, name: str, values: NDArray[np.float32]) -> bpy.t
         values: (H, W), written to R, G and B, or (H, W, 3), or (H, W, 4); row 0 at the top.
     """
     height, width = values.shape[:2]
-    rgba = np.ones((height, width, 4), np.float32)
-    rgba[..., : 4 if values.shape[2:] == (4,) else 3] = values if values.ndim == 3 else values[..., None]
+    rgba = np.empty((height, width, 4), np.float32)
+    rgba[..., 3] = 1
+    rgba[::-1, :, : 4 if values.shape[2:] == (4,) else 3] = values if values.ndim == 3 else values[..., None]
     image = made.add(bpy.data.images.new(name, width, height, alpha=True, float_buffer=True, is_data=True))
     image.colorspace_settings.name = "Non-Color"
     image.alpha_mode = "CHANNEL_PACKED"
-    image.pixels.foreach_set(rgba[::-1].reshape(-1))
+    image.pixels.foreach_set(rgba.reshape(-1))  # row 0 is at the bottom there
     image.pack()  # pixels that were only set are black after the file is opened again
     return image
 
@@ -92,8 +94,10 @@ def read_float_image(image: bpy.types.Image) -> FloatMap:
     return np.ascontiguousarray(rgba.reshape(height, width, 4)[::-1])
 
 
-def load_photo(made: Made, path: Path, width: int, height: int) -> bpy.types.Image:
-    """The photo, always read anew; its alpha makes no holes. Blender ignores the orientation that a camera noted.
+def load_photo(made: Made, name: str, path: Path, width: int, height: int) -> bpy.types.Image:
+    """The photo, always read anew, and packed; its alpha makes no holes.
+
+    Blender ignores the orientation that a camera noted.
 
     Raises:
         UserError: Blender cannot read it, or it is of another size than the depth map.
@@ -110,7 +114,27 @@ def load_photo(made: Made, path: Path, width: int, height: int) -> bpy.types.Ima
             "use the picture that the engine wrote, which is upright."
         )
     image.alpha_mode = "NONE"
+    image.name = name
+    image.pack()  # the file is the engine's and does not last
     return image
+
+
+def load_plate(made: Made, plate: Path | bpy.types.Image, width: int, height: int) -> bpy.types.Image | None:
+    """A picture that holds more than a screen shows, as Blender has it: a file, which is read, or an image as it is.
+
+    None if it is of another size than the depth map, has no float pixels, or cannot be a texture.
+    """
+    image = plate
+    if isinstance(plate, Path):
+        try:
+            image = bpy.data.images.load(str(plate))
+        except RuntimeError:
+            return None
+    if image.is_float and image.type in TEXTURES and tuple(image.size) == (width, height):
+        return image if image == plate else made.add(image)
+    if image != plate:
+        bpy.data.images.remove(image)
+    return None
 
 
 def new_material(

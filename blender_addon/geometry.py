@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from .blocks import BoolMap, Faces, FloatMap, Indices, Pyramid, cell_corners, cell_faces
 from .errors import UserError
 
-BYTES_PER_VERTEX = 122  # while a mesh is built, over what the pixels take; fitted to peaks of 0.05 to 8.3 million
-BYTES_PER_PIXEL = 58  # photo, depth and what making the mesh takes on the way
+BYTES_PER_VERTEX = 108  # while a mesh is built, over what the pixels take; fitted to peaks of 0.05 to 8.3 million
+BYTES_PER_PIXEL = 72  # photo, depth and what making and merging the mesh takes on the way
 BYTES_PER_MAP_PIXEL = 32  # a float image: four channels, and once more packed
 COARSEST = 0.02  # relative error from which an even coarser grid does better than larger blocks
 EVEN_TRIES = 12
@@ -214,9 +214,13 @@ def estimate(
     else:
         whole = int(np.count_nonzero(cell_corners(open_cells(depth, options, keep))))
         vertices = min(options.vertices or whole, whole)
-    return Estimate(
-        vertices, vertices * BYTES_PER_VERTEX + depth.size * (BYTES_PER_PIXEL + extra_maps * BYTES_PER_MAP_PIXEL)
-    )
+    return estimate_of(vertices, depth.size, extra_maps=extra_maps)
+
+
+def estimate_of(vertices: int, pixels: int, *, extra_maps: int = 0) -> Estimate:
+    """Memory for so many vertices of a photo of so many pixels; `extra_maps` as of `estimate`."""
+    per_pixel = BYTES_PER_PIXEL + extra_maps * BYTES_PER_MAP_PIXEL
+    return Estimate(vertices, vertices * BYTES_PER_VERTEX + pixels * per_pixel)
 
 
 def position_map(depth: FloatMap, pinhole: Pinhole, plane_m: float = 0.0) -> FloatMap:

@@ -29,6 +29,7 @@ State = Literal["idle", "starting", "loading", "inferring", "done", "failed", "c
 SILENCE_S = 300.0  # one step of a large model on a busy CPU
 FETCH_SILENCE_S = 1800.0  # weights come over a slow line before anything is said
 WEIGHTS = ("weights", "refiner_weights")
+MAX_PIXELS = 130_000_000  # Blender counts the bytes of a float image that it packs, 16 a pixel, in 31 bits
 MAX_ENDS = 3  # of the engine in a row, each at another photo
 
 
@@ -55,7 +56,8 @@ class PhotoDepth(NamedTuple):
 
     `disparity` and `depth` (metres; None if the model knows none) are array files of (height, width), `picture` is the
     upright PNG that they belong to. `anchors` is None for a picture without contrast. `intrinsics` is (fx, fy, cx, cy)
-    in pixels, pixel centres at integers; None if the photo does not tell.
+    in pixels, pixel centres at integers; None if the photo does not tell. `reduced`: all of it is of a smaller picture
+    than the photo, which has more than `MAX_PIXELS`.
     """
 
     photo: Path
@@ -68,6 +70,7 @@ class PhotoDepth(NamedTuple):
     intrinsics: tuple[float, float, float, float] | None
     model: str
     seconds: float
+    reduced: bool = False
 
 
 class Skipped(NamedTuple):
@@ -86,6 +89,7 @@ class Run:
         options: for all photos; relative files of weights are meant from the working folder of now.
         engine: as `locate.engine_command` takes it.
         online: whether missing weights may be fetched; only if Blender's online access is on.
+        shot: whether the photos are frames of one shot and share a scale.
         start_s, silence_s: seconds until the engine must be ready, and until it must have said anything at work.
 
     Attributes:
@@ -104,12 +108,14 @@ class Run:
         *,
         engine: str = "",
         online: bool = False,
+        shot: bool = False,
         start_s: float = START_S,
         silence_s: float | None = None,
     ) -> None:
         self.photos = [Path(photo).absolute() for photo in photos]
         files = {name: str(Path(path).absolute()) for name in WEIGHTS if (path := getattr(options, name))}
         self.options, self.online = replace(options, **files), online
+        self.shot = shot
         self.state: State = "idle"
         self.failure = ""
         self.results: list[PhotoDepth] = []
@@ -205,9 +211,10 @@ class Run:
         self._fraction, self._opened, self._asked_s = 0.0, False, time.monotonic()
         self._client.heard_s = self._asked_s
         photo, folder = str(self.photos[self._index]), str(self._folders[self._index])
-        self._job = self._client.ask(
-            "infer", photo=photo, folder=folder, offline=not self.online, **asdict(self.options)
-        )
+        values = {**asdict(self.options), "offline": not self.online, "max_pixels": MAX_PIXELS}
+        if self.shot:  # engines that do not know it refuse it
+            values["shot"] = True
+        self._job = self._client.ask("infer", photo=photo, folder=folder, **values)
 
     def _take(self, event: Event) -> None:
         if self._job is None or event.get("id") != self._job:
@@ -256,6 +263,7 @@ class Run:
         """One photo is skipped; what went wrong before the photo was opened would go wrong with every one."""
         assert self._client is not None
         reason = sentence_of_error(self._client.command, event)
+        reason = reason.replace("offline mode is on", "Blender's online access is off")  # the switch that users know
         if self._opened:
             self._skip(reason)
         else:
@@ -339,6 +347,7 @@ def _record(photo: Path, result: Mapping[str, Any]) -> PhotoDepth:
         intrinsics=None if k is None else (float(k["fx"]), float(k["fy"]), float(k["cx"]), float(k["cy"])),
         model=str(result["model"]),
         seconds=float(result["seconds"]),
+        reduced=bool(result.get("reduced")),
     )
 
 

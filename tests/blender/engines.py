@@ -26,10 +26,12 @@ def finish(job, **values):
 """
 
 
-def program(folder: Path, body: str, *, head: str = HEAD, name: str = "pro-engine") -> Path:
-    """An executable script that runs under this Python."""
+def program(
+    folder: Path, body: str, *, head: str = HEAD, name: str = "pro-engine", python: str = sys.executable
+) -> Path:
+    """An executable script that runs under this Python, or another."""
     path = folder / name
-    path.write_text(f"#!{sys.executable}\n{head}\n{body}\n", encoding="utf-8")
+    path.write_text(f"#!{python}\n{head}\n{body}\n", encoding="utf-8")
     path.chmod(0o755)
     return path
 
@@ -54,3 +56,10 @@ def until(condition, limit_s: float = 30.0) -> float:
 def engine_python() -> str:
     """This Python, which has the engine."""
     return os.path.abspath(sys.executable)
+
+
+def one_sentence(text: str) -> str:
+    """What a failure says, without what Blender puts before it; fails if it is more than a sentence."""
+    text = text.removeprefix("Error: ")
+    assert text.endswith(".") and "\n" not in text and "Traceback" not in text and len(text) < 300, text
+    return text

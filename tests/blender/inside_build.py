@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from blender_addon.build import BuildOptions, build, estimate_build, frame_scene
+from blender_addon.build import BuildOptions, build, estimate_build, frame_scene, rebuild
 from blender_addon.datablocks import read_float_image
 from blender_addon.errors import UserError
 from blender_addon.geometry import MeshOptions, Pinhole, depth_to_mesh
@@ -331,10 +331,46 @@ def check_reload(folder):
     }
 
 
-def main(check, folder):
+def check_save(folder, home):
+    """Leave a file with a rig in `home`, and beside it the numbers that went in and the mesh that came out."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    depth = hills(60, 40)
+    depth[3:9, 5:7] = np.nan
+    source = np.random.default_rng(0).normal(0, 1e3, (40, 60)).astype(np.float32)
+    result = build(
+        bpy.context.scene,
+        name="card",
+        photo=photo_of(folder, 60, 40),
+        depth=depth,
+        pinhole=Pinhole.from_fov(60, 60, 40),
+        options=BuildOptions(mesh=UNTORN),
+        source=source,
+    )
+    np.savez(Path(home) / "numbers.npz", depth=depth, source=source, places=positions(result.surface.data))
+    bpy.ops.wm.save_as_mainfile(filepath=str(Path(home) / "saved.blend"))
+    return True
+
+
+def check_open(_, home):
+    """The file of `check_save`, opened by another process, and its surface built again without the engine."""
+    numbers = np.load(Path(home) / "numbers.npz")
+    bpy.ops.wm.open_mainfile(filepath=str(Path(home) / "saved.blend"))
+    rig = bpy.data.objects["card"]
+    maps = {key: np.ascontiguousarray(read_float_image(rig[f"pro_{key}"])[..., 0]) for key in ("depth", "source")}
+    pinhole = Pinhole.from_fov(60, 60, 40)
+    again = rebuild(bpy.context.scene, rig, depth=maps["depth"], pinhole=pinhole, options=BuildOptions(mesh=UNTORN))
+    return {
+        "same": [maps[key].tobytes() == numbers[key].tobytes() for key in maps],
+        "spaces": [rig[f"pro_{key}"].colorspace_settings.name for key in maps],
+        "rebuilt": positions(again.surface.data).tobytes() == numbers["places"].tobytes(),
+    }
+
+
+def main(checks, check, folder, *arguments):
+    """Print what `check_CHECK` of `checks` says, as the last that this process does."""
     code = 1
     try:
-        print(json.dumps(globals()[f"check_{check}"](Path(folder))))
+        print(json.dumps(checks[f"check_{check}"](Path(folder), *arguments)))
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -343,4 +379,5 @@ def main(check, folder):
     os._exit(code)  # Blender as a module may hang or crash where an interpreter ends
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(globals(), *sys.argv[1:])

@@ -1,44 +1,23 @@
 """What a build leaves in Blender: the photo seen again through the camera, the same surface in every kind, the depth.
 
-Each check runs in a Blender of its own. `PRO_BPY_PYTHON` names the interpreters that have Blender as a module, as paths
-like PATH does; without it the one that runs the tests is tried.
+Each check runs in a Blender of its own; see `blenders`.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import subprocess
 import sys
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("inside_build.py")
-LIMIT_S = 300
-PYTHONS = [path for path in os.environ.get("PRO_BPY_PYTHON", "").split(os.pathsep) if path]
-if not PYTHONS and importlib.util.find_spec("bpy"):
-    PYTHONS = [sys.executable]
+from tests.blender.blenders import PYTHONS, needs_blender
+from tests.blender.blenders import facts as facts_of
 
-pytestmark = pytest.mark.skipif(
-    not PYTHONS, reason="Blender as a module is not installed; let PRO_BPY_PYTHON name a Python that has it"
-)
+pytestmark = needs_blender
 
 
-@cache
-def facts(python, check):
-    """What one check prints, run once for all tests."""
-    with TemporaryDirectory() as folder:
-        resources = {"BLENDER_USER_RESOURCES": str(Path(folder) / "resources"), "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [python, str(SCRIPT), check, folder]
-        done = subprocess.run(
-            command, env={**os.environ, **resources}, capture_output=True, text=True, timeout=LIMIT_S, check=False
-        )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return json.loads(done.stdout.strip().splitlines()[-1])
+def facts(python, check, *arguments):
+    return facts_of(python, Path(__file__).with_name("inside_build.py"), check, *arguments)
 
 
 @pytest.fixture(params=PYTHONS)
@@ -51,12 +30,12 @@ RIGHT = ["landscape", "portrait", "square", "odd", "off-centre", "wide pixels", 
 
 
 @pytest.mark.parametrize("case", RIGHT)
-def test_a_render_through_the_camera_is_the_photo(python, case):
+def test_4_a_render_through_the_camera_is_the_photo(python, case):
     seen = facts(python, "match")[case]
     assert seen["psnr"] >= 38 and max(map(abs, seen["offset"])) <= 0.05
 
 
-def test_the_match_would_show_a_mistake(python):
+def test_4_the_match_would_show_a_mistake(python):
     seen = facts(python, "match")
     assert seen["WRONG shift"]["psnr"] < 20
     assert seen["WRONG half a pixel"]["psnr"] < 33 and abs(seen["WRONG half a pixel"]["offset"][0]) > 0.4
@@ -68,7 +47,7 @@ def test_a_metre_is_a_metre_in_the_units_of_the_scene(python):
 
 
 @pytest.mark.parametrize("kind", ["live 1", "adaptive 1"])
-def test_all_kinds_have_the_same_shape(python, kind):
+def test_6_all_kinds_have_the_same_shape(python, kind):
     seen = facts(python, "parallax")
     assert seen[kind] > 35
     assert seen["live 0"] < 20  # else the view from beside tells nothing
@@ -76,7 +55,7 @@ def test_all_kinds_have_the_same_shape(python, kind):
 
 
 @pytest.mark.parametrize("mesh", ["whole", "merged", "even"])
-def test_the_mesh_is_that_of_the_arrays_and_the_live_plane_moves_onto_it(python, mesh):
+def test_6_the_mesh_is_that_of_the_arrays_and_the_live_plane_moves_onto_it(python, mesh):
     seen = facts(python, "kinds")[mesh]
     assert seen["baked"] and seen["vertices"] == seen["expected"]
     assert seen["live"] <= 1e-4
@@ -91,7 +70,7 @@ def test_the_result_goes_to_the_scene_given_and_changes_nothing_else(python):
     assert seen["photo alpha"] == "NONE"
 
 
-def test_a_failure_is_one_sentence_and_leaves_nothing(python):
+def test_13_a_failure_is_one_sentence_and_leaves_nothing(python):
     for case, (message, as_before) in facts(python, "scene")["failures"].items():
         assert as_before, case
         if case == "late bug":
@@ -101,15 +80,22 @@ def test_a_failure_is_one_sentence_and_leaves_nothing(python):
     assert "is no camera of a photo" in facts(python, "scene")["foreign camera"]
 
 
-def test_maps_survive_saving_bit_for_bit(python):
+def test_7_maps_survive_saving_bit_for_bit(python):
     seen = facts(python, "reload")
     assert seen["depth"] == [True] * 3 and seen["source"] and seen["offsets"] and seen["not black"]
     assert set(seen["spaces"]) == {"Non-Color"}
     assert seen["holes"] == 0
 
 
+def test_7_another_blender_finds_the_maps_bit_for_bit_and_builds_from_them(python, tmp_path):
+    assert facts(python, "save", str(tmp_path))
+    seen = facts(python, "open", str(tmp_path))
+    assert seen["same"] == [True, True] and seen["spaces"] == ["Non-Color"] * 2
+    assert seen["rebuilt"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read as Linux tells it")
-def test_the_estimate_holds(python):
+def test_5_the_estimate_holds(python):
     seen = facts(python, "memory")
     assert seen["vertices"][0] == seen["vertices"][1] == 2_000_000
     assert 0.85 < seen["bytes"][0] / seen["bytes"][1] < 1.15

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -197,7 +198,7 @@ def test_who_is_never_ready_is_given_up(start):
 
 
 @posix
-def test_a_kill_from_outside_is_noticed_within_a_second(start):
+def test_9_a_kill_from_outside_is_noticed_within_a_second(start):
     client = start("ready(); time.sleep(60)")
     until(lambda: client.poll() or client.ready)
     os.kill(client.pid, signal.SIGKILL)
@@ -263,7 +264,7 @@ def test_exit_codes_are_put_into_words(code, oom, words):
 
 
 @posix
-def test_noise_between_the_lines_is_borne(start):
+def test_9_noise_between_the_lines_is_borne(start):
     body = "print('Welcome'); ready(); print('{\"half\": '); print('[1]'); print('{\"no\": 1}')\n"
     body += "sys.stdout.flush(); os.write(1, b'\\xff\\n')\n"
     body += "for r in requests(): print('noise'); say('done', id=r['id'])"
@@ -288,6 +289,27 @@ def test_who_does_not_quit_is_killed_within_three_seconds(start, body):
     assert time.monotonic() - begun_s < 0.1
     assert until(lambda: not client.alive) < 3
     client.close()
+
+
+UNLIKE_PYTHON = """
+import signal, sys, time
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # so it is inside Blender
+sys.path.insert(0, {root!r})
+from blender_addon.client import Client
+client = Client([{engine!r}, "serve"])
+while client.alive:
+    time.sleep(0.01)
+client.ask("infer", photo="a.jpg")
+client.close()
+print("alive", signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+
+
+@posix
+def test_blender_outlives_an_engine_that_is_gone(tmp_path):
+    source = UNLIKE_PYTHON.format(root=str(Path(__file__).parents[2]), engine=str(program(tmp_path, "")))
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and done.stdout == "alive set()\n", (done.returncode, done.stderr)
 
 
 @posix

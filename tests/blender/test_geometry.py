@@ -164,7 +164,7 @@ def test_sky_is_dropped_becomes_a_card_or_stays():
 # ---- the full mesh
 
 
-def test_vertices_lie_on_the_rays_of_their_pixels_and_faces_look_at_the_camera():
+def test_8_vertices_lie_on_the_rays_of_their_pixels_and_faces_look_at_the_camera():
     depth, _ = street(40, 60)
     pinhole = Pinhole(50.0, 60.0, 33.0, 11.0, 60, 40)
     mesh = depth_to_mesh(depth, pinhole)
@@ -179,7 +179,7 @@ def test_vertices_lie_on_the_rays_of_their_pixels_and_faces_look_at_the_camera()
     assert (double_areas(mesh, mesh.vertices[:, :2] / z[:, None]) > 0).all()
 
 
-def test_nothing_but_usable_pixels_and_no_loose_vertex():
+def test_8_nothing_but_usable_pixels_and_no_loose_vertex():
     depth, pinhole = street(40, 60)
     depth[20:23, 30:33] = [[np.nan, np.inf, -np.inf], [0, -1, np.nan], [np.nan, np.nan, np.nan]]
     keep = np.ones(depth.shape, bool)
@@ -192,7 +192,7 @@ def test_nothing_but_usable_pixels_and_no_loose_vertex():
     assert len(mesh.vertices) == usable.sum()
 
 
-def test_a_step_tears_exactly_where_it_is_and_no_face_exceeds_the_ratio():
+def test_8_a_step_tears_exactly_where_it_is_and_no_face_exceeds_the_ratio():
     depth = np.full((20, 30), 2.0, np.float32)
     depth[:, 12:] = 2.2
     assert np.count_nonzero(~open_cells(depth, MeshOptions(tear=0.09))) == 19
@@ -204,7 +204,7 @@ def test_a_step_tears_exactly_where_it_is_and_no_face_exceeds_the_ratio():
 
 
 @pytest.mark.parametrize("erode", [0, 1, 3, 8])
-def test_erosion_takes_as_many_pixels_on_both_sides_of_a_tear_and_around_a_hole(erode):
+def test_8_erosion_takes_as_many_pixels_on_both_sides_of_a_tear_and_around_a_hole(erode):
     depth = np.full((40, 60), 2.0, np.float32)
     depth[:, 30:] = 4.0
     cells = open_cells(depth, MeshOptions(erode_px=erode))
@@ -242,7 +242,7 @@ def test_options_outside_their_limits_are_refused(options):
 @pytest.mark.parametrize("reduce", ["flat", "even"])
 @pytest.mark.parametrize("vertices", [2000, 8000, 30000])
 @pytest.mark.parametrize("scene", ["street", "wall", "noise"])
-def test_the_budget_is_met_within_five_percent(scene, vertices, reduce):
+def test_5_the_budget_is_met_within_five_percent(scene, vertices, reduce):
     depth, pinhole = street()
     if scene == "wall":
         depth[:] = 3

@@ -100,7 +100,7 @@ def batch(small, tmp_path_factory):
     run.close()
 
 
-def test_a_batch_gives_results_and_reasons_with_one_engine_and_one_load(batch, small):
+def test_11_a_batch_gives_results_and_reasons_with_one_engine_and_one_load(batch, small):
     run, _, _, pids = batch
     assert run.state == "done" and run.failure == "" and run.progress == 1 and run.current is None
     assert [result.photo.name for result in run.results] == ["drum ü.jpg"] * 2
@@ -163,6 +163,14 @@ def test_options_reach_the_engine_and_files_are_absolute(go, tmp_path, monkeypat
     job = json.loads(run.results[0].model)
     assert job["tiles"] == [3, 4] and job["weights"] == str(tmp_path / "w.safetensors") and job["refiner_weights"] == ""
     assert job["photo"] == str(tmp_path / "a.jpg")
+    assert job["max_pixels"] * 16 < 2**31, "Blender loses packed float images of more bytes"
+
+
+def test_frames_of_a_shot_are_told_to_be_such(go):
+    for shot in (False, True):
+        run = go("finish(job, model=str('shot' in job))", shot=shot)
+        follow(run)
+        assert run.results[0].model == str(shot), "engines that know no shots refuse the word"
 
 
 def test_names_that_would_collide_get_folders_of_their_own(go):
@@ -235,7 +243,7 @@ def test_who_prints_to_stderr_is_not_silent(go):
     assert run.state == "done"
 
 
-def test_a_kill_from_outside_is_told_within_a_second(go):
+def test_9_a_kill_from_outside_is_told_within_a_second(go):
     run = go("work(job)\ntime.sleep(60)")
     until(lambda: run.poll() == "inferring")
     os.kill(run.client.pid, signal.SIGKILL)
@@ -305,7 +313,7 @@ def test_strange_numbers_of_progress_do_no_harm(go):
 
 
 @pytest.mark.parametrize("body", ["work(job)\ntime.sleep(60)", "signal.signal(15, signal.SIG_IGN)\nwhile True: pass"])
-def test_cancel_frees_the_caller_at_once_and_the_engine_within_three_seconds(go, body):
+def test_9_cancel_frees_the_caller_at_once_and_the_engine_within_three_seconds(go, body):
     run = go(body)
     until(lambda: run.poll() in ("loading", "inferring"))
     pid = run.client.pid
@@ -315,7 +323,7 @@ def test_cancel_frees_the_caller_at_once_and_the_engine_within_three_seconds(go,
     assert until(lambda: not is_running(pid)) < 3
 
 
-def test_the_engine_ends_with_a_host_that_is_killed(tmp_path):
+def test_9_the_engine_ends_with_a_host_that_is_killed(tmp_path):
     engine = program(tmp_path, SERVE + "        work(job)\nsys.exit(0)")
     code = "import sys, time; from blender_addon.run import Run\n"
     code += "r = Run(['a.jpg'], '.', engine=sys.argv[1]); r.start()\n"

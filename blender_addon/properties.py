@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The settings that the panel shows. They live on the scene; what runs and what came of it does not (`session`).
+
+Annotations are evaluated here: Blender makes properties of them.
+"""
+
+import math
+from dataclasses import fields
+from typing import Any
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    IntVectorProperty,
+    PointerProperty,
+    StringProperty,
+)
+
+from . import checkup
+from .build import FRAME_KEY, BuildOptions
+from .errors import UserError
+from .geometry import MIN_BUDGET, MeshOptions
+from .lens import Lens, SceneCamera
+from .rigging import Recipe, ScaleChoice
+from .run import EngineOptions
+
+DEFAULT_BUDGET = 500_000
+FINE_TILES = (8, 8)
+RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5) else set()  # before, every path does
+MODELS = ("compact",)  # comes with the engine; it tells of others when it is tested
+
+
+def _help(of: type, name: str) -> str:
+    """What an option of the run or the build says of itself."""
+    return next(f.metadata["help"] for f in fields(of) if f.name == name)
+
+
+def _default(of: type, name: str) -> Any:
+    return next(f.default for f in fields(of) if f.name == name)
+
+
+def _items(of: type, name: str, texts: dict[str, tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """Items of an enumeration, of the choices that an option has; a choice without a text is an error here."""
+    choices = next(f.metadata["choices"] for f in fields(of) if f.name == name)
+    return [(choice, *texts[choice]) for choice in choices]
+
+
+def _models(_settings: Any, _context: bpy.types.Context, _typed: str) -> list[str]:
+    info = checkup.info
+    return [model["name"] for model in info.models] if info is not None else list(MODELS)
+
+
+def _is_camera(_settings: Any, thing: bpy.types.Object) -> bool:
+    return thing.type == "CAMERA"
+
+
+class PRO_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's manner
+    """What to do with which photo."""
+
+    photo_source: EnumProperty(
+        name="Photo from",
+        description="Where the photo is",
+        items=[
+            ("FILE", "File", "A picture on disk; EXIF tells lens and orientation"),
+            ("IMAGE", "Image", "An image of this .blend: loaded, packed, painted or generated"),
+        ],
+    )
+    photo: StringProperty(
+        name="Photo", description="The photo that becomes a mesh", subtype="FILE_PATH", options=RELATIVE
+    )
+    image: PointerProperty(
+        name="Image", description="The image of this .blend that becomes a mesh", type=bpy.types.Image
+    )
+    model: StringProperty(
+        name="Model",
+        description=f"{_help(EngineOptions, 'model')}; Test engine in the preferences lists them",
+        default=_default(EngineOptions, "model"),
+        search=_models,
+        search_options={"SUGGESTION"},
+    )
+    quality: EnumProperty(
+        name="Quality",
+        description="How closely the photo is looked at",
+        items=[
+            ("DRAFT", "Draft", "One look at the whole photo, nothing refined: the quickest, with soft edges"),
+            ("STANDARD", "Standard", "As many patches as the size of the photo asks for, and refined edges"),
+            ("FINE", "Fine", "{} x {} patches: the finest detail, slower".format(*FINE_TILES)),
+            ("CUSTOM", "Custom", "Rows and columns of patches as given, and refined edges"),
+        ],
+        default="STANDARD",
+    )
+    tiles: IntVectorProperty(
+        name="Patches", description="Rows and columns of patches", size=2, default=(4, 4), min=1, max=32
+    )
+
+    camera_source: EnumProperty(
+        name="Lens from",
+        description=_help(Lens, "source"),
+        items=[
+            ("EXIF", "Photo", "What the photo tells (EXIF); where it tells nothing, the field of view below"),
+            ("FOCAL", "Focal", "Focal length and size of the sensor"),
+            ("FOV", "FOV", "Field of view"),
+            ("CAMERA", "Camera", "A camera of the scene that matches the photo; the rig is put where it stands"),
+        ],
+    )
+    focal_mm: FloatProperty(
+        name="Focal", description=_help(Lens, "focal_mm"), default=35.0, min=0.1, soft_max=1000.0, unit="CAMERA"
+    )
+    sensor_mm: FloatProperty(
+        name="Sensor", description=_help(Lens, "sensor_mm"), default=36.0, min=0.1, soft_max=100.0, unit="CAMERA"
+    )
+    fov: FloatProperty(
+        name="FOV",
+        description=_help(Lens, "fov_deg"),
+        default=math.radians(_default(Lens, "fov_deg")),
+        min=math.radians(1.0),
+        max=math.radians(170.0),
+        subtype="ANGLE",
+    )
+    camera: PointerProperty(name="Camera", description=_help(Lens, "camera"), type=bpy.types.Object, poll=_is_camera)
+
+    scale_source: EnumProperty(
+        name="Scale from",
+        description=_help(ScaleChoice, "by"),
+        items=_items(
+            ScaleChoice,
+            "by",
+            {
+                "NEAR_FAR": ("Near/Far", "Distances of the nearest and of the farthest surface"),
+                "POINT": ("Point", "The distance of one pixel, and of the nearest or the farthest surface"),
+                "METRIC": ("Model", "Metres of the model itself, where it knows them"),
+            },
+        ),
+    )
+    near: FloatProperty(
+        name="Near", description=_help(ScaleChoice, "near_m"), default=1.0, min=1e-4, soft_max=1000.0,
+        subtype="DISTANCE", unit="LENGTH",
+    )  # fmt: skip
+    far: FloatProperty(
+        name="Far", description=_help(ScaleChoice, "far_m"), default=20.0, min=1e-4, soft_max=10_000.0,
+        subtype="DISTANCE", unit="LENGTH",
+    )  # fmt: skip
+    point: IntVectorProperty(name="Point", description=_help(ScaleChoice, "point"), size=2, min=0)
+    distance: FloatProperty(
+        name="Distance", description=_help(ScaleChoice, "distance_m"), default=5.0, min=1e-4, soft_max=1000.0,
+        subtype="DISTANCE", unit="LENGTH",
+    )  # fmt: skip
+    point_keeps: EnumProperty(
+        name="Keep",
+        description=_help(ScaleChoice, "kept"),
+        items=_items(
+            ScaleChoice,
+            "kept",
+            {
+                "FAR": ("Far", "The farthest surface stays at Far"),
+                "NEAR": ("Near", "The nearest surface stays at Near"),
+            },
+        ),
+    )
+    sky: EnumProperty(
+        name="Sky",
+        description=_help(ScaleChoice, "sky"),
+        items=_items(
+            ScaleChoice,
+            "sky",
+            {
+                "drop": ("Drop", "No mesh where the sky is"),
+                "card": ("Card", "The sky as a card at Far"),
+                "keep": ("Keep", "There is no sky: the even background is a surface at Far"),
+            },
+        ),
+    )
+
+    kind: EnumProperty(
+        name="Kind",
+        description=_help(BuildOptions, "kind"),
+        items=_items(
+            BuildOptions,
+            "kind",
+            {
+                "mesh": ("Mesh", "A baked mesh"),
+                "live": ("Live", "A flat mesh with a Displace modifier: its strength is the relief"),
+                "adaptive": ("Adaptive", "A single quad that Cycles divides while it renders"),
+            },
+        ),
+    )
+    material: EnumProperty(
+        name="Material",
+        description=_help(BuildOptions, "material"),
+        items=_items(
+            BuildOptions,
+            "material",
+            {
+                "emission": ("Emission", "The photo as it is, whatever the lights"),
+                "principled": ("Principled", "A rough surface that the lights of the scene light"),
+            },
+        ),
+    )
+    vertices: IntProperty(
+        name="Vertices",
+        description=f"{_help(MeshOptions, 'vertices')}; {MIN_BUDGET} at least",
+        default=DEFAULT_BUDGET,
+        min=0,
+        soft_max=10_000_000,
+        step=10_000,
+    )
+    reduce: EnumProperty(
+        name="Reduce",
+        description=_help(MeshOptions, "reduce"),
+        items=_items(
+            MeshOptions,
+            "reduce",
+            {
+                "flat": ("Flat", "Large faces where the surface is flat, small ones where it is not"),
+                "even": ("Even", "Faces of the same size everywhere"),
+            },
+        ),
+    )
+    tear: FloatProperty(
+        name="Tear",
+        description=_help(MeshOptions, "tear"),
+        default=_default(MeshOptions, "tear"),
+        min=0.001,
+        soft_max=1.0,
+        precision=3,
+        step=1,
+        subtype="FACTOR",
+        max=10.0,
+    )
+    erode_px: IntProperty(
+        name="Erode",
+        description=_help(MeshOptions, "erode_px"),
+        default=_default(MeshOptions, "erode_px"),
+        min=0,
+        max=64,
+        soft_max=8,
+        subtype="PIXEL",
+    )
+
+    batch_folder: StringProperty(
+        name="Folder", description="All photos in this folder, one after another", subtype="DIR_PATH", options=RELATIVE
+    )
+    batch_pattern: StringProperty(
+        name="Names",
+        description="Only files of such names: * and ? as usual, # for digits, as in plate.####.exr; empty for all",
+    )
+    batch_shot: BoolProperty(
+        name="One shot", description="The photos are frames of one shot, and are to have the same scale"
+    )
+
+
+def metres_per_unit(scene: bpy.types.Scene) -> float:
+    """What one unit of the scene is in metres."""
+    return 1.0 if scene.unit_settings.system == "NONE" else scene.unit_settings.scale_length
+
+
+def recipe_of(scene: bpy.types.Scene, device: str = "auto") -> Recipe:
+    """The settings of a scene as plain values. UserError: numbers that contradict each other, or no camera."""
+    s, metres = scene.pro, metres_per_unit(scene)
+    refine = "none" if s.quality == "DRAFT" else EngineOptions.refine
+    tiles = {"FINE": FINE_TILES, "CUSTOM": tuple(s.tiles)}.get(s.quality, EngineOptions.tiles)
+    mesh = MeshOptions(tear=s.tear, erode_px=s.erode_px, vertices=s.vertices, reduce=s.reduce)
+    return Recipe(
+        engine=EngineOptions(model=s.model.strip() or EngineOptions.model, device=device, tiles=tiles, refine=refine),
+        build=BuildOptions(kind=s.kind, material=s.material, mesh=mesh),
+        lens=Lens(
+            source=s.camera_source,
+            focal_mm=s.focal_mm,
+            sensor_mm=s.sensor_mm,
+            fov_deg=math.degrees(s.fov),
+            camera=camera_numbers(s.camera) if s.camera_source == "CAMERA" and s.camera else None,
+        ),
+        scale=ScaleChoice(
+            by=s.scale_source,
+            near_m=s.near * metres,
+            far_m=s.far * metres,
+            point=tuple(s.point),
+            distance_m=s.distance * metres,
+            kept=s.point_keeps,
+            sky=s.sky,
+        ),
+    )
+
+
+def camera_numbers(camera: bpy.types.Object) -> SceneCamera:
+    """A camera of the scene as numbers. A camera of a rig counts with its own pixel aspect, any other with none."""
+    data = camera.data
+    if data.type != "PERSP":
+        raise UserError(f"{camera.name} is no perspective camera; choose one that is.")
+    aspect_x, aspect_y = tuple(camera.get(FRAME_KEY, (0, 0, 1, 1)))[2:]
+    return SceneCamera(
+        lens_mm=data.lens,
+        sensor_mm=data.sensor_height if data.sensor_fit == "VERTICAL" else data.sensor_width,
+        fit=data.sensor_fit,
+        shift_x=data.shift_x,
+        shift_y=data.shift_y,
+        aspect=aspect_y / aspect_x,
+        pose=tuple(value for row in camera.matrix_world for value in row),
+    )
+
+
+classes = (PRO_PG_settings,)
+
+
+def register() -> None:
+    """Add `scene.pro`."""
+    for cls in classes:
+        bpy.utils.register_class(cls)
+    bpy.types.Scene.pro = PointerProperty(type=PRO_PG_settings)
+
+
+def unregister() -> None:
+    """Take `scene.pro` away; the values stay in the file."""
+    del bpy.types.Scene.pro
+    for cls in reversed(classes):
+        bpy.utils.unregister_class(cls)

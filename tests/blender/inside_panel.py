@@ -1,0 +1,145 @@
+"""Runs inside Blender, see `blenders`: what the panel shows and promises."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import bpy
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.blender.addon import called, follow, installed, part, photo_of, started
+from tests.blender.engines import until
+from tests.blender.inside_build import main, memory
+
+
+def check_promises(folder):
+    """The count of vertices before and after a build."""
+    installed(folder)
+    rigging, properties = part("rigging"), part("properties")
+    scene, settings = bpy.context.scene, bpy.context.scene.pro
+    found = {}
+    photo = photo_of(folder / "photos", "large.png", (1200, 900))
+    settings.photo, settings.vertices = str(photo), 50_000
+    settings.fov = 1.0
+    found["size"] = part("picture_size").picture_size(photo)
+    before = rigging.estimate_before(1200, 900, properties.recipe_of(scene).build)
+    Path("/proc/self/clear_refs").write_text("5")
+    base = memory("VmRSS")
+    called(bpy.ops.pro.estimate)
+    rig = part("session").rig_in(bpy.context)
+    surface = next(child for child in rig.children if child.type == "MESH")
+    found["before"] = [before.vertices, len(surface.data.vertices)]
+    found["bytes"] = [before.bytes, memory("VmHWM") - base]
+    source = rigging.Source.of_rig(rig)
+    for name, values in {
+        "whole": {"vertices": 0},
+        "eroded": {"vertices": 0, "erode_px": 8},
+        "torn": {"vertices": 0, "erode_px": 0, "tear": 0.004, "sky": "card"},
+        "budget": {"vertices": 20_000, "tear": 0.05},
+        "live": {"kind": "live"},
+        "adaptive": {"kind": "adaptive"},
+    }.items():
+        for key, value in values.items():
+            setattr(settings, key, value)
+        begun_s = time.monotonic()
+        guess = rigging.estimate_again(source, properties.recipe_of(scene))
+        spent_s = time.monotonic() - begun_s
+        result = called(bpy.ops.pro.rebuild)
+        found[name] = [guess.vertices, len(surface.data.vertices), result, spent_s]
+    return found
+
+
+def check_labels(folder):
+    """Names and tooltips of all that is shown, with units."""
+    installed(folder).cache = ""
+    kinds = [part("properties").PRO_PG_settings, part("preferences").PRO_AP_preferences]
+    shown, enums = {}, {}
+    for kind in kinds:
+        for name, prop in kind.bl_rna.properties.items():
+            if name in ("rna_type", "name", "bl_idname"):
+                continue
+            shown[name] = [prop.name, prop.description, prop.type, prop.subtype, getattr(prop, "unit", "NONE")]
+            if prop.type == "ENUM":
+                enums[name] = [[item.name, item.description] for item in prop.enum_items]
+    operators = {
+        name: [cls.bl_label, getattr(bpy.ops.pro, name).get_rna_type().description]
+        for cls in part("operators").classes
+        if (name := cls.bl_idname.split(".")[1])
+    }
+    panels = {
+        cls.__name__: [cls.bl_label, cls.bl_space_type, cls.bl_region_type, cls.bl_category]
+        for cls in part("panel").classes
+    }
+    run = [name for name in dir(bpy.context.scene.pro) if name in ("progress", "state", "running", "message")]
+    cache = part("preferences").cache_folder().relative_to(bpy.utils.user_resource("EXTENSIONS"))
+    return {
+        "cache": cache.as_posix(),
+        "shown": shown,
+        "enums": enums,
+        "operators": operators,
+        "panels": panels,
+        "run state on the scene": run,
+    }
+
+
+class Layout:
+    """What a panel draws, as lines of text."""
+
+    def __init__(self, lines):
+        self.lines = lines
+
+    def __getattr__(self, kind):
+        def draw(*arguments, text="", **options):
+            assert set(options) <= set(bpy.types.UILayout.bl_rna.functions[kind].parameters.keys()), options
+            if kind == "prop":
+                assert arguments[1] in arguments[0].bl_rna.properties, arguments[1]
+            names = [one for one in arguments if isinstance(one, str)]
+            if kind in ("label", "prop", "operator", "progress", "template_ID"):
+                self.lines.append(" ".join([kind, *names, text]).strip())
+            return Layout(self.lines)
+
+        return draw
+
+
+def drawn():
+    """All lines of the sidebar and of the preferences."""
+    lines, panel = [], part("panel")
+    for cls in panel.classes:
+        if not getattr(cls, "poll", lambda _: True)(bpy.context):
+            continue
+        fake = SimpleNamespace(layout=Layout(lines))
+        fake.columns = lambda fake=fake: panel._Panel.columns(fake)
+        cls.draw(fake, bpy.context)
+    preferences = part("preferences").PRO_AP_preferences
+    preferences.draw(SimpleNamespace(layout=Layout(lines), bl_rna=preferences.bl_rna), bpy.context)
+    return lines
+
+
+def check_drawn(folder):
+    """What is shown before, while and after it runs, and where the settings are wrong."""
+    installed(folder)
+    settings = bpy.context.scene.pro
+    found = {"empty": drawn()}
+    settings.photo = str(photo_of(folder / "photos", "slow.png"))
+    found["chosen"] = drawn()
+    job = started("slow.png", folder)
+    until(lambda: job.poll() and job.run.progress > 0)
+    found["at work"] = drawn()
+    follow(job)
+    found["done"] = drawn()
+    for name, value in (("camera_source", "CAMERA"), ("vertices", 3), ("near", 100.0), ("scale_source", "POINT"),
+                        ("photo_source", "IMAGE"), ("kind", "adaptive"), ("quality", "CUSTOM")):  # fmt: skip
+        before = getattr(settings, name)
+        setattr(settings, name, value)
+        found[name] = drawn()
+        setattr(settings, name, before)
+    called(bpy.ops.pro.test_engine)
+    found["tested"] = drawn()
+    return found
+
+
+if __name__ == "__main__":
+    main(globals(), *sys.argv[1:])
