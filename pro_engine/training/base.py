@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pro_engine.errors import DependencyError
 from pro_engine.io.weights import read_weights
-from pro_engine.models.checkpoint import load_strict, with_prefix
+from pro_engine.models.checkpoint import load_strict, part_or_all
 from pro_engine.models.compact import CompactDepth
 from pro_engine.models.presets import PRESETS
 from pro_engine.training.data import BaseSamples, list_views, views_hash
@@ -51,8 +51,7 @@ def initial_weights(path: Path, prefix: str) -> dict[str, Tensor]:
     Raises:
         WeightsError: the file cannot be read.
     """
-    tensors = read_weights(path)
-    return with_prefix(tensors, prefix) if any(key.startswith(prefix) for key in tensors) else tensors
+    return part_or_all(read_weights(path), prefix)
 
 
 class BaseTask:

@@ -41,7 +41,7 @@ class _Checked:
 def _check(entry: dataclasses.Field[Any], hint: Any, value: Any) -> None:
     if get_origin(hint) is Literal and value not in get_args(hint):
         raise InputError(f"{entry.name} is {value!r}; give one of {', '.join(map(str, get_args(hint)))}.")
-    if get_origin(hint) is tuple and len(value) == 0:
+    if get_origin(hint) is tuple and len(value) == 0 and entry.default != ():
         raise InputError(f"{entry.name} is empty; give at least one.")
     for number in value if isinstance(value, tuple) else (value,):
         _check_number(entry.name, number, entry.metadata)
@@ -234,6 +234,10 @@ class ScenesConfig(_Checked):
         metadata=_about(
             "Depth of glass in the labels: its surface's, or that of what shows through it; the picture is the same"
         ),
+    )
+    kinds: tuple[str, ...] = field(
+        default=(),
+        metadata=_about("NAME=FACTOR: this kind of scene more or less often than usual, such as office=3; repeat it"),
     )
 
 

@@ -16,8 +16,8 @@ from pro_engine.models.base import DepthBase, PsiOutput, Refiner, RefinerInput
 from pro_engine.models.blend import BlendRefiner
 from pro_engine.models.checkpoint import load_strict
 from pro_engine.models.maps import MapRefiner
-from pro_engine.models.presets import PRESETS, build_psi, load_psi
-from pro_engine.models.pro import ProRefiner, center_and_spread, sample_roi
+from pro_engine.models.presets import PRESETS, build_pro_refiner, build_psi, load_psi
+from pro_engine.models.pro import center_and_spread, sample_roi
 from pro_engine.training.base import initial_weights
 from pro_engine.training.bfm_cache import MaskCache
 from pro_engine.training.data import list_views, views_hash
@@ -36,8 +36,7 @@ class RefinerTask:
     """The residual network on top of a frozen Ψ.
 
     gpct: judge the four patches of a region as one merged map and ask them to agree; else each is judged on its own.
-    local: aim at the label with Ψ's layout (`targets.py`) instead of at the label. features: whether the refiner looks
-    at Ψ's features.
+    local: aim at the label with Ψ's layout (`targets.py`) instead of at the label.
     """
 
     kind = "refiner"
@@ -45,17 +44,17 @@ class RefinerTask:
     def __init__(
         self,
         psi: DepthBase,
-        refiner: nn.Module,
+        refiner: Refiner,
         samples: RegionSamples,
         *,
         gpct: bool = True,
         local: bool = True,
-        features: bool = True,
         identity: Mapping[str, str] | None = None,
     ) -> None:
         self.psi = psi.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model: nn.Module = refiner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.samples, self.gpct, self.local, self.features = samples, gpct, local, features
+        self.samples, self.gpct, self.local = samples, gpct, local
+        self._levels = refiner.feature_levels
         self.identity = identity or {}
         self._blend = BlendRefiner()
 
@@ -95,13 +94,12 @@ class RefinerTask:
             center, spread = center_and_spread(coarse.disparity)
             boxes = torch.tensor([box for region in sample.box.tolist() for box in _patch_boxes(group, region)])
             roi = sample_roi(coarse.disparity, boxes, group.patch)
-            if not self.features:
-                return RefinerInput(images, roi, fine.disparity, (), (), center, spread)
-            sampled = [
+            own = fine.features[: self._levels]
+            sampled = tuple(
                 sample_roi(m, boxes, (f.shape[-2], f.shape[-1]))
-                for m, f in zip(coarse.features, fine.features, strict=True)
-            ]
-        return RefinerInput(images, roi, fine.disparity, tuple(sampled), fine.features, center, spread)
+                for m, f in zip(coarse.features[: self._levels], own, strict=True)
+            )
+        return RefinerInput(images, roi, fine.disparity, sampled, own, center, spread)
 
     def loss(self, batch: RegionSample) -> tuple[Tensor, dict[str, float]]:
         """Losses on the mask, averaged over the batch's regions: of the merged map plus weighted consistency, or
@@ -225,7 +223,8 @@ def refiner_task(config: RefinerConfig) -> RefinerTask:
     if width % multiple or height % multiple:
         raise InputError(f"patch is {width}x{height}; {config.psi} takes sides that are multiples of {multiple}.")
     torch.manual_seed(config.seed)
-    refiner: Refiner = ProRefiner(psi.spec.feature_channels) if config.features else MapRefiner()
+    architecture = config.psi if config.psi in PRESETS else config.architecture
+    refiner = build_pro_refiner(PRESETS[architecture]) if config.features else MapRefiner()
     views, psi_hash = list_views(list(config.data)), module_hash(psi)
     identity = {"data": views_hash(views), "psi weights": psi_hash}
     if config.initial is not None:
@@ -243,7 +242,6 @@ def refiner_task(config: RefinerConfig) -> RefinerTask:
         samples,
         gpct=config.gpct,
         local=config.target == "local",
-        features=config.features,
         identity=identity,
     )
 

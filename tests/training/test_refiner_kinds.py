@@ -34,7 +34,7 @@ def map_task(tiny: SimpleNamespace, rendered: Path, *, local: bool = True, imagi
     samples = RegionSamples(list_views([rendered]), 0, 24, plan_group((64, 96)), regions=2, imagined=imagined)
     refiner = MapRefiner(WIDTHS)
     nn.init.zeros_(refiner.head.last[2].weight)
-    return RefinerTask(tiny.Psi(), refiner, samples, local=local, features=False)
+    return RefinerTask(tiny.Psi(), refiner, samples, local=local)
 
 
 def test_the_local_goal_has_the_labels_outlines_on_the_blends_layout(tiny: SimpleNamespace, rendered: Path) -> None:

@@ -29,6 +29,7 @@ TASKS = """
 import os, signal, pathlib
 
 def fragile(folder, number):
+    os.write(1, b"a library talks")
     mark = pathlib.Path(folder, str(number))
     first = not mark.exists()
     mark.touch()
@@ -42,8 +43,9 @@ def fragile(folder, number):
 
 def start(folder: Path, count: int, workers: int) -> subprocess.Popen:
     clean = {key: value for key, value in os.environ.items() if key != "PRO_ENGINE_ASSETS"}
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(count), str(workers)], env=clean,
-                            stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(folder), str(count), str(workers)], env=clean, stderr=subprocess.DEVNULL
+    )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -90,6 +92,11 @@ def test_workers_are_replaced_after_their_share(fragile, monkeypatch):
     assert len(set(processes)) == 2 and processes[0] == processes[1]
 
 
+def test_what_libraries_say_in_workers_is_not_heard(fragile, capfd):
+    assert dict(work_off(fragile, [2], 1))[2][0] == 4
+    assert capfd.readouterr().out == ""
+
+
 def test_an_exception_of_a_worker_is_raised_and_no_worker_left(fragile):
     with pytest.raises(ValueError, match="number four"):
         list(work_off(fragile, [0, 4, 2], 2))
@@ -113,31 +120,40 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(tmp_path, monkeypat
 def test_a_folder_keeps_its_renderer_size_and_labels(tmp_path, monkeypatch):
     monkeypatch.delenv("PRO_ENGINE_ASSETS", raising=False)
     generate.render_dataset(tmp_path, 1, SIZE, cameras_per_scene=1)
-    settings = {"renderer": "embree", "size": [48, 36], "glass": "surface"}
+    settings = {"renderer": "embree", "size": [48, 36], "glass": "surface", "kinds": []}
     assert json.loads((tmp_path / "settings.json").read_text()) == settings
-    with pytest.raises(InputError, match=r"begun with renderer embree, size 48x36 and glass surface, not .* 64x48"):
+    begun = "begun with renderer embree, size 48x36, glass surface and kinds the usual ones, not .* 64x48"
+    with pytest.raises(InputError, match=begun):
         generate.render_dataset(tmp_path, 2, (64, 48))
-    del settings["glass"]  # as earlier versions wrote it
+    del settings["glass"], settings["kinds"]  # as earlier versions wrote it
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     assert generate.render_dataset(tmp_path, 1, SIZE) == 0
     with pytest.raises(InputError, match=r"not .* glass behind"):
         generate.render_dataset(tmp_path, 2, SIZE, glass="behind")
+    with pytest.raises(InputError, match=r"not .* kinds office=3"):
+        generate.render_dataset(tmp_path, 2, SIZE, kinds=["office=3"])
     (tmp_path / "settings.json").write_text("[]")
     with pytest.raises(FileError, match="not a settings file"):
         generate.render_dataset(tmp_path, 2, SIZE)
 
 
-@pytest.mark.parametrize(("values", "sentence"), [
-    ({"size": (3841, 2160)}, "3841x2160; give width x height from 32x24 to 3840x2160"),
-    ({"size": (36, 48)}, "not higher than wide"),
-    ({"size": (31, 24)}, "31x24"),
-    ({"count": 0}, "count is 0"),
-    ({"workers": 0}, "workers is 0"),
-    ({"cameras_per_scene": 0}, "cameras_per_scene is 0"),
-    ({"seed": -1}, "seed is -1"),
-    ({"renderer": "povray"}, "'povray'; give one of embree, cycles"),
-    ({"glass": "front"}, "glass is 'front'; give one of surface, behind"),
-])
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"size": (3841, 2160)}, "3841x2160; give width x height from 32x24 to 3840x2160"),
+        ({"size": (36, 48)}, "not higher than wide"),
+        ({"size": (31, 24)}, "31x24"),
+        ({"count": 0}, "count is 0"),
+        ({"workers": 0}, "workers is 0"),
+        ({"cameras_per_scene": 0}, "cameras_per_scene is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"renderer": "povray"}, "'povray'; give one of embree, cycles"),
+        ({"glass": "front"}, "glass is 'front'; give one of surface, behind"),
+        ({"kinds": ["moon=2"]}, "'moon' is no kind of scene; give one of room, street"),
+        ({"kinds": ["office"]}, "kinds is 'office'; give NAME=FACTOR"),
+        ({"kinds": ["office=-1"]}, "kinds is 'office=-1'"),
+    ],
+)
 def test_values_outside_their_limits_are_refused_before_anything_is_written(tmp_path, values, sentence):
     with pytest.raises(InputError, match=sentence):
         generate.render_dataset(**{"out": tmp_path / "new", "count": 1, "size": SIZE} | values)

@@ -111,8 +111,9 @@ def test_lights_are_as_strong_as_embrees(light):
 
 @pytest.mark.parametrize("pattern", [pattern for pattern in PATTERNS if pattern not in ("solid", "image")])
 def test_patterns_look_alike(pattern):
-    material = Material(pattern, (0.9, 0.6, 0.2), (0.05, 0.2, 0.3), scale=1.4, angle=0.5, stretch=1.6,
-                        offset=(1.3, 2.2), joint=0.1)
+    material = Material(
+        pattern, (0.9, 0.6, 0.2), (0.05, 0.2, 0.3), scale=1.4, angle=0.5, stretch=1.6, offset=(1.3, 2.2), joint=0.1
+    )
     scene = scene_of(box((0.1, 8, 8), material, (3, 0, 0)))
     straight = Camera((0.0, 0.0, 0.0), 0.0, 0.0, 0.0, 1.0)
     ours = EmbreeScene(scene).render(straight, WIDTH, HEIGHT, np.random.default_rng(0)).rgb[..., 2]
@@ -158,8 +159,10 @@ def test_a_missing_texture_is_an_os_error():
 
 
 def test_a_data_set_is_rendered_in_workers_and_says_nothing(tmp_path):
-    script = ("import sys; from pro_engine.training.synthetic.generate import render_dataset; "
-              "render_dataset(sys.argv[1], 1, (48, 36), seed=3, cameras_per_scene=1, renderer='cycles')")
+    script = (
+        "import sys; from pro_engine.training.synthetic.generate import render_dataset; "
+        "render_dataset(sys.argv[1], 1, (48, 36), seed=3, cameras_per_scene=1, renderer='cycles')"
+    )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout == ""
     assert json.loads((tmp_path / "scene_000003.done").read_text())["images"] == 1

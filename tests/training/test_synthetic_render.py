@@ -194,7 +194,7 @@ def test_depth_of_field_keeps_the_focused_plane_sharp():
 @pytest.fixture
 def kinds(monkeypatch):
     module = types.ModuleType("pro_engine.training.synthetic.kinds")
-    module.KINDS = {"room": 1.0}
+    module.shares = lambda factors: {"room": 1.0}
     module.built = []
 
     def build_scene(kind, rng, assets):
@@ -277,9 +277,11 @@ def test_models_are_read_turned_up_and_scaled(tmp_path):
     (folder / "chair.mtl").write_text("newmtl red\nKd 1 0 0\nnewmtl pane\nd 0.2\n")
     (folder / "chair.obj").write_text(
         "mtllib chair.mtl\nv 0 0 0\nv 2 0 0\nv 2 4 0\nv 0 4 0\nv 0 0 6\n"
-        "usemtl red\nf 1 2 3 4\nusemtl pane\nf -5 -4 -1\n")
+        "usemtl red\nf 1 2 3 4\nusemtl pane\nf -5 -4 -1\n"
+    )
     (tmp_path / "models" / "catalog.csv").write_text(
-        "file,category,width,depth,height,rotation\nchair/chair.obj,Office,1,3,2,\n")
+        "file,category,width,depth,height,rotation\nchair/chair.obj,Office,1,3,2,\n"
+    )
     assets = assets_module.load_assets(tmp_path)
     for _ in range(2):  # the second time from the cache
         mesh, size, category = assets.random_model(np.random.default_rng(0), ("Office",))

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pro_engine.errors import InputError
 from pro_engine.training.synthetic.builder import MeshBuilder, facing, panel, placement, rotation
 from pro_engine.training.synthetic.heap import Heap
-from pro_engine.training.synthetic.kinds import KINDS, build_scene
+from pro_engine.training.synthetic.kinds import KINDS, build_scene, shares
 from pro_engine.training.synthetic.mural import mural
 from pro_engine.training.synthetic.palette import Palette
 from pro_engine.training.synthetic.sampling import Dice
@@ -69,6 +70,15 @@ def check_scene(scene: Scene, kind: str) -> None:
 
 def test_shares_are_those_of_a_whole():
     assert sum(KINDS.values()) == pytest.approx(1.0)
+
+
+def test_a_kind_can_be_more_frequent_than_usual():
+    usual, more = shares(), shares(["office=3", "room=0"])
+    assert sum(more.values()) == pytest.approx(1.0)
+    assert more["room"] == 0.0
+    assert more["office"] / more["street"] == pytest.approx(3 * usual["office"] / usual["street"])
+    with pytest.raises(InputError, match="leaves no kind"):
+        shares([f"{kind}=0" for kind in KINDS])
 
 
 def test_unknown_kind_is_named():

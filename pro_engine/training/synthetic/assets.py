@@ -55,7 +55,8 @@ class Assets:
         The mesh is in metres with its base at z = 0, centred in x and y, its front to -y.
         """
         fitting = [
-            item for item in self.models
+            item
+            for item in self.models
             if (categories is None or item.category in categories)
             and (max_size is None or item.size is None or max(item.size) <= max_size)
         ]
@@ -143,8 +144,14 @@ def _cached_obj(path: Path) -> Mesh:
         with np.load(cache, allow_pickle=False) as stored:
             materials = tuple(_restored(entry, path.parent) for entry in json.loads(str(stored["materials"])))
             uv = stored["uv"].astype(np.float32) if "uv" in stored else None
-            return Mesh(stored["vertices"], stored["faces"], stored["face_material"].astype(np.int32), stored["smooth"],
-                        materials, uv)
+            return Mesh(
+                stored["vertices"],
+                stored["faces"],
+                stored["face_material"].astype(np.int32),
+                stored["smooth"],
+                materials,
+                uv,
+            )
     mesh = read_obj(path)
     entries = [asdict(material) for material in mesh.materials]
     for entry in entries:

@@ -166,15 +166,31 @@ class MeshBuilder:
             self.add(points[0], fan[:, ::-1], material)
             self.add(points[-1], fan, material)
 
-    def cylinder(self, start: Sequence[float], end: Sequence[float], radius: float, material: Material, *,
-                 end_radius: float | None = None, sides: int = 10, caps: bool = True) -> None:
+    def cylinder(
+        self,
+        start: Sequence[float],
+        end: Sequence[float],
+        radius: float,
+        material: Material,
+        *,
+        end_radius: float | None = None,
+        sides: int = 10,
+        caps: bool = True,
+    ) -> None:
         """Cylinder or cone between two points."""
         self.tube(
             [start, end], [radius, radius if end_radius is None else end_radius], material, sides=sides, caps=caps
         )
 
-    def cylinders(self, starts: ArrayLike, ends: ArrayLike, radii: ArrayLike, end_radii: ArrayLike, material: Material,
-                  sides: int = 5) -> None:
+    def cylinders(
+        self,
+        starts: ArrayLike,
+        ends: ArrayLike,
+        radii: ArrayLike,
+        end_radii: ArrayLike,
+        material: Material,
+        sides: int = 5,
+    ) -> None:
         """Many open cones at once: starts and ends (N, 3), radii (N,)."""
         first, last = np.asarray(starts, float), np.asarray(ends, float)
         if not len(first):
@@ -190,8 +206,9 @@ class MeshBuilder:
         offsets = np.arange(len(first))[:, None, None] * (2 * sides)
         self.add(points.reshape(-1, 3), (quads + offsets).reshape(-1, 4), material, True)
 
-    def tube(self, points: ArrayLike, radii: float | ArrayLike, material: Material, *, sides: int = 6,
-             caps: bool = False) -> None:
+    def tube(
+        self, points: ArrayLike, radii: float | ArrayLike, material: Material, *, sides: int = 6, caps: bool = False
+    ) -> None:
         """Round tube along a polyline (M, 3); `radii` is one number or one per point."""
         path = np.asarray(points, float)
         across, other = _frames(np.gradient(path, axis=0))
@@ -221,8 +238,17 @@ class MeshBuilder:
         rings = np.stack([radius[:, None] * cos, radius[:, None] * sin, np.repeat(height[:, None], sides, 1)], -1)
         self.loft(rings + np.asarray(centre, float), material, smooth)
 
-    def sphere(self, centre: ArrayLike, radii: float | Sequence[float], material: Material, *, sides: int = 14,
-               exponent: float = 1.0, noise: float = 0.0, rng: np.random.Generator | None = None) -> None:
+    def sphere(
+        self,
+        centre: ArrayLike,
+        radii: float | Sequence[float],
+        material: Material,
+        *,
+        sides: int = 14,
+        exponent: float = 1.0,
+        noise: float = 0.0,
+        rng: np.random.Generator | None = None,
+    ) -> None:
         """Superellipsoid: exponent 1 is round, towards 0 a cushioned box; `noise` dents it (needs `rng`)."""
         shape = ellipsoid(sides, exponent)
         if noise and rng is not None:
@@ -241,8 +267,9 @@ class MeshBuilder:
         rings = np.stack([cos[:, None] * reach, sin[:, None] * reach, np.tile(thickness * small_sin, (sides, 1))], -1)
         self.loft(np.concatenate([rings, rings[:1]]) + np.asarray(centre, float), material)
 
-    def cards(self, centres: ArrayLike, length: float, material: Material, rng: np.random.Generator,
-              width: float = 0.45) -> None:
+    def cards(
+        self, centres: ArrayLike, length: float, material: Material, rng: np.random.Generator, width: float = 0.45
+    ) -> None:
         """Leaves: one diamond of random direction at each centre (N, 3), `width` as a share of its length."""
         middle = np.asarray(centres, float)
         count = len(middle)
@@ -272,8 +299,15 @@ class MeshBuilder:
         for ring in rings:
             self.add(np.concatenate([ring, ring.mean(0, keepdims=True)]), fan, material)
 
-    def wall(self, origin: Sequence[float], direction: Sequence[float], length: float, height: float,
-             holes: Sequence[Hole], material: Material) -> None:
+    def wall(
+        self,
+        origin: Sequence[float],
+        direction: Sequence[float],
+        length: float,
+        height: float,
+        holes: Sequence[Hole],
+        material: Material,
+    ) -> None:
         """Upright rectangle from `origin` along a unit direction, with rectangular openings."""
         xs = sorted({0.0, length} | {edge for hole in holes for edge in hole[:2]})
         zs = sorted({0.0, height} | {edge for hole in holes for edge in hole[2:]})
@@ -305,8 +339,14 @@ def ellipsoid(sides: int, exponent: float = 1.0) -> Array:
         return np.sign(values) * np.abs(values) ** exponent
 
     flat = bend(np.sin(polar))
-    return np.stack([flat * bend(np.cos(around)), flat * bend(np.sin(around)),
-                     np.broadcast_to(bend(np.cos(polar)), (len(polar), sides))], -1)
+    return np.stack(
+        [
+            flat * bend(np.cos(around)),
+            flat * bend(np.sin(around)),
+            np.broadcast_to(bend(np.cos(polar)), (len(polar), sides)),
+        ],
+        -1,
+    )
 
 
 def fractal(size: int, octaves: int, rng: np.random.Generator, start: int = 2, persistence: float = 0.5) -> Array:

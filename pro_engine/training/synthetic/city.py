@@ -102,8 +102,12 @@ def _sections(
     angles = (np.arange(sides) + 0.5) * 2 * math.pi / sides
     x = np.sign(np.cos(angles)) * np.abs(np.cos(angles)) ** exponent
     z = np.sign(np.sin(angles)) * np.abs(np.sin(angles)) ** exponent
-    return np.stack([np.stack([x * wide, np.full(sides, y), (low + high) / 2 + z * (high - low) / 2], 1)
-                     for y, low, high, wide in stations])
+    return np.stack(
+        [
+            np.stack([x * wide, np.full(sides, y), (low + high) / 2 + z * (high - low) / 2], 1)
+            for y, low, high, wide in stations
+        ]
+    )
 
 
 def _wheel(mb: MeshBuilder, x: float, y: float, radius: float, side: int, rim: Material) -> None:
@@ -114,8 +118,10 @@ def _wheel(mb: MeshBuilder, x: float, y: float, radius: float, side: int, rim: M
 def car(pal: Palette) -> Mesh:
     """Saloon, hatchback, estate or van by its proportions."""
     mb = MeshBuilder()
-    paint = Material(color=pal.color(pal.pick(("saturated", "saturated", "any", "grey", "grey", "dark", "white"))),
-                     reflectance=pal.pick((0.0, 0.04, 0.06)))
+    paint = Material(
+        color=pal.color(pal.pick(("saturated", "saturated", "any", "grey", "grey", "dark", "white"))),
+        reflectance=pal.pick((0.0, 0.04, 0.06)),
+    )
     glass, rim = Material(color=(0.02, 0.022, 0.025), reflectance=0.05), pal.metal()
     shape = pal.pick(("saloon", "hatch", "hatch", "estate", "suv", "van"))
     length = pal.uniform(3.6, 4.2) if shape == "hatch" else pal.uniform(4.3, 5.2)
@@ -227,8 +233,15 @@ def bicycle(pal: Palette) -> Mesh:
             mb.cylinders(np.zeros((12, 3)), rim, 0.003, 0.003, frame, 3)
     joints = [(0, 0.5, 0.34), (0, 0.05, 0.3), (0, -0.4, 0.75), (0, 0.15, 0.8), (0, 0.05, 0.3)]
     mb.tube([joints[0], joints[1]], 0.014, frame)
-    for start, end in ((joints[1], joints[2]), (joints[2], joints[3]), (joints[3], joints[1]), (joints[3], joints[0]),
-                       (joints[2], (0, -0.52, 0.34)), (joints[2], (0, -0.36, 0.98)), (joints[3], (0, 0.2, 0.95))):
+    for start, end in (
+        (joints[1], joints[2]),
+        (joints[2], joints[3]),
+        (joints[3], joints[1]),
+        (joints[3], joints[0]),
+        (joints[2], (0, -0.52, 0.34)),
+        (joints[2], (0, -0.36, 0.98)),
+        (joints[3], (0, 0.2, 0.95)),
+    ):
         mb.tube([start, end], 0.016, frame)
     mb.tube([(-0.28, -0.28, 1.0), (-0.1, -0.36, 0.98), (0.1, -0.36, 0.98), (0.28, -0.28, 1.0)], 0.014, _RUBBER)
     mb.sphere((0, 0.22, 0.97), (0.08, 0.14, 0.04), _RUBBER)

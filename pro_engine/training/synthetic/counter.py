@@ -29,8 +29,12 @@ def _sink(mb: MeshBuilder, pal: Palette, x: float) -> None:
     rise, reach = pal.uniform(0.15, 0.35), pal.uniform(0.12, 0.2)
     bow = np.linspace(0, math.pi, 9)
     arch = [(x, 0.25 - reach / 2 + reach / 2 * math.cos(a), TOP + rise + reach / 2 * math.sin(a)) for a in bow]
-    mb.tube([(x, 0.25, TOP), (x, 0.25, TOP + rise * 0.8), *arch, (x, 0.25 - reach, TOP + rise - 0.05)], 0.012,
-            Material(color=(0.7, 0.7, 0.7), reflectance=0.65), sides=10)
+    mb.tube(
+        [(x, 0.25, TOP), (x, 0.25, TOP + rise * 0.8), *arch, (x, 0.25 - reach, TOP + rise - 0.05)],
+        0.012,
+        Material(color=(0.7, 0.7, 0.7), reflectance=0.65),
+        sides=10,
+    )
 
 
 def _hob(mb: MeshBuilder, pal: Palette, x: float) -> None:
@@ -41,12 +45,20 @@ def _hob(mb: MeshBuilder, pal: Palette, x: float) -> None:
         spot = (x + dx, dy - 0.01, TOP + 0.007)
         if pal.chance(0.35):  # a pot
             radius, high, pot = pal.uniform(0.08, 0.12), pal.pick((0.05, 0.12, 0.18)), pal.metal()
-            mb.lathe([(0, 0), (radius, 0), (radius, high), (radius - 0.004, high), (radius - 0.004, 0.006),
-                      (0, 0.006)], pot, centre=spot, sides=26)
+            mb.lathe(
+                [(0, 0), (radius, 0), (radius, high), (radius - 0.004, high), (radius - 0.004, 0.006), (0, 0.006)],
+                pot,
+                centre=spot,
+                sides=26,
+            )
             way = pal.angle()
-            mb.cylinder((spot[0] + radius * math.cos(way), spot[1] + radius * math.sin(way), spot[2] + high * 0.8),
-                        (spot[0] + 2.3 * radius * math.cos(way), spot[1] + 2.3 * radius * math.sin(way),
-                         spot[2] + high * 0.9), 0.01, pal.plain("dark"), sides=8)
+            mb.cylinder(
+                (spot[0] + radius * math.cos(way), spot[1] + radius * math.sin(way), spot[2] + high * 0.8),
+                (spot[0] + 2.3 * radius * math.cos(way), spot[1] + 2.3 * radius * math.sin(way), spot[2] + high * 0.9),
+                0.01,
+                pal.plain("dark"),
+                sides=8,
+            )
         else:
             mb.torus(spot, 0.08, 0.004, ring)
 
@@ -66,8 +78,9 @@ def _units(mb: MeshBuilder, pal: Palette, width: float, sunk: float | None) -> N
     else:
         for left, right in ((-half, sunk - 0.25), (sunk + 0.25, half)):
             mb.box(((left + right) / 2, 0, TOP - 0.02), (right - left, DEEP, 0.04), top)
-        mb.boxes([(sunk, side * (DEEP / 2 + 0.19) / 2, TOP - 0.02) for side in (-1, 1)],
-                 (0.5, DEEP / 2 - 0.19, 0.04), top)
+        mb.boxes(
+            [(sunk, side * (DEEP / 2 + 0.19) / 2, TOP - 0.02) for side in (-1, 1)], (0.5, DEEP / 2 - 0.19, 0.04), top
+        )
     splash = pal.material(pal.pick(("bricks", "bricks", "checker", "solid")), scale=pal.uniform(2, 6), contrast=0.4)
     mb.box((0, DEEP / 2 + 0.004, TOP + 0.28), (2 * half, 0.008, 0.56), splash)
     if pal.chance(0.6):

@@ -55,13 +55,13 @@ def work_off(task: Task[Result], numbers: Sequence[int], workers: int) -> Iterat
     The task must be picklable. An exception that it raises is raised here. However this ends, no worker is left; when
     this process itself is killed, its workers end within moments.
     """
-    todo, deaths = deque(numbers), Counter[int]()
+    waiting, deaths = deque(numbers), Counter[int]()
     crew: list[_Worker] = []
     try:
-        while todo or crew:
-            while todo and len(crew) < workers:
+        while waiting or crew:
+            while waiting and len(crew) < workers:
                 crew.append(_Worker(task))
-                crew[-1].give(todo.popleft())
+                crew[-1].give(waiting.popleft())
             ready = wait([worker.pipe for worker in crew])
             for worker in [worker for worker in crew if worker.pipe in ready]:
                 number = worker.number
@@ -73,14 +73,14 @@ def work_off(task: Task[Result], numbers: Sequence[int], workers: int) -> Iterat
                     worker.stop(now=True)
                     deaths[number] += 1
                     if deaths[number] < DEATHS:
-                        todo.append(number)
+                        waiting.append(number)
                     else:
                         yield number, None
                     continue
                 if error is not None:
                     raise error
-                if todo and worker.served < NUMBERS_PER_WORKER:
-                    worker.give(todo.popleft())
+                if waiting and worker.served < NUMBERS_PER_WORKER:
+                    worker.give(waiting.popleft())
                 else:
                     crew.remove(worker)
                     worker.stop(now=False)
@@ -93,6 +93,7 @@ def work_off(task: Task[Result], numbers: Sequence[int], workers: int) -> Iterat
 def _serve(pipe: Connection, task: Task) -> None:
     """What a worker does until its pipe is closed."""
     cv2.setNumThreads(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a worker has to say goes through the pipe; Blender talks anyway
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:

@@ -104,8 +104,9 @@ class CyclesScene:
             raise RuntimeError(f"only {agreeing:.0%} of the pixels of a Cycles picture lie on their labels")
         return Rendered(rgb, depth, transparent, camera_intrinsics(camera, width, height))
 
-    def paint(self, camera: Camera, width: int, height: int, *, samples: int, seed: int = 0,
-              filter_px: float = 1.5) -> tuple[Array, Array]:
+    def paint(
+        self, camera: Camera, width: int, height: int, *, samples: int, seed: int = 0, filter_px: float = 1.5
+    ) -> tuple[Array, Array]:
         """Linear RGB (H, W, 3) and Cycles' own z-depth (H, W), +inf at the sky, through glass what is behind it.
 
         That depth is taken at one random place of each pixel, within `filter_px`, the width of the pixel filter.
@@ -239,8 +240,9 @@ def _aim(item: Any, camera: Camera) -> None:
 def _read(path: Path) -> dict[str, Array]:
     """Channels of a multi-layer EXR file by their name without the layer, (H, W) float32 each."""
     with OpenEXR.File(str(path), separate_channels=True) as file:
-        return {name.split(".", 1)[-1]: np.asarray(channel.pixels, np.float32)
-                for name, channel in file.channels().items()}
+        return {
+            name.split(".", 1)[-1]: np.asarray(channel.pixels, np.float32) for name, channel in file.channels().items()
+        }
 
 
 @contextmanager

@@ -108,7 +108,10 @@ def _opaque(tree: _Tree, material: Material, color: Value) -> Any:
     else:
         rough, index = MATT_ROUGHNESS, 1.3
     inputs: dict[str | int, Value] = {
-        "Base Color": _rgba(color), "Metallic": float(shiny >= METAL), "Roughness": rough, "IOR": index,
+        "Base Color": _rgba(color),
+        "Metallic": float(shiny >= METAL),
+        "Roughness": rough,
+        "IOR": index,
     }
     if material.emission > 0:
         inputs |= {"Emission Color": _rgba(color), "Emission Strength": material.emission}
@@ -138,8 +141,9 @@ def _bump(tree: _Tree, material: Material) -> Any:
     place = tree.node("Mapping", {0: boxed, 3: (per_metre, per_metre, 1.0)}).outputs[0]
     height = tree.node("TexImage", {0: place}, image=_table_image("heights", heights)).outputs[0]
     texel = 1 / (per_metre * len(heights))
-    return tree.node("Bump", {"Strength": 1.0, "Distance": 0.35 * material.bump / spread * 2 * texel,
-                              "Height": height}).outputs[0]
+    return tree.node(
+        "Bump", {"Strength": 1.0, "Distance": 0.35 * material.bump / spread * 2 * texel, "Height": height}
+    ).outputs[0]
 
 
 def _noise(tree: _Tree, material: Material, place: Value) -> Any:
@@ -168,14 +172,19 @@ def _bricks(tree: _Tree, material: Material, place: Value) -> Any:
         u = tree.math("ADD", u, tree.math("MULTIPLY", tree.math("FLOORED_MODULO", row, 2.0), 0.5))
     column = tree.math("FLOOR", u)
     joint_v = min(0.45, material.joint * 2 * material.stretch)
-    in_joint = tree.math("MAXIMUM", tree.math("LESS_THAN", tree.math("SUBTRACT", u, column), material.joint),
-                         tree.math("LESS_THAN", tree.math("SUBTRACT", v, row), joint_v))
+    in_joint = tree.math(
+        "MAXIMUM",
+        tree.math("LESS_THAN", tree.math("SUBTRACT", u, column), material.joint),
+        tree.math("LESS_THAN", tree.math("SUBTRACT", v, row), joint_v),
+    )
     own = tree.node("TexWhiteNoise", {0: tree.vector(column, row)}, noise_dimensions="2D").outputs[0]
     grain = tree.table("noise", noise(), tree.vector(u, v), (0.31, 0.31))
-    shade = tree.math("MULTIPLY", tree.math("MULTIPLY_ADD", own, -0.3, 1.0),
-                      tree.math("MULTIPLY_ADD", grain, 0.3, 0.85))
-    face = tree.mix(1.0, material.color, tree.node("CombineColor", {0: shade, 1: shade, 2: shade}).outputs[0],
-                    "MULTIPLY")
+    shade = tree.math(
+        "MULTIPLY", tree.math("MULTIPLY_ADD", own, -0.3, 1.0), tree.math("MULTIPLY_ADD", grain, 0.3, 0.85)
+    )
+    face = tree.mix(
+        1.0, material.color, tree.node("CombineColor", {0: shade, 1: shade, 2: shade}).outputs[0], "MULTIPLY"
+    )
     return tree.mix(in_joint, face, material.color2)
 
 
@@ -212,8 +221,14 @@ def _image(tree: _Tree, material: Material, place: Value) -> Any:
 
 
 _PATTERNS: dict[str, Callable[[_Tree, Material, Value], Any]] = {
-    "noise": _noise, "cells": _cells, "flakes": _flakes, "checker": _checker, "bricks": _bricks, "wood": _wood,
-    "waves": _waves, "image": _image,
+    "noise": _noise,
+    "cells": _cells,
+    "flakes": _flakes,
+    "checker": _checker,
+    "bricks": _bricks,
+    "wood": _wood,
+    "waves": _waves,
+    "image": _image,
 }
 
 

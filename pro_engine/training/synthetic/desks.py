@@ -26,8 +26,15 @@ def monitor(mb: MeshBuilder, pal: Palette) -> None:
     with mb.at(translation(0, 0.03, rise) @ rotation("x", pal.normal(-0.05, 0.06))):
         mb.box((0, 0.012, high / 2), (wide, 0.03, high), case)
         content = pal.material(pal.pick(("solid", "image", "image", "noise", "checker")), scale=1 / wide)
-        lit = Material(content.pattern, content.color, content.color2, scale=content.scale, image=content.image,
-                       reflectance=0.04, emission=pal.pick((0.0, 0.5, 0.9)))
+        lit = Material(
+            content.pattern,
+            content.color,
+            content.color2,
+            scale=content.scale,
+            image=content.image,
+            reflectance=0.04,
+            emission=pal.pick((0.0, 0.5, 0.9)),
+        )
         mb.box((0, -0.004, high / 2), (wide - 0.02, 0.004, high - 0.02), lit)
 
 
@@ -53,8 +60,12 @@ def papers(mb: MeshBuilder, pal: Palette) -> None:
     for _ in range(pal.count(1, 5)):
         thick = pal.pick((0.0008, 0.003, 0.012))
         face = pal.material("image", scale=1 / depth) if pal.chance(0.35) else pal.pick((sheet, sheet, pal.any()))
-        mb.box((pal.normal(0, 0.012), pal.normal(0, 0.012), z + thick / 2), (width, depth, thick), face,
-               pal.normal(0, 0.12))
+        mb.box(
+            (pal.normal(0, 0.012), pal.normal(0, 0.012), z + thick / 2),
+            (width, depth, thick),
+            face,
+            pal.normal(0, 0.12),
+        )
         z += thick
 
 
@@ -62,11 +73,13 @@ def mug(mb: MeshBuilder, pal: Palette) -> None:
     """Mug with a handle and something in it."""
     radius, high = pal.uniform(0.036, 0.046), pal.uniform(0.08, 0.11)
     china = pal.plain(pal.pick(("white", "any", "saturated", "dark")), 0.04)
-    mb.lathe([(0, 0), (radius * 0.92, 0), (radius, high), (radius - 0.004, high), (radius * 0.88, 0.008),
-              (0, 0.008)], china, sides=22)
+    mb.lathe(
+        [(0, 0), (radius * 0.92, 0), (radius, high), (radius - 0.004, high), (radius * 0.88, 0.008), (0, 0.008)],
+        china,
+        sides=22,
+    )
     bow = np.linspace(-math.pi / 2, math.pi / 2, 8)
-    mb.tube(np.stack([radius * 0.95 + 0.026 * np.cos(bow), 0 * bow, high * 0.5 + 0.028 * np.sin(bow)], 1), 0.005,
-            china)
+    mb.tube(np.stack([radius * 0.95 + 0.026 * np.cos(bow), 0 * bow, high * 0.5 + 0.028 * np.sin(bow)], 1), 0.005, china)
     drink = Material(color=pal.pick(((0.03, 0.012, 0.005), (0.2, 0.09, 0.03), (0.3, 0.13, 0.02))), reflectance=0.04)
     level = high * pal.uniform(0.5, 0.85)
     mb.lathe([(radius * 0.94, level), (0, level)], drink, sides=22)
@@ -82,8 +95,11 @@ def handset(mb: MeshBuilder, pal: Palette) -> None:
     with mb.at(rotation("x", 0.25)):
         mb.box((0, 0, 0.02), (0.18, 0.2, 0.04), body)
         mb.sphere((-0.06, 0, 0.055), (0.026, 0.1, 0.02), body, exponent=0.5)
-        mb.boxes([(0.02 + 0.022 * i, -0.06 + 0.022 * j, 0.042) for i in range(3) for j in range(4)],
-                 (0.015, 0.012, 0.006), pal.plain("grey"))
+        mb.boxes(
+            [(0.02 + 0.022 * i, -0.06 + 0.022 * j, 0.042) for i in range(3) for j in range(4)],
+            (0.015, 0.012, 0.006),
+            pal.plain("grey"),
+        )
         mb.box((0.04, 0.06, 0.041), (0.08, 0.05, 0.003), Material(color=(0.05, 0.07, 0.05), reflectance=0.04))
 
 
@@ -94,8 +110,13 @@ def organiser(mb: MeshBuilder, pal: Palette) -> None:
         mb.lathe([(0, 0), (0.04, 0), (0.04, 0.1), (0.036, 0.1), (0.036, 0.01), (0, 0.01)], body, sides=18)
         for _ in range(pal.count(2, 7)):
             lean = (pal.normal(0, 0.018), pal.normal(0, 0.018))
-            mb.cylinder((lean[0] * 0.5, lean[1] * 0.5, 0.01), (lean[0] * 1.8, lean[1] * 1.8, pal.uniform(0.13, 0.19)),
-                        0.004, pal.plain("saturated"), sides=6)
+            mb.cylinder(
+                (lean[0] * 0.5, lean[1] * 0.5, 0.01),
+                (lean[0] * 1.8, lean[1] * 1.8, pal.uniform(0.13, 0.19)),
+                0.004,
+                pal.plain("saturated"),
+                sides=6,
+            )
         return
     for z in 0.008 + 0.07 * np.arange(pal.count(1, 3)):
         mb.box((0, 0, z), (0.25, 0.33, 0.004), body)
@@ -153,6 +174,9 @@ def workplace(mb: MeshBuilder, pal: Palette, width: float, depth: float, *, most
         heap.block((centre - 0.26, centre + 0.42), (-depth * 0.5, -depth * 0.02))
     strew(mb, pal, heap, pal.count(most // 3, most))
     if seat:
-        with mb.at(placement(centre + pal.normal(0, 0.15), -depth / 2 - pal.uniform(0.05, 0.5), 0,
-                             math.pi + pal.normal(0, 0.5))):
+        with mb.at(
+            placement(
+                centre + pal.normal(0, 0.15), -depth / 2 - pal.uniform(0.05, 0.5), 0, math.pi + pal.normal(0, 0.5)
+            )
+        ):
             office_chair(mb, pal)

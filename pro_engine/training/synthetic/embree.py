@@ -131,17 +131,32 @@ class EmbreeScene:
             rgb[hits.ray] = hits.albedo * diffuse + extra
             self._smooth_edges(picture, rgb, diffuse, extra, camera, spread, rng)
         shape = (height, width)
-        return Rendered(rgb.reshape(*shape, 3), depth.reshape(shape), transparent.reshape(shape),
-                        camera_intrinsics(camera, width, height))
+        return Rendered(
+            rgb.reshape(*shape, 3),
+            depth.reshape(shape),
+            transparent.reshape(shape),
+            camera_intrinsics(camera, width, height),
+        )
 
-    def _trace(self, origin: Array, direction: Array, spread: float, travelled: Array | None = None,
-               opaque_only: bool = False) -> Hits:
+    def _trace(
+        self, origin: Array, direction: Array, spread: float, travelled: Array | None = None, opaque_only: bool = False
+    ) -> Hits:
         """First surfaces along rays, with everything but their light; `spread` is the width of a pixel at 1 m."""
         if len(origin) > MOST_RAYS:
             parts = [slice(at, at + MOST_RAYS) for at in range(0, len(origin), MOST_RAYS)]
-            return joined([self._trace(origin[part], direction[part], spread,
-                                       None if travelled is None else travelled[part], opaque_only)
-                           for part in parts], MOST_RAYS)
+            return joined(
+                [
+                    self._trace(
+                        origin[part],
+                        direction[part],
+                        spread,
+                        None if travelled is None else travelled[part],
+                        opaque_only,
+                    )
+                    for part in parts
+                ],
+                MOST_RAYS,
+            )
         tree = self._opaque_tree if opaque_only else self._tree
         if tree is None or not len(origin):
             return Hits(*(np.zeros(shape, kind) for shape, kind in NO_HITS))
@@ -163,8 +178,11 @@ class EmbreeScene:
         bent = np.flatnonzero(self._smooth[triangle])
         if len(bent):
             vertex = corners[bent]
-            blend = (self._normals[vertex[:, 0]] * first[bent] + self._normals[vertex[:, 1]] * second[bent]
-                     + self._normals[vertex[:, 2]] * third[bent])
+            blend = (
+                self._normals[vertex[:, 0]] * first[bent]
+                + self._normals[vertex[:, 1]] * second[bent]
+                + self._normals[vertex[:, 2]] * third[bent]
+            )
             blend *= sign(dot(blend, flat[bent]))[:, None]
             normal[bent] = unit(blend + 1e-6 * flat[bent])
         a, b, c = (self._local[corners[:, k]] for k in range(3))
@@ -202,8 +220,11 @@ class EmbreeScene:
             material = self.materials[hits.material[group[0]]]
             result[group] = albedo(material, u[group], v[group], footprint[group] * scale[group])
             if material.bump > 0:
-                tilt = slopes().sample(box_u[group] * material.bump_scale / 8, box_v[group] * material.bump_scale / 8,
-                                       footprint[group] * material.bump_scale / 8) * np.float32(0.35 * material.bump)
+                tilt = slopes().sample(
+                    box_u[group] * material.bump_scale / 8,
+                    box_v[group] * material.bump_scale / 8,
+                    footprint[group] * material.bump_scale / 8,
+                ) * np.float32(0.35 * material.bump)
                 axes = self._axes[self._face_instance[hits.triangle[group]]]
                 near = np.arange(len(group))
                 lean = axes[near, u_axis[group]] * tilt[:, :1] + axes[near, v_axis[group]] * tilt[:, 1:]
@@ -297,8 +318,9 @@ class EmbreeScene:
         clear = np.ones(len(origin), np.float32)
         rays = np.flatnonzero(wanted)
         if len(rays) and self._opaque_tree is not None:
-            met = self._opaque_tree.run(origin[rays], np.ascontiguousarray(toward[rays], np.float32), dists=reach[rays],
-                                        query="OCCLUDED")
+            met = self._opaque_tree.run(
+                origin[rays], np.ascontiguousarray(toward[rays], np.float32), dists=reach[rays], query="OCCLUDED"
+            )
             clear[rays[met >= 0]] = 0
         return clear
 
@@ -335,8 +357,9 @@ class EmbreeScene:
             weight[glass] *= 0.03  # dust
         return weight, extra
 
-    def _radiance(self, origin: Array, direction: Array, spread: float, travelled: Array,
-                  opaque_only: bool = False) -> Array:
+    def _radiance(
+        self, origin: Array, direction: Array, spread: float, travelled: Array, opaque_only: bool = False
+    ) -> Array:
         """What a second ray sees (N, 3), with simple light: hard shadows, no ambient occlusion, no further rays."""
         seen = np.empty_like(origin)
         hits = self._trace(origin, direction, spread, travelled, opaque_only)
@@ -353,8 +376,16 @@ class EmbreeScene:
             seen[hits.ray] = hits.albedo * light
         return seen
 
-    def _smooth_edges(self, picture: Screen, rgb: Array, diffuse: Array, extra: Array, camera: Camera, spread: float,
-                      rng: np.random.Generator) -> None:
+    def _smooth_edges(
+        self,
+        picture: Screen,
+        rgb: Array,
+        diffuse: Array,
+        extra: Array,
+        camera: Camera,
+        spread: float,
+        rng: np.random.Generator,
+    ) -> None:
         """Average `rgb` (H * W, 3) over a few jittered rays where surfaces or colours change, in place.
 
         An extra ray borrows its light from whichever of the pixels around it lies on the nearest surface.
@@ -368,9 +399,12 @@ class EmbreeScene:
         bright = np.float32(4 * rgb.mean() + 1e-4)  # as x / (x + bright), or one dazzling ray outvotes all
         total = rgb[edges] / (rgb[edges] + bright)
         row, column = np.divmod(edges, picture.width)
-        around = np.stack([np.clip(row + dy, 0, picture.height - 1) * picture.width
-                           + np.clip(column + dx, 0, picture.width - 1)
-                           for dy, dx in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))])
+        around = np.stack(
+            [
+                np.clip(row + dy, 0, picture.height - 1) * picture.width + np.clip(column + dx, 0, picture.width - 1)
+                for dy, dx in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
+            ]
+        )
         flip = rng.choice((-1.0, 1.0), (2, len(edges)))
         for right, down in EDGE_OFFSETS:
             x, y = column + right * flip[0], row + down * flip[1]

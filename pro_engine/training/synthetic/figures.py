@@ -95,13 +95,23 @@ def _hair(mb: MeshBuilder, pal: Palette, detail: int) -> None:
 
 def _torso(mb: MeshBuilder, pal: Palette, cloth: Material, hip: float, stout: float, sides: int) -> None:
     """Trunk from the hips at height `hip` to the neck."""
-    rows = ((-0.08, 0.15, 0.11, 0.0), (0.0, 0.17, 0.12, 0.0), (0.12, 0.15, 0.11, 0.0), (0.22, 0.15, 0.11, -0.005),
-            (0.34, 0.18, 0.125, -0.01), (0.44, 0.195, 0.115, 0.0), (0.5, 0.175, 0.09, 0.01), (0.535, 0.12, 0.07, 0.012),
-            (0.56, 0.06, 0.055, 0.01))
+    rows = (
+        (-0.08, 0.15, 0.11, 0.0),
+        (0.0, 0.17, 0.12, 0.0),
+        (0.12, 0.15, 0.11, 0.0),
+        (0.22, 0.15, 0.11, -0.005),
+        (0.34, 0.18, 0.125, -0.01),
+        (0.44, 0.195, 0.115, 0.0),
+        (0.5, 0.175, 0.09, 0.01),
+        (0.535, 0.12, 0.07, 0.012),
+        (0.56, 0.06, 0.055, 0.01),
+    )
     angles = np.arange(sides) * 2 * math.pi / sides
     bend = np.stack([np.sign(np.cos(angles)) * np.abs(np.cos(angles)) ** 0.8, np.sin(angles)], 1)
-    rings = [np.c_[bend * (wide * (0.5 + 0.5 * stout), deep * stout) + (0, shift), np.full(sides, hip + up)]
-             for up, wide, deep, shift in rows]
+    rings = [
+        np.c_[bend * (wide * (0.5 + 0.5 * stout), deep * stout) + (0, shift), np.full(sides, hip + up)]
+        for up, wide, deep, shift in rows
+    ]
     mb.loft(np.array(rings), cloth)
 
 
@@ -177,8 +187,14 @@ def animal(pal: Palette, *, size: float | None = None, sides: int = 16) -> Mesh:
     along = np.linspace(-0.5, 0.5, 9)
     belly = thick * (0.55 + 0.45 * np.sqrt(np.clip(1 - (along * 2) ** 2, 0, 1)) + 0.08 * np.cos(along * 9))
     around = np.arange(sides) * 2 * math.pi / sides
-    rings = np.stack([np.cos(around) * belly[:, None] * 0.85, np.repeat(along[:, None] * long * 1.2, sides, 1),
-                      high * 0.82 + np.sin(around) * belly[:, None]], -1)
+    rings = np.stack(
+        [
+            np.cos(around) * belly[:, None] * 0.85,
+            np.repeat(along[:, None] * long * 1.2, sides, 1),
+            high * 0.82 + np.sin(around) * belly[:, None],
+        ],
+        -1,
+    )
     mb.loft(rings, fur)
     for y in (-0.55, 0.55):
         mb.sphere((0, y * long, high * 0.82), (thick * 0.55, thick * 0.7, thick * 0.65), fur, sides=sides)
@@ -216,8 +232,14 @@ def _animal_head(mb: MeshBuilder, pal: Palette, tip: NDArray[np.float64], thick:
         ear = size * pal.uniform(0.4, 1.1)
         for side in (-1, 1):
             mb.sphere((side * size * 0.62, -size * 0.75, size * 0.25), size * 0.12, _BLACK, sides=8)
-            mb.cylinder((side * size * 0.5, 0, size * 0.5), (side * size * 0.75, 0, size * 0.6 + ear), size * 0.25, fur,
-                        end_radius=0.01, sides=7)
+            mb.cylinder(
+                (side * size * 0.5, 0, size * 0.5),
+                (side * size * 0.75, 0, size * 0.6 + ear),
+                size * 0.25,
+                fur,
+                end_radius=0.01,
+                sides=7,
+            )
             if pal.chance(0.15):
                 mb.tube(
                     [(side * size * 0.3, 0, size * 0.6), (side * size * 0.9, 0, size), (side * size, 0, size * 1.7)],

@@ -31,8 +31,14 @@ def clutter(
             small_object(mb, pal, pal.uniform(*size))
 
 
-def table(mb: MeshBuilder, pal: Palette, width: float | None = None, depth: float | None = None,
-          height: float | None = None, most: int = 8) -> None:
+def table(
+    mb: MeshBuilder,
+    pal: Palette,
+    width: float | None = None,
+    depth: float | None = None,
+    height: float | None = None,
+    most: int = 8,
+) -> None:
     """Table, coffee table or counter with things on it."""
     width, depth = width or pal.uniform(0.6, 1.9), depth or pal.uniform(0.5, 1.0)
     height = height or pal.pick((0.42, 0.74, 0.75, 0.75, 0.92))
@@ -91,8 +97,11 @@ def chair(mb: MeshBuilder, pal: Palette) -> None:
     else:
         bars = pal.count(2, 6)
         heights = seat_z + 0.12 + (back_z - seat_z - 0.12) * np.arange(1, bars + 1) / bars
-        mb.boxes([(0, width * 0.47 + lean * (z - seat_z) / (back_z - seat_z), z - 0.03) for z in heights],
-                 (width * 0.9, 0.02, 0.04), frame)
+        mb.boxes(
+            [(0, width * 0.47 + lean * (z - seat_z) / (back_z - seat_z), z - 0.03) for z in heights],
+            (width * 0.9, 0.02, 0.04),
+            frame,
+        )
 
 
 def office_chair(mb: MeshBuilder, pal: Palette) -> None:

@@ -13,7 +13,7 @@ import logging
 import math
 import os
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -61,6 +61,7 @@ class Job:
     renderer: str
     assets: str | None
     glass: str = "surface"
+    kinds: tuple[str, ...] = ()
 
 
 def render_dataset(
@@ -73,13 +74,14 @@ def render_dataset(
     renderer: str = "embree",
     assets: str | Path | None = None,
     glass: str = "surface",
+    kinds: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Render the scenes `seed` ... `seed + count - 1` into the folder `out`; scenes that are there are skipped.
 
     Each picture is `scene_{s:06d}_{camera}.jpg` with an `.npz` of the same name: depth (H, W) float16 z in metres (inf
     is sky), transparent (H, W) uint8, intrinsics float32 (fx, fy, cx, cy), kind. `scene_{s:06d}.done` marks a finished
-    scene, `settings.json` says with what renderer, size and labels of glass the folder was begun.
+    scene, `settings.json` says with what renderer, size, labels of glass and kinds the folder was begun.
 
     Args:
         size: width and height of landscape pictures, 32x24 to 3840x2160 (below 384x288 for tests only); one in five is
@@ -89,36 +91,41 @@ def render_dataset(
         renderer: a name in `RENDERERS`.
         assets: folder as for `load_assets`; None takes the environment's, if any.
         glass: one of `GLASS`; pictures and masks are the same with either.
+        kinds: which kinds of scene are more or less frequent than usual, as `kinds.shares` takes them.
         progress: called with (scenes done, scenes in all).
 
     Returns:
         How many pictures were rendered by this call.
 
     Raises:
-        InputError: a value outside its limits, or a folder that was begun with another renderer, size or labels of
-            glass.
+        InputError: a value outside its limits, or a folder that was begun with another renderer, size, labels of glass
+            or kinds.
         DependencyError: the renderer is not installed.
         FileError: the folder cannot be written, or the disk is full; what is finished stays.
         RuntimeError: more than 20 % of the scenes failed. Single failures are logged with their seed.
     """
+    from .kinds import shares
+
     _check(size, count, seed, workers, cameras_per_scene, renderer, glass)
+    shares(kinds)  # refuses what is wrong before anything is written
     folder = Path(out)
     asset_folder = None if assets is None else str(assets)
-    job = Job(str(folder), (int(size[0]), int(size[1])), cameras_per_scene, renderer, asset_folder, glass)
+    job = Job(str(folder), (int(size[0]), int(size[1])), cameras_per_scene, renderer, asset_folder, glass, tuple(kinds))
     _open(folder, job)
     numbers = range(seed, seed + count)
     _sweep(folder, numbers)
-    todo = [number for number in numbers if not _marker(folder, number).exists()]
-    done, failed, pictures = count - len(todo), 0, 0
-    with closing(_run(job, todo, workers)) as finished:
+    missing = [number for number in numbers if not _marker(folder, number).exists()]
+    begun_with = done = count - len(missing)
+    failed, pictures = 0, 0
+    with closing(_run(job, missing, workers)) as finished:
         for number, images, error in finished:
             done += 1
             pictures += images
             if error is not None:
                 failed += 1
                 log.error("scene %d failed: %s", number, error)
-                attempts = done - (count - len(todo))
-                if attempts >= min(FAILED_FLOOR, len(todo)) and failed > FAILED_SHARE * attempts:
+                attempts = done - begun_with
+                if attempts >= min(FAILED_FLOOR, len(missing)) and failed > FAILED_SHARE * attempts:
                     raise RuntimeError(f"{failed} of {attempts} scenes failed; the last one, scene {number}: {error}")
             if progress is not None:
                 progress(done, count)
@@ -126,32 +133,38 @@ def render_dataset(
     return pictures
 
 
-def _check(
-    size: tuple[int, int], count: int, seed: int, workers: int, cameras: int, renderer: str, glass: str
-) -> None:
+def _check(size: tuple[int, int], count: int, seed: int, workers: int, cameras: int, renderer: str, glass: str) -> None:
     """Refuse what cannot be rendered; see `render_dataset`."""
     for name, choice, choices in (("renderer", renderer, tuple(RENDERERS)), ("glass", glass, GLASS)):
         if choice not in choices:
             raise InputError(f"{name} is {choice!r}; give one of {', '.join(choices)}.")
-    for name, value, least in (("count", count, 1), ("seed", seed, 0), ("workers", workers, 1),
-                               ("cameras_per_scene", cameras, 1)):
+    for name, value, least in (
+        ("count", count, 1),
+        ("seed", seed, 0),
+        ("workers", workers, 1),
+        ("cameras_per_scene", cameras, 1),
+    ):
         if value < least:
             raise InputError(f"{name} is {value}; give a whole number from {least}.")
     width, height = size
     if not (SMALLEST[0] <= width <= LARGEST[0] and SMALLEST[1] <= height <= LARGEST[1] and height <= width):
-        raise InputError(f"size is {width}x{height}; give width x height from {SMALLEST[0]}x{SMALLEST[1]} to "
-                         f"{LARGEST[0]}x{LARGEST[1]}, not higher than wide: some pictures are turned anyway.")
+        raise InputError(
+            f"size is {width}x{height}; give width x height from {SMALLEST[0]}x{SMALLEST[1]} to "
+            f"{LARGEST[0]}x{LARGEST[1]}, not higher than wide: some pictures are turned anyway."
+        )
     if width < USUAL[0] or height < USUAL[1]:
         log.warning("pictures of %dx%d are for tests; train on %dx%d or more", width, height, *USUAL)
     for package, extra in _NEEDED[renderer]:
         if importlib.util.find_spec(package) is None:
-            raise DependencyError(f"The renderer `{renderer}` needs the extra `{extra}` ({package} is missing); run: "
-                                  f"pip install 'pro-engine[{extra}]'.")
+            raise DependencyError(
+                f"The renderer `{renderer}` needs the extra `{extra}` ({package} is missing); run: "
+                f"pip install 'pro-engine[{extra}]'."
+            )
 
 
 def _open(folder: Path, job: Job) -> None:
-    """Make the folder, or make sure that it was begun with the same renderer, size and labels of glass."""
-    ours = {"renderer": job.renderer, "size": list(job.size), "glass": job.glass}
+    """Make the folder, or make sure that it was begun with the same renderer, size, labels of glass and kinds."""
+    ours = {"renderer": job.renderer, "size": list(job.size), "glass": job.glass, "kinds": sorted(job.kinds)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         text = (folder / SETTINGS).read_text(encoding="utf-8") if (folder / SETTINGS).exists() else None
@@ -161,18 +174,20 @@ def _open(folder: Path, job: Job) -> None:
         _write(folder / SETTINGS, json.dumps(ours).encode())
         return
     try:
-        found = {"glass": "surface", **json.loads(text)}  # folders of earlier versions do not say it
+        found = {"glass": "surface", "kinds": [], **json.loads(text)}  # folders of earlier versions do not say it
         theirs = {name: found[name] for name in ours}
     except (ValueError, KeyError, TypeError) as error:
         raise FileError(f"{folder / SETTINGS} is not a settings file of a rendering; give another folder.") from error
     if theirs != ours:
-        raise InputError(f"{folder} was begun with {_words(theirs)}, not {_words(ours)}; give another folder, or the "
-                         "old settings.")
+        raise InputError(
+            f"{folder} was begun with {_words(theirs)}, not {_words(ours)}; give another folder, or the old settings."
+        )
 
 
 def _words(settings: dict) -> str:
     size = "x".join(map(str, settings["size"]))
-    return f"renderer {settings['renderer']}, size {size} and glass {settings['glass']}"
+    kinds = ", ".join(settings["kinds"]) or "the usual ones"
+    return f"renderer {settings['renderer']}, size {size}, glass {settings['glass']} and kinds {kinds}"
 
 
 def _sweep(folder: Path, numbers: range) -> None:
@@ -183,13 +198,13 @@ def _sweep(folder: Path, numbers: range) -> None:
             path.unlink(missing_ok=True)
 
 
-def _run(job: Job, todo: list[int], workers: int) -> Generator[tuple[int, int, str | None], None, None]:
+def _run(job: Job, numbers: list[int], workers: int) -> Generator[tuple[int, int, str | None], None, None]:
     """Yield (scene, pictures, error) for each scene as it is finished."""
     task = partial(render_scene, job)
     if workers == 1 and job.renderer != "cycles":  # Blender speaks on the standard output and keeps memory
-        yield from map(task, todo)
+        yield from map(task, numbers)
         return
-    for number, result in work_off(task, todo, workers):
+    for number, result in work_off(task, numbers, workers):
         lost = (number, 0, "its process was killed, twice; is there memory for so many workers?")
         yield lost if result is None else result
 
@@ -212,7 +227,7 @@ def _render_scene(job: Job, number: int) -> int:
     from .kinds import build_scene
     from .photo import develop
 
-    rng, kind = drawn_kind(number)
+    rng, kind = drawn_kind(number, job.kinds)
     scene = build_scene(kind, rng, load_assets(job.assets))
     tracer = RENDERERS[job.renderer](scene)
     folder, images = Path(job.out), 0
@@ -233,13 +248,12 @@ def _render_scene(job: Job, number: int) -> int:
     return images
 
 
-def drawn_kind(number: int) -> tuple[np.random.Generator, str]:
-    """The generator that scene `number` is built with, and the kind that it draws first."""
-    from .kinds import KINDS
+def drawn_kind(number: int, kinds: Sequence[str] = ()) -> tuple[np.random.Generator, str]:
+    """The generator that scene `number` is built with, and the kind that it draws first; `kinds` as for `shares`."""
+    from .kinds import shares
 
-    rng = np.random.default_rng([number, 0])
-    shares = np.array(list(KINDS.values()), float)
-    return rng, list(KINDS)[int(rng.choice(len(shares), p=shares / shares.sum()))]
+    rng, weights = np.random.default_rng([number, 0]), shares(kinds)
+    return rng, list(weights)[int(rng.choice(len(weights), p=list(weights.values())))]
 
 
 def acceptable(depth: np.ndarray, camera: Camera, rng: np.random.Generator) -> bool:
@@ -273,8 +287,13 @@ def _save(stem: Path, photo: NDArray[np.uint8], rendered: Rendered, kind: str) -
     """Write `stem`.npz and then `stem`.jpg, so that a picture is never without its depth."""
     depth = np.where(np.isinf(rendered.depth), np.inf, np.minimum(rendered.depth, MAX_DEPTH_M)).astype(np.float16)
     packed = io.BytesIO()
-    np.savez(packed, depth=depth, kind=np.asarray(kind), transparent=rendered.transparent.astype(np.uint8),
-             intrinsics=np.asarray(rendered.intrinsics, np.float32))
+    np.savez(
+        packed,
+        depth=depth,
+        kind=np.asarray(kind),
+        transparent=rendered.transparent.astype(np.uint8),
+        intrinsics=np.asarray(rendered.intrinsics, np.float32),
+    )
     _write(Path(f"{stem}.npz"), packed.getvalue())
     good, coded = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
     if not good:
@@ -290,8 +309,10 @@ def _write(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise FileError(f"cannot write {path}: {error.strerror}; make room there or take another folder, and run the "
-                        "same again: finished scenes are kept.") from error
+        raise FileError(
+            f"cannot write {path}: {error.strerror}; make room there or take another folder, and run the "
+            "same again: finished scenes are kept."
+        ) from error
 
 
 def _marker(folder: Path, number: int) -> Path:
@@ -321,8 +342,10 @@ def _cycles(scene: Scene) -> Renderer:
     try:
         from .cycles import CyclesScene
     except ImportError as error:  # Blender's own libraries may be missing, too
-        raise DependencyError(f"Blender as a module does not load ({error}); run: pip install 'pro-engine[blender]', "
-                              "or take the renderer `embree`.") from error
+        raise DependencyError(
+            f"Blender as a module does not load ({error}); run: pip install 'pro-engine[blender]', "
+            "or take the renderer `embree`."
+        ) from error
     return CyclesScene(scene)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from pro_engine.errors import InputError
 
 from . import (
     scenes_close,
@@ -16,24 +19,73 @@ from . import (
     scenes_overhead,
     scenes_prints,
     scenes_special,
+    scenes_storage,
     scenes_yard,
 )
 from .palette import Assets, Palette
 from .scene import Scene
 
 KINDS: dict[str, float] = {
-    "room": 0.22, "street": 0.12, "nature": 0.11, "closeup": 0.11, "portrait": 0.06, "thin": 0.04, "glass": 0.03,
-    "prints": 0.03, "upward": 0.03, "office": 0.07, "driving": 0.08, "overhead": 0.07, "yard": 0.03,
+    "room": 0.18,
+    "street": 0.12,
+    "nature": 0.11,
+    "closeup": 0.11,
+    "portrait": 0.06,
+    "thin": 0.04,
+    "glass": 0.03,
+    "prints": 0.03,
+    "upward": 0.03,
+    "office": 0.07,
+    "driving": 0.08,
+    "overhead": 0.07,
+    "yard": 0.03,
+    "storage": 0.04,
 }
 """Kind of scene and its share of a data set."""
 
 _BUILDERS: dict[str, Callable[[Palette], Scene]] = {
-    "room": scenes_indoor.room, "street": scenes_outdoor.street, "nature": scenes_nature.nature,
-    "closeup": scenes_close.closeup, "portrait": scenes_special.portrait, "thin": scenes_special.thin,
-    "glass": scenes_special.glass, "prints": scenes_prints.prints, "upward": scenes_special.upward,
-    "office": scenes_office.office, "driving": scenes_driving.driving, "overhead": scenes_overhead.overhead,
+    "room": scenes_indoor.room,
+    "street": scenes_outdoor.street,
+    "nature": scenes_nature.nature,
+    "closeup": scenes_close.closeup,
+    "portrait": scenes_special.portrait,
+    "thin": scenes_special.thin,
+    "glass": scenes_special.glass,
+    "prints": scenes_prints.prints,
+    "upward": scenes_special.upward,
+    "office": scenes_office.office,
+    "driving": scenes_driving.driving,
+    "overhead": scenes_overhead.overhead,
     "yard": scenes_yard.yard,
+    "storage": scenes_storage.storage,
 }
+
+
+def shares(factors: Sequence[str] = ()) -> dict[str, float]:
+    """The shares of a data set in which some kinds are more or less frequent than usual; together 1.
+
+    Args:
+        factors: such as "office=3": this kind three times as often against the others, before they are made 1 again.
+
+    Raises:
+        InputError: an unknown kind, a factor that is no number from 0, or nothing left.
+    """
+    weights = dict(KINDS)
+    for text in factors:
+        kind, _, factor = text.partition("=")
+        if kind not in weights:
+            raise InputError(f"{kind!r} is no kind of scene; give one of {', '.join(KINDS)}.")
+        try:
+            number = float(factor)
+        except ValueError:
+            number = -1.0
+        if not 0 <= number < math.inf:
+            raise InputError(f"kinds is {text!r}; give NAME=FACTOR with a factor from 0, such as office=3.")
+        weights[kind] = KINDS[kind] * number
+    whole = sum(weights.values())
+    if whole == 0:
+        raise InputError("kinds leaves no kind of scene; give one of them a factor above 0.")
+    return {kind: weight / whole for kind, weight in weights.items()}
 
 
 def build_scene(kind: str, rng: np.random.Generator, assets: Assets | None = None) -> Scene:

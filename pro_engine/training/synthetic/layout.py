@@ -37,8 +37,17 @@ class Layout:
         """Mark a disc of ground as taken."""
         self.discs.append((x, y, radius))
 
-    def put(self, mesh: Mesh, x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: float = 0.0, scale: float = 1.0, *,
-            radius: float = 0.0) -> None:
+    def put(
+        self,
+        mesh: Mesh,
+        x: float = 0.0,
+        y: float = 0.0,
+        z: float = 0.0,
+        yaw: float = 0.0,
+        scale: float = 1.0,
+        *,
+        radius: float = 0.0,
+    ) -> None:
         """Place a mesh; a `radius` above 0 takes the ground around it."""
         self.scene.add(mesh, placement(x, y, z, yaw, scale).astype(np.float32))
         if radius > 0:
@@ -49,8 +58,17 @@ class Layout:
         if not mb.empty:
             self.scene.add(mb.build())
 
-    def put_model(self, categories: tuple[str, ...] | None, x: float, y: float, z: float = 0.0, yaw: float = 0.0, *,
-                  max_size: float | None = None, solid: bool = False) -> bool:
+    def put_model(
+        self,
+        categories: tuple[str, ...] | None,
+        x: float,
+        y: float,
+        z: float = 0.0,
+        yaw: float = 0.0,
+        *,
+        max_size: float | None = None,
+        solid: bool = False,
+    ) -> bool:
         """Place a real model if there is one; `solid` demands and takes free ground. Tells whether it was placed."""
         found = self.pal.model(categories, max_size)
         if found is None:
@@ -104,8 +122,15 @@ def look(
     """Camera at `position` looking at `target`, then turned and tilted by the given radians; `fov` in degrees."""
     dx, dy, dz = (float(target[axis]) - float(position[axis]) for axis in range(3))
     pitch = math.atan2(dz, math.hypot(dx, dy) + 1e-9) + tilt
-    return Camera((float(position[0]), float(position[1]), float(position[2])), math.atan2(dy, dx) + turn, pitch, roll,
-                  math.radians(fov), min_distance, blur)
+    return Camera(
+        (float(position[0]), float(position[1]), float(position[2])),
+        math.atan2(dy, dx) + turn,
+        pitch,
+        roll,
+        math.radians(fov),
+        min_distance,
+        blur,
+    )
 
 
 def usual_roll(dice: Dice) -> float:

@@ -40,20 +40,40 @@ def _fruit(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> No
     skin = pal.material(pal.pick(("solid", "noise")), pal.color(pal.pick(("saturated", "natural", "green"))), scale=9.0)
     for _ in range(pal.count(1, 5)):
         radius = size * pal.uniform(0.18, 0.3)
-        mb.sphere((pal.normal(0, size * 0.35), pal.normal(0, size * 0.35), radius * 0.92),
-                  (radius, radius * pal.uniform(0.8, 1.3), radius), skin, sides=16, noise=0.05, rng=pal.rng)
+        mb.sphere(
+            (pal.normal(0, size * 0.35), pal.normal(0, size * 0.35), radius * 0.92),
+            (radius, radius * pal.uniform(0.8, 1.3), radius),
+            skin,
+            sides=16,
+            noise=0.05,
+            rng=pal.rng,
+        )
 
 
 def _stone(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> None:
     radius = size * pal.uniform(0.25, 0.6)
-    mb.sphere((0, 0, radius * 0.55), (radius, radius * pal.uniform(0.6, 1), radius * pal.uniform(0.5, 0.9)), material,
-              sides=22, noise=pal.uniform(0.1, 0.35), rng=pal.rng)
+    mb.sphere(
+        (0, 0, radius * 0.55),
+        (radius, radius * pal.uniform(0.6, 1), radius * pal.uniform(0.5, 0.9)),
+        material,
+        sides=22,
+        noise=pal.uniform(0.1, 0.35),
+        rng=pal.rng,
+    )
 
 
 def _bowl(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> None:
     deep = size * pal.uniform(0.15, 0.5)
-    profile = [(0, 0), (size * 0.28, 0), (size * 0.5, deep * 0.4), (size * 0.58, deep), (size * 0.55, deep),
-               (size * 0.46, deep * 0.42), (size * 0.26, deep * 0.1), (0, deep * 0.1)]
+    profile = [
+        (0, 0),
+        (size * 0.28, 0),
+        (size * 0.5, deep * 0.4),
+        (size * 0.58, deep),
+        (size * 0.55, deep),
+        (size * 0.46, deep * 0.42),
+        (size * 0.26, deep * 0.1),
+        (0, deep * 0.1),
+    ]
     mb.lathe(profile, material, sides=26)
     if pal.chance(0.3):
         with mb.at(translation(0, 0, deep * 0.1)):
@@ -63,14 +83,30 @@ def _bowl(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> Non
 def _plate(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> None:
     plate = pal.plain("white", 0.04) if pal.chance(0.6) else material
     rise = size * 0.08
-    mb.lathe([(0, 0), (size * 0.35, 0), (size * 0.6, rise), (size * 0.6, rise * 1.2), (size * 0.35, rise * 0.4),
-              (0, rise * 0.4)], plate, sides=28)
+    mb.lathe(
+        [
+            (0, 0),
+            (size * 0.35, 0),
+            (size * 0.6, rise),
+            (size * 0.6, rise * 1.2),
+            (size * 0.35, rise * 0.4),
+            (0, rise * 0.4),
+        ],
+        plate,
+        sides=28,
+    )
 
 
 def _cup(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> None:
     radius, high, flare = size * pal.uniform(0.25, 0.4), size * pal.uniform(0.6, 1.1), pal.uniform(0.6, 1.0)
-    profile = [(0, 0), (radius * flare, 0), (radius, high), (radius * 0.92, high), (radius * 0.9 * flare, high * 0.08),
-               (0, high * 0.08)]
+    profile = [
+        (0, 0),
+        (radius * flare, 0),
+        (radius, high),
+        (radius * 0.92, high),
+        (radius * 0.9 * flare, high * 0.08),
+        (0, high * 0.08),
+    ]
     mb.lathe(profile, material, sides=22)
     if pal.chance(0.65):
         bow = np.linspace(-math.pi / 2, math.pi / 2, 8)
@@ -81,8 +117,19 @@ def _cup(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> None
 def _bottle(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> None:
     radius, high, neck = size * pal.uniform(0.16, 0.3), size * pal.uniform(0.9, 1.9), pal.uniform(0.3, 0.55)
     shoulder = pal.uniform(0.5, 0.75)
-    mb.lathe([(0, 0), (radius, 0), (radius, high * shoulder), (radius * 0.85, high * (shoulder + 0.06)),
-              (radius * neck, high * (shoulder + 0.17)), (radius * neck, high), (0, high)], material, sides=20)
+    mb.lathe(
+        [
+            (0, 0),
+            (radius, 0),
+            (radius, high * shoulder),
+            (radius * 0.85, high * (shoulder + 0.06)),
+            (radius * neck, high * (shoulder + 0.17)),
+            (radius * neck, high),
+            (0, high),
+        ],
+        material,
+        sides=20,
+    )
     if pal.chance(0.6):
         mb.lathe([(radius * 1.02, high * 0.12), (radius * 1.02, high * shoulder * 0.85)], pal.any(), sides=20)
     if pal.chance(0.6):
@@ -91,8 +138,19 @@ def _bottle(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> N
 
 def _can(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> None:
     radius, high = size * pal.uniform(0.2, 0.42), size * pal.uniform(0.4, 1.2)
-    mb.lathe([(0, 0), (radius * 0.94, 0), (radius, high * 0.04), (radius, high * 0.95), (radius * 0.93, high),
-              (radius * 0.9, high * 0.97), (0, high * 0.97)], material, sides=22)
+    mb.lathe(
+        [
+            (0, 0),
+            (radius * 0.94, 0),
+            (radius, high * 0.04),
+            (radius, high * 0.95),
+            (radius * 0.93, high),
+            (radius * 0.9, high * 0.97),
+            (0, high * 0.97),
+        ],
+        material,
+        sides=22,
+    )
     if pal.chance(0.5):
         mb.lathe([(radius * 0.94, high * 0.998), (0, high * 0.998)], pal.metal(), sides=22)
 
@@ -107,14 +165,19 @@ def _vase(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> Non
 def _jug(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> None:
     _vase(mb, pal, size * 0.8, material)
     bow = np.linspace(-1.4, 1.4, 8)
-    mb.tube(np.stack([size * (0.2 + 0.25 * np.cos(bow)), 0 * bow, size * (0.5 + 0.28 * np.sin(bow))], 1), size * 0.04,
-            material, sides=7)
+    mb.tube(
+        np.stack([size * (0.2 + 0.25 * np.cos(bow)), 0 * bow, size * (0.5 + 0.28 * np.sin(bow))], 1),
+        size * 0.04,
+        material,
+        sides=7,
+    )
 
 
 def _block(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> None:
     sides, high = pal.pick((3, 4, 5, 6, 8, 24)), size * pal.uniform(0.3, 1.4)
-    mb.cylinder((0, 0, 0), (0, 0, high), size * 0.35, material, end_radius=size * pal.pick((0.35, 0.35, 0.2, 0.0)),
-                sides=sides)
+    mb.cylinder(
+        (0, 0, 0), (0, 0, high), size * 0.35, material, end_radius=size * pal.pick((0.35, 0.35, 0.2, 0.0)), sides=sides
+    )
 
 
 def _ring(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> None:
@@ -164,8 +227,11 @@ def _laptop(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> N
     mb.box((0, -0.03, 0.0185), (width * 0.85, deep * 0.45, 0.001), pal.plain("dark"))
     with mb.at(translation(0, deep / 2, 0.015) @ rotation("x", pal.uniform(-0.5, 0.1))):
         mb.box((0, 0, deep / 2), (width, 0.008, deep), material)
-        mb.box((0, -0.005, deep / 2), (width * 0.93, 0.002, deep * 0.9),
-               Material(color=pal.color(), emission=pal.pick((0.0, 0.0, 0.6))))
+        mb.box(
+            (0, -0.005, deep / 2),
+            (width * 0.93, 0.002, deep * 0.9),
+            Material(color=pal.color(), emission=pal.pick((0.0, 0.0, 0.6))),
+        )
 
 
 def _monitor(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> None:

@@ -26,7 +26,17 @@ _HSV = {  # bounds of hue, saturation and value
 
 
 _ROOFED_HDRIS = (
-    "apartment", "bridge", "esplanade", "hall", "indoor", "interior", "lab", "lobby", "room", "studio", "warehouse",
+    "apartment",
+    "bridge",
+    "esplanade",
+    "hall",
+    "indoor",
+    "interior",
+    "lab",
+    "lobby",
+    "room",
+    "studio",
+    "warehouse",
     "workshop",
 )
 
@@ -37,8 +47,9 @@ class Assets(Protocol):
     textures: list[str]
     hdris: list[str]
 
-    def random_model(self, rng: np.random.Generator, categories: tuple[str, ...] | None = None,
-                     max_size: float | None = None) -> tuple[Mesh, NDArray[np.float32], str] | None:
+    def random_model(
+        self, rng: np.random.Generator, categories: tuple[str, ...] | None = None, max_size: float | None = None
+    ) -> tuple[Mesh, NDArray[np.float32], str] | None:
         """A model with its size in metres and its category: base at z = 0, centred, front to -y."""
 
 
@@ -65,8 +76,15 @@ class Palette(Dice):
         factor = self.uniform(low, high)
         return tuple(min(1.0, part * factor) for part in color)  # type: ignore[return-value]
 
-    def material(self, pattern: str | None = None, color: Color | None = None, *, scale: float | None = None,
-                 matt: bool = False, contrast: float = 1.0) -> Material:
+    def material(
+        self,
+        pattern: str | None = None,
+        color: Color | None = None,
+        *,
+        scale: float | None = None,
+        matt: bool = False,
+        contrast: float = 1.0,
+    ) -> Material:
         """Any material, or one of the given pattern or colour; `contrast` pulls the second colour to the first."""
         if pattern is None:
             pattern = self.pick(
@@ -112,8 +130,9 @@ class Palette(Dice):
     def wood(self) -> Material:
         """Planks, veneer or painted board."""
         tone = self.color(self.pick(("natural", "natural", "white", "dark")))
-        return self.material(self.pick(("wood", "wood", "solid", "image")), tone, scale=self.log_uniform(1.0, 6.0),
-                             contrast=0.6)
+        return self.material(
+            self.pick(("wood", "wood", "solid", "image")), tone, scale=self.log_uniform(1.0, 6.0), contrast=0.6
+        )
 
     def metal(self) -> Material:
         """Steel, brass, black or painted metal."""
@@ -122,8 +141,11 @@ class Palette(Dice):
 
     def cloth(self) -> Material:
         """Clothes, cushions, curtains."""
-        return self.material(self.pick(("solid", "solid", "solid", "noise", "image", "checker", "waves")),
-                             scale=self.log_uniform(3.0, 25.0), matt=True)
+        return self.material(
+            self.pick(("solid", "solid", "solid", "noise", "image", "checker", "waves")),
+            scale=self.log_uniform(3.0, 25.0),
+            matt=True,
+        )
 
     def leaf(self) -> Material:
         """Foliage, now and then in autumn colours."""
@@ -148,8 +170,11 @@ class Palette(Dice):
 
     def glass(self) -> Material:
         """Clear glass, lightly tinted."""
-        return Material(color=(self.uniform(0.75, 1), self.uniform(0.8, 1), self.uniform(0.8, 1)), reflectance=0.04,
-                        transparent=True)
+        return Material(
+            color=(self.uniform(0.75, 1), self.uniform(0.8, 1), self.uniform(0.8, 1)),
+            reflectance=0.04,
+            transparent=True,
+        )
 
     def mirror(self) -> Material:
         """A mirror; its depth is that of the glass."""
@@ -182,8 +207,13 @@ class Palette(Dice):
     def ground(self) -> Material:
         """Grass, earth, sand, snow."""
         tone = self.color(self.pick(("green", "green", "green", "green", "natural", "natural", "grey", "white")))
-        return self.material(self.pick(("noise", "noise", "noise", "noise", "image", "flakes")), tone,
-                             scale=self.log_uniform(0.15, 3.0), matt=True, contrast=0.6)
+        return self.material(
+            self.pick(("noise", "noise", "noise", "noise", "image", "flakes")),
+            tone,
+            scale=self.log_uniform(0.15, 3.0),
+            matt=True,
+            contrast=0.6,
+        )
 
     def rock(self) -> Material:
         """Stone and far mountains (scale it down for those)."""
@@ -199,8 +229,13 @@ class Palette(Dice):
     def facade(self) -> Material:
         """Outer wall of a building."""
         tone = self.color(self.pick(("natural", "natural", "white", "grey", "any")))
-        return self.material(self.pick(("solid", "solid", "bricks", "bricks", "noise", "image", "image")), tone,
-                             scale=self.log_uniform(0.4, 3.0), matt=True, contrast=0.6)
+        return self.material(
+            self.pick(("solid", "solid", "bricks", "bricks", "noise", "image", "image")),
+            tone,
+            scale=self.log_uniform(0.4, 3.0),
+            matt=True,
+            contrast=0.6,
+        )
 
     def picture(self) -> Material:
         """Something to hang in a frame; stretched over its panel once."""
@@ -210,8 +245,9 @@ class Palette(Dice):
             self.pick(("noise", "cells", "flakes", "checker", "waves")), scale=self.log_uniform(1.0, 6.0)
         )
 
-    def model(self, categories: tuple[str, ...] | None = None,
-              max_size: float | None = None) -> tuple[Mesh, NDArray[np.float32]] | None:
+    def model(
+        self, categories: tuple[str, ...] | None = None, max_size: float | None = None
+    ) -> tuple[Mesh, NDArray[np.float32]] | None:
         """A real model and its size, or None where there is none."""
         found = self.assets.random_model(self.rng, categories, max_size) if self.assets is not None else None
         return None if found is None else (found[0], found[1])
@@ -235,8 +271,14 @@ class Palette(Dice):
         if clouds == 1.0:
             zenith = (tone, tone, tone * 1.03)
             horizon = (tone * self.uniform(0.85, 1.1),) * 3
-        return Sky(zenith=zenith, horizon=horizon, ground=self.shade((0.3, 0.29, 0.26), 0.5, 1.5), clouds=clouds,
-                   turn=self.angle(), strength=strength)
+        return Sky(
+            zenith=zenith,
+            horizon=horizon,
+            ground=self.shade((0.3, 0.29, 0.26), 0.5, 1.5),
+            clouds=clouds,
+            turn=self.angle(),
+            strength=strength,
+        )
 
     def sun(self, power: float | None = None) -> Light:
         """Sun at a random height; weak and wide behind clouds."""
@@ -251,8 +293,11 @@ class Palette(Dice):
     def ambient(self, low: float, high: float, warmth: float = 0.3) -> Color:
         """Even light from all around."""
         level, tint = self.uniform(low, high), self.uniform(0, warmth)
-        return (level, level * (1 - tint * 0.4), level * (1 - tint)) if self.chance(0.5) else (
-            level * (1 - tint), level * (1 - tint * 0.4), level)
+        return (
+            (level, level * (1 - tint * 0.4), level * (1 - tint))
+            if self.chance(0.5)
+            else (level * (1 - tint), level * (1 - tint * 0.4), level)
+        )
 
 
 def _mix(first: Color, second: Color, share: float) -> Color:

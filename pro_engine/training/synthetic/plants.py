@@ -108,6 +108,21 @@ def palm(mb: MeshBuilder, pal: Palette, height: float, leaves: int = 0) -> None:
         mb.ribbon(spine, spine + side + hang, leaf)
 
 
+def crowned(mb: MeshBuilder, pal: Palette, height: float, leaves: int = 300) -> None:
+    """Tree whose foliage lets no light through and reaches far down, as those at the edge of a wood."""
+    mb.cylinder((0, 0, 0), (0, 0, height * 0.7), height * 0.025, pal.bark(), end_radius=height * 0.01, caps=False)
+    leaf, puffs = pal.leaf(), pal.count(6, 11)
+    wide, low = height * pal.uniform(0.18, 0.36), pal.uniform(0.05, 0.35)
+    for up in np.linspace(low, 0.88, puffs) + pal.rng.normal(0, 0.03, puffs):
+        belly = math.sin(math.pi * min(0.95, max(0.12, (up - low * 0.5) / (1 - low * 0.5)))) ** 0.6
+        radius = wide * belly * pal.uniform(0.55, 0.8)
+        turn, away = pal.angle(), wide * belly * pal.uniform(0.2, 0.5)
+        centre = (away * math.cos(turn), away * math.sin(turn), height * up)
+        inner = radius * 0.85
+        mb.sphere(centre, (inner, inner, inner * 0.9), leaf, sides=10, noise=0.25, rng=pal.rng)
+        mb.cards(cloud(pal, leaves // puffs, centre, radius * 1.1), height * 0.045, leaf, pal.rng, 0.6)
+
+
 TREES = (broadleaf, broadleaf, broadleaf, blob_tree, conifer, bare, palm)
 
 

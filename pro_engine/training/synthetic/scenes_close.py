@@ -137,8 +137,11 @@ def table_camera(dice: Dice, layout: Layout, deep: float, size: float) -> Camera
         target = (spot[0], spot[1], size * 0.4)
     away, turn = dice.uniform(0.4, 1.5), dice.normal(-math.pi / 2, 0.5)
     rise = dice.pick((dice.uniform(0.12, 0.5), dice.uniform(0.3, 0.9), dice.uniform(0.6, 1.35)))
-    position = (target[0] + away * math.cos(rise) * math.cos(turn), target[1] + away * math.cos(rise) * math.sin(turn),
-                max(0.06, target[2] + away * math.sin(rise)))
+    position = (
+        target[0] + away * math.cos(rise) * math.cos(turn),
+        target[1] + away * math.cos(rise) * math.sin(turn),
+        max(0.06, target[2] + away * math.sin(rise)),
+    )
     blur = dice.uniform(0.5, 5) if dice.chance(0.25) else 0.0
     return look(
         position,

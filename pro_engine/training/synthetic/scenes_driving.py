@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,15 +13,31 @@ from .city import bicycle, car, fence, lorry, pole, street_thing
 from .figures import person_mesh
 from .layout import PEOPLE, VEHICLES, Layout
 from .palette import Palette
-from .plants import bush, grass, tree
+from .plants import bush, conifer, crowned, grass, tree
 from .sampling import Dice
 from .scene import Camera, Mesh, Scene
 from .scenes_nature import hills
 from .scenes_outdoor import Road, blocks, road_surface, roadside
 
-_STYLES = ("city", "city", "city", "suburb", "suburb", "suburb", "rural", "highway")
-_DENSE = {"city": (0.75, 1.0), "suburb": (0.3, 0.8), "rural": (0.0, 0.12), "highway": (0.0, 0.06)}
-_HALF_WIDTH = {"city": (3.2, 7.5), "suburb": (2.8, 5.0), "rural": (2.6, 4.0), "highway": (5.5, 9.0)}
+_STYLES = ("city", "city", "city", "suburb", "suburb", "suburb", "rural", "highway", "wooded", "wooded")
+_DENSE = {
+    "city": (0.75, 1.0),
+    "suburb": (0.3, 0.8),
+    "rural": (0.0, 0.12),
+    "highway": (0.0, 0.06),
+    "wooded": (0.0, 0.2),
+}
+_HALF_WIDTH = {
+    "city": (3.2, 7.5),
+    "suburb": (2.8, 5.0),
+    "rural": (2.6, 4.0),
+    "highway": (5.5, 9.0),
+    "wooded": (2.8, 6.0),
+}
+_WOODS = {"city": 0.1, "suburb": 0.5, "rural": 0.5, "highway": 0.6, "wooded": 1.0}
+"""How often trees stand in closed rows behind whatever is at the road."""
+_MOST_TREES = 110
+"""Of one wood, about."""
 
 
 class _Fleet:
@@ -53,7 +71,7 @@ def _lanes(half: float, parked: bool) -> list[float]:
     return [room * (index + 0.5) / count for index in range(count)]
 
 
-def _vehicles(layout: Layout, road: Road, lanes: list[float], parked: bool) -> None:
+def _vehicles(layout: Layout, road: Road, lanes: list[float], parked: bool, gaps: Sequence[float]) -> None:
     """Queues or loose traffic in the lanes, rows of parked cars along the kerbs."""
     pal, fleet = layout.pal, _Fleet(layout, road)
     if parked:
@@ -63,9 +81,13 @@ def _vehicles(layout: Layout, road: Road, lanes: list[float], parked: bool) -> N
                 if pal.chance(filled) and not road.crossed(along, 4):
                     turn = pal.pick((0.0, 0.0, math.pi)) if side < 0 else pal.pick((math.pi, math.pi, 0.0))
                     lean = side * 0.9 if askew else 0.0
-                    fleet.put(along + pal.normal(0, 0.3), side * (road.half - 1.1), turn + lean + pal.normal(0, 0.03),
-                              large=0.0)
-    gap = pal.pick((7.5, 14.0, 30.0, 60.0))
+                    fleet.put(
+                        along + pal.normal(0, 0.3),
+                        side * (road.half - 1.1),
+                        turn + lean + pal.normal(0, 0.03),
+                        large=0.0,
+                    )
+    gap = pal.pick(gaps)
     for lane in lanes:
         for side in (-1, 1):
             along = -road.length + pal.uniform(0, gap)
@@ -93,6 +115,53 @@ def _verge(layout: Layout, road: Road) -> None:
                 layout.put(pal.pick(stock), x, y, 0, pal.angle(), pal.uniform(0.5, 1.3))
 
 
+class _Bank:
+    """Ground that rises or falls beside the road, the same all along it: the height over the distance aside."""
+
+    def __init__(self, pal: Palette, edge: float) -> None:
+        self.aside = edge + np.array([0.0, 1.5, 5.0, 12.0, 30.0, 90.0])
+        slope = pal.pick((0.0, 0.05, 0.12, -0.05)) * pal.rng.uniform(0.3, 1.6, len(self.aside) - 1)
+        rises = slope * np.minimum(np.diff(self.aside), 15.0)
+        self.heights = np.concatenate([[0.0], np.cumsum(rises)])
+
+    def z(self, aside: float) -> float:
+        """Height at a distance from the middle of the road."""
+        return float(np.interp(abs(aside), self.aside, self.heights))
+
+
+def _wood(layout: Layout, road: Road, side: int) -> None:
+    """A lawn or field that a wood, a park or a few gardens end, 6 to 60 m from the road."""
+    pal = layout.pal
+    edge = road.half + road.walk
+    bank, ground, mb = _Bank(pal, edge), pal.ground(), MeshBuilder()
+    for part in road.stretches():
+        strips = [road.strip(side * a, side * a, z, *part)[0] for a, z in zip(bank.aside, bank.heights, strict=True)]
+        for near, far in pairwise(strips):
+            mb.ribbon(near, far, ground)
+    layout.put_builder(mb)
+    stock: list[Mesh] = []
+    for _ in range(pal.count(3, 5)):
+        crown = MeshBuilder()
+        (conifer if pal.chance(0.2) else crowned)(crown, pal, pal.uniform(6, 16), 300)
+        stock.append(crown.build())
+    shrubs = [bush(pal), bush(pal)]
+    first, ranks = edge + pal.log_uniform(6, 50), pal.count(1, 4)
+    reach, open_share = road.length * 0.9, pal.pick((0.0, 0.0, 0.1, 0.4))
+    pitch = max(pal.uniform(2.2, 5), 2 * reach * ranks / _MOST_TREES)
+    for rank in range(ranks):
+        for along in np.arange(-reach, reach, pitch * (1 + 0.3 * rank)):
+            aside = side * (first + rank * 5 + abs(pal.normal(0, 2.5)))
+            if road.crossed(along, 5) or pal.chance(open_share):
+                continue
+            x, y, _turn = road.at(along + pal.normal(0, 1.2), aside)
+            layout.put(pal.pick(stock), x, y, bank.z(aside) - 0.3, pal.angle(), pal.uniform(0.7, 1.25))
+    for _ in range(pal.count(0, 25)):
+        aside = side * (edge + pal.uniform(2, first - edge + 3))
+        x, y, _turn = road.at(pal.uniform(-0.8, 0.8) * road.length, aside)
+        plant = pal.pick((*shrubs, *shrubs, stock[0]))
+        layout.put(plant, x, y, bank.z(aside) - 0.05, pal.angle(), pal.uniform(0.4, 1.0))
+
+
 def _people(layout: Layout, road: Road) -> None:
     """Walkers on the pavements and crossing, cyclists' machines, bins and boxes at the kerb."""
     pal = layout.pal
@@ -112,7 +181,7 @@ def _people(layout: Layout, road: Road) -> None:
 
 
 def driving(pal: Palette) -> Scene:
-    """City street, suburb, country road or highway with traffic, from the roof or mirrors of a car."""
+    """City street, suburb, country road, highway or a road by a wood with traffic, from a car's roof or mirrors."""
     layout = Layout("driving", pal)
     style = pal.pick(_STYLES)
     rural = style in ("rural", "highway")
@@ -123,11 +192,14 @@ def driving(pal: Palette) -> Scene:
     blocks(layout, road, pal.uniform(*_DENSE[style]))
     if pal.chance(0.7):
         roadside(layout, road, rural)
-    if not rural or pal.chance(0.5):
+    woods = [side for side in (-1, 1) if pal.chance(_WOODS[style])]
+    for side in woods:
+        _wood(layout, road, side)
+    if not woods and (not rural or pal.chance(0.5)):
         _verge(layout, road)
     parked = not rural and half > 3.6 and pal.chance(0.75)
     lanes = _lanes(half, parked)
-    _vehicles(layout, road, lanes, parked)
+    _vehicles(layout, road, lanes, parked, (25.0, 50.0, 100.0) if style == "wooded" else (7.5, 14.0, 30.0, 60.0))
     if not rural:
         _people(layout, road)
     for side in (-1, 1) if style == "highway" else ():
@@ -157,5 +229,11 @@ def _car_camera(dice: Dice, layout: Layout, road: Road, lanes: list[float]) -> C
     yaw = math.pi / 2 * ahead + turn + heading + dice.normal(0, 0.06)
     aside_view = abs(math.sin(heading)) > 0.5
     fov = dice.uniform(60, 100) if aside_view else dice.uniform(42, 95)
-    return Camera((x, y, dice.uniform(1.2, 2.0)), yaw, dice.normal(-0.05 if aside_view else -0.02, 0.04),
-                  dice.normal(0, 0.012), math.radians(fov), 0.9)
+    return Camera(
+        (x, y, dice.uniform(1.2, 2.0)),
+        yaw,
+        dice.normal(-0.05 if aside_view else -0.02, 0.04),
+        dice.normal(0, 0.012),
+        math.radians(fov),
+        0.9,
+    )

@@ -82,10 +82,16 @@ def _openings(pal: Palette, length: float, height: float, windows: bool) -> tupl
 
 def _walls(pal: Palette, size: RoomSize) -> list[Wall]:
     x, y = size.width / 2, size.depth / 2
-    rows = ((-x, -y, (1.0, 0.0), size.width), (x, -y, (0.0, 1.0), size.depth), (x, y, (-1.0, 0.0), size.width),
-            (-x, y, (0.0, -1.0), size.depth))
-    return [Wall(sx, sy, along, length, _openings(pal, length, size.height, pal.chance(0.4)))
-            for sx, sy, along, length in rows]
+    rows = (
+        (-x, -y, (1.0, 0.0), size.width),
+        (x, -y, (0.0, 1.0), size.depth),
+        (x, y, (-1.0, 0.0), size.width),
+        (-x, y, (0.0, -1.0), size.depth),
+    )
+    return [
+        Wall(sx, sy, along, length, _openings(pal, length, size.height, pal.chance(0.4)))
+        for sx, sy, along, length in rows
+    ]
 
 
 def _wall_fittings(layout: Layout, mb: MeshBuilder, wall: Wall, size: RoomSize, trim: Material) -> None:
@@ -105,8 +111,11 @@ def _wall_fittings(layout: Layout, mb: MeshBuilder, wall: Wall, size: RoomSize, 
                 continue
             mb.box((middle, 0.02, low), (wide + 0.15, 0.24, 0.05), trim)
             bars = pal.count(0, 2)
-            mb.boxes([(start + wide * (i + 1) / (bars + 1), -0.02, (low + high) / 2) for i in range(bars)],
-                     (0.05, 0.06, high - low), trim)
+            mb.boxes(
+                [(start + wide * (i + 1) / (bars + 1), -0.02, (low + high) / 2) for i in range(bars)],
+                (0.05, 0.06, high - low),
+                trim,
+            )
             if pal.chance(0.3):
                 mb.box((middle, -0.02, (low + high) / 2), (wide, 0.06, 0.05), trim)
             if pal.chance(0.2):
@@ -116,8 +125,11 @@ def _wall_fittings(layout: Layout, mb: MeshBuilder, wall: Wall, size: RoomSize, 
                     with mb.at(placement(edge, 0.14)):
                         curtain(mb, pal, pal.uniform(0.3, 0.7), min(size.height - 0.05, high + 0.15))
             elif pal.chance(0.15):  # blind
-                mb.boxes([(middle, 0.03, z) for z in np.arange(low + (high - low) * pal.uniform(0, 0.6), high, 0.06)],
-                         (wide, 0.05, 0.006), pal.plain("white"))
+                mb.boxes(
+                    [(middle, 0.03, z) for z in np.arange(low + (high - low) * pal.uniform(0, 0.6), high, 0.06)],
+                    (wide, 0.05, 0.006),
+                    pal.plain("white"),
+                )
     for _ in range(pal.count(0, max(1, int(wall.length)))):
         _picture(layout, wall, size, yaw)
 
@@ -201,8 +213,14 @@ def _dining(layout: Layout, x: float, y: float) -> None:
     for side in (-1, 1):
         for offset in np.linspace(-0.3, 0.3, pal.count(1, 2)) * wide:
             if pal.chance(0.75):
-                with mb.at(placement(offset, side * (deep / 2 + pal.uniform(0.05, 0.4)), 0,
-                                     (0 if side > 0 else math.pi) + pal.normal(0, 0.2))):
+                with mb.at(
+                    placement(
+                        offset,
+                        side * (deep / 2 + pal.uniform(0.05, 0.4)),
+                        0,
+                        (0 if side > 0 else math.pi) + pal.normal(0, 0.2),
+                    )
+                ):
                     mb.merge(seat)
     layout.put(mb.build(), x, y, 0, yaw, radius=max(wide, deep + 0.8) / 2)
 
@@ -250,8 +268,11 @@ def _neighbour(mb: MeshBuilder, pal: Palette, wall: Wall, hole: Hole, height: fl
     paint = pal.wall()
     x0, x1 = hole[0] - left, hole[1] + right
     with mb.at(placement(wall.x, wall.y, 0, math.atan2(wall.along[1], wall.along[0]))):
-        for origin, direction, length in (((x0, -0.05, 0), (0, -1, 0), deep), ((x1, -0.05, 0), (0, -1, 0), deep),
-                                          ((x0, -deep - 0.05, 0), (1, 0, 0), x1 - x0)):
+        for origin, direction, length in (
+            ((x0, -0.05, 0), (0, -1, 0), deep),
+            ((x1, -0.05, 0), (0, -1, 0), deep),
+            ((x0, -deep - 0.05, 0), (1, 0, 0), x1 - x0),
+        ):
             mb.wall(origin, direction, length, height, (), paint)
         mb.wall((x0, -0.05, 0), (1, 0, 0), x1 - x0, height, ((left, left + hole[1] - hole[0], 0.0, hole[3]),), paint)
         corners = np.array([(x0, -0.05, 0), (x1, -0.05, 0), (x1, -deep - 0.05, 0), (x0, -deep - 0.05, 0)])
@@ -363,12 +384,18 @@ def room(pal: Palette) -> Scene:
     return layout.finish(lambda rng: room_camera(Dice(rng), layout, size))
 
 
-def room_camera(dice: Dice, layout: Layout, size: RoomSize) -> Camera:
-    """A view across the room from head, hand or robot height, at times down onto something near."""
+def standpoint(dice: Dice, layout: Layout, size: RoomSize) -> tuple[float, float]:
+    """Where someone can stand in a room, or, where it is too full for that, anywhere."""
     for _ in range(12):
         x, y = dice.uniform(-0.46, 0.46) * size.width, dice.uniform(-0.46, 0.46) * size.depth
         if layout.free(x, y, 0.15):
             break
+    return x, y
+
+
+def room_camera(dice: Dice, layout: Layout, size: RoomSize) -> Camera:
+    """A view across the room from head, hand or robot height, at times down onto something near."""
+    x, y = standpoint(dice, layout, size)
     z = dice.pick((dice.normal(1.5, 0.2), dice.normal(1.5, 0.2), dice.normal(1.1, 0.3), dice.uniform(0.25, 0.8)))
     z = min(size.height - 0.25, max(0.2, z))
     if layout.discs and dice.chance(0.45):

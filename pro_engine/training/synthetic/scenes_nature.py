@@ -112,10 +112,20 @@ def _spots(layout: Layout, land: _Terrain) -> list[tuple[float, float, float]]:
         return mb.build()
 
     makers: tuple[tuple[Callable[[], Mesh], int, float], ...] = (
-        (lambda: person_mesh(pal), 3, 1.2), (lambda: person_mesh(pal), 3, 1.2), (lambda: animal(pal), 4, 2.0),
-        (lambda: animal(pal), 3, 2.0), (lambda: bird(pal), 5, 0.8), (fenced, 1, 0.0), (lambda: pole(pal), 2, 6.0),
-        (lambda: car(pal), 1, 0.0), (house, 1, 0.0), (lambda: bush(pal), 5, 1.5), (lambda: street_thing(pal), 2, 2.0),
-        (lambda: bicycle(pal), 2, 1.0), (lambda: made(_picnic, pal), 1, 0.0))
+        (lambda: person_mesh(pal), 3, 1.2),
+        (lambda: person_mesh(pal), 3, 1.2),
+        (lambda: animal(pal), 4, 2.0),
+        (lambda: animal(pal), 3, 2.0),
+        (lambda: bird(pal), 5, 0.8),
+        (fenced, 1, 0.0),
+        (lambda: pole(pal), 2, 6.0),
+        (lambda: car(pal), 1, 0.0),
+        (house, 1, 0.0),
+        (lambda: bush(pal), 5, 1.5),
+        (lambda: street_thing(pal), 2, 2.0),
+        (lambda: bicycle(pal), 2, 1.0),
+        (lambda: made(_picnic, pal), 1, 0.0),
+    )
     for _ in range(pal.count(6, 15)):
         x, y = pal.uniform(-reach, reach), pal.uniform(-reach, reach)
         z = land.dry(x, y)
@@ -177,9 +187,7 @@ def nature(pal: Palette) -> Scene:
     return layout.finish(lambda rng: nature_camera(Dice(rng), layout, land, spots))
 
 
-def nature_camera(
-    dice: Dice, layout: Layout, land: _Terrain, spots: list[tuple[float, float, float]]
-) -> Camera:
+def nature_camera(dice: Dice, layout: Layout, land: _Terrain, spots: list[tuple[float, float, float]]) -> Camera:
     """Mostly a view of one of the spots from a few metres, else anywhere."""
     high = dice.pick((dice.uniform(0.3, 1), 1.6, 1.6, dice.uniform(1, 2.5), dice.uniform(2, 15)))
     if dice.chance(0.85):

@@ -37,9 +37,12 @@ def _blinds(layout: Layout, walls: list[Wall], size: RoomSize) -> None:
                     levels = np.arange(high - (high - low) * drawn, high, 0.05)
                     lean = 0.045 * np.array((math.cos(tilt), math.sin(tilt)))
                     for z in levels:
-                        mb.ribbon([(start, 0.1, z), (end, 0.1, z)],
-                                  [(start, 0.1 + lean[0], z + lean[1]), (end, 0.1 + lean[0], z + lean[1])], cloth,
-                                  smooth=False)
+                        mb.ribbon(
+                            [(start, 0.1, z), (end, 0.1, z)],
+                            [(start, 0.1 + lean[0], z + lean[1]), (end, 0.1 + lean[0], z + lean[1])],
+                            cloth,
+                            smooth=False,
+                        )
                     mb.box(((start + end) / 2, 0.11, high + 0.03), (end - start + 0.06, 0.06, 0.06), cloth)
     layout.put_builder(mb)
 
@@ -72,8 +75,9 @@ def _whiteboard(layout: Layout, wall: Wall) -> None:
         for _ in range(pal.count(0, 10)):
             side = pal.pick((0.076, 0.1, 0.21))
             spot = (pal.uniform(-0.42, 0.42) * wide, -0.0285, pal.uniform(0.15, 0.85) * high)
-            mb.box(spot, (side, 0.001, side * pal.pick((1.0, 1.41))),
-                   pal.plain(pal.pick(("white", "saturated", "white"))))
+            mb.box(
+                spot, (side, 0.001, side * pal.pick((1.0, 1.41))), pal.plain(pal.pick(("white", "saturated", "white")))
+            )
     layout.put(mb.build(), *wall.point(along, 0.003), base, facing(wall.normal))
 
 
@@ -82,8 +86,11 @@ def _screen_wall(mb: MeshBuilder, pal: Palette, width: float) -> None:
     high = pal.uniform(1.05, 1.6)
     pane = pal.glass() if pal.chance(0.12) else pal.cloth()
     mb.box((0, 0, high / 2 + 0.02), (width, 0.03, high - 0.04), pane)
-    mb.boxes([(0, 0, high), (-width / 2, 0, high / 2), (width / 2, 0, high / 2)],
-             [(width, 0.045, 0.03), (0.03, 0.045, high), (0.03, 0.045, high)], pal.metal())
+    mb.boxes(
+        [(0, 0, high), (-width / 2, 0, high / 2), (width / 2, 0, high / 2)],
+        [(width, 0.045, 0.03), (0.03, 0.045, high), (0.03, 0.045, high)],
+        pal.metal(),
+    )
 
 
 def _rows(layout: Layout, size: RoomSize) -> None:
@@ -110,8 +117,9 @@ def _rows(layout: Layout, size: RoomSize) -> None:
                 break
             for side in range(sides):
                 if pal.chance(0.93):
-                    layout.put(pal.pick(stock), x, y + (deep / 2 + 0.02) * (2 * side - 1), 0, math.pi * side,
-                               radius=wide * 0.5)
+                    layout.put(
+                        pal.pick(stock), x, y + (deep / 2 + 0.02) * (2 * side - 1), 0, math.pi * side, radius=wide * 0.5
+                    )
             if parted:
                 layout.put(partition, x, y if sides == 2 else y + deep * 0.02, 0)
 
@@ -138,18 +146,31 @@ def _meeting(layout: Layout, size: RoomSize) -> None:
     wide, deep = min(size.width - 2.4, pal.uniform(1.6, 5.0)), pal.uniform(0.9, 1.5)
     wide = max(1.2, wide)
     mb.box((0, 0, DESK_HEIGHT - 0.02), (wide, deep, 0.04), pal.wood())
-    mb.boxes([(side * wide * 0.32, 0, DESK_HEIGHT / 2) for side in (-1, 1)], (0.08, deep * 0.5, DESK_HEIGHT),
-             pal.metal())
+    mb.boxes(
+        [(side * wide * 0.32, 0, DESK_HEIGHT / 2) for side in (-1, 1)], (0.08, deep * 0.5, DESK_HEIGHT), pal.metal()
+    )
     strew(mb, pal, Heap(pal, wide - 0.06, deep - 0.06, DESK_HEIGHT), pal.count(0, 14))
     seat = made(office_chair, pal)
     for side in (-1, 1):
         for x in np.arange(-wide / 2 + 0.35, wide / 2 - 0.2, 0.75):
             if pal.chance(0.85):
-                with mb.at(placement(x, side * (deep / 2 + pal.uniform(0.15, 0.5)), 0,
-                                     (0 if side > 0 else math.pi) + pal.normal(0, 0.25))):
+                with mb.at(
+                    placement(
+                        x,
+                        side * (deep / 2 + pal.uniform(0.15, 0.5)),
+                        0,
+                        (0 if side > 0 else math.pi) + pal.normal(0, 0.25),
+                    )
+                ):
                     mb.merge(seat)
-    layout.put(mb.build(), 0, pal.normal(0, 0.1), 0, 0 if size.width > size.depth else math.pi / 2,
-               radius=max(wide, deep + 1) / 2)
+    layout.put(
+        mb.build(),
+        0,
+        pal.normal(0, 0.1),
+        0,
+        0 if size.width > size.depth else math.pi / 2,
+        radius=max(wide, deep + 1) / 2,
+    )
 
 
 def _along_walls(layout: Layout, walls: list[Wall], size: RoomSize, share: float) -> None:
@@ -183,8 +204,11 @@ def _ceiling_grid(layout: Layout, size: RoomSize) -> None:
         mb.boxes(spots, (0.02, other, 0.006) if axis == 0 else (other, 0.02, 0.006), pal.plain("grey"))
     panel = Material(color=(1.0, 1.0, 0.97), emission=pal.pick((0.0, 2.5, 4.0)))
     step = tile * pal.count(3, 5)
-    lamps = [(x, y, z - 0.006) for x in np.arange(-size.width / 2 + 0.9, size.width / 2 - 0.3, step)
-             for y in np.arange(-size.depth / 2 + 0.9, size.depth / 2 - 0.3, step)]
+    lamps = [
+        (x, y, z - 0.006)
+        for x in np.arange(-size.width / 2 + 0.9, size.width / 2 - 0.3, step)
+        for y in np.arange(-size.depth / 2 + 0.9, size.depth / 2 - 0.3, step)
+    ]
     mb.boxes(lamps, (tile, tile, 0.006) if pal.chance(0.6) else (0.3, 1.2, 0.006), panel)
     layout.put_builder(mb)
 
@@ -246,6 +270,12 @@ def _office_camera(dice: Dice, layout: Layout, size: RoomSize) -> Camera:
     if size.style == "corridor":
         ahead, x = dice.sign(), dice.uniform(-0.35, 0.35) * size.width
         position = (x, -ahead * dice.uniform(0.0, 0.48) * size.depth, dice.pick((1.6, 1.2, dice.uniform(0.3, 2.0))))
-        return Camera(position, ahead * math.pi / 2 + dice.normal(0, 0.25), dice.normal(-0.05, 0.1), usual_roll(dice),
-                      math.radians(dice.uniform(45, 95)), 0.3)
+        return Camera(
+            position,
+            ahead * math.pi / 2 + dice.normal(0, 0.25),
+            dice.normal(-0.05, 0.1),
+            usual_roll(dice),
+            math.radians(dice.uniform(45, 95)),
+            0.3,
+        )
     return room_camera(dice, layout, size)

@@ -45,8 +45,9 @@ class Road:
         """Whether the other road runs within `reach` of a place along this road."""
         return self.crossing is not None and abs(along - self.crossing) < self.half + reach
 
-    def strip(self, left: float, right: float, z: float, start: float | None = None, end: float | None = None,
-              steps: int = 40) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def strip(
+        self, left: float, right: float, z: float, start: float | None = None, end: float | None = None, steps: int = 40
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Two polylines that bound a lane of the road."""
         along = np.linspace(-self.length if start is None else start, self.length if end is None else end, steps)
         edges = [np.array([(*self.at(s, aside)[:2], z) for s in along]) for aside in (left, right)]
@@ -227,8 +228,14 @@ def street_camera(dice: Dice, road: Road) -> Camera:
         x, y, turn = road.at(along * ahead, ahead * min(road.half * 0.5, 1.9) + dice.normal(0, 0.4))
         heading = dice.pick((0.0, 0.0, 0.0, 0.0, math.pi, dice.sign() * 1.0, dice.sign() * 1.9))
         yaw = math.pi / 2 * ahead + turn + heading + dice.normal(0, 0.1)
-        return Camera((x, y, dice.uniform(1.15, 2.1)), yaw, dice.normal(-0.02, 0.05), dice.normal(0, 0.012),
-                      math.radians(dice.uniform(45, 100)), 1.2)
+        return Camera(
+            (x, y, dice.uniform(1.15, 2.1)),
+            yaw,
+            dice.normal(-0.02, 0.05),
+            dice.normal(0, 0.012),
+            math.radians(dice.uniform(45, 100)),
+            1.2,
+        )
     x, y, turn = road.at(along, dice.uniform(-1, 1) * (road.half + road.walk * 0.85))
     yaw = turn + dice.pick((math.pi / 2, -math.pi / 2, 0.0, math.pi, dice.angle())) + dice.normal(0, 0.35)
     high = dice.pick((1.6, 1.6, dice.uniform(0.4, 2.2), dice.uniform(2.5, 9)))

@@ -33,8 +33,9 @@ def _surroundings(layout: Layout, behind: float) -> None:
     if pal.chance(0.4):
         layout.put(made(rug, pal), pal.normal(0, 0.5), -pal.uniform(0.3, 1.2), 0.001, pal.angle())
     if pal.chance(0.4):
-        layout.put_model(INDOOR, pal.sign() * pal.uniform(1.2, 2.2), -pal.uniform(0.2, 1.5), 0, pal.angle(),
-                         max_size=1.4)
+        layout.put_model(
+            INDOOR, pal.sign() * pal.uniform(1.2, 2.2), -pal.uniform(0.2, 1.5), 0, pal.angle(), max_size=1.4
+        )
 
 
 def _desk(layout: Layout) -> tuple[float, float, float]:
@@ -53,15 +54,24 @@ def _table(layout: Layout) -> tuple[float, float, float]:
     width, depth, height = pal.uniform(0.8, 1.8), pal.uniform(0.7, 1.1), pal.pick((0.42, 0.74, 0.74, 0.92))
     top = pal.pick((pal.wood(), pal.wood(), pal.cloth(), pal.any()))
     mb.box((0, 0, height - 0.02), (width, depth, 0.04), top)
-    mb.boxes([(x * width * 0.45, y * depth * 0.43, height / 2) for x in (-1, 1) for y in (-1, 1)],
-             (0.06, 0.06, height - 0.04), pal.wood())
+    mb.boxes(
+        [(x * width * 0.45, y * depth * 0.43, height / 2) for x in (-1, 1) for y in (-1, 1)],
+        (0.06, 0.06, height - 0.04),
+        pal.wood(),
+    )
     strew(mb, pal, Heap(pal, width - 0.04, depth - 0.04, height), pal.count(8, 34), (0.06, 0.3))
     seat = made(chair, pal)
     for side in (-1, 1):
         for x in (-0.25, 0.25):
             if height > 0.5 and pal.chance(0.6):
-                with mb.at(placement(x * width, side * (depth / 2 + pal.uniform(0.1, 0.5)), 0,
-                                     (0 if side > 0 else math.pi) + pal.normal(0, 0.3))):
+                with mb.at(
+                    placement(
+                        x * width,
+                        side * (depth / 2 + pal.uniform(0.1, 0.5)),
+                        0,
+                        (0 if side > 0 else math.pi) + pal.normal(0, 0.3),
+                    )
+                ):
                     mb.merge(seat)
     layout.put_builder(mb)
     _surroundings(layout, depth / 2 + pal.uniform(0.8, 3))
@@ -82,8 +92,12 @@ def _bin(layout: Layout, x: float, y: float, z: float, size: tuple[float, float,
     mb.box((0, 0, thick / 2), (width, depth, thick), wall)
     for turn, length, away in ((0, width, depth), (1, depth, width), (2, width, depth), (3, depth, width)):
         with mb.at(rotation("z", turn * math.pi / 2)):
-            outline = [(-away / 2, 0), (-away / 2 + thick, 0), (-away / 2 + thick - flare, high),
-                       (-away / 2 - flare, high)]
+            outline = [
+                (-away / 2, 0),
+                (-away / 2 + thick, 0),
+                (-away / 2 + thick - flare, high),
+                (-away / 2 - flare, high),
+            ]
             mb.extrude(outline, -length / 2, length / 2, wall, axis="x")
     box = placement(x, y, z, pal.normal(0, 0.06))
     layout.scene.add(mb.build(), box.astype(np.float32))
@@ -108,12 +122,17 @@ def _bins(layout: Layout) -> tuple[float, float, float]:
     reach = (columns * (width + 0.05) + pal.uniform(0.1, 0.8), rows * (depth + 0.05) + pal.uniform(0.1, 0.5))
     if height:
         mb.box((0, 0, height - 0.02), (*reach, 0.04), pal.pick((pal.wood(), pal.metal(), pal.any())))
-        mb.boxes([(x * reach[0] * 0.46, y * reach[1] * 0.44, height / 2) for x in (-1, 1) for y in (-1, 1)],
-                 (0.05, 0.05, height - 0.04), pal.metal())
+        mb.boxes(
+            [(x * reach[0] * 0.46, y * reach[1] * 0.44, height / 2) for x in (-1, 1) for y in (-1, 1)],
+            (0.05, 0.05, height - 0.04),
+            pal.metal(),
+        )
         if pal.chance(0.6):
             heap = Heap(pal, *reach, height)
-            heap.block((-columns * (width + 0.05) / 2, columns * (width + 0.05) / 2),
-                       (-rows * (depth + 0.05) / 2, rows * (depth + 0.05) / 2))
+            heap.block(
+                (-columns * (width + 0.05) / 2, columns * (width + 0.05) / 2),
+                (-rows * (depth + 0.05) / 2, rows * (depth + 0.05) / 2),
+            )
             strew(mb, pal, heap, pal.count(1, 8))
         layout.put_builder(mb)
     _surroundings(layout, reach[1] / 2 + pal.uniform(0.02, 2.5))
@@ -142,8 +161,18 @@ def _above(dice: Dice, width: float, depth: float, height: float, steep: tuple[f
     away = dice.log_uniform(0.6, 1.9) if width > 0.7 else dice.log_uniform(0.45, 1.3)
     turn = dice.angle() if any_side and dice.chance(0.4) else dice.normal(-math.pi / 2, 0.4)
     rise = math.radians(dice.uniform(*steep))
-    position = (target[0] + away * math.cos(rise) * math.cos(turn), target[1] + away * math.cos(rise) * math.sin(turn),
-                target[2] + away * math.sin(rise))
-    return look(position, target, fov=dice.uniform(38, 78), roll=dice.normal(0, 0.06 if dice.chance(0.8) else 0.4),
-                turn=dice.normal(0, 0.06), tilt=dice.normal(0, 0.05), min_distance=0.15,
-                blur=dice.uniform(0.5, 3) if dice.chance(0.12) else 0.0)
+    position = (
+        target[0] + away * math.cos(rise) * math.cos(turn),
+        target[1] + away * math.cos(rise) * math.sin(turn),
+        target[2] + away * math.sin(rise),
+    )
+    return look(
+        position,
+        target,
+        fov=dice.uniform(38, 78),
+        roll=dice.normal(0, 0.06 if dice.chance(0.8) else 0.4),
+        turn=dice.normal(0, 0.06),
+        tilt=dice.normal(0, 0.05),
+        min_distance=0.15,
+        blur=dice.uniform(0.5, 3) if dice.chance(0.12) else 0.0,
+    )

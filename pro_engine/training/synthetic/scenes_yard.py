@@ -40,8 +40,14 @@ def _seats(pal: Palette) -> Mesh:
             continue
         for x in np.linspace(-0.28, 0.28, 2 if wide > 1.1 else 1) * wide:
             if pal.chance(0.85):
-                with mb.at(placement(x, side * (deep / 2 + pal.uniform(0.15, 0.6)), 0,
-                                     (0 if side > 0 else math.pi) + pal.normal(0, 0.3))):
+                with mb.at(
+                    placement(
+                        x,
+                        side * (deep / 2 + pal.uniform(0.15, 0.6)),
+                        0,
+                        (0 if side > 0 else math.pi) + pal.normal(0, 0.3),
+                    )
+                ):
                     mb.merge(seat)
     if pal.chance(0.4):
         reach, high = pal.uniform(1.1, 1.8), pal.uniform(2.2, 2.7)
@@ -70,8 +76,14 @@ def _bed(mb: MeshBuilder, pal: Palette, layout: Layout, x: float, y: float, size
     mb.box((x, y, rim / 2 + 0.01), (size[0] - 0.16, size[1] - 0.16, rim + 0.01), pal.ground())
     stock = [flower(pal), bush(pal), grass(pal, 40)]
     for _ in range(pal.count(3, 14)):
-        layout.put(pal.pick(stock), x + pal.uniform(-0.42, 0.42) * size[0], y + pal.uniform(-0.4, 0.4) * size[1], rim,
-                   pal.angle(), pal.uniform(0.35, 0.9))
+        layout.put(
+            pal.pick(stock),
+            x + pal.uniform(-0.42, 0.42) * size[0],
+            y + pal.uniform(-0.4, 0.4) * size[1],
+            rim,
+            pal.angle(),
+            pal.uniform(0.35, 0.9),
+        )
 
 
 def _steps(mb: MeshBuilder, pal: Palette, x: float, y: float, turn: float) -> None:
@@ -85,8 +97,13 @@ def _steps(mb: MeshBuilder, pal: Palette, x: float, y: float, turn: float) -> No
             rail = pal.metal()
             for side in (-wide / 2, wide / 2):
                 mb.tube([(side, -0.3 * count, 0.9), (side, 0, 0.9 + 0.16 * count)], 0.02, rail)
-                mb.cylinders([(side, -0.3 * count, 0), (side, 0, 0)],
-                             [(side, -0.3 * count, 0.9), (side, 0, 0.9 + 0.16 * count)], 0.015, 0.015, rail)
+                mb.cylinders(
+                    [(side, -0.3 * count, 0), (side, 0, 0)],
+                    [(side, -0.3 * count, 0.9), (side, 0, 0.9 + 0.16 * count)],
+                    0.015,
+                    0.015,
+                    rail,
+                )
 
 
 def _borders(layout: Layout, width: float, depth: float, houses: int) -> None:
@@ -135,8 +152,13 @@ def yard(pal: Palette) -> Scene:
         layout.take(x, depth / 2 - 1.1, 2.0)
     layout.put_builder(mb)
     if pal.chance(0.35):
-        layout.put(_pergola(pal, pal.uniform(2.2, 4), pal.uniform(2, 3)), pal.uniform(-0.2, 0.2) * width,
-                   pal.uniform(-0.2, 0.2) * depth, 0, pal.pick((0.0, math.pi / 2)))
+        layout.put(
+            _pergola(pal, pal.uniform(2.2, 4), pal.uniform(2, 3)),
+            pal.uniform(-0.2, 0.2) * width,
+            pal.uniform(-0.2, 0.2) * depth,
+            0,
+            pal.pick((0.0, math.pi / 2)),
+        )
     _things(layout, width, depth)
     layout.outdoors()
     return layout.finish(lambda rng: _yard_camera(Dice(rng), layout, width, depth))
@@ -182,5 +204,12 @@ def _yard_camera(dice: Dice, layout: Layout, width: float, depth: float) -> Came
     if layout.discs and dice.chance(0.4):
         near = dice.pick(layout.discs)
         spot = (near[0], near[1], dice.uniform(0.3, 1.2))
-    return look((x, y, z), spot, fov=dice.uniform(45, 90), roll=usual_roll(dice), turn=dice.normal(0, 0.2),
-                tilt=dice.normal(0, 0.08), min_distance=0.4)
+    return look(
+        (x, y, z),
+        spot,
+        fov=dice.uniform(45, 90),
+        roll=usual_roll(dice),
+        turn=dice.normal(0, 0.2),
+        tilt=dice.normal(0, 0.08),
+        min_distance=0.4,
+    )

@@ -96,8 +96,9 @@ class Screen:
         for down, right in ((0, 1), (1, 0)):
             here = (slice(0, self.height - down), slice(0, self.width - right))
             there = (slice(down, self.height), slice(right, self.width))
-            jump = np.abs(self.offset[here] - self.offset[there]) > 0.02 * np.minimum(self.distance[here],
-                                                                                      self.distance[there])
+            jump = np.abs(self.offset[here] - self.offset[there]) > 0.02 * np.minimum(
+                self.distance[here], self.distance[there]
+            )
             jump |= self.material[here] != self.material[there]
             jump |= np.einsum("ijk,ijk->ij", self.flat[here], self.flat[there]) < 0.8
             jump |= np.abs(self.albedo[here] - self.albedo[there]).max(-1) > 0.12

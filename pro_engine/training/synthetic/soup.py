@@ -46,9 +46,18 @@ def flatten(scene: Scene) -> Soup:
         own = mesh.materials if item.materials is None else item.materials
         table = np.array([numbers.setdefault(material, len(numbers)) for material in own], np.int32)
         material = table[np.minimum(mesh.face_material, len(table) - 1)]
-        parts.append((vertices, mesh.vertices, unit(smoothed[id(mesh)] @ to_world), mesh.faces + np.int32(start),
-                      mesh.smooth, material, np.full(len(mesh.faces), number, np.int32),
-                      np.full(len(mesh.faces), mesh.uv is not None)))
+        parts.append(
+            (
+                vertices,
+                mesh.vertices,
+                unit(smoothed[id(mesh)] @ to_world),
+                mesh.faces + np.int32(start),
+                mesh.smooth,
+                material,
+                np.full(len(mesh.faces), number, np.int32),
+                np.full(len(mesh.faces), mesh.uv is not None),
+            )
+        )
         start += len(vertices)
     if not parts:
         raise ValueError(f"scene {scene.kind!r} holds no triangle")
