@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pro_engine.geometry.flying import flying_points
     from pro_engine.geometry.mesh import depth_to_mesh
     from pro_engine.inference.predictor import DepthPredictor, load_model
+    from pro_engine.inference.video import ScaleHold, VideoPredictor
     from pro_engine.io.cloud import save_cloud
     from pro_engine.io.depth import load_depth, save_depth
     from pro_engine.io.image import load_image
@@ -59,6 +60,7 @@ _HOMES = {
     "geometry.flying": ("flying_points",),
     "geometry.mesh": ("depth_to_mesh",),
     "inference.predictor": ("DepthPredictor", "load_model"),
+    "inference.video": ("ScaleHold", "VideoPredictor"),
     "io.cloud": ("save_cloud",),
     "io.depth": ("load_depth", "save_depth"),
     "io.image": ("load_image",),
@@ -80,8 +82,10 @@ __all__ = [
     "Mesh",
     "PointCloud",
     "ProEngineError",
+    "ScaleHold",
     "ScaleShift",
     "ScaleUnknownError",
+    "VideoPredictor",
     "WeightsError",
     "__version__",
     "colorize",

@@ -1,4 +1,6 @@
-"""The command line: `pro-engine infer | models | info | bench | train | eval | serve`. Verbs are thin, imports late.
+"""The command line: `pro-engine infer | models | info | bench | export | train | eval | serve`.
+
+Verbs are thin, imports late.
 
 Exit codes: 0 all done, 1 something failed (one line on stderr for each failure), 2 the command was not understood, 130
 stopped by Ctrl-C. Results and `--json` go to stdout, progress and complaints to stderr.
@@ -11,6 +13,7 @@ import os
 import sys
 import time
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +21,8 @@ import typer
 
 from pro_engine.cli_eval import evaluate
 from pro_engine.cli_model import (
+    Backend,
+    BackendFlag,
     BatchFlag,
     DeviceFlag,
     DtypeFlag,
@@ -48,12 +53,14 @@ from pro_engine.cli_shared import (
 )
 from pro_engine.cli_train import app as train_app
 from pro_engine.jobs.options import JobOptions
-from pro_engine.types import InferenceOptions
 
 if TYPE_CHECKING:
-    from pro_engine.inference.predictor import DepthPredictor
+    from collections.abc import Callable, Iterator
+
     from pro_engine.jobs.infer import PhotoReport
     from pro_engine.jobs.photos import Failure, Photo
+
+    PhotoProgress = Callable[[Photo, int, int], None]
 
 app = typer.Typer(
     name="pro-engine",
@@ -72,6 +79,12 @@ class Existing(str, Enum):
     OVERWRITE = "overwrite"
     SKIP = "skip"
     FAIL = "fail"
+
+
+class ExportFormat(str, Enum):
+    """The values of --format."""
+
+    ONNX = "onnx"
 
 
 @app.callback(invoke_without_command=True)
@@ -101,6 +114,7 @@ def infer(
     focal_35mm: Annotated[float | None, typer.Option("--focal-35mm", help=help_text(JobOptions, "focal_35mm"))] = None,
     stride: Annotated[str, typer.Option(help=help_text(JobOptions, "stride"))] = "auto",
     edge_rtol: Annotated[float, typer.Option(help=help_text(JobOptions, "edge_rtol"))] = 0.04,
+    sequence: Annotated[bool, typer.Option("--sequence", help=help_text(JobOptions, "sequence"))] = False,
     existing: Annotated[Existing, typer.Option(help=help_text(JobOptions, "existing"))] = Existing.OVERWRITE,
     tiles: TilesFlag = "auto",
     refine: RefineFlag = Refine.TRAINED,
@@ -111,7 +125,15 @@ def infer(
     refiner: RefinerFlag = None,
     device: DeviceFlag = "auto",
     dtype: DtypeFlag = "auto",
+    backend: BackendFlag = Backend.TORCH,
     offline: OfflineFlag = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Share the photos out over a Ray cluster: ray for this machine, or ray://HOST:PORT"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Models on the cluster; by default one on each GPU, else each machine", min=1)
+    ] = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -131,6 +153,7 @@ def infer(
             focal_35mm=focal_35mm,
             stride="auto" if stride == "auto" else whole_number("stride", stride),
             edge_rtol=edge_rtol,
+            sequence=sequence,
             existing=existing.value,
         )
     )
@@ -138,8 +161,25 @@ def infer(
         from pro_engine.jobs.photos import find_photos
 
         found, failures = find_photos(photos)
-        predictor = load(model, device, dtype, offline, weights, refiner) if found else None
-        _infer_found(found, failures, out, predictor, job, options, as_json=as_json, debug=debug)
+        loaded = partial(load, model, device, dtype, offline, _absolute(weights), _absolute(refiner), backend)
+        if cluster is not None:
+            from pro_engine.jobs.cluster import address_of, infer_on_ray
+
+            outcomes = infer_on_ray(
+                found, out, loaded, job, options, address=address_of(cluster), workers=workers, gpu=device != "cpu"
+            )
+            _infer_found(found, failures, model, cluster, lambda progress: outcomes, as_json=as_json)
+            return
+        from pro_engine.jobs.infer import infer_all
+
+        predictor = loaded() if found else None
+        name, place = (None, None) if predictor is None else (predictor.name, str(predictor.device))
+
+        def one_by_one(progress: PhotoProgress) -> Iterator[PhotoReport | Failure]:
+            if predictor is not None:
+                yield from infer_all(found, out, predictor, job, options, progress=progress, strict=debug)
+
+        _infer_found(found, failures, name, place, one_by_one, as_json=as_json)
 
 
 @app.command()
@@ -182,6 +222,7 @@ def bench(
     refiner: RefinerFlag = None,
     device: DeviceFlag = "auto",
     dtype: DtypeFlag = "auto",
+    backend: BackendFlag = Backend.TORCH,
     offline: OfflineFlag = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
@@ -194,7 +235,7 @@ def bench(
         from pro_engine.jobs.bench import run_bench, sample_picture
 
         start = time.perf_counter()
-        predictor = load(model, device, dtype, offline, weights, refiner)
+        predictor = load(model, device, dtype, offline, weights, refiner, backend)
         load_seconds = time.perf_counter() - start
         image = sample_picture(height, width) if photo is None else load_image(photo)[0]
         with progress_bar() as show:
@@ -215,6 +256,24 @@ def bench(
 
 
 @app.command()
+def export(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for psi.onnx and refiner.onnx; made if missing")],
+    format: Annotated[ExportFormat, typer.Option(help="Of the files")] = ExportFormat.ONNX,
+    model: ModelFlag = "compact",
+    weights: WeightsFlag = None,
+    refiner: RefinerFlag = None,
+    offline: OfflineFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """A model as ONNX files, for ONNX Runtime, TensorRT and others; `--backend onnxruntime --weights OUT` runs them."""
+    with errors_in_one_line(debug):
+        from pro_engine.jobs.export import export_onnx
+
+        for one in export_onnx(load(model, "cpu", "float32", offline, weights, refiner), out):
+            print(f"{one.path}: {one.size / 1e6:.1f} MB, within {one.difference:.0e} of PyTorch's range")
+
+
+@app.command()
 def serve() -> None:
     """Serve another program, such as the Blender add-on, over this process's stdin and stdout: JSON, a line each."""
     from pro_engine.worker import serve as serve_here
@@ -228,51 +287,50 @@ app.command("eval")(evaluate)
 def main() -> None:
     """The console script."""
     # Threads of torch that wait by spinning steal the cores from each other as soon as anything else runs on the
-    # machine: six times slower on two busy cores. It must be said before torch is imported; the user's word counts.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # machine: more than ten times slower on two busy cores. Those that sleep at once are slow on a quiet machine. So
+    # they spin for some microseconds. It must be said before torch is imported; the user's word counts.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     app()
 
 
 def _infer_found(
     photos: list[Photo],
     failures: list[Failure],
-    folder: Path,
-    predictor: DepthPredictor | None,
-    job: JobOptions,
-    options: InferenceOptions,
+    model: str | None,
+    place: str | None,
+    outcomes: Callable[[PhotoProgress], Iterator[PhotoReport | Failure]],
     *,
     as_json: bool,
-    debug: bool,
 ) -> None:
     """Run the job and report; ends the program with exit code 1 when something failed, 130 when it was stopped."""
-    from pro_engine.jobs.infer import PhotoReport, infer_all
+    from pro_engine.jobs.infer import PhotoReport
 
     for failure in failures:
         complain(failure.input, failure.error)
     reports: list[PhotoReport] = []
-    stopped = False
+    before, stopped = len(failures), False
     try:
         with progress_bar() as show:
 
             def progress(photo: Photo, done: int, total: int) -> None:
-                show(f"{len(reports) + len(failures) + 1}/{len(photos)} {photo.path.name}", done, total)
+                show(f"{len(reports) + len(failures) - before + 1}/{len(photos)} {photo.path.name}", done, total)
 
-            if predictor is not None:
-                for outcome in infer_all(photos, folder, predictor, job, options, progress=progress, strict=debug):
-                    if isinstance(outcome, PhotoReport):
-                        reports.append(outcome)
-                        _tell(outcome, as_json=as_json)
-                    else:
-                        failures.append(outcome)
-                        complain(outcome.input, outcome.error)
+            for outcome in outcomes(progress):
+                if isinstance(outcome, PhotoReport):
+                    reports.append(outcome)
+                    _tell(outcome, as_json=as_json)
+                else:
+                    failures.append(outcome)
+                    complain(outcome.input, outcome.error)
     except KeyboardInterrupt:
         stopped = True
         print(f"Stopped: {len(reports)} of {len(photos)} photos are done.", file=sys.stderr)
     if as_json:
         print_json(
             {
-                "model": predictor.name if predictor else None,
-                "device": str(predictor.device) if predictor else None,
+                "model": model,
+                "device": place,
                 "results": [dataclasses.asdict(report) for report in reports],
                 "failures": [dataclasses.asdict(failure) for failure in failures],
                 "stopped": stopped,
@@ -280,6 +338,10 @@ def _infer_found(
         )
     if stopped or failures:
         raise typer.Exit(STOPPED if stopped else FAILED)
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
 
 
 def _formats(text: str) -> tuple[str, ...]:

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from pro_engine.inference.predictor import DepthPredictor
 
 
+class Backend(str, Enum):
+    """The values of --backend."""
+
+    TORCH = "torch"
+    ONNXRUNTIME = "onnxruntime"
+
+
 class Refine(str, Enum):
     """The values of --refine."""
 
@@ -24,10 +31,14 @@ class Refine(str, Enum):
 
 
 ModelFlag = Annotated[str, typer.Option("--model", "-m", help="Name of a model; see `pro-engine models`")]
-WeightsFlag = Annotated[Path | None, typer.Option("--weights", help="Weights of the model from this file")]
+WeightsFlag = Annotated[
+    Path | None,
+    typer.Option("--weights", help="Weights of the model from this file, or for onnxruntime an export"),
+]
 RefinerFlag = Annotated[Path | None, typer.Option("--refiner", help="Weights of the refiner from this file")]
 DeviceFlag = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps")]
 DtypeFlag = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16")]
+BackendFlag = Annotated[Backend, typer.Option("--backend", help="What runs the networks")]
 OfflineFlag = Annotated[bool, typer.Option("--offline", help="Never reach for the network")]
 TilesFlag = Annotated[str, typer.Option("--tiles", help=help_text(InferenceOptions, "tiles") + ", written 4x4")]
 RefineFlag = Annotated[Refine, typer.Option("--refine", help=help_text(InferenceOptions, "refine"))]
@@ -35,12 +46,26 @@ BatchFlag = Annotated[str, typer.Option("--batch", help=help_text(InferenceOptio
 
 
 def load(
-    model: str, device: str, dtype: str, offline: bool, weights: Path | None, refiner: Path | None
+    model: str,
+    device: str,
+    dtype: str,
+    offline: bool,
+    weights: Path | None,
+    refiner: Path | None,
+    backend: Backend = Backend.TORCH,
 ) -> DepthPredictor:
     """The model that the flags name."""
     from pro_engine.inference.predictor import load_model
 
-    return load_model(model, device=device, dtype=dtype, offline=offline, weights=weights, refiner_weights=refiner)
+    return load_model(
+        model,
+        device=device,
+        dtype=dtype,
+        offline=offline,
+        weights=weights,
+        refiner_weights=refiner,
+        backend=backend.value,
+    )
 
 
 def inference_options(tiles: str, refine: Refine, batch: str) -> InferenceOptions:

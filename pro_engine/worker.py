@@ -20,12 +20,16 @@ Answers have an `event`; the first line is {"event": "ready", "protocol": 1, ...
 The result of `infer` names files of `pro_engine.io.arrays`: `disparity` (H, W) float32, NaN where there was nothing to
 look at, and `depth` in metres if the model is metric; `picture`, an upright 8-bit PNG of what the model saw;
 `anchors`, the disparity of the nearest and of the farthest surface with and without sky, from which near and far make
-metres; `intrinsics` if the photo tells them.
+metres; `intrinsics` if the photo tells them. With "shot": true the photo is the next frame of the shot that the request
+before it belonged to: its map is on the same scale, and `anchors` are those of the first frame, unless there was a cut.
+A photo of more than "max_pixels", if that is given, is reduced before the model sees it, and "reduced" in the result is
+true; all of the result is of the reduced picture.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import signal
@@ -41,13 +45,13 @@ import numpy as np
 
 import pro_engine as pro
 from pro_engine.io.arrays import save_array
-from pro_engine.io.image import save_image
+from pro_engine.io.image import reduced_image, save_image
 
 PROTOCOL = 1
 GRACE_S = 1.0  # for a job under way, once stdin is closed
 _REFINE = {"trained": True, "blend": "blend", "none": False}
 _MODEL_KEYS = ("model", "device", "dtype", "weights", "refiner_weights", "offline")
-_INFER_KEYS = {"photo", "folder", "tiles", "refine", *_MODEL_KEYS}
+_INFER_KEYS = {"photo", "folder", "tiles", "refine", "shot", "max_pixels", *_MODEL_KEYS}
 
 Request = Mapping[str, Any]
 
@@ -68,6 +72,7 @@ class Worker:
         self._running: Any = None
         self._loaded: tuple[Any, ...] | None = None
         self._predictor: Any = None
+        self._shot: _Shot | None = None
         self._verbs: dict[str, Callable[[Request], dict[str, Any]]] = {"info": self._info, "infer": self._infer}
 
     def run(self) -> None:
@@ -138,11 +143,15 @@ class Worker:
             names, known = ", ".join(sorted(unknown)), ", ".join(sorted(_INFER_KEYS))
             raise pro.InputError(f"infer does not know {names}; it knows {known}.")
         photo, folder = (Path(_text(request, key)) for key in ("photo", "folder"))
-        options = _options(request)
+        options, limit = _options(request), _max_pixels(request)
         predictor = self._model(request)
+        self._shot = (self._shot or _Shot()) if request.get("shot") else None
         begun_s = time.monotonic()
         self._progress("read", 0, 1)
         image, intrinsics = pro.load_image(photo)
+        reduced = image.shape[0] * image.shape[1] > limit
+        if reduced:
+            image, intrinsics = reduced_image(image, intrinsics, int(limit))
         self._go_on()
 
         def show(done: int, total: int) -> bool:
@@ -152,7 +161,10 @@ class Worker:
 
         result = predictor.infer(image, intrinsics=intrinsics, options=options, progress=show)
         self._progress("write", 0, 1)
-        return self._written(result, image, folder / photo.stem)
+        if self._shot is not None:
+            result = self._shot.held(image, result)
+        anchors = _anchors if self._shot is None else self._shot.anchors
+        return {**self._written(result, image, folder / photo.stem, anchors), "reduced": reduced}
 
     def _model(self, request: Request) -> Any:
         """The model that the request names, loaded now if it is another one than before."""
@@ -176,7 +188,9 @@ class Worker:
     def _progress(self, phase: str, done: int, total: int, **more: Any) -> None:
         self._say("progress", id=self._running, phase=phase, done=done, total=total, **more)
 
-    def _written(self, result: pro.DepthResult, image: Any, stem: Path) -> dict[str, Any]:
+    def _written(
+        self, result: pro.DepthResult, image: Any, stem: Path, anchors: Callable[[Any], dict[str, Any] | None]
+    ) -> dict[str, Any]:
         """Write the maps and the picture beside each other as STEM.*; the paths and what else is known."""
         disparity = result.disparity
         if not result.valid.all():
@@ -192,12 +206,35 @@ class Worker:
             **paths,
             "width": disparity.shape[1],
             "height": disparity.shape[0],
-            "anchors": _anchors(disparity),
+            "anchors": anchors(disparity),
             "intrinsics": None if k is None else {"fx": k.fx, "fy": k.fy, "cx": k.cx, "cy": k.cy},
             "model": result.model,
             "tiles": result.tiles,
             "seconds": round(result.seconds, 3),
         }
+
+
+class _Shot:
+    """What the frames of a shot share."""
+
+    def __init__(self) -> None:
+        from pro_engine.inference.video import ScaleHold
+
+        self._hold = ScaleHold()
+        self._cuts = 0
+        self._anchors: dict[str, Any] | None = None
+
+    def held(self, image: Any, result: pro.DepthResult) -> pro.DepthResult:
+        """The result of the next frame, on the scale of those before it."""
+        held = self._hold.apply(image, result)
+        if self._hold.cuts != self._cuts:
+            self._cuts, self._anchors = self._hold.cuts, None
+        return held
+
+    def anchors(self, disparity: Any) -> dict[str, Any] | None:
+        """Those of the first frame since a cut that has any; the nearest thing in view may be another later."""
+        self._anchors = self._anchors or _anchors(disparity)
+        return self._anchors
 
 
 def _parsed(line: str) -> tuple[dict[str, Any], str]:
@@ -217,6 +254,13 @@ def _text(request: Request, key: str) -> str:
     value = request.get(key)
     if not isinstance(value, str) or not value:
         raise pro.InputError(f"{key} is {value!r}; give a path.")
+    return value
+
+
+def _max_pixels(request: Request) -> float:
+    value = request.get("max_pixels", math.inf)
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 1:
+        raise pro.InputError(f"max_pixels is {value!r}; give a number from 1.")
     return value
 
 

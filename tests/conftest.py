@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -91,3 +92,43 @@ def tiny() -> SimpleNamespace:
         LimitedRefiner=LimitedRefiner,
         predictor=tiny_predictor,
     )
+
+
+@pytest.fixture(scope="session")
+def transformers():
+    return pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="session")
+def tiny_config(transformers):
+    """Depth Anything V2 as published, but tiny."""
+    backbone = transformers.Dinov2Config(
+        hidden_size=24,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        image_size=70,
+        patch_size=14,
+        out_indices=[1, 2, 3, 4],
+        reshape_hidden_states=False,
+    )
+    return transformers.DepthAnythingConfig(
+        backbone_config=backbone,
+        reassemble_hidden_size=24,
+        neck_hidden_sizes=[4, 8, 12, 24],
+        fusion_hidden_size=8,
+    )
+
+
+@pytest.fixture(scope="session")
+def vivid() -> Callable[[nn.Module], nn.Module]:
+    """Gives a network random weights large enough that the disparity varies instead of staying near zero."""
+
+    def apply(network: nn.Module) -> nn.Module:
+        torch.manual_seed(0)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                spread = 1.5 / parameter[0].numel() ** 0.5 if parameter.dim() > 1 else 0.2
+                parameter.copy_(torch.randn_like(parameter) * spread)
+        return network.eval()
+
+    return apply

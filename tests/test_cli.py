@@ -170,6 +170,24 @@ def test_one_failure_does_not_stop_the_rest(run, photo, tmp_path):
     assert names(Path("out")) == {"garden.disparity.npz"}
 
 
+def test_frames_of_one_shot_keep_one_scale_and_a_cut_begins_anew(run, tmp_path):
+    with Image.open(write_photo(tmp_path / "in" / "f1.png")) as opened:
+        first = np.asarray(opened)
+    second, noise = first.copy(), np.random.default_rng(0).integers(0, 256, first.shape, np.uint8)
+    second[:40, :40] = 255  # something comes into view
+    for name, frame in (("f2", second), ("f3", noise)):
+        Image.fromarray(frame).save(tmp_path / "in" / f"{name}.png")
+    scales = {}
+    for flag in ([], ["--sequence"]):
+        done = run("infer", "in", "-o", "out", "--near", 1, "--far", 10, "--json", *flag)
+        assert done.exit_code == 0, done.stderr
+        results = json.loads(done.stdout)["results"]
+        scales[bool(flag)] = [(result["scale"]["scale"], result["scale"]["shift"]) for result in results]
+    assert scales[True][0] == scales[False][0]
+    assert scales[True][1] == scales[True][0] != scales[False][1]
+    assert scales[True][2] == scales[False][2] != scales[True][0]
+
+
 def test_existing_results(run, photo):
     assert run("infer", photo, "-o", "out").exit_code == 0
     file = Path("out/garden.disparity.npz")

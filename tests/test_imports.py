@@ -56,14 +56,19 @@ RULES = {
     "io.weights": Rule(CORE | {"io"}, outside("huggingface_hub", "safetensors", "torch")),
     "models": Rule(frozenset({"errors", "models"}), outside("torch", "transformers"), FILES),
     "inference": Rule(
-        CORE | {"geometry", "io.weights", "models", "inference"}, outside("numpy", "cv2", "psutil", "torch")
+        CORE | {"geometry", "io.weights", "models", "inference", "inference.onnx"},
+        outside("numpy", "cv2", "psutil", "torch"),
     ),
+    "inference.onnx": Rule(frozenset({"errors", "models"}), outside("numpy", "onnxruntime", "torch")),
     "jobs": Rule(BASE | {"inference", "jobs", "public"}, outside("numpy", "cv2", "psutil", "rich", "torch")),
+    "jobs.export": Rule(BASE | {"inference", "inference.onnx"}, outside("numpy", "onnx", "onnxscript", "torch")),
+    "jobs.cluster": Rule(BASE | {"inference", "jobs"}, outside("ray")),
     "evaluation": Rule(BASE | {"inference", "evaluation", "public"}, outside("numpy", "cv2", "rich", "scipy", "torch")),
     "training": Rule(BASE | {"inference", "evaluation", "training", "public"}, TRAINING_PACKAGES),
     "worker": Rule(BASE | {"inference", "jobs", "worker", "public"}, outside("numpy")),
     "cli": Rule(
-        BASE | {"inference", "jobs", "evaluation", "training", "worker", "public"}
+        BASE
+        | {"inference", "jobs", "jobs.cluster", "jobs.export", "evaluation", "training", "worker", "public"}
         | {"cli", "cli_eval", "cli_model", "cli_shared", "cli_train"},
         outside("click", "numpy", "rich", "typer"),
     ),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 PHOTO = Path(__file__).parents[1] / "docs" / "photos" / "dandelion.jpg"
 
@@ -69,6 +69,7 @@ def photo(tmp_path_factory):
     picture.thumbnail((640, 640))
     exif = Image.Exif()
     exif[0x0112] = 6
+    exif.get_ifd(0x8769)[0xA405] = 50  # focal length as on 35 mm film
     picture.save(path, exif=exif)
     return path
 
@@ -120,11 +121,41 @@ def test_infer_gives_progress_and_files_that_agree_with_the_engine(served, photo
     assert scale == pytest.approx(link.scale, rel=1e-3) and 1 / 8.0 - scale * far == pytest.approx(link.shift, rel=1e-3)
 
 
+def test_a_photo_of_too_many_pixels_is_reduced(served, photo, tmp_path):
+    import pro_engine as pro
+
+    whole, lens = pro.load_image(photo)
+    for job, limit in ((30, 100_000), (31, whole.shape[0] * whole.shape[1])):
+        served.ask(id=job, do="infer", photo=str(photo), folder=str(tmp_path), tiles=[1, 1], max_pixels=limit)
+        result = served.until_end_of(job)[-1]["result"]
+        disparity, _ = read_array(result["disparity"])
+        picture = np.asarray(Image.open(result["picture"]))
+        assert disparity.shape == picture.shape[:2] == (result["height"], result["width"])
+        assert result["reduced"] == (job == 30) == (disparity.shape != whole.shape[:2])
+        assert 0.97 * limit < disparity.size <= limit
+        assert disparity.shape[1] / disparity.shape[0] == pytest.approx(whole.shape[1] / whole.shape[0], rel=0.01)
+        assert result["intrinsics"]["fx"] / result["width"] == pytest.approx(lens.fx / lens.width)
+
+
 def test_the_model_is_loaded_once(served, photo, tmp_path):
     for job in (2, 3):
         served.ask(id=job, do="infer", photo=str(photo), folder=str(tmp_path), tiles=[1, 1], device="cpu")
     served.until_end_of(2)
     assert all(event.get("phase") != "load" for event in served.until_end_of(3))
+
+
+def test_frames_of_a_shot_are_on_one_scale(served, photo, tmp_path):
+    later = tmp_path / "later.png"
+    picture = ImageOps.exif_transpose(Image.open(photo))
+    picture.crop((0, 0, picture.width, picture.height - 6)).resize(picture.size).save(later)
+    found = []
+    for job, path, more in ((20, photo, {"shot": True}), (21, later, {"shot": True}), (22, later, {})):
+        served.ask(id=job, do="infer", photo=str(path), folder=str(tmp_path / str(job)), tiles=[1, 1], **more)
+        found.append(served.until_end_of(job)[-1]["result"])
+    first, held, alone = (read_array(result["disparity"])[0] for result in found)
+    assert found[0]["anchors"] == found[1]["anchors"] != found[2]["anchors"]
+    scale, shift = np.polyfit(alone.ravel(), held.ravel(), 1)
+    assert np.allclose(scale * alone + shift, held, atol=1e-3) and (scale, shift) != pytest.approx((1, 0), abs=1e-4)
 
 
 def test_cancelling_ends_the_job_at_once_and_not_the_next(served, photo, tmp_path):
@@ -160,6 +191,7 @@ def test_a_job_that_waits_can_be_cancelled_too(served, photo, tmp_path):
         ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "refine": [1]}', "refine"),
         ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "tiles": {"rows": 1}}', "tiles"),
         ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "tyles": 1}', "tyles"),
+        ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "max_pixels": 0}', "max_pixels"),
         ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "model": "compakt"}', "compact"),
         ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "device": "cuda:7"}', "cuda"),
         ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "weights": "/none.safetensors"}', "none.safetensors"),

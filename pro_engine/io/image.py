@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from pro_engine.io.paths import (
 )
 from pro_engine.types import ImageArray, Intrinsics
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "load_image", "save_image"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "load_image", "reduced_image", "save_image"]
 
 IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".exr", ".gif", ".hdr", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
@@ -129,6 +130,23 @@ def check_image(image: ImageArray, name: str = "image") -> None:
         raise InputError(f"{name} is {found}; give a uint8 RGB array of shape (H, W, 3).")
     if image.size == 0:
         raise InputError(f"{name} has the shape {image.shape}, no pixels; give at least 1 x 1.")
+
+
+def reduced_image(
+    image: ImageArray, intrinsics: Intrinsics | None, max_pixels: int
+) -> tuple[ImageArray, Intrinsics | None]:
+    """The picture in its shape with at most `max_pixels` pixels, area-averaged, and its camera.
+
+    Args:
+        image: (H, W, 3) uint8 of more pixels.
+        intrinsics: of it, if known.
+        max_pixels: at least 1.
+    """
+    height, width = image.shape[:2]
+    share = math.sqrt(max_pixels / (height * width))
+    width, height = max(1, int(width * share)), max(1, int(height * share))
+    smaller = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
+    return smaller, intrinsics and intrinsics.resized(width, height)
 
 
 def save_image(path: PathLike, image: ImageArray) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from pro_engine.inference import runtime, tiling
 from pro_engine.inference.predictor import DepthPredictor
@@ -41,6 +42,7 @@ class BenchReport:
 
     `floor` is one coarse pass and one pass per patch of Ψ alone, at `floor_batch` patches a time, the fastest of those
     tried. `ratio` compares wall times, `cpu_ratio` processor times, which other programs on the machine disturb less.
+    `floor_macs` and `total_macs` are multiply-adds of convolutions and matrices, 0 where PyTorch does not run them.
     """
 
     model: str
@@ -58,6 +60,8 @@ class BenchReport:
     floor_batch: int
     ratio: float
     cpu_ratio: float | None
+    floor_macs: int
+    total_macs: int
     peak_host_bytes: int | None
     peak_device_bytes: int | None
 
@@ -79,6 +83,8 @@ class BenchReport:
         rows.append(("total / floor", f"{self.ratio:.2f}"))
         if self.cpu_ratio is not None:
             rows.append(("total / floor, CPU time", f"{self.cpu_ratio:.2f}"))
+        if self.floor_macs:
+            rows.append(("total / floor, multiply-adds", f"{self.total_macs / self.floor_macs:.2f}"))
         for name, peak in (("peak memory", self.peak_host_bytes), ("peak GPU memory", self.peak_device_bytes)):
             if peak is not None:
                 rows.append((name, f"{peak / 2**20:.0f} MiB"))
@@ -106,7 +112,7 @@ def run_bench(
     on_step: Callable[[int, int], None] | None = None,
 ) -> BenchReport:
     """Time `predictor.infer(image)` and the floor in turn, `runs` times, after `warm_up` runs that do not count."""
-    steps = warm_up + 1 + runs
+    steps = warm_up + 2 + runs
 
     def after(done: int) -> None:
         if on_step is not None:
@@ -116,13 +122,18 @@ def run_bench(
         predictor.infer(image, options=options)
         after(i + 1)
     host, device = runtime.peak_memory_bytes(), runtime.peak_device_bytes(predictor.device)
+    with FlopCounterMode(display=False) as total_work:
+        predictor.infer(image, options=options)
+    after(warm_up + 1)
     layout = tiling.plan(image.shape[0], image.shape[1], predictor.spec, options.tiles)
     batch = _best_batch(predictor, layout)
-    after(warm_up + 1)
+    with FlopCounterMode(display=False) as floor_work:
+        _floor(predictor, layout, batch)
+    after(warm_up + 2)
     timed = _Timed([], [], [], [], [])
     for i in range(runs):
         _time_once(timed, predictor, image, options, layout, batch)
-        after(warm_up + 2 + i)
+        after(warm_up + 3 + i)
     total, floor = Spread.of(timed.totals), Spread.of(timed.floors)
     on_cpu = predictor.device.type == "cpu"
     return BenchReport(
@@ -141,6 +152,8 @@ def run_bench(
         floor_batch=batch,
         ratio=total.median / floor.median,
         cpu_ratio=float(np.median(timed.total_cpu) / np.median(timed.floor_cpu)) if on_cpu else None,
+        floor_macs=floor_work.get_total_flops() // 2,
+        total_macs=total_work.get_total_flops() // 2,
         peak_host_bytes=host,
         peak_device_bytes=device,
     )

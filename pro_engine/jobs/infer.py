@@ -26,7 +26,7 @@ from pro_engine.io.mesh import save_mesh
 from pro_engine.jobs.options import ASSUMED_FOV_DEG, CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, JobOptions
 from pro_engine.jobs.photos import Failure, Photo
 from pro_engine.jobs.preview import make_preview
-from pro_engine.jobs.scale import Lens, Scale, find_lens, find_scale
+from pro_engine.jobs.scale import Lens, Scale, Shot, find_lens, find_scale
 from pro_engine.types import DepthResult, FloatMap, ImageArray, InferenceOptions
 
 _AUTO_POINTS = 1_000_000
@@ -81,10 +81,12 @@ def infer_photo(
     *,
     progress: Progress | None = None,
     inputs: Set[Path] = frozenset(),
+    shot: Shot | None = None,
 ) -> PhotoReport:
     """Read one photo, infer it and write what `job` asks for into `folder`, one map at a time.
 
-    `inputs` are resolved paths that no result may replace: the photo itself and the others of the job.
+    `inputs` are resolved paths that no result may replace: the photo itself and the others of the job. `shot` is given
+    where the photo is the next frame of one.
 
     Raises:
         ProEngineError: the photo cannot be read or inferred, a file cannot be written, the scale cannot be found, or
@@ -96,7 +98,7 @@ def infer_photo(
         return PhotoReport(str(photo.path), skipped=True)
     image, from_file = load_image(photo.path)
     height, width = image.shape[:2]
-    work = _Work(photo, job, outputs, image, find_lens(width, height, from_file, job))
+    work = _Work(photo, job, outputs, image, find_lens(width, height, from_file, job), shot)
     read_seconds = time.perf_counter() - start
     options = replace(options, keep_coarse=job.preview and options.refine is not False)
     # The result gets no name here, so that each of its maps is freed as soon as it is written.
@@ -137,6 +139,7 @@ class _Work:
     outputs: list[Output]
     image: ImageArray
     lens: Lens
+    shot: Shot | None = None
 
     @property
     def has_geometry(self) -> bool:
@@ -172,14 +175,16 @@ def _is_done(outputs: list[Output], job: JobOptions, inputs: Set[Path]) -> bool:
 
 def _write_maps(result: DepthResult, work: _Work) -> _Maps:
     """Write the preview, the disparity, then the depth if there is a scale."""
-    job = work.job
+    job, shot = work.job, work.shot
+    result = result if shot is None else shot.held(work.image, result)
     for out in work.of("preview"):
         save_image(out.path, make_preview(work.image, result))
     result = replace(result, coarse=None)  # as large as the disparity: free it before the next map is made
     about: dict[str, Any] = {"photo": work.photo.path.name, "model": result.model, "tiles": list(result.tiles)}
     for out in work.of("disparity"):
         save_depth(out.path, result.disparity, quantity="disparity", metadata=about)
-    scale = find_scale(result, work.photo.name, job, assume=work.has_geometry)
+    find = find_scale if shot is None else shot.find_scale
+    scale = find(result, work.photo.name, job, assume=work.has_geometry)
     if scale is None:
         return _Maps(None, None, result.tiles, result.timings, about)
     about |= {"scale": scale.summary(), "lens": work.lens.summary()}
@@ -250,21 +255,40 @@ def infer_all(
         CancelledError: progress asked to stop.
     """
     inputs = frozenset(photo.path.resolve() for photo in photos)
+    shot = Shot() if job.sequence else None
     for photo in photos:
         step = None if progress is None else partial(progress, photo)
-        try:
-            report = infer_photo(photo, folder, predictor, job, options, progress=step, inputs=inputs)
-        except CancelledError:
+        yield try_photo(photo, folder, predictor, job, options, progress=step, inputs=inputs, shot=shot, strict=strict)
+
+
+def try_photo(
+    photo: Photo,
+    folder: Path,
+    predictor: DepthPredictor,
+    job: JobOptions,
+    options: InferenceOptions,
+    *,
+    progress: Progress | None = None,
+    inputs: Set[Path] = frozenset(),
+    shot: Shot | None = None,
+    strict: bool = False,
+) -> PhotoReport | Failure:
+    """`infer_photo`, but what goes wrong is a `Failure`; `strict` as for `infer_all`.
+
+    Raises:
+        CancelledError: progress asked to stop.
+    """
+    try:
+        return infer_photo(photo, folder, predictor, job, options, progress=progress, inputs=inputs, shot=shot)
+    except CancelledError:
+        raise
+    except ProEngineError as error:
+        return Failure(str(photo.path), str(error))
+    except MemoryError:
+        return Failure(str(photo.path), "Memory ran out; close other programs, or ask for fewer files at once.")
+    except Exception as error:
+        if strict:
             raise
-        except ProEngineError as error:
-            yield Failure(str(photo.path), str(error))
-        except MemoryError:
-            yield Failure(str(photo.path), "Memory ran out; close other programs, or ask for fewer files at once.")
-        except Exception as error:
-            if strict:
-                raise
-            yield Failure(
-                str(photo.path), f"Unexpected {type(error).__name__}: {error}; run again with --debug and report it."
-            )
-        else:
-            yield report
+        return Failure(
+            str(photo.path), f"Unexpected {type(error).__name__}: {error}; run again with --debug and report it."
+        )

@@ -53,6 +53,7 @@ class JobOptions:
         "auto", "Every how many pixels a mesh or cloud has a point, or auto: at most a million points", minimum=1
     )
     edge_rtol: float = _option(0.04, "Relative depth step at which the mesh is cut open", minimum=0)
+    sequence: bool = _option(False, "The photos are frames of one shot, in this order: keep one scale, but for cuts")
     existing: Existing = field(
         default="overwrite",
         metadata={"help": "Where results are there already: overwrite them, skip the photo, or fail"},

@@ -12,9 +12,10 @@ import numpy as np
 from pro_engine.errors import FileError, InputError
 from pro_engine.geometry.depth import fit_scale_shift, range_scale_shift
 from pro_engine.inference.tiling import resized
+from pro_engine.inference.video import ScaleHold
 from pro_engine.io.depth import load_depth
 from pro_engine.jobs.options import ASSUMED_FAR_M, ASSUMED_FOV_DEG, ASSUMED_NEAR_M, JobOptions
-from pro_engine.types import DepthResult, FloatMap, Intrinsics, ScaleShift
+from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics, ScaleShift
 
 _MAX_FIT_SAMPLES = 2_000_000
 _SHAPE_TOLERANCE = 0.02
@@ -91,6 +92,28 @@ def find_scale(result: DepthResult, name: str, job: JobOptions, *, assume: bool)
         "give --near and --far, or --align."
     )
     return Scale(link, ASSUMED_FAR_M, ASSUMED_NEAR_M, (text,))
+
+
+class Shot:
+    """What the frames of one shot share: the scale of their maps and, but for sensors, of their metres."""
+
+    def __init__(self) -> None:
+        self._hold = ScaleHold()
+        self._scale: Scale | None = None
+        self._cuts = 0
+
+    def held(self, image: ImageArray, result: DepthResult) -> DepthResult:
+        """The result of the next frame on the scale of those before it."""
+        held = self._hold.apply(image, result)
+        if self._hold.cuts != self._cuts:
+            self._cuts, self._scale = self._hold.cuts, None
+        return held
+
+    def find_scale(self, result: DepthResult, name: str, job: JobOptions, *, assume: bool) -> Scale | None:
+        """As `find_scale`; a range is that of the first frame, since the nearest thing in view may be another later."""
+        if self._scale is None or job.align is not None or result.scale_shift is not None:
+            self._scale = find_scale(result, name, job, assume=assume)
+        return self._scale
 
 
 def _range(result: DepthResult, near_m: float, far_m: float, job: JobOptions) -> ScaleShift:

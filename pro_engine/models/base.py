@@ -54,8 +54,9 @@ class RefinerInput(NamedTuple):
     """One batch of patches for a refiner. All maps at the patch's Ψ input size (h, w), P patches.
 
     image (P, 3, h, w) RGB in [0, 1]; coarse (P, 1, h, w) the whole-image disparity sampled over each patch, raw; fine
-    (P, 1, h, w) the patch's own disparity; coarse_features / fine_features six maps each, sampled alike; center and
-    spread: median and mean absolute deviation of the whole-image disparity, scalars or (P, 1, 1, 1).
+    (P, 1, h, w) the patch's own disparity; coarse_features / fine_features: at least the maps that the refiner looks at
+    (`Refiner.feature_levels`), sampled alike; center and spread: median and mean absolute deviation of the whole-image
+    disparity, scalars or (P, 1, 1, 1).
     """
 
     image: Tensor
@@ -73,10 +74,12 @@ class Refiner(nn.Module, ABC):
     level_borders: whether steps that remain at the borders of patches are taken out afterwards. The published network
     lays its patches side by side and leaves it at that.
     sharpens: whether the enlarged map's outlines are snapped to those of the full-size picture at the end.
+    feature_levels: how many of Ψ's six feature levels it looks at, from the deepest on; it need not be given more.
     """
 
     level_borders: bool = True
     sharpens: bool = False
+    feature_levels: int = 6
 
     @abstractmethod
     def forward(self, patches: RefinerInput) -> Tensor:

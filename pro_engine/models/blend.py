@@ -12,6 +12,8 @@ than the range of c around it plus a margin.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,6 +33,8 @@ _TINY = 1e-12
 
 class BlendRefiner(Refiner):
     """Frequency blend without parameters; see the module docstring."""
+
+    feature_levels = 0
 
     def forward(self, patches: RefinerInput) -> Tensor:
         """Uses coarse, fine, center and spread alone, neither image nor features. Returns (P, 1, h, w)."""
@@ -68,13 +72,14 @@ def smooth(maps: Tensor, sigma: float) -> Tensor:
     """
     height, width = maps.shape[-2:]
     radius = min(max(int(3 * sigma), 1), min(height, width) - 1)
-    columns = _low_pass(maps, width, sigma, radius)
-    return _low_pass(maps, height, sigma, radius).T @ (maps @ columns)
+    rows, columns = (_low_pass(side, sigma, radius, maps.device, maps.dtype) for side in (height, width))
+    return rows.T @ (maps @ columns)
 
 
-def _low_pass(like: Tensor, length: int, sigma: float, radius: int) -> Tensor:
+@lru_cache(maxsize=8)
+def _low_pass(length: int, sigma: float, radius: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """The filter of `smooth` on a line as a matrix: row (length) @ matrix (length, length) is the filtered row."""
-    offsets = torch.arange(1 - length, 2 * length - 1, device=like.device, dtype=like.dtype)
+    offsets = torch.arange(1 - length, 2 * length - 1, device=device, dtype=dtype)
     profile = torch.exp(-0.5 * (offsets / sigma).square()) * (offsets.abs() <= radius)
     profile = profile / profile.sum()
     direct = profile[: 2 * length - 1].unfold(0, length, 1).flip(1)  # [i, j]: weight of i - j

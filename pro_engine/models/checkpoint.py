@@ -73,16 +73,9 @@ def load_strict(
     module.load_state_dict({key: tensors[name] for name, (key, _) in wanted.items() if name in tensors}, strict=False)
 
 
-def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose key starts with `prefix`, without it; all of them for an empty prefix.
-
-    Raises:
-        WeightsError: there are none.
-    """
-    found = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
-    if not found:
-        raise WeightsError(f"The weights hold no key that starts with {prefix!r}; use a file that the package wrote.")
-    return found
+def part_or_all(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors under `prefix`, without it; a file that does not use the prefix is meant as a whole."""
+    return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)} or dict(tensors)
 
 
 def official_key(key: str) -> str:

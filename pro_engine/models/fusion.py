@@ -1,13 +1,14 @@
 """Frequency fusion: joins what Ψ saw in the whole picture with what it saw in the patch, level by level.
 
 Channel counts are given deepest level first, as Ψ yields its features: (C, C, C, C, C, 32) in the published network,
-any six counts here. The Haar analysis is a strided convolution, which beats slicing when the channels lie last in
-memory; the synthesis adds and subtracts, which beats a transposed convolution.
+any six counts here. The Haar transform adds and subtracts, which beats convolutions with its filters; what is to be
+halved twice is divided by four once, as what lies between is linear.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -21,15 +22,18 @@ HAAR = (
     ((0.5, -0.5), (0.5, -0.5)),
     ((0.5, -0.5), (-0.5, 0.5)),
 )
-"""The orthonormal 2x2 Haar filters LL, LH, HL, HH, to be multiplied with a cell [[a, b], [c, d]]."""
+"""The orthonormal 2x2 Haar filters LL, LH, HL, HH of a cell [[a, b], [c, d]], as published checkpoints hold them."""
 
 
 class DoubleConv(nn.Sequential):
-    """Twice a 3x3 convolution without bias, batch norm and ReLU; (B, inputs, h, w) -> (B, outputs, h, w)."""
+    """Twice a 3x3 convolution without bias, batch norm and ReLU; (B, inputs, h, w) -> (B, outputs, h, w).
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    first_size: of the first convolution's kernel, odd.
+    """
+
+    def __init__(self, inputs: int, outputs: int, first_size: int = 3) -> None:
         super().__init__(
-            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            nn.Conv2d(inputs, outputs, first_size, padding=first_size // 2, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
@@ -38,26 +42,22 @@ class DoubleConv(nn.Sequential):
         )
 
 
-def haar_analysis(maps: Tensor, filters: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One level of the orthonormal Haar wavelet transform.
+def haar_sums(maps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Twice the bands of one level of the orthonormal Haar wavelet transform.
 
-    maps (B, C, h, w) with even sides; filters `HAAR` as a tensor (4, 1, 2, 2), if at hand. Each cell [[a, b], [c, d]]
-    gives LL = (a+b+c+d)/2, LH = (a+b-c-d)/2, HL = (a-b+c-d)/2 and HH = (a-b-c+d)/2, all (B, C, h/2, w/2).
+    maps (B, C, h, w) with even sides. Each cell [[a, b], [c, d]] gives a+b+c+d, a+b-c-d, a-b+c-d and a-b-c+d, that is
+    2 LL, 2 LH, 2 HL and 2 HH, all (B, C, h/2, w/2).
     """
-    if filters is None:
-        filters = maps.new_tensor(HAAR).unsqueeze(1)
-    channels = maps.shape[1]
-    ll, lh, hl, hh = (
-        F.conv2d(maps, band.expand(channels, 1, 2, 2), stride=2, groups=channels)  # (B, C, h/2, w/2)
-        for band in filters
-    )
-    return ll, lh, hl, hh
+    a, b = maps[..., ::2, ::2], maps[..., ::2, 1::2]
+    c, d = maps[..., 1::2, ::2], maps[..., 1::2, 1::2]
+    upper, upper_step, lower, lower_step = a + b, a - b, c + d, c - d
+    return upper + lower, upper - lower, upper_step + lower_step, upper_step - lower_step
 
 
 def haar_synthesis(ll: Tensor, lh: Tensor, hl: Tensor, hh: Tensor) -> Tensor:
-    """Undoes `haar_analysis`: four bands (B, C, h, w) -> maps (B, C, 2h, 2w), channels last in memory."""
-    row_sum, row_difference = (ll + lh) * 0.5, (ll - lh) * 0.5
-    column_sum, column_difference = (hl + hh) * 0.5, (hl - hh) * 0.5
+    """Undoes `haar_sums`: four bands (B, C, h, w) -> maps (B, C, 2h, 2w), channels last in memory."""
+    row_sum, row_difference = (ll + lh) * 0.25, (ll - lh) * 0.25
+    column_sum, column_difference = (hl + hh) * 0.25, (hl - hh) * 0.25
     a, b = row_sum + column_sum, row_sum - column_sum
     c, d = row_difference + column_difference, row_difference - column_difference
     a, b, c, d = (cell.permute(0, 2, 3, 1) for cell in (a, b, c, d))  # (B, h, w, C)
@@ -70,21 +70,18 @@ def haar_synthesis(ll: Tensor, lh: Tensor, hl: Tensor, hh: Tensor) -> Tensor:
 class WaveletFusion(nn.Module):
     """Fuses the coarse and the fine map of one level, the low and each high band on its own."""
 
-    haar: Tensor
-
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.low = nn.Conv2d(2 * channels, channels, 3, padding=1, bias=False)
         self.high = nn.Conv2d(6 * channels, 3 * channels, 3, padding=1, bias=False, groups=3)
-        self.register_buffer("haar", torch.tensor(HAAR).unsqueeze(1), persistent=False)  # (4, 1, 2, 2)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """coarse and fine (P, C, h, w) -> (P, C, h, w); odd sides are padded with zeros at the right and the bottom."""
         height, width = coarse.shape[-2:]
         both = torch.cat((coarse, fine), 1)  # (P, 2C, h, w)
-        if height % 2 or width % 2:
+        if torch.compiler.is_exporting() or height % 2 or width % 2:  # an exported graph must not depend on the size
             both = F.pad(both, (0, width % 2, 0, height % 2))
-        ll, *details = haar_analysis(both, self.haar)  # four of (P, 2C, h/2, w/2)
+        ll, *details = haar_sums(both)  # four of (P, 2C, h/2, w/2)
         # The three groups of `high` are independent, so each band has its part of the weights; this saves joining them.
         weights = self.high.weight.chunk(3)
         high = [F.conv2d(band, weight, padding=1) for band, weight in zip(details, weights, strict=True)]
@@ -99,10 +96,11 @@ class InputEncoder(nn.Module):
         super().__init__()
         widths = list(reversed(channels))
         self.first = DoubleConv(INPUT_CHANNELS, widths[0])
-        self.deeper = nn.ModuleList(DoubleConv(widths[i], widths[i + 1]) for i in range(LEVELS - 1))
+        self.deeper = nn.ModuleList(DoubleConv(before, after) for before, after in pairwise(widths))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """x (P, 6, h, w) -> six maps, deepest first: (P, C_l, h / 2^(5-l), w / 2^(5-l)), rounded down."""
+        """x (P, 6, h, w) -> one map per width, deepest first; the last has x's size, each one before it half of
+        the next, rounded down."""
         maps = [self.first(x)]
         for block in self.deeper:
             maps.append(block(F.max_pool2d(maps[-1], 2)))
@@ -120,12 +118,25 @@ class FrequencyFusion(nn.Module):
 
     def forward(self, x: Tensor, coarse: Sequence[Tensor], fine: Sequence[Tensor]) -> list[Tensor]:
         """x (P, 6, h, w); coarse and fine: six maps each, (P, C_l, h_l, w_l), deepest first -> six maps like these."""
-        levels = zip(self.encoder(x), coarse, fine, self.wavelets, self.mixes, strict=True)
-        fused = []
-        for own, coarse_map, fine_map, wavelet, mix in levels:
-            size = coarse_map.shape[-2:]
-            if own.shape[-2:] != size:
-                own = F.interpolate(own, size, mode="bilinear", align_corners=True)  # (P, C_l, h_l, w_l)
-            joined = torch.cat((coarse_map, own, wavelet(coarse_map, fine_map)), 1)  # (P, 3 C_l, h_l, w_l)
-            fused.append(mix(joined))
-        return fused
+        return fuse_levels(self.encoder(x), coarse, fine, self.wavelets, self.mixes)
+
+
+def fuse_levels(
+    own: Iterable[Tensor],
+    coarse: Iterable[Tensor],
+    fine: Iterable[Tensor],
+    joins: Iterable[Callable[[Tensor, Tensor], Tensor]],
+    mixes: Iterable[Callable[[Tensor], Tensor]],
+) -> list[Tensor]:
+    """Level by level: own maps enlarged to the coarse ones' size, coarse and fine joined, the three mixed.
+
+    All of one length, deepest first: own (P, C_l, any size), coarse and fine (P, C_l, h_l, w_l); joins gives
+    (P, C_l, h_l, w_l) of a coarse and a fine map; mixes takes (P, 3 C_l, h_l, w_l). Returns (P, C_l, h_l, w_l) each.
+    """
+    fused = []
+    for own_map, coarse_map, fine_map, join, mix in zip(own, coarse, fine, joins, mixes, strict=True):
+        size = coarse_map.shape[-2:]
+        if own_map.shape[-2:] != size:
+            own_map = F.interpolate(own_map, size, mode="bilinear", align_corners=True)  # (P, C_l, h_l, w_l)
+        fused.append(mix(torch.cat((coarse_map, own_map, join(coarse_map, fine_map)), 1)))
+    return fused

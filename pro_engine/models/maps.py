@@ -22,6 +22,7 @@ class MapRefiner(Refiner):
     """The refiner of the module docstring, with `channels` maps per level, deepest first."""
 
     sharpens = True
+    feature_levels = 0
 
     def __init__(self, channels: Sequence[int] = CHANNELS) -> None:
         super().__init__()
@@ -35,4 +36,8 @@ class MapRefiner(Refiner):
     def forward(self, patches: RefinerInput) -> Tensor:
         """See `Refiner.forward`; the feature maps of `patches` are not looked at and may be empty."""
         start, x = self.start(patches)
-        return start + self.head(self.encoder(x))
+        return start + self.residual(x)
+
+    def residual(self, x: Tensor) -> Tensor:
+        """All that is learnt: input channels (P, 6, h, w) -> (P, 1, h, w)."""
+        return self.head(self.encoder(x))

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STRIDES = (16, 8, 4, 2, 1)
+STRIDES = (16, 7, 3, 1)
 """Distance of the neighbours in pixels, pass by pass; together more than the softness of a map from a small Ψ."""
 COLOUR_SIGMA = 0.05
 """Distance in RGB, each in [0, 1], at which a neighbour's weight has fallen to exp(-1/2)."""

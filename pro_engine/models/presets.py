@@ -9,10 +9,13 @@ from typing import Literal
 from torch import Tensor
 
 from pro_engine.models.base import DepthBase, PsiSpec, Refiner
-from pro_engine.models.checkpoint import load_strict
+from pro_engine.models.checkpoint import load_official, load_strict, part_or_all
 from pro_engine.models.depth_anything import DepthAnything, Size, depth_anything_spec
+from pro_engine.models.light import LightRefiner
 from pro_engine.models.maps import MapRefiner
 from pro_engine.models.pro import ProRefiner
+
+_REFINER_PREFIX = "refiner."
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def _compact() -> ModelPreset:
         family="compact",
         spec=spec,
         weights=WeightsFile(file, licence, commercial=True, prefix="psi."),
-        refiner_weights=WeightsFile(file, licence, commercial=True, prefix="refiner."),
+        refiner_weights=WeightsFile(file, licence, commercial=True, prefix=_REFINER_PREFIX),
     )
 
 
@@ -74,7 +77,7 @@ def _depth_anything(size: Size, summary: str, licence: str, *, commercial: bool)
     )
 
 
-MAP_REFINER = WeightsFile("maps.safetensors", "Apache-2.0", commercial=True, prefix="refiner.")
+MAP_REFINER = WeightsFile("maps.safetensors", "Apache-2.0", commercial=True, prefix=_REFINER_PREFIX)
 """The refiner for any Ψ, which looks at maps and image only (`models/maps.py`)."""
 
 PRESETS: dict[str, ModelPreset] = {
@@ -102,8 +105,14 @@ def build_psi(preset: ModelPreset) -> DepthBase:
 
 
 def build_refiner(preset: ModelPreset) -> Refiner:
-    """The preset's refiner with random weights: a PRO refiner of its width, or the one for any Ψ."""
-    return MapRefiner() if preset.refiner_weights is None else ProRefiner(preset.spec.feature_channels)
+    """The preset's refiner with random weights: a PRO refiner, or the one for any Ψ."""
+    return MapRefiner() if preset.refiner_weights is None else build_pro_refiner(preset)
+
+
+def build_pro_refiner(preset: ModelPreset) -> Refiner:
+    """A PRO refiner for the preset's Ψ with random weights: the light one for our own, else the published network."""
+    channels = preset.spec.feature_channels
+    return LightRefiner(channels) if preset.family == "compact" else ProRefiner(channels)
 
 
 def load_psi(psi: DepthBase, tensors: Mapping[str, Tensor]) -> None:
@@ -116,3 +125,24 @@ def load_psi(psi: DepthBase, tensors: Mapping[str, Tensor]) -> None:
         psi.load_published(tensors)
     else:
         load_strict(psi, tensors, what=type(psi).__name__)
+
+
+def load_refiner(preset: ModelPreset, tensors: Mapping[str, Tensor]) -> Refiner:
+    """The refiner that a file holds: for any Ψ, or for the preset's, ours or the published checkpoint.
+
+    Raises:
+        WeightsError: the tensors do not fit.
+    """
+    if any("freq_fusion." in key for key in tensors):
+        official = ProRefiner(preset.spec.feature_channels, start="coarse")
+        load_official(official, tensors)
+        return official
+    tensors = part_or_all(tensors, _REFINER_PREFIX)
+    parts = {key.partition(".")[0] for key in tensors}
+    if parts == {"encoder", "head"}:
+        anyones = MapRefiner()
+        load_strict(anyones, tensors, what="refiner for any Ψ")
+        return anyones
+    refiner = ProRefiner(preset.spec.feature_channels) if "fusion" in parts else build_pro_refiner(preset)
+    load_strict(refiner, tensors, what=f"refiner of {preset.name}")
+    return refiner

@@ -94,11 +94,11 @@ class ResidualUnit(nn.Module):
 
 
 class HeadBlock(nn.Module):
-    """One fusion step of the DPT decoder, from deep to shallow."""
+    """One fusion step of the DPT decoder, from deep to shallow; skips: whether it is ever given a skip."""
 
-    def __init__(self, channels: int, outputs: int) -> None:
+    def __init__(self, channels: int, outputs: int, *, skips: bool = True) -> None:
         super().__init__()
-        self.skip_unit = ResidualUnit(channels)
+        self.skip_unit = ResidualUnit(channels) if skips else nn.Identity()
         self.unit = ResidualUnit(channels)
         self.project = nn.Conv2d(channels, outputs, 1)
 
@@ -185,8 +185,11 @@ class ProRefiner(Refiner):
     def forward(self, patches: RefinerInput) -> Tensor:
         """See `Refiner.forward`; source: section 3 of the paper."""
         start, x = self.start(patches)
-        levels = self.fusion(x, patches.coarse_features, patches.fine_features)
-        return start + self.head(levels)
+        return start + self.residual(x, patches.coarse_features, patches.fine_features)
+
+    def residual(self, x: Tensor, coarse: Sequence[Tensor], fine: Sequence[Tensor]) -> Tensor:
+        """All that is learnt: input channels (P, 6, h, w) and six maps of each pass -> (P, 1, h, w)."""
+        return self.head(self.fusion(x, coarse, fine))
 
 
 def fold_batch_norm(module: AnyModule) -> AnyModule:

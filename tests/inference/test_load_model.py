@@ -10,8 +10,10 @@ from pro_engine.errors import InputError, WeightsError
 from pro_engine.inference.predictor import load_model
 from pro_engine.io.weights import save_weights
 from pro_engine.models.checkpoint import official_key
+from pro_engine.models.light import LightRefiner
 from pro_engine.models.maps import MapRefiner
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
+from pro_engine.models.pro import ProRefiner
 from pro_engine.types import InferenceOptions
 
 COMPACT = PRESETS["compact"]
@@ -60,24 +62,36 @@ def test_a_refiner_for_any_psi_of_ones_own(tensors, tmp_path):
 
 
 def test_refiners_of_ones_own(tensors, tmp_path):
-    """Under our names, with or without the prefix: the same network. Under the published ones: the same parameters,
-    with the published arithmetic around them."""
+    """With or without the prefix: the same network."""
     psi, refiner = tensors
     save_weights(tmp_path / "psi.safetensors", psi)
-    trained = {key: value for key, value in refiner.items() if "num_batches_tracked" not in key}
-    save_weights(tmp_path / "bare.safetensors", trained)
-    save_weights(tmp_path / "prefixed.safetensors", prefixed("refiner.", trained))
-    torch.save({"model": {official_key(key): value for key, value in trained.items()}}, tmp_path / "official.pth")
-    bare, prefix, official = (
+    save_weights(tmp_path / "bare.safetensors", refiner)
+    save_weights(tmp_path / "prefixed.safetensors", prefixed("refiner.", refiner))
+    bare, prefix = (
         load_model(weights=tmp_path / "psi.safetensors", refiner_weights=tmp_path / name, device="cpu")
-        for name in ("bare.safetensors", "prefixed.safetensors", "official.pth")
+        for name in ("bare.safetensors", "prefixed.safetensors")
     )
     options = InferenceOptions(tiles=(2, 2))
     results = [predictor.infer(IMAGE, options=options).disparity for predictor in (bare, prefix)]
     np.testing.assert_array_equal(*results)
-    assert [predictor.refiner.level_borders for predictor in (bare, prefix, official)] == [True, True, False]
-    for ours, theirs in zip(bare.refiner.parameters(), official.refiner.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    assert isinstance(bare.refiner, LightRefiner)
+
+
+def test_the_published_network_for_our_own_psi(tensors, tmp_path):
+    """Under our names it starts as ours do; under the published ones the published arithmetic is around it."""
+    torch.manual_seed(1)
+    network = ProRefiner(COMPACT.spec.feature_channels)
+    trained = {key: value for key, value in network.state_dict().items() if "num_batches_tracked" not in key}
+    save_weights(tmp_path / "psi.safetensors", tensors[0])
+    save_weights(tmp_path / "ours.safetensors", trained)
+    torch.save({"model": {official_key(key): value for key, value in trained.items()}}, tmp_path / "official.pth")
+    ours, official = (
+        load_model(weights=tmp_path / "psi.safetensors", refiner_weights=tmp_path / name, device="cpu").refiner
+        for name in ("ours.safetensors", "official.pth")
+    )
+    assert (ours.level_borders, official.level_borders) == (True, False)
+    for one, other in zip(ours.parameters(), official.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pro_engine.errors import WeightsError
-from pro_engine.models.checkpoint import load_official, load_strict, official_key, with_prefix
+from pro_engine.models.checkpoint import load_official, load_strict, official_key, part_or_all
 from pro_engine.models.fusion import HAAR
 from pro_engine.models.pro import ProRefiner
 
@@ -133,7 +133,10 @@ def test_loading_converts_to_the_type_of_the_module(small_refiner):
 
 def test_counters_of_batches_may_be_absent(small_refiner):
     state = {k: v for k, v in small_refiner.state_dict().items() if not k.endswith("num_batches_tracked")}
-    load_strict(ProRefiner(small_refiner.channels), state)
+    target = ProRefiner(small_refiner.channels)
+    load_strict(target, state)
+    loaded = target.state_dict()
+    assert all(torch.equal(loaded[name], values) for name, values in state.items())
 
 
 def test_a_long_list_of_keys_is_cut(small_refiner):
@@ -145,7 +148,9 @@ def test_a_long_list_of_keys_is_cut(small_refiner):
 
 def test_prefixes_pick_one_network_of_a_file():
     tensors = {"psi.a": torch.zeros(1), "refiner.b": torch.ones(1)}
-    assert list(with_prefix(tensors, "refiner.")) == ["b"]
-    assert list(with_prefix(tensors, "")) == ["psi.a", "refiner.b"]
-    with pytest.raises(WeightsError, match="no key that starts with 'other"):
-        with_prefix(tensors, "other.")
+    assert list(part_or_all(tensors, "refiner.")) == ["b"]
+    assert list(part_or_all(tensors, "")) == ["psi.a", "refiner.b"]
+
+
+def test_a_file_without_the_prefix_is_of_one_network():
+    assert list(part_or_all({"a": torch.zeros(1)}, "refiner.")) == ["a"]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from pro_engine.errors import DependencyError, WeightsError
 from pro_engine.io.weights import cached_weights, fetch_weights, read_weights
@@ -15,48 +14,15 @@ from pro_engine.models.depth_anything import IMAGENET_MEAN, IMAGENET_STD, DepthA
 from pro_engine.models.presets import PRESETS, build_psi, load_psi
 
 
-@pytest.fixture(scope="module")
-def transformers():
-    return pytest.importorskip("transformers")
-
-
-def _tiny_config(transformers):
-    backbone = transformers.Dinov2Config(
-        hidden_size=24,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        image_size=70,
-        patch_size=14,
-        out_indices=[1, 2, 3, 4],
-        reshape_hidden_states=False,
-    )
-    return transformers.DepthAnythingConfig(
-        backbone_config=backbone,
-        reassemble_hidden_size=24,
-        neck_hidden_sizes=[4, 8, 12, 24],
-        fusion_hidden_size=8,
-    )
-
-
 def _normalised(image: torch.Tensor) -> torch.Tensor:
     mean, std = torch.tensor(IMAGENET_MEAN).view(3, 1, 1), torch.tensor(IMAGENET_STD).view(3, 1, 1)
     return (image - mean) / std
 
 
-def _vivid(network: nn.Module) -> nn.Module:
-    """Random weights large enough that the disparity varies instead of staying near zero."""
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            spread = 1.5 / parameter[0].numel() ** 0.5 if parameter.dim() > 1 else 0.2
-            parameter.copy_(torch.randn_like(parameter) * spread)
-    return network.eval()
-
-
 @pytest.fixture(scope="module")
-def published(transformers):
+def published(transformers, tiny_config, vivid):
     """A tiny network of the published architecture, as transformers runs it."""
-    return _vivid(transformers.DepthAnythingForDepthEstimation(_tiny_config(transformers)))
+    return vivid(transformers.DepthAnythingForDepthEstimation(tiny_config))
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +34,8 @@ def folder(published, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def psi(transformers, folder) -> DepthAnything:
-    psi = DepthAnything(_tiny_config(transformers))
+def psi(tiny_config, folder) -> DepthAnything:
+    psi = DepthAnything(tiny_config)
     psi.load_published(read_weights(folder / "model.safetensors"))
     return psi.eval()
 
@@ -110,13 +76,13 @@ def test_features_are_the_tensors_inside_the_decoder(psi, published):
     assert [f.shape[1] for f in features] == list(psi.spec.feature_channels)
 
 
-def test_the_real_small_size_has_the_published_shapes(transformers):
+def test_the_real_small_size_has_the_published_shapes(transformers, vivid):
     preset = PRESETS["depth-anything-v2-small"]
     psi = build_psi(preset).eval()
     assert psi.spec == preset.spec
     assert 24e6 < sum(p.numel() for p in psi.parameters()) < 26e6
     with torch.inference_mode():
-        output = _vivid(psi)(torch.rand(1, 3, 518, 518))
+        output = vivid(psi)(torch.rand(1, 3, 518, 518))
     sides = [19, 37, 74, 148, 296, 518]
     assert [tuple(f.shape) for f in output.features] == [
         (1, c, s, s) for c, s in zip((64, 64, 64, 64, 64, 32), sides, strict=True)
@@ -137,14 +103,14 @@ def test_the_sizes_have_the_published_number_of_parameters(transformers, size, c
 
 
 @pytest.mark.parametrize("spelling", ["published", "newer"])
-def test_both_spellings_of_the_attention_names_load(transformers, published, folder, spelling):
+def test_both_spellings_of_the_attention_names_load(tiny_config, published, folder, spelling):
     tensors = read_weights(folder / "model.safetensors")
     pairs = [("attention.attention.query", "attention.q_proj"), ("attention.attention.key", "attention.k_proj")]
     pairs += [("attention.attention.value", "attention.v_proj"), ("attention.output.dense", "attention.o_proj")]
     for old, new in pairs:
         source, target = (new, old) if spelling == "published" else (old, new)
         tensors = {key.replace(source, target): value for key, value in tensors.items()}
-    psi = DepthAnything(_tiny_config(transformers)).eval()
+    psi = DepthAnything(tiny_config).eval()
     load_psi(psi, tensors)
     image = torch.rand(1, 3, 70, 70)
     with torch.inference_mode():
@@ -173,14 +139,14 @@ def _hub_cache(tmp_path: Path, folder: Path, repo: str) -> Path:
     return tmp_path
 
 
-def test_cached_weights_load_without_a_network(transformers, psi, folder, tmp_path):
+def test_cached_weights_load_without_a_network(tiny_config, psi, folder, tmp_path):
     repo = "depth-anything/Depth-Anything-V2-Small-hf"
     cache = _hub_cache(tmp_path, folder, repo)
     path = fetch_weights(
         repo, "model.safetensors", licence="Apache-2.0", commercial=True, offline=True, cache_dir=cache
     )
     assert path == cached_weights(repo, "model.safetensors", cache_dir=cache)
-    loaded = DepthAnything(_tiny_config(transformers)).eval()
+    loaded = DepthAnything(tiny_config).eval()
     load_psi(loaded, read_weights(path))
     image = torch.rand(1, 3, 70, 70)
     with torch.inference_mode():

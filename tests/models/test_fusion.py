@@ -8,19 +8,36 @@ import torch
 import torch.nn.functional as F
 
 from pro_engine.models.fusion import (
+    HAAR,
     DoubleConv,
     FrequencyFusion,
     InputEncoder,
     WaveletFusion,
-    haar_analysis,
+    haar_sums,
     haar_synthesis,
 )
 
 
+def haar_analysis(maps):
+    """The orthonormal bands, by the definition."""
+    filters = torch.tensor(HAAR).unsqueeze(1).repeat(maps.shape[1], 1, 1, 1)  # (4 C, 1, 2, 2)
+    bands = F.conv2d(maps, filters, stride=2, groups=maps.shape[1])
+    return tuple(bands.unflatten(1, (-1, 4)).unbind(2))
+
+
+def haar_inverse(*bands):
+    return haar_synthesis(*(2 * band for band in bands))
+
+
+def test_the_sums_are_twice_the_bands():
+    maps = torch.randn(2, 3, 6, 8)
+    for found, band in zip(haar_sums(maps), haar_analysis(maps), strict=True):
+        torch.testing.assert_close(found, 2 * band)
+
+
 def test_haar_bands_of_a_known_cell():
     cell = torch.tensor([[[[1.0, 2.0], [4.0, 8.0]]]])
-    bands = [band.item() for band in haar_analysis(cell)]
-    assert bands == [7.5, -4.5, -2.5, 1.5]  # (1+2+4+8)/2, (1+2-4-8)/2, (1-2+4-8)/2, (1-2-4+8)/2
+    assert [band.item() for band in haar_sums(cell)] == [1 + 2 + 4 + 8, 1 + 2 - 4 - 8, 1 - 2 + 4 - 8, 1 - 2 - 4 + 8]
 
 
 @pytest.mark.parametrize(
@@ -29,19 +46,19 @@ def test_haar_bands_of_a_known_cell():
 )
 def test_each_pattern_lands_in_its_band_alone(pattern, band):
     maps = torch.tensor(pattern, dtype=torch.float32).repeat(1, 3, 4, 5)
-    found = [value.abs().max().item() for value in haar_analysis(maps)]
-    assert found[band] == 2.0
-    assert sum(found) == 2.0
+    found = [value.abs().max().item() for value in haar_sums(maps)]
+    assert found[band] == 4.0
+    assert sum(found) == 4.0
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_haar_synthesis_undoes_the_analysis_and_keeps_the_energy(memory_format):
+def test_haar_synthesis_undoes_the_sums_and_keeps_the_energy(memory_format):
     maps = torch.randn(2, 5, 12, 18).contiguous(memory_format=memory_format)
-    bands = haar_analysis(maps)
+    bands = haar_sums(maps)
     assert [band.shape for band in bands] == [(2, 5, 6, 9)] * 4
     torch.testing.assert_close(haar_synthesis(*bands), maps, atol=1e-6, rtol=0)
     energy = sum(band.square().sum() for band in bands)
-    torch.testing.assert_close(energy, maps.square().sum(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(energy, 4 * maps.square().sum(), rtol=1e-5, atol=0)
 
 
 def test_wavelet_fusion_follows_the_published_order_of_bands():
@@ -52,7 +69,7 @@ def test_wavelet_fusion_follows_the_published_order_of_bands():
     low = F.conv2d(torch.cat((a[0], b[0]), 1), fusion.low.weight, padding=1)
     stacked = torch.cat((a[1], b[1], a[2], b[2], a[3], b[3]), 1)
     high = F.conv2d(stacked, fusion.high.weight, padding=1, groups=3).split(channels, 1)
-    torch.testing.assert_close(fusion(coarse, fine), haar_synthesis(low, *high), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(fusion(coarse, fine), haar_inverse(low, *high), atol=1e-6, rtol=1e-5)
 
 
 def test_odd_sides_are_padded_with_zeros_at_the_right_and_bottom():

@@ -9,8 +9,9 @@ import torch
 
 from pro_engine.errors import WeightsError
 from pro_engine.models.compact import CompactDepth
+from pro_engine.models.light import LightRefiner
 from pro_engine.models.maps import MapRefiner
-from pro_engine.models.presets import PRESETS, build_psi, build_refiner, load_psi
+from pro_engine.models.presets import PRESETS, build_pro_refiner, build_psi, build_refiner, load_psi
 from pro_engine.models.pro import ProRefiner
 
 
@@ -28,8 +29,9 @@ def test_the_compact_preset_is_bundled_and_free_to_use():
     preset = PRESETS["compact"]
     psi, refiner = build_psi(preset), build_refiner(preset)
     assert isinstance(psi, CompactDepth)
-    assert isinstance(refiner, ProRefiner)
-    assert refiner.channels == psi.spec.feature_channels == preset.spec.feature_channels
+    assert isinstance(refiner, LightRefiner)
+    assert refiner.channels == psi.spec.feature_channels[: refiner.feature_levels]
+    assert psi.spec == preset.spec
     assert preset.weights.repo is None
     assert preset.refiner_weights is not None
     assert preset.refiner_weights.filename == preset.weights.filename
@@ -46,6 +48,7 @@ def test_licences_of_depth_anything(size, licence):
     assert preset.weights.commercial == (licence == "Apache-2.0")
     assert preset.weights.repo == f"depth-anything/Depth-Anything-V2-{size.capitalize()}-hf"
     assert isinstance(build_refiner(preset), MapRefiner)
+    assert isinstance(build_pro_refiner(preset), ProRefiner)
 
 
 def test_compact_weights_load_strictly():

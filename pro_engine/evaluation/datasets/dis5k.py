@@ -14,7 +14,9 @@ from pro_engine.evaluation.datasets.sample import EvalSample, ListedDataset
 SPLITS = ("DIS-TR", "DIS-VD", "DIS-TE1", "DIS-TE2", "DIS-TE3", "DIS-TE4")
 
 FORM = Form(
-    "dis5k", "DIS-VD/im/NAME.jpg with DIS-VD/gt/NAME.png, and so DIS-TR and DIS-TE1 to 4", "https://github.com/xuebinqin/DIS"
+    "dis5k",
+    "DIS-VD/im/NAME.jpg with DIS-VD/gt/NAME.png, and so DIS-TR and DIS-TE1 to 4",
+    "https://github.com/xuebinqin/DIS",
 )
 
 

@@ -1,0 +1,166 @@
+"""The same job over the workers of a Ray cluster: one model each, one photo at a time.
+
+The machines must see photos and results under the same paths. Results appear whole or not at all, so a photo that is
+done a second time, because its worker ended on the way, leaves the same files.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pro_engine.errors import DependencyError, InputError, ProEngineError
+from pro_engine.inference.predictor import DepthPredictor
+from pro_engine.jobs.infer import PhotoReport, try_photo
+from pro_engine.jobs.options import JobOptions
+from pro_engine.jobs.photos import Failure, Photo
+from pro_engine.types import InferenceOptions
+
+SCHEME = "ray"
+DEATHS = 2
+"""A photo is given up when this many workers have ended at it."""
+
+
+def address_of(cluster: str) -> str | None:
+    """Where the cluster is: None for `ray`, one of this machine's own; else what `ray://ADDRESS` says.
+
+    Raises:
+        InputError: neither of these.
+    """
+    if cluster == SCHEME:
+        return None
+    if cluster.startswith(f"{SCHEME}://") and len(cluster) > len(f"{SCHEME}://"):
+        return cluster
+    raise InputError(f"cluster is {cluster!r}; give ray, for this machine alone, or ray://HOST:PORT.")
+
+
+def infer_on_ray(
+    photos: Sequence[Photo],
+    folder: Path,
+    load: Callable[[], DepthPredictor],
+    job: JobOptions,
+    options: InferenceOptions,
+    *,
+    address: str | None = None,
+    workers: int | None = None,
+    gpu: bool = True,
+) -> Iterator[PhotoReport | Failure]:
+    """`infer_all` on a cluster: an outcome for every photo, once each, in the order in which they are done.
+
+    Args:
+        photos, folder, job, options: as for `infer_all`; absolute paths are sent.
+        load: gives the model; called once by each worker, must be picklable.
+        address: of the cluster, or None for a cluster of this machine's processors that ends with the job.
+        workers: how many; None for one on each GPU, or where there is none on each machine.
+        gpu: whether the workers may use GPUs.
+
+    Raises:
+        DependencyError: Ray is not installed. InputError: `job.sequence`, whose frames depend on one another.
+        ProEngineError: no connection to the cluster; or the model could not be loaded, as `load` says it.
+    """
+    if job.sequence:
+        raise InputError("Frames of a sequence depend on one another; leave out --cluster or --sequence.")
+    if job.align is not None:
+        job = replace(job, align=job.align.absolute())
+    everything = frozenset(photo.path.resolve() for photo in photos)
+    waiting = deque(Photo(photo.path.absolute(), photo.name) for photo in photos)
+    deaths = Counter[Photo]()
+    with _connected(address) as ray:
+        options_of_actor, count = _crew_size(ray, workers, gpu)
+
+        def hire() -> Any:
+            actor = ray.remote(_Worker).options(**options_of_actor)
+            return actor.remote(load, folder.absolute(), job, options, everything)
+
+        idle = [hire() for _ in range(min(count, len(photos)))]
+        busy: dict[Any, tuple[Any, Photo]] = {}
+        while waiting or busy:
+            while waiting and idle:
+                worker, photo = idle.pop(), waiting.popleft()
+                busy[worker.infer.remote(photo)] = worker, photo
+            done = ray.wait(list(busy), num_returns=1)[0][0]
+            worker, photo = busy.pop(done)
+            try:
+                outcome = ray.get(done)
+            except ray.exceptions.RayActorError:
+                idle.append(hire())
+                deaths[photo] += 1
+                if deaths[photo] < DEATHS:
+                    waiting.append(photo)
+                    continue
+                outcome = Failure(
+                    str(photo.path), f"Its worker ended {DEATHS} times; is there memory for it? Try it alone."
+                )
+            except ray.exceptions.RayTaskError as error:  # no photo's fault: those are outcomes
+                if isinstance(error.cause, ProEngineError):
+                    raise error.cause from None
+                raise
+            else:
+                idle.append(worker)
+            yield outcome
+
+
+class _Worker:
+    """What runs on the cluster: a model, loaded with the first photo."""
+
+    def __init__(
+        self,
+        load: Callable[[], DepthPredictor],
+        folder: Path,
+        job: JobOptions,
+        options: InferenceOptions,
+        inputs: Set[Path],
+    ) -> None:
+        self._load, self._folder, self._job, self._options, self._inputs = load, folder, job, options, inputs
+        self._predictor: DepthPredictor | None = None
+
+    def infer(self, photo: Photo) -> PhotoReport | Failure:
+        """The photo's outcome. Raises ProEngineError where the model cannot be loaded."""
+        if self._predictor is None:
+            self._predictor = self._load()
+        return try_photo(photo, self._folder, self._predictor, self._job, self._options, inputs=self._inputs)
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[Any]:
+    """Ray, connected until the end."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise DependencyError("--cluster needs the extra `cluster`; run: pip install 'pro-engine[cluster]'.") from error
+    attempts = 1 if address else 2  # Ray's own processes on this machine do not always come up at once
+    for attempt in range(1, attempts + 1):
+        try:
+            ray.init(
+                address,
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+            break
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            ray.shutdown()
+            if attempt == attempts:
+                said, place = str(error).strip().splitlines()[0], address or "of this machine"
+                raise ProEngineError(f"There is no connection to the cluster {place}: {said}") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _crew_size(ray: Any, workers: int | None, gpu: bool) -> tuple[dict[str, float], int]:
+    """What each worker takes of the cluster, and how many there are."""
+    resources = ray.cluster_resources()
+    gpus, cpus = int(resources.get("GPU", 0)) if gpu else 0, int(resources.get("CPU", 1))
+    count = workers or gpus or sum(1 for node in ray.nodes() if node["Alive"])
+    share = cpus // count if count <= cpus else cpus / count
+    return {"num_cpus": share, "num_gpus": gpus / count if gpus else 0}, count

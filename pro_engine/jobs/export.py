@@ -1,0 +1,178 @@
+"""A model as ONNX files, for ONNX Runtime and what builds on it; see `inference/onnx.py` for what the files hold."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pro_engine.errors import DependencyError, InputError
+from pro_engine.inference.onnx import METADATA_KEY, PSI_FILE, REFINER_FILE, runtime
+from pro_engine.inference.predictor import DepthPredictor
+from pro_engine.inference.tiling import input_size
+from pro_engine.io.atomic import atomic_path
+from pro_engine.io.paths import PathLike
+from pro_engine.models.base import DepthBase, PsiSpec
+from pro_engine.models.light import LightRefiner
+from pro_engine.models.maps import MapRefiner
+from pro_engine.models.pro import ProRefiner
+
+Trained = LightRefiner | MapRefiner | ProRefiner
+"""Refiners of which a part is learnt; that part is exported."""
+EXAMPLE_SIZE = 1080, 1920
+OPSET = 18
+
+
+class Exported(NamedTuple):
+    """A file, its size in bytes, and the largest difference from PyTorch's output on noise, as a share of its range."""
+
+    path: Path
+    size: int
+    difference: float
+
+
+def export_onnx(predictor: DepthPredictor, folder: PathLike) -> list[Exported]:
+    """Write Ψ and refiner of a predictor as `psi.onnx` and `refiner.onnx`, and check what ONNX Runtime makes of them.
+
+    The batch may have any size in both. Height and width may be any that Ψ accepts if it follows the picture's shape
+    (`PsiSpec.keep_aspect`); else they are fixed.
+
+    Args:
+        predictor: on the CPU, in float32.
+        folder: for the two files; created if missing.
+
+    Raises:
+        InputError: the predictor is elsewhere or in another precision, or has no refiner of ours.
+        DependencyError: onnx, onnxscript or onnxruntime are not installed. FileError: the folder cannot be written to.
+    """
+    refiner, spec = predictor.refiner, predictor.spec
+    if predictor.device.type != "cpu" or predictor.dtype != torch.float32:
+        raise InputError("A model is exported from the CPU in float32; give device='cpu' and dtype='float32'.")
+    if not isinstance(refiner, Trained):
+        raise InputError(f"Model {predictor.name} has no trained refiner that could be exported.")
+    _needed()
+    height, width = input_size(*EXAMPLE_SIZE, spec)
+    torch.manual_seed(0)
+    image = torch.rand(2, 3, height, width)
+    with torch.no_grad():  # of two pictures: the exporter makes one input of a tensor that is given twice
+        seen = slice(refiner.feature_levels)
+        coarse, fine = (predictor.psi(one).features[seen] for one in (image, image.square()))
+    facts = {"model": predictor.name, "spec": asdict(spec)}
+    psi = _write(_Psi(predictor.psi), (image,), Path(folder) / PSI_FILE, spec, facts)
+    learnt = (torch.rand(2, 6, height, width), coarse, fine)
+    inputs = learnt if refiner.feature_levels else learnt[:1]
+    residual = _Residual(refiner)
+    return [psi, _write(residual, inputs, Path(folder) / REFINER_FILE, spec, {"start": refiner.start.kind})]
+
+
+class _Psi(nn.Module):
+    """Ψ with its outputs in a row."""
+
+    def __init__(self, psi: DepthBase) -> None:
+        super().__init__()
+        self.psi = psi
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        output = self.psi(image)
+        return output.disparity, *output.features
+
+
+class _Residual(nn.Module):
+    """What of a refiner has weights."""
+
+    def __init__(self, refiner: Trained) -> None:
+        super().__init__()
+        self.refiner = refiner
+
+    def forward(
+        self, x: Tensor, coarse: Sequence[Tensor] | None = None, fine: Sequence[Tensor] | None = None
+    ) -> Tensor:
+        if isinstance(self.refiner, MapRefiner):
+            return self.refiner.residual(x)
+        assert coarse is not None and fine is not None
+        return self.refiner.residual(x, coarse, fine)
+
+
+def _needed() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise DependencyError("Exporting needs the extra `onnx`; run: pip install 'pro-engine[onnx]'.") from error
+    runtime()
+
+
+def _write(module: nn.Module, inputs: tuple[Any, ...], path: Path, spec: PsiSpec, facts: dict[str, Any]) -> Exported:
+    """Export, check and give the file its name, in this order."""
+    flat = _flat(inputs)
+    names = [f"input{k}" for k in range(len(flat))]
+    with torch.no_grad():
+        wanted = _flat(module.eval()(*inputs))
+    with atomic_path(path) as temporary:
+        with _quiet():
+            program = torch.onnx.export(
+                module,
+                inputs,
+                input_names=names,
+                dynamic_shapes=_dynamic(inputs, spec),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+        assert program is not None
+        program.model.metadata_props[METADATA_KEY] = json.dumps(facts)
+        program.save(temporary)
+        session = runtime().InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
+        got = session.run(None, dict(zip(names, (one.numpy() for one in flat), strict=True)))
+        size = temporary.stat().st_size
+    return Exported(path, size, max(_difference(a, b.numpy()) for a, b in zip(got, wanted, strict=True)))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter tells of packages that it could use and of constants that it does not fold."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _difference(got: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.abs(got - wanted).max() / max(np.ptp(wanted), 1e-12))
+
+
+def _flat(values: Any) -> list[Tensor]:
+    return [values] if isinstance(values, Tensor) else [one for value in values for one in _flat(value)]
+
+
+def _dynamic(inputs: tuple[Any, ...], spec: PsiSpec) -> tuple[Any, ...]:
+    """Which sides of the inputs may change."""
+    batch = torch.export.Dim("batch", min=1)
+    rows, columns = (torch.export.Dim(name, min=1, max=256) for name in ("rows", "columns"))
+    full = max(one.shape[-2] for one in _flat(inputs))
+
+    def of(one: Any) -> Any:
+        if not isinstance(one, Tensor):
+            return tuple(of(value) for value in one)
+        if not spec.keep_aspect:
+            return {0: batch}
+        step = spec.multiple * one.shape[-2] // full
+        return {0: batch, 2: step * rows, 3: step * columns}
+
+    return tuple(of(one) for one in inputs)

@@ -1,0 +1,158 @@
+"""Networks exported to ONNX and run by ONNX Runtime: the same depth as PyTorch's, and what goes wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from pro_engine.cli import app
+from pro_engine.errors import DependencyError, FileError, InputError, WeightsError
+from pro_engine.inference.onnx import PSI_FILE, REFINER_FILE, load_onnx
+from pro_engine.inference.predictor import DepthPredictor, load_model
+from pro_engine.io.depth import load_depth
+from pro_engine.io.image import load_image
+from pro_engine.jobs.export import export_onnx
+from pro_engine.models.depth_anything import DepthAnything
+from pro_engine.models.maps import MapRefiner
+from pro_engine.types import InferenceOptions
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+PHOTO = Path(__file__).parents[2] / "docs" / "photos" / "drum.jpg"
+PARITY = 1e-3  # of the range
+
+
+def difference(one, other):
+    """The largest difference of two maps as a share of their range."""
+    return np.abs(one - other).max() / np.ptp(one)
+
+
+@pytest.fixture(scope="module")
+def compact():
+    return load_model("compact", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def exported(compact, tmp_path_factory):
+    """The bundled model in ONNX files, and what was said of them."""
+    folder = tmp_path_factory.mktemp("export") / "new" / "folder"
+    return folder, export_onnx(compact, folder)
+
+
+@pytest.fixture(scope="module")
+def in_onnx(exported):
+    return load_model("compact", device="cpu", backend="onnxruntime", weights=exported[0])
+
+
+def test_the_export_is_checked_against_pytorch(exported):
+    folder, files = exported
+    assert [one.path for one in files] == [folder / PSI_FILE, folder / REFINER_FILE]
+    assert sorted(path.name for path in folder.iterdir()) == [PSI_FILE, REFINER_FILE]
+    for one in files:
+        assert one.size == one.path.stat().st_size > 1e6 and one.difference < PARITY
+        onnx.checker.check_model(str(one.path), full_check=True)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 4)])
+@pytest.mark.parametrize("crop", [(600, 900), (900, 600), (640, 640)])
+def test_depth_is_that_of_pytorch_whatever_the_shape_of_the_picture(compact, in_onnx, crop, shape):
+    image = load_image(PHOTO)[0][: crop[0], : crop[1]]
+    assert image.shape[:2] == crop
+    options = InferenceOptions(tiles=shape, batch_size=5, keep_coarse=True)
+    wanted, got = (model.infer(image, options=options) for model in (compact, in_onnx))
+    assert difference(wanted.coarse, got.coarse) < PARITY and difference(wanted.disparity, got.disparity) < PARITY
+    assert got.model == wanted.model and got.tiles == wanted.tiles
+
+
+def test_the_networks_are_not_pytorchs(in_onnx):
+    assert not list(in_onnx.psi.parameters()) and not list(in_onnx.refiner.parameters())
+
+
+def test_depth_anything_and_the_refiner_for_any_psi(tiny_config, vivid, tmp_path):
+    tiny = vivid(DepthAnything(tiny_config))
+    predictor = DepthPredictor(tiny, MapRefiner((8, 8, 8, 8, 8, 4)), name="tiny", device="cpu")
+    assert all(one.difference < PARITY for one in export_onnx(predictor, tmp_path))
+    psi, refiner = load_onnx(tmp_path, torch.device("cpu"))
+    assert psi.spec == tiny.spec
+    image, options = load_image(PHOTO)[0][:300, :400], InferenceOptions(tiles=(2, 3), batch_size=4)
+    got = DepthPredictor(psi, refiner, device="cpu").infer(image, options=options)
+    assert difference(predictor.infer(image, options=options).disparity, got.disparity) < PARITY
+
+
+def test_only_what_can_be_exported_is(tiny, tmp_path):
+    with pytest.raises(InputError, match="no trained refiner"):
+        export_onnx(tiny.predictor(trained=False), tmp_path)
+    with pytest.raises(InputError, match="in float32"):
+        export_onnx(tiny.predictor(dtype="bfloat16"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_a_file_is_refused(compact, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="choose another folder"):
+        export_onnx(compact, tmp_path / "file")
+
+
+def test_what_is_no_export_is_refused(exported, tmp_path):
+    def load(folder=tmp_path, name="compact", **options):
+        return load_model(name, device="cpu", backend="onnxruntime", weights=folder, **options)
+
+    with pytest.raises(WeightsError, match=r"does not exist; make it with: pro-engine export"):
+        load()
+    (tmp_path / PSI_FILE).write_bytes(b"no model")
+    with pytest.raises(WeightsError, match="cannot be read by ONNX Runtime"):
+        load()
+    model = onnx.load(exported[0] / PSI_FILE)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / PSI_FILE)
+    with pytest.raises(WeightsError, match="was not made by this version"):
+        load()
+    (tmp_path / PSI_FILE).write_bytes((exported[0] / REFINER_FILE).read_bytes())
+    with pytest.raises(WeightsError, match="was not made by this version"):
+        load()
+    with pytest.raises(InputError, match="holds compact, not depth-anything-v2-small"):
+        load(exported[0], "depth-anything-v2-small")
+    with pytest.raises(InputError, match="needs an export"):
+        load(None)
+    for wrong in ({"dtype": "float16"}, {"refiner_weights": tmp_path / "x"}):
+        with pytest.raises(InputError, match="leave both options out"):
+            load(exported[0], **wrong)
+    with pytest.raises(InputError, match="give torch or onnxruntime"):
+        load_model(backend="tensorflow")
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_missing_package_is_named(compact, exported, tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(DependencyError, match=r"pro-engine\[onnx\]"):
+        export_onnx(compact, tmp_path)
+    if package == "onnxruntime":
+        with pytest.raises(DependencyError, match=r"pro-engine\[onnx\]"):
+            load_model(device="cpu", backend="onnxruntime", weights=exported[0])
+
+
+def run(*arguments):
+    """What a command prints that is to succeed."""
+    done = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_the_command_line_exports(tiny, monkeypatch, tmp_path):
+    monkeypatch.setattr("pro_engine.cli.load", lambda *_: tiny.predictor())
+    first, second = run("export", "--out", tmp_path).splitlines()
+    assert first.startswith(str(tmp_path / PSI_FILE)) and second.startswith(str(tmp_path / REFINER_FILE))
+    assert first.endswith("of PyTorch's range") and "MB" in first
+
+
+def test_the_command_line_infers(compact, exported, tmp_path):
+    run("infer", PHOTO, "--out", tmp_path, "--tiles", "2x2", "--backend", "onnxruntime", "--weights", exported[0])
+    wanted = compact.infer(load_image(PHOTO)[0], options=InferenceOptions(tiles=(2, 2))).disparity
+    assert difference(wanted, load_depth(tmp_path / "drum.disparity.npz")[0]) < PARITY

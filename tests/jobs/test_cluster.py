@@ -1,0 +1,156 @@
+"""Photos shared out over a Ray cluster of two workers on this machine, with the model that ships."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+pytest.importorskip("ray")
+
+from pro_engine.cli import app
+from pro_engine.errors import InputError, ProEngineError, WeightsError
+from pro_engine.inference.predictor import load_model
+from pro_engine.io.depth import load_depth
+from pro_engine.jobs.cluster import address_of, infer_on_ray
+from pro_engine.jobs.infer import PhotoReport, infer_all
+from pro_engine.jobs.options import JobOptions
+from pro_engine.jobs.photos import Failure, Photo
+from pro_engine.types import InferenceOptions
+
+COARSE = InferenceOptions(refine=False)
+LOAD = partial(load_model, "compact", device="cpu", offline=True)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Photo]:
+    """Twelve small pictures."""
+    random, found = np.random.default_rng(0), []
+    for index in range(12):
+        small = Image.fromarray(random.integers(0, 256, (6, 8, 3), np.uint8)).resize((96, 72), Image.Resampling.BICUBIC)
+        found.append(Photo(tmp_path / f"{index:02}.png", f"{index:02}"))
+        small.save(found[-1].path)
+    return found
+
+
+@pytest.fixture
+def share_out(tmp_path: Path) -> Iterator[partial]:
+    """`infer_on_ray` for two workers; the cluster is gone after the test even if it is left half-way."""
+    yield partial(infer_on_ray, folder=tmp_path / "out", load=LOAD, job=JobOptions(), options=COARSE, workers=2)
+    import ray
+
+    ray.shutdown()
+
+
+def worker_pids() -> list[int]:
+    """Processes of our workers that have begun a photo."""
+    pids = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if entry.read_bytes().startswith(b"ray::_Worker"):
+                pids.append(int(entry.parent.name))
+        except OSError:  # ended meanwhile
+            continue
+    return pids
+
+
+def test_every_photo_is_done_as_on_one_machine(photos, share_out, tmp_path):
+    (tmp_path / "03.png").write_text("no picture")
+    outcomes = list(share_out(photos))
+    assert len(outcomes) == len(photos)
+    assert {Path(o.input).stem for o in outcomes if isinstance(o, PhotoReport)} == {p.name for p in photos} - {"03"}
+    (failure,) = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    (here,) = infer_all(photos[3:4], tmp_path / "here", LOAD(), JobOptions(), COARSE)
+    assert failure == here
+    assert isinstance(next(infer_all(photos[:1], tmp_path / "here", LOAD(), JobOptions(), COARSE)), PhotoReport)
+    shared, alone = (load_depth(tmp_path / folder / "00.disparity.npz")[0] for folder in ("out", "here"))
+    np.testing.assert_allclose(shared, alone, atol=1e-3)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the workers in /proc")
+def test_a_killed_worker_loses_nothing_and_doubles_nothing(photos, share_out, tmp_path):
+    outcomes = share_out(photos)
+    told = [next(outcomes)]
+    victims = worker_pids()
+    assert victims
+    os.kill(victims[0], signal.SIGKILL)
+    told += outcomes
+    assert sorted(Path(report.input).stem for report in told) == sorted(photo.name for photo in photos)
+    assert all(isinstance(report, PhotoReport) for report in told), told
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{photo.name}.disparity.npz" for photo in photos}
+
+
+def deadly(photo: Path) -> None:
+    """A model that ends its process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_photo_at_which_workers_end_is_given_up(photos, share_out):
+    outcomes = list(share_out(photos[:2], load=partial(deadly, photos[0].path)))
+    assert len(outcomes) == 2
+    assert all(isinstance(o, Failure) and "ended 2 times" in o.error for o in outcomes), outcomes
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_job_with_its_own_sentence(photos, share_out, tmp_path):
+    (tmp_path / "bad.safetensors").write_bytes(b"x")
+    load = partial(load_model, "compact", device="cpu", weights=tmp_path / "bad.safetensors")
+    with pytest.raises(WeightsError) as alone:
+        load()
+    with pytest.raises(WeightsError) as shared:
+        list(share_out(photos[:3], load=load))
+    assert str(shared.value) == str(alone.value)
+
+
+def test_frames_of_a_sequence_are_not_shared_out(photos, share_out):
+    with pytest.raises(InputError, match=r"depend on one another; leave out --cluster or --sequence"):
+        list(share_out(photos, job=JobOptions(sequence=True)))
+
+
+def test_an_address_is_told_from_the_flag():
+    assert address_of("ray") is None
+    assert address_of("ray://head:10001") == "ray://head:10001"
+    for wrong in ("", "dask", "ray://", "ray:head"):
+        with pytest.raises(InputError, match="give ray, for this machine alone"):
+            address_of(wrong)
+
+
+def test_the_flag_goes_on_where_a_job_was_left(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--refine", "none", "--device", "cpu", "--cluster", "ray", "--workers", "2", "--json"]
+    first = CliRunner().invoke(app, ["infer", "00.png", "01.png", "-o", "out", *flags])
+    assert first.exit_code == 0, first.output
+    done = CliRunner().invoke(app, ["infer", ".", "-o", "out", "--existing", "skip", *flags])
+    assert done.exit_code == 0, done.output
+    results = json.loads(done.stdout)["results"]
+    assert len(results) == len(photos)
+    assert sorted(Path(r["input"]).stem for r in results if r["skipped"]) == ["00", "01"]
+
+
+def test_a_cluster_of_this_machine_may_fail_to_start_once(photos, share_out, monkeypatch):
+    import ray
+
+    begin, tried = ray.init, []
+
+    def fail_first(*args, **options):
+        tried.append(options)
+        if len(tried) == 1:
+            raise RuntimeError("Timed out waiting for file gcs_server_port")
+        return begin(*args, **options)
+
+    monkeypatch.setattr(ray, "init", fail_first)
+    assert [type(outcome) for outcome in share_out(photos[:1])] == [PhotoReport]
+    assert len(tried) == 2
+
+
+# The last one: threads of its client go on trying for a while, and no process of Ray starts well beside them.
+def test_a_cluster_that_does_not_answer_is_one_sentence(photos, share_out):
+    with pytest.raises(ProEngineError, match=r"There is no connection to the cluster ray://127\.0\.0\.1:9: "):
+        list(share_out(photos, address="ray://127.0.0.1:9"))
