@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Loader = Callable[..., Any]
 MIN_SIDE = 32  # pixels; smaller pictures are refused by the model
 _REFINE = {"trained": True, "blend": "blend", "none": False}
-_LOADED_BY = ("model", "device", "dtype", "weights", "refiner_weights")
+_LOADED_BY = ("model", "device", "dtype", "backend", "weights", "refiner_weights")
 
 
 class Engine:
@@ -33,6 +33,7 @@ class Engine:
         self._predictor: Any = None
         self._loaded: tuple[str, ...] | None = None
         self._refused: tuple[str, ...] | None = None
+        self._hold: pro.ScaleHold | None = None  # made when it is wanted, as its module loads PyTorch
 
     @property
     def name(self) -> str:
@@ -60,6 +61,7 @@ class Engine:
                 settings.model,
                 device=settings.device,
                 dtype=settings.dtype,
+                backend=settings.backend,
                 weights=Path(settings.weights).expanduser() if settings.weights else None,
                 refiner_weights=Path(settings.refiner_weights).expanduser() if settings.refiner_weights else None,
             )
@@ -67,6 +69,7 @@ class Engine:
             self._refused = wanted
             raise MessageError("load_failed", f"Model {settings.model} cannot be loaded: {error}") from error
         self._predictor, self._loaded, self._refused = predictor, wanted, None
+        self._hold = None
 
     def infer(self, image: NDArray[np.uint8], settings: EngineSettings, go_on: Callable[[], bool]) -> pro.DepthResult:
         """Depth of a picture (H, W, 3) uint8 RGB. `go_on` is asked between passes; False ends with CancelledError.
@@ -94,10 +97,15 @@ class Engine:
             raise MessageError("engine_memory", f"{error or 'Out of memory'}; use a coarser engine.tiles.") from error
         except Exception as error:  # a model may raise anything, and the next frame may be fine
             raise MessageError("engine_error", f"{type(error).__name__}: {error}") from error
-        return _checked(result, height, width)
+        _check(result, height, width)
+        if not settings.hold_scale:
+            self._hold = None
+            return result
+        self._hold = self._hold or pro.ScaleHold()
+        return self._hold.apply(image, result)
 
 
-def _checked(result: pro.DepthResult, height: int, width: int) -> pro.DepthResult:
+def _check(result: pro.DepthResult, height: int, width: int) -> None:
     disparity = getattr(result, "disparity", None)
     shape = getattr(disparity, "shape", None)
     if disparity is None or shape != (height, width) or disparity.dtype != np.float32:
@@ -105,4 +113,3 @@ def _checked(result: pro.DepthResult, height: int, width: int) -> pro.DepthResul
     # One sum instead of a mask of the size of the image: it is finite unless an element is not.
     if not math.isfinite(float(np.sum(disparity, dtype=np.float64))):
         raise MessageError("engine_output", "The model gave values that are not finite; try engine.dtype float32.")
-    return result

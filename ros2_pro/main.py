@@ -11,34 +11,55 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from ros2_pro.engine import Loader
-    from ros2_pro.node import ProNode
 
 SPIN_S = 0.1
 
 
 class _Interrupted(BaseException):
-    """A signal while the node is still being made."""
+    """A signal in the middle of an import or of loading the model."""
 
 
 class _Signals:
-    """SIGINT and SIGTERM ask once; what comes later changes nothing, so that nothing is left half closed."""
+    """SIGINT and SIGTERM ask once; what comes later changes nothing, so that nothing is left half closed.
+
+    What takes seconds is broken off. Nothing else is: an exception in the middle of rclpy leaves its lists behind the
+    facts, and the shared memory of DDS in the machine.
+    """
 
     def __init__(self) -> None:
         self.asked = False
-        self.spinning = False
+        self.breakable = False
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._on_signal)
 
+    @contextlib.contextmanager
+    def breaking(self) -> Iterator[None]:
+        """What is done here a signal breaks off, unless another thread does it: signals reach the main one alone."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self.breakable = True
+        try:
+            if self.asked:
+                raise _Interrupted
+            yield
+        except Exception as error:  # what an interrupted import makes of it
+            if self.asked:
+                raise _Interrupted from error
+            raise
+        finally:
+            self.breakable = False
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         first, self.asked = not self.asked, True
-        if first and not self.spinning:
+        if first and self.breakable:
             raise _Interrupted
 
 
@@ -58,13 +79,20 @@ def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> No
 
 
 def _run(argv: Sequence[str], load: Loader | None, signals: _Signals) -> int:
-    import rclpy
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-    from rclpy.impl.logging_severity import LoggingSeverity
-    from rclpy.logging import set_logger_level
-    from rclpy.signals import SignalHandlerOptions
+    with signals.breaking():
+        import rclpy
+        from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+        from rclpy.impl.logging_severity import LoggingSeverity
+        from rclpy.lifecycle import TransitionCallbackReturn
+        from rclpy.logging import set_logger_level
+        from rclpy.signals import SignalHandlerOptions
 
-    from ros2_pro.node import ProNode
+        import pro_engine as pro
+        from ros2_pro.node import ProNode
+
+    def loaded(*args: Any, **given: Any) -> pro.DepthPredictor:
+        with signals.breaking():
+            return (load or pro.load_model)(*args, **given)
 
     node: ProNode | None = None
     try:
@@ -72,29 +100,26 @@ def _run(argv: Sequence[str], load: Loader | None, signals: _Signals) -> int:
             set_logger_level("rcl", LoggingSeverity.FATAL)  # `_refuse` says what rcl would say here, too
             rclpy.init(args=list(argv), signal_handler_options=SignalHandlerOptions.NO)
             set_logger_level("rcl", LoggingSeverity.UNSET)
-            node = ProNode(load=load)
+            node = ProNode(load=loaded)
         except Exception as error:  # bad arguments, parameter files and values come as many kinds
-            return 0 if signals.asked else _refuse(error)
+            return _refuse(error)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        if node.settings.autostart and not _start(node):
-            return 0 if signals.asked else 1  # rclpy takes an interrupted step for one that failed
-        signals.spinning = True
+        if node.settings.autostart:
+            for step in (node.trigger_configure, node.trigger_activate):
+                if not signals.asked and step() != TransitionCallbackReturn.SUCCESS and not signals.asked:
+                    return 1
         while not signals.asked and rclpy.ok():
             executor.spin_once(timeout_sec=SPIN_S)
-    except (_Interrupted, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     finally:
         signals.asked = True
-        _leave(node)
+        if node is not None:
+            node.stop()
+            node.destroy_node()
+        rclpy.try_shutdown()
     return 0
-
-
-def _start(node: ProNode) -> bool:
-    from rclpy.lifecycle import TransitionCallbackReturn
-
-    success = TransitionCallbackReturn.SUCCESS
-    return node.trigger_configure() == success and node.trigger_activate() == success
 
 
 def _refuse(error: Exception) -> int:
@@ -103,17 +128,6 @@ def _refuse(error: Exception) -> int:
         text = f"unknown ROS arguments {text}; see `ros2 run --help`"
     print(f"pro_node: {text}", file=sys.stderr)
     return 2
-
-
-def _leave(node: ProNode | None) -> None:
-    import rclpy
-
-    if node is not None:
-        for end in (node.stop, node.destroy_node):
-            # A signal that came halfway through making something leaves rclpy's lists behind the facts.
-            with contextlib.suppress(ValueError):
-                end()
-    rclpy.try_shutdown()
 
 
 if __name__ == "__main__":

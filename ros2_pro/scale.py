@@ -76,6 +76,7 @@ class _Memory:
     stamp_s: float = -math.inf
     now_s: float = -math.inf
     since_s: float = math.inf  # of the last usable fit, or of the first frame before there is one
+    gap_s: float = 0.0  # between the last two frames
     last: Scale | None = None
 
     def age_s(self, now_s: float) -> float:
@@ -132,7 +133,10 @@ class ScaleTracker:
         return scale
 
     def status(self, now_s: float) -> Scale:
-        """The last frame's scale as it stands now: without new frames, what was good grows old."""
+        """The last frame's scale as it stands now: without new frames, what was good grows old.
+
+        Frames that come slowly, as from a large model, are no silence: one may be as late as the last one was, again.
+        """
         memory, settings = self._memory, self._settings
         last = memory.last
         if last is None:
@@ -141,7 +145,8 @@ class ScaleTracker:
             return last
         age_s, silent_s = memory.age_s(now_s), now_s - memory.since_s
         current = replace(last, age_s=age_s, scale_shift=last.scale_shift if age_s <= settings.hold_s else None)
-        if silent_s <= settings.stale_after_s or last.state == "stale":
+        patience_s = max(settings.stale_after_s, 2 * memory.gap_s if last.state == "ok" else 0.0)
+        if silent_s <= patience_s or last.state == "stale":
             return current
         why = "no frame came" if last.state == "ok" else last.reason
         return replace(current, state="stale", reason=_stale_reason(silent_s, why))
@@ -152,6 +157,7 @@ class ScaleTracker:
         if stamp_s < self._memory.stamp_s or now_s < self._memory.now_s:
             self.reset()
         memory, settings = self._memory, self._settings
+        memory.gap_s = now_s - memory.now_s if memory.now_s > -math.inf else 0.0
         memory.stamp_s, memory.now_s, memory.since_s = stamp_s, now_s, min(memory.since_s, now_s)
         quantiles = quantiles_of(disparity, valid)
         good = memory.good.carried(quantiles) if memory.good and memory.age_s(now_s) <= settings.hold_s else None

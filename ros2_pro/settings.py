@@ -55,6 +55,10 @@ class EngineSettings:
     model: str = _setting("compact", "Name of the model; `pro-engine models` lists them")
     device: str = _setting("auto", "auto, cpu, cuda, cuda:N or mps")
     dtype: str = _setting("auto", "Number format of the model", choices=("auto", "float32", "bfloat16", "float16"))
+    backend: str = _setting(
+        "torch", "What runs the networks; onnxruntime takes an export's folder as weights",
+        choices=("torch", "onnxruntime"),
+    )  # fmt: skip
     weights: str = _setting("", "File of weights instead of the model's own")
     refiner_weights: str = _setting("", "File of weights for the refiner instead of the model's own")
     refine: str = _setting(
@@ -65,6 +69,9 @@ class EngineSettings:
         (0, 0), "Patch grid as rows and columns; 0 and 0: from the image's size", length=2, minimum=0, maximum=32
     )
     batch_size: int = _setting(0, "Patches a pass; 0: from the free memory", minimum=0, maximum=4096)
+    hold_scale: bool = _setting(
+        False, "Keep the scale of the disparity from jumping between frames; begins anew where the view changes at once"
+    )
     always_run: bool = _setting(False, "Run the model even where nobody listens")
 
 

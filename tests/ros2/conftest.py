@@ -55,6 +55,17 @@ def start_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
     yield from _starter(tmp_path_factory.mktemp("ros2"))
 
 
+@pytest.fixture(scope="module")
+def shared(start_once: Callable[..., Any], module_namespace: str) -> Iterator[Any]:
+    """The one node of most tests of a module about faults, with a rig around it."""
+    from fault_rig import FaultRig, start_stub
+
+    rig = FaultRig(start_stub(start_once, module_namespace), module_namespace)
+    rig.ready()
+    yield rig
+    rig.close()
+
+
 @pytest.fixture
 def bench(start: Callable[..., Any], namespace: str) -> Iterator[Callable[..., Any]]:
     """Start a node with parameters; it comes with a rig around it, see `bench.py`."""

@@ -24,7 +24,7 @@ def main() -> None:
     message = Image(height=HEIGHT, width=WIDTH, encoding="rgb8", step=3 * WIDTH)
     message.header.frame_id = "camera_optical"
     message.data.frombytes(bytes(range(256)) * (3 * WIDTH * HEIGHT // 256))
-    while not publisher.get_subscription_count():
+    while rclpy.ok() and not publisher.get_subscription_count():
         time.sleep(0.05)
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         while rclpy.ok():

@@ -140,6 +140,7 @@ class Rig:
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         for topic in outputs:
             self.listen(topic)
+        self._camera = camera
         if camera:
             self.image = self.node.create_publisher(Image, "image", qos())
             self.info = self.node.create_publisher(CameraInfo, "camera_info", qos())
@@ -157,6 +158,7 @@ class Rig:
         assert wait_for(lambda: self.node.count_subscribers(topic), timeout_s), "the node does not listen"
         topics = [topic for topic in OUTPUTS if topic in self.received]
         assert wait_for(lambda: all(self.node.count_publishers(topic) for topic in topics), timeout_s)
+        assert not self._camera or wait_for(self.info.get_subscription_count, timeout_s), "the camera has no listener"
         time.sleep(0.3)  # the node has to find our subscriptions, too
 
     def stamp(self) -> Any:

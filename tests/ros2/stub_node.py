@@ -1,10 +1,10 @@
 """The real node with a model that takes no time and does what a file says.
 
 The file named by the environment variable STUB holds JSON: `delay` seconds a pass, `raise` (a name of an exception),
-`output` ("nan", "shape", "type" or "none"), `fail_load`, `metric` (scale and shift to metres), `weights_mb` (memory
-that a model loaded from now on holds), `publish` (text of an error of rcl that every output raises). Its disparity
-falls from 1 at the left edge to 0.1 at the right one. What it is called with is written beside that file, a line an
-event.
+`output` ("nan", "shape", "type" or "none"), `load_delay` seconds, `fail_load`, `metric` (scale and shift to metres),
+`weights_mb` (memory that a model loaded from now on holds), `publish` (text of an error of rcl that every output
+raises). Its disparity falls from 1 at the left edge to 0.1 at the right one. What it is called with is written beside
+that file, a line an event.
 
 More of the environment, for tests of many faults: STUB_REPORT_S, seconds between two diagnostics; STUB_ACK, a pipe that
 gets a byte for every frame that was worked on.
@@ -73,6 +73,7 @@ def load(name, **given):
     """In the place of pro_engine.load_model."""
     tell("load", model=name, **given)
     wish = wishes()
+    time.sleep(wish.get("load_delay", 0))
     if wish.get("fail_load") or name == "missing":
         raise pro.WeightsError("The weights are missing; fetch them.")
     return StubPredictor(wish.get("weights_mb", 0))

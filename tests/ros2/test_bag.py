@@ -41,6 +41,11 @@ def stamp_ns(message):
     return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
 
 
+def ended(report):
+    """How many frames were finished, and how many dropped."""
+    return report["frames finished"], report["frames dropped"]
+
+
 def play(start, namespace, bag, topic, **parameters):
     """The outputs of every image of a topic, by stamp; an image is sent when the one before is done."""
     compressed = KINDS[topic] is CompressedImage
@@ -50,27 +55,33 @@ def play(start, namespace, bag, topic, **parameters):
     try:
         listened = "image/compressed" if compressed else "image"
         rig.ready(60.0, topic=listened)
-        images = rig.node.create_publisher(KINDS[topic], listened, qos())
+        images = rig.node.create_publisher(CompressedImage, listened, qos()) if compressed else rig.image
         sensor = rig.node.create_publisher(Image, "scale/depth", qos())
         assert wait_for(lambda: images.get_subscription_count() and sensor.get_subscription_count())
-        first = min(bag["/camera/camera_info"].items())[1]
+        first = min(bag[topic].keys() & bag["/camera/depth/image_raw"].keys())
 
-        def lens_is_known():  # what is published while the two are still finding each other can get lost
-            rig.info.publish(first)
-            return rig.report()["camera info"] == "known"
-
-        assert wait_for(lens_is_known, 20.0)
-        for count, (stamp, image) in enumerate(sorted(bag[topic].items()), 1):
+        def send(stamp):
             rig.info.publish(bag["/camera/camera_info"][stamp])
             if depth := bag["/camera/depth/image_raw"].get(stamp):
                 sensor.publish(depth)
-            images.publish(image)
+            images.publish(bag[topic][stamp])
+
+        for _ in range(5):  # what is published while the two are still finding each other can get lost
+            send(first)
+            if rig.take("depth/camera_info", 1, 5.0):  # image, sensor and camera info have all arrived
+                break
+        begin = rig.report(lambda report: int(report["frames received"]) == sum(map(int, ended(report))), 60.0)
+        for messages in rig.received.values():
+            messages.clear()
+        for count, (stamp, image) in enumerate(sorted(bag[topic].items()), 1):
+            send(stamp)
             for output in ("depth/image_rect", "depth/camera_info"):
                 came = rig.take(output, count, 60.0)
-                assert len(came) == count, f"{output} {count}: {process.text()}"
+                assert len(came) == count, f"{output} {count}: {rig.diagnostics[-1]}\n{process.text()}"
                 assert came[-1].header == image.header
         report = rig.report()
-        assert int(report["frames finished"]) == len(bag[topic]) and report["frames dropped"] == "0", report
+        finished, dropped = (int(now) - int(then) for now, then in zip(ended(report), ended(begin), strict=True))
+        assert (finished, dropped) == (len(bag[topic]), 0), report
         print(f"{len(bag[topic])} frames; engine {report['engine time (s)']} s; {report['scale fit']}")
         return {stamp_ns(message): message for message in rig.received["depth/image_rect"]}
     finally:

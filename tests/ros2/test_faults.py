@@ -17,14 +17,6 @@ LITTLE, BIG = 0, 1
 K, P = (0, 2, 4, 5), (0, 2, 5, 6)  # fx, cx, fy, cy
 
 
-@pytest.fixture(scope="module")
-def shared(start_once, module_namespace):
-    rig = FaultRig(start_stub(start_once, module_namespace), module_namespace)
-    rig.ready()
-    yield rig
-    rig.close()
-
-
 @pytest.fixture
 def rig(shared):
     """The one node of most tests, as if nothing had ever happened to it; it has to be well afterwards, too."""

@@ -31,14 +31,6 @@ rclpy.spin(node)
 """
 
 
-@pytest.fixture(scope="module")
-def shared(start_once, module_namespace):
-    rig = FaultRig(start_stub(start_once, module_namespace), module_namespace)
-    rig.ready()
-    yield rig
-    rig.close()
-
-
 @pytest.fixture
 def rig(shared):
     """The one node of most tests, well before and after."""

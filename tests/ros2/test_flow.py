@@ -52,6 +52,7 @@ def test_200_frames_of_4k_at_5_times_more_than_it_can_do_take_no_memory(bench, s
     table = bench(OFTEN)
     table.node.wish(delay=0.7)
     memory_mb = {True: [], False: []}
+    table.rig.report()
     with table.listening("preview"):
         start(
             [sys.executable, str(HERE / "fast_camera.py"), *ros_arguments(namespace)],

@@ -57,6 +57,19 @@ def engine_always_run(desk):
     assert desk.model.options and not desk.published
 
 
+def engine_hold_scale(desk):
+    before = desk.look()["disparity"].data.tobytes()
+    desk.set(engine__hold_scale=True)
+    desk.look()
+    desk.model.disparity = desk.model.disparity * 1.5 + 1  # the same view at another scale
+    held = np.frombuffer(desk.look()["disparity"].data, np.float32)
+    np.testing.assert_allclose(held, np.frombuffer(before, np.float32), atol=0.005)
+    desk.set(engine__hold_scale=False)
+    free = np.frombuffer(desk.look()["disparity"].data, np.float32)
+    np.testing.assert_array_equal(free, desk.model.disparity.ravel())
+    desk.set(engine__hold_scale=True)
+
+
 def loads_again(name, value):
     def check(desk):
         desk.look()
@@ -287,11 +300,13 @@ ON_THE_DESK = {
     "engine.model": loads_again("model", "other"),
     "engine.device": loads_again("device", "cpu"),
     "engine.dtype": loads_again("dtype", "bfloat16"),
+    "engine.backend": loads_again("backend", "onnxruntime"),
     "engine.weights": loads_again("weights", "/weights"),
     "engine.refiner_weights": loads_again("refiner_weights", "/weights"),
     "engine.refine": infers_with("refine", "blend", "blend", True),
     "engine.tiles": infers_with("tiles", (3, 4), (3, 4), "auto"),
     "engine.batch_size": infers_with("batch_size", 5, 5, "auto"),
+    "engine.hold_scale": engine_hold_scale,
     "engine.always_run": engine_always_run,
     "scale.mode": scale_mode,
     "scale.factor": scale_factor,

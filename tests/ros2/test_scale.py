@@ -75,14 +75,14 @@ def everywhere(disparity: np.ndarray) -> np.ndarray:
 
 
 class Drive:
-    """A tracker at 10 Hz."""
+    """A tracker, at 10 Hz unless told otherwise."""
 
-    def __init__(self, **changes: object) -> None:
+    def __init__(self, period_s: float = PERIOD_S, **changes: object) -> None:
         self.tracker = ScaleTracker(replace(ALIGN, **changes))
-        self.time_s = 100.0
+        self.time_s, self.period_s = 100.0, period_s
 
     def frame(self, disparity: np.ndarray, points: Points | None) -> Scale:
-        self.time_s += PERIOD_S
+        self.time_s += self.period_s
         return self.tracker.update(disparity, everywhere(disparity), points, self.time_s, self.time_s)
 
 
@@ -245,6 +245,17 @@ def test_status_tells_that_no_frames_come() -> None:
     assert (late.state, late.age_s) == ("stale", pytest.approx(1.0))
     assert late.scale_shift is not None
     assert drive.tracker.status(drive.time_s + 5.5).scale_shift is None
+
+
+def test_frames_that_come_slowly_are_no_silence() -> None:
+    inverse = scene("room")
+    drive = Drive(period_s=3.0)
+    for seed in range(3):
+        drive.frame(disparity_of(inverse), samples(inverse, seed))
+    assert drive.tracker.status(drive.time_s + 5.0).state == "ok"
+    assert drive.tracker.status(drive.time_s + 7.0).state == "stale"
+    drive.frame(disparity_of(inverse), None)  # a sensor that stops is told with the first frame that has none
+    assert drive.tracker.status(drive.time_s).state == "stale"
 
 
 def test_a_held_fit_follows_the_normalisation_of_the_frames() -> None:

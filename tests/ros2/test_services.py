@@ -30,6 +30,7 @@ REFUSED = {
     "points.roi": ([1, 2, 3], [-1, 0, 0, 0], "0", [0.5, 0.0, 1.0, 1.0]),
     "engine.tiles": ([3, 0], [33, 1]),
     "engine.always_run": (1, "true"),
+    "engine.hold_scale": (1, "true"),
 }
 
 
