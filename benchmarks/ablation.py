@@ -17,12 +17,11 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
+from glass_scenes import render
 from torch import nn
 
 import pro_engine
@@ -36,21 +35,18 @@ from pro_engine.inference.predictor import DepthPredictor, load_model
 from pro_engine.inference.seams import SeamJumps, seam_jumps
 from pro_engine.io.atomic import atomic_path
 from pro_engine.io.weights import bundled_weights, save_weights
+from pro_engine.models.light import LightRefiner
 from pro_engine.models.presets import PRESETS, build_refiner
-from pro_engine.models.pro import ProRefiner
 from pro_engine.training.gpct import plan_group
 from pro_engine.training.options import PUBLISHED_OVERLAP, RefinerConfig
 from pro_engine.training.provenance import file_hash
 from pro_engine.training.refiner import run_refiner
-from pro_engine.training.synthetic.generate import drawn_kind, render_dataset
 from pro_engine.types import FloatMap, InferenceOptions
 
 PSI = "compact"
 """The model whose Ψ it is."""
 TRAINING_SCENES, TEST_SCENES = 700_000, 800_000
 """First numbers of the scenes of either set, away from those that the bundled Ψ was trained on."""
-GLASS_SHARE, PREVIEW_SIZE = (0.01, 0.25), (64, 48)
-"""Share of a picture that may be glass: Bias Free Masking fits Ψ to the label, so most of a label must be right."""
 GRID = (4, 4)
 """Patches of a test picture, as published; with the default sizes a patch then has about as many pixels as Ψ sees."""
 LEARNING_RATE, WARM_UP = 1e-3, 30
@@ -80,7 +76,7 @@ PARTS = (
 """The rows of the first table."""
 SWEEP = tuple(
     Variant(f"overlap-{name}", gpct=True, bfm=False, overlap=share)
-    for name, share in (("1-8", 1 / 8), ("1-4", 1 / 4), ("5-8", 5 / 8))
+    for name, share in (("0", 0.0), ("1-8", 1 / 8), ("1-4", 1 / 4), ("5-8", 5 / 8), ("7-8", 7 / 8))
 )
 """The rows of the second table, but for the published overlap, which is the row GPCT of the first."""
 START = "start"
@@ -93,6 +89,7 @@ PAIRS = (
 )
 """What is compared: a score, the row without the part that is to lower it, and the row with it."""
 VARIANTS = {variant.name: variant for variant in PARTS + SWEEP}
+USUAL = tuple(name for name in VARIANTS if name not in ("overlap-0", "overlap-7-8"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +108,8 @@ class Options:
     )
     seed: int = field(default=0, metadata={"help": "of the refiners' first weights and of their samples"})
     rows: tuple[str, ...] = field(
-        default=tuple(VARIANTS), metadata={"help": f"some of {', '.join(VARIANTS)}; separated by commas"}
+        default=USUAL,
+        metadata={"help": f"some of {', '.join(VARIANTS)}, with commas between; by default all but overlap-0 and -7-8"},
     )
 
     def __post_init__(self) -> None:
@@ -123,25 +121,10 @@ class Options:
                 raise InputError(f"{name} is {getattr(self, name)}; give a whole number from 2.")
 
 
-def scene_numbers(first: int, preview: Path) -> Iterator[int]:
-    """Numbers of scenes about glass from `first` on whose picture has some glass, but not too much (`GLASS_SHARE`).
-
-    Small pictures in the folder `preview` tell.
-    """
-    least, most = GLASS_SHARE
-    for number in (number for number in count(first) if drawn_kind(number)[1] == "glass"):
-        render_dataset(preview, 1, PREVIEW_SIZE, seed=number, cameras_per_scene=1)
-        for labels in preview.glob(f"scene_{number:06d}_*.npz"):  # none where the scene has no good view
-            with np.load(labels) as stored:
-                if least <= stored["transparent"].mean() <= most:
-                    yield number
-
-
-def render(folder: Path, first: int, pictures: int, size: tuple[int, int], glass: str) -> Path:
-    """`folder` with that many pictures, one for each of the first `scene_numbers`."""
-    for done, number in enumerate(islice(scene_numbers(first, folder.parent / "preview"), pictures)):
+def rendered(folder: Path, first: int, pictures: int, size: tuple[int, int], glass: str) -> Path:
+    """`folder` with that many pictures; see `glass_scenes.render`."""
+    for done in render(folder, first, pictures, size, glass):
         say(f"{folder.name}: {done} of {pictures} pictures", again=True)
-        render_dataset(folder, 1, size, seed=number, cameras_per_scene=1, glass=glass)
     say(f"{folder.name}: {pictures} pictures")
     return folder
 
@@ -156,8 +139,8 @@ def first_weights(work: Path, seed: int) -> Path:
         return path
     torch.manual_seed(seed)
     refiner = build_refiner(PRESETS[PSI])
-    assert isinstance(refiner, ProRefiner)
-    last = refiner.head.last[-1]
+    assert isinstance(refiner, LightRefiner)
+    last = refiner.last[-1]
     assert isinstance(last, nn.Conv2d)
     nn.init.zeros_(last.weight)
     save_weights(path, refiner.state_dict())
@@ -236,18 +219,18 @@ def scores_of(disparity: FloatMap, sample: EvalSample) -> Scores:
     return {name: value for name, value in scores.items() if math.isfinite(value)}
 
 
-def row_of(pictures: Sequence[Measured]) -> dict[str, Any]:
-    """Means over the pictures that have the score, `seam_ratio` over their sums, and every picture's own scores."""
-    mean = mean_scores(picture.refined for picture in pictures)
-    middle = sum(picture.seams.middle for picture in pictures)
-    mean["seam_ratio"] = sum(picture.seams.border for picture in pictures) / middle
-    return {"mean": mean, "pictures": {picture.name: picture.refined for picture in pictures}}
+def rows_of(pictures: Sequence[Measured], name: str) -> dict[str, dict[str, Any]]:
+    """The row `coarse` and the row `name`: means over the pictures that have the score, and each picture's own scores.
 
-
-def coarse_row(pictures: Sequence[Measured]) -> dict[str, Any]:
-    """The same of the coarse maps, which have neither patches nor borders."""
-    mean = mean_scores(picture.coarse for picture in pictures)
-    return {"mean": mean, "pictures": {picture.name: picture.coarse for picture in pictures}}
+    `seam_ratio` is over the sums of the pictures' jumps.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for key, scores in (("coarse", [p.coarse for p in pictures]), (name, [p.refined for p in pictures])):
+        own = {picture.name: own for picture, own in zip(pictures, scores, strict=True)}
+        rows[key] = {"mean": mean_scores(scores), "pictures": own}
+    border, middle = (sum(jumps) for jumps in zip(*(picture.seams for picture in pictures), strict=True))
+    rows[name]["mean"]["seam_ratio"] = border / middle
+    return rows
 
 
 def tables(rows: Mapping[str, Mapping[str, Any]], patch: tuple[int, int]) -> str:
@@ -302,7 +285,7 @@ def run(options: Options) -> dict[str, Any]:
     """
     (width, height), work = options.size, options.work
     training, test = (
-        render(work / f"{name}-{pictures}-{width}x{height}", first, pictures, options.size, glass)
+        rendered(work / f"{name}-{pictures}-{width}x{height}", first, pictures, options.size, glass)
         for name, first, pictures, glass in (
             ("train", TRAINING_SCENES, options.pictures, "behind"),
             ("test", TEST_SCENES, options.test_pictures, "surface"),
@@ -316,7 +299,7 @@ def run(options: Options) -> dict[str, Any]:
         weights = initial if name == START else train(VARIANTS[name], options, training, initial)
         pictures = list(measure(predictor_of(weights, options.patch), test))
         results = begun(options)  # another process may have added rows meanwhile
-        results["rows"] |= {"coarse": coarse_row(pictures), name: row_of(pictures)}
+        results["rows"] |= rows_of(pictures, name)
         results["comparisons"] = comparisons(results["rows"])
         with atomic_path(work / RESULTS) as path:
             path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -336,11 +319,9 @@ def begun(options: Options) -> dict[str, Any]:
 
 
 def say(text: str, *, again: bool = False) -> None:
-    """A line on stderr; `again` only where that is a terminal, in place of the line before."""
-    if again and sys.stderr.isatty():
-        print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
-    elif not again:
-        print(text, file=sys.stderr, flush=True)
+    """A line on stderr; with `again` only where that is a terminal, to be written over by the next."""
+    if not again or sys.stderr.isatty():
+        print(f"\r{text}\033[K" if again else text, end="" if again else "\n", file=sys.stderr, flush=True)
 
 
 def parsed(arguments: Sequence[str] | None) -> Options:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
-import sys
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -16,27 +14,21 @@ import pytest
 pytest.importorskip("embreex")
 pytest.importorskip("lightning_fabric")
 
-from pro_engine.training.synthetic.generate import drawn_kind
 
 SMALLEST = ["--steps", "2", "--patch", "64x64", "--size", "128x96", "--pictures", "2", "--test-pictures", "2"]
 
 
 @pytest.fixture(scope="module")
-def ablation() -> Iterator[ModuleType]:
-    path = Path(__file__).parents[2] / "benchmarks/ablation.py"
-    spec = importlib.util.spec_from_file_location("ablation", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["ablation"] = module  # dataclasses look their module up there
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["ablation"]
+def ablation() -> ModuleType:
+    return importlib.import_module("ablation")
 
 
 def test_two_rows_from_pictures_to_the_table(
     ablation: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("PRO_ENGINE_ASSETS", raising=False)
+    for name, value in {"KINDS": ("glass",), "GLASS_SHARE": (0, 1), "WRONG_SHARE": 0}.items():  # the next best scenes
+        monkeypatch.setattr(f"glass_scenes.{name}", value)
     command = ["--work", str(tmp_path), *SMALLEST, "--rows", "neither,GPCT"]
     assert ablation.main(command) == 0
     table = capsys.readouterr().out
@@ -70,12 +62,13 @@ def test_scenes_have_some_glass_but_not_too_much(
     ablation: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PRO_ENGINE_ASSETS", raising=False)
-    numbers = list(islice(ablation.scene_numbers(ablation.TEST_SCENES, tmp_path), 3))
-    assert {drawn_kind(number)[1] for number in numbers} == {"glass"}
-    for number in numbers:
-        with np.load(tmp_path / f"scene_{number:06d}_0.npz") as labels:
-            assert 0.01 <= labels["transparent"].mean() <= 0.25
-    assert len(list(tmp_path.glob("*.done"))) > 3
+    glass_scenes = importlib.import_module("glass_scenes")
+    numbers = list(islice(glass_scenes.scene_numbers(ablation.TEST_SCENES, tmp_path), 2))
+    for name in (f"scene_{number:06d}_0.npz" for number in numbers):
+        with np.load(tmp_path / "surface" / name) as right, np.load(tmp_path / "behind" / name) as wrong:
+            assert 0.01 <= right["transparent"].mean() <= 0.12
+            assert (wrong["depth"] > 2 * right["depth"]).mean() >= 0.01
+    assert len(list((tmp_path / "surface").glob("*.done"))) > 2
 
 
 def test_comparisons_are_of_the_same_pictures(ablation: ModuleType) -> None:
@@ -93,7 +86,7 @@ def test_the_sweep_stands_in_the_order_of_the_overlap(ablation: ModuleType) -> N
     parts, sweep = ablation.tables(rows, (128, 96)).split("\n\n")
     assert len(parts.splitlines()) == 2 + 6
     shares = [float(line.split()[1]) for line in sweep.splitlines()[2:]]
-    assert len(shares) == 4 and np.all(np.diff(shares) > 0)
+    assert len(shares) == 6 and np.all(np.diff(shares) > 0)
     assert "| 0.432 (55 of 128 px) | 4.5000 | – |" in sweep
 
 
