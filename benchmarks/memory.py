@@ -20,6 +20,7 @@ import numpy as np
 
 from pro_engine.inference.predictor import load_model
 from pro_engine.jobs.bench import sample_picture
+from pro_engine.process import prepare
 
 MB = 1e6
 
@@ -37,6 +38,7 @@ def reset_peak() -> None:
 
 def measure(path: Path) -> str:
     """A row of the table. The picture and the result are held by whoever asks for depth; both count."""
+    prepare()  # as the command line does
     picture = np.load(path)
     predictor = load_model("compact", device="cpu")
     predictor.infer(picture[:64, :64])  # what is needed once, whatever the size

@@ -20,6 +20,7 @@ from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.jobs.bench import run_bench, sample_picture
 from pro_engine.models.depth_anything import DepthAnything, Size
 from pro_engine.models.pro import ProRefiner
+from pro_engine.process import prepare
 from pro_engine.types import InferenceOptions
 
 HEIGHT, WIDTH, GRID = 2160, 3840, (4, 4)
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--batch", type=int, help="patches at a time instead of what fits")
     chosen = parser.parse_args(arguments)
+    prepare()
     begun_s = time.perf_counter()
     torch.manual_seed(0)
     psi = DepthAnything.from_size(chosen.size)

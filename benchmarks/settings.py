@@ -21,7 +21,9 @@ import torch
 
 from pro_engine.inference.predictor import DepthPredictor, load_model
 from pro_engine.jobs.bench import run_bench, sample_picture
+from pro_engine.models.int8 import int8_supported
 from pro_engine.models.light import LightRefiner
+from pro_engine.process import prepare
 from pro_engine.types import ImageArray, InferenceOptions
 
 PARTS = ("threads", "dtype", "grid", "onnx", "compile")
@@ -59,6 +61,8 @@ def settings(parts: Sequence[str], folder: Path) -> Iterator[tuple[str, DepthPre
         use_threads(1)
     if "dtype" in parts:
         yield "bfloat16", load_model("compact", device="cpu", dtype="bfloat16"), grid
+        if int8_supported():
+            yield "int8", load_model("compact", device="cpu", dtype="int8"), grid
     if "grid" in parts:
         for tiles in GRIDS:
             yield f"{tiles[0]}x{tiles[1]} patches", plain, InferenceOptions(tiles=tiles)
@@ -92,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", default=",".join(PARTS[:-1]))
     chosen = parser.parse_args(arguments)
+    prepare()
     width, height = map(int, chosen.size.split("x"))
     picture, first = sample_picture(height, width), 0.0
     print(HEADER, flush=True)

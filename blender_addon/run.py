@@ -44,7 +44,7 @@ class EngineOptions:
 
     model: str = _option("compact", "Name of the model, as the engine lists them")
     device: str = _option("auto", "auto, cpu, cuda, cuda:1 or mps")
-    dtype: str = _option("auto", "Numbers the model computes with: auto, float32, bfloat16 or float16")
+    dtype: str = _option("auto", "Numbers the model computes with: auto, float32, bfloat16, float16 or int8")
     weights: str = _option("", "File of weights instead of the model's own")
     refiner_weights: str = _option("", "File of weights of the refiner instead of the model's own")
     tiles: str | tuple[int, int] = _option("auto", "auto, or rows and columns of patches")

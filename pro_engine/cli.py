@@ -9,7 +9,6 @@ stopped by Ctrl-C. Results and `--json` go to stdout, progress and complaints to
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 import time
 from enum import Enum
@@ -53,6 +52,7 @@ from pro_engine.cli_shared import (
 )
 from pro_engine.cli_train import app as train_app
 from pro_engine.jobs.options import JobOptions
+from pro_engine.process import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -286,11 +286,7 @@ app.command("eval")(evaluate)
 
 def main() -> None:
     """The console script."""
-    # Threads of torch that wait by spinning steal the cores from each other as soon as anything else runs on the
-    # machine: more than ten times slower on two busy cores. Those that sleep at once are slow on a quiet machine. So
-    # they spin for some microseconds. It must be said before torch is imported; the user's word counts.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    prepare()
     app()
 
 

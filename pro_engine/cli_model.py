@@ -37,7 +37,7 @@ WeightsFlag = Annotated[
 ]
 RefinerFlag = Annotated[Path | None, typer.Option("--refiner", help="Weights of the refiner from this file")]
 DeviceFlag = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps")]
-DtypeFlag = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16")]
+DtypeFlag = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16, float16, or int8 (a CPU's refiner)")]
 BackendFlag = Annotated[Backend, typer.Option("--backend", help="What runs the networks")]
 OfflineFlag = Annotated[bool, typer.Option("--offline", help="Never reach for the network")]
 TilesFlag = Annotated[str, typer.Option("--tiles", help=help_text(InferenceOptions, "tiles") + ", written 4x4")]

@@ -46,6 +46,7 @@ import numpy as np
 import pro_engine as pro
 from pro_engine.io.arrays import save_array
 from pro_engine.io.image import reduced_image, save_image
+from pro_engine.process import give_memory_back
 
 PROTOCOL = 1
 GRACE_S = 1.0  # for a job under way, once stdin is closed
@@ -118,6 +119,7 @@ class Worker:
         finally:
             self._cancelled.discard(job)
             self._running = None
+            give_memory_back()  # the next job may be hours away
 
     def _go_on(self) -> None:
         if self._closing or self._running in self._cancelled:

@@ -54,7 +54,9 @@ class EngineSettings:
 
     model: str = _setting("compact", "Name of the model; `pro-engine models` lists them")
     device: str = _setting("auto", "auto, cpu, cuda, cuda:N or mps")
-    dtype: str = _setting("auto", "Number format of the model", choices=("auto", "float32", "bfloat16", "float16"))
+    dtype: str = _setting(
+        "auto", "Number format of the model", choices=("auto", "float32", "bfloat16", "float16", "int8")
+    )
     backend: str = _setting(
         "torch", "What runs the networks; onnxruntime takes an export's folder as weights",
         choices=("torch", "onnxruntime"),

@@ -352,7 +352,7 @@ def test_bad_files_are_one_line_and_exit_1(run, tmp_path, kind):
     [
         (["--model", "compcat"], "did you mean compact"),
         (["--device", "gpu"], "give auto, cpu, cuda, cuda:N or mps"),
-        (["--dtype", "int8"], "give auto, float32, bfloat16 or float16"),
+        (["--dtype", "int4"], "give auto, float32, bfloat16, float16 or int8"),
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors does not exist"),
         (["--weights", "in/garden.png"], "neither a safetensors file nor a PyTorch checkpoint"),
         (["--device", "cuda:99"], "cuda:99 was asked for"),

@@ -65,10 +65,11 @@ RULES = {
     "jobs.cluster": Rule(BASE | {"inference", "jobs"}, outside("ray")),
     "evaluation": Rule(BASE | {"inference", "evaluation", "public"}, outside("numpy", "cv2", "rich", "scipy", "torch")),
     "training": Rule(BASE | {"inference", "evaluation", "training", "public"}, TRAINING_PACKAGES),
-    "worker": Rule(BASE | {"inference", "jobs", "worker", "public"}, outside("numpy")),
+    "process": Rule(),
+    "worker": Rule(BASE | {"inference", "jobs", "process", "worker", "public"}, outside("numpy")),
     "cli": Rule(
         BASE
-        | {"inference", "jobs", "jobs.cluster", "jobs.export", "evaluation", "training", "worker", "public"}
+        | {"inference", "jobs", "jobs.cluster", "jobs.export", "evaluation", "training", "process", "worker", "public"}
         | {"cli", "cli_eval", "cli_model", "cli_shared", "cli_train"},
         outside("click", "numpy", "rich", "typer"),
     ),

@@ -25,6 +25,7 @@ from pro_engine.io.weights import bundled_weights, fetch_weights, read_weights
 from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
 from pro_engine.models.blend import BlendRefiner
 from pro_engine.models.checkpoint import part_or_all
+from pro_engine.models.int8 import quantize_convolutions
 from pro_engine.models.presets import (
     MAP_REFINER,
     PRESETS,
@@ -61,7 +62,8 @@ class DepthPredictor:
     works.
 
     Raises:
-        InputError: an unknown device or dtype name. DeviceError: a device that is not there.
+        InputError: an unknown device or dtype name. DeviceError: a device that is not there, or int8 where it does not
+            run.
     """
 
     def __init__(
@@ -79,6 +81,8 @@ class DepthPredictor:
         self.dtype = runtime.resolve_dtype(dtype, self.device)
         self.psi = self._ready(psi)
         self.refiner = None if refiner is None else self._ready(refiner)
+        if self.refiner is not None and self.dtype == torch.int8:
+            quantize_convolutions(self.refiner)
         self._blend = self._ready(BlendRefiner())
 
     def infer(
@@ -313,7 +317,8 @@ def load_model(
     Args:
         name: of a preset; `pro-engine models` lists them.
         device: "auto" (CUDA, else Apple's MPS, else CPU), "cpu", "cuda", "cuda:N" or "mps".
-        dtype: "auto" (float32; on CUDA bfloat16 or float16), "float32", "bfloat16" or "float16".
+        dtype: "auto" (float32; on CUDA bfloat16 or float16), "float32", "bfloat16", "float16", or "int8" for the
+            refiner's convolutions on a CPU with VNNI instructions, which helps most beside a large Ψ.
         offline: use files that are here and never reach for the network.
         weights: a file of weights for Ψ instead of the preset's; one with a refiner in it brings that along, one
             without gets the refiner for any Ψ, as the preset's own belongs to other weights.
@@ -324,7 +329,7 @@ def load_model(
 
     Raises:
         InputError: no such preset, device, dtype or backend, or options that a backend does not have.
-        DeviceError: the device is not there.
+        DeviceError: the device is not there, or does not run the dtype.
         WeightsError: weights are missing, damaged, of another network, or cannot be fetched.
         DependencyError: the preset needs a package that is not installed.
     """

@@ -12,6 +12,7 @@ import torch
 
 from pro_engine.errors import CancelledError, DeviceError, InputError
 from pro_engine.models.base import PsiSpec
+from pro_engine.models.int8 import int8_supported
 
 Progress = Callable[[int, int], object]
 """progress(done, total): called after every batch; returning False, or raising CancelledError, stops the run."""
@@ -23,6 +24,7 @@ _DTYPES = {
     "bf16": torch.bfloat16,
     "float16": torch.float16,
     "fp16": torch.float16,
+    "int8": torch.int8,
 }
 # Working memory of a patch over the bytes of its features, Ψ's and the refiner's maps together. Peaks measured on a CPU
 # in float32: 7 for the compact model, 9 and 11 for the published refiner on Depth Anything V2 small and large.
@@ -57,9 +59,13 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The precision of the networks for "auto", "float32", "bfloat16" or "float16" (or fp32, bf16, fp16).
+    """The precision of the networks for "auto", "float32", "bfloat16", "float16" (or fp32, bf16, fp16) or "int8".
 
-    auto is float32, except on CUDA: bfloat16 where the GPU computes in it, else float16. Raises InputError otherwise.
+    auto is float32, except on CUDA: bfloat16 where the GPU computes in it, else float16. int8 is for the refiner on a
+    CPU; the rest stays float32.
+
+    Raises:
+        InputError: another name. DeviceError: int8 where it does not run.
     """
     if name == "auto":
         if device.type != "cuda":
@@ -67,13 +73,17 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
         major, _ = torch.cuda.get_device_capability(device)
         return torch.bfloat16 if major >= 8 else torch.float16
     if not isinstance(name, str) or name not in _DTYPES:
-        raise InputError(f"dtype is {name!r}; give auto, float32, bfloat16 or float16.")
+        raise InputError(f"dtype is {name!r}; give auto, float32, bfloat16, float16 or int8.")
+    if name == "int8" and not (device.type == "cpu" and int8_supported()):
+        raise DeviceError(
+            f"dtype int8 needs an x86 processor with VNNI instructions, not {device} of this machine; use dtype='auto'."
+        )
     return _DTYPES[name]
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[object]:
-    """The context in which networks run: autocast to `dtype`, or nothing for float32."""
-    if dtype == torch.float32:
+    """The context in which networks run: autocast to `dtype`, or nothing for float32 and int8."""
+    if not dtype.is_floating_point or dtype == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype)
 
@@ -122,7 +132,7 @@ def auto_batch_size(
     patches: int, patch: tuple[int, int], spec: PsiSpec, *, device: torch.device, dtype: torch.dtype
 ) -> int:
     """How many patches of `patch` (h, w) pixels to run at once: what half the free memory holds, 1 to `patches`."""
-    item = torch.finfo(dtype).bits // 8
+    item = torch.finfo(dtype if dtype.is_floating_point else torch.float32).bits // 8
     # Levels 5 to 0 have 1, 1/4, 1/16, ... of the input's pixels; 8 stands for image, disparities, refiner input.
     channels = 8 + sum(c / 4**i for i, c in enumerate(reversed(spec.feature_channels)))
     per_patch = patch[0] * patch[1] * channels * item * _MEMORY_FACTOR

@@ -25,15 +25,35 @@ HAAR = (
 """The orthonormal 2x2 Haar filters LL, LH, HL, HH of a cell [[a, b], [c, d]], as published checkpoints hold them."""
 
 
+class JoinedConv2d(nn.Conv2d):
+    """A convolution of several maps, whose channels it joins itself: in 8 bits (`int8.py`) that copies a quarter."""
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
+        """maps: (B, C_i, h, w) each -> (B, outputs, h', w')."""
+        return super().forward(torch.cat(tuple(maps), 1))
+
+
+class BandConv2d(nn.Conv2d):
+    """A convolution in groups whose maps are given and returned group by group, which saves joining them."""
+
+    def forward(self, bands: Sequence[Sequence[Tensor]]) -> list[Tensor]:  # type: ignore[override]
+        """bands: of every group its maps, (B, C_i, h, w) each -> (B, outputs / groups, h', w') per group."""
+        weights = self.weight.chunk(self.groups)
+        joined = (torch.cat(tuple(maps), 1) for maps in bands)
+        return [F.conv2d(band, weight, padding=self.padding) for band, weight in zip(joined, weights, strict=True)]
+
+
 class DoubleConv(nn.Sequential):
     """Twice a 3x3 convolution without bias, batch norm and ReLU; (B, inputs, h, w) -> (B, outputs, h, w).
 
-    first_size: of the first convolution's kernel, odd.
+    first_size: of the first convolution's kernel, odd. joins: whether it is given several maps with `inputs` channels
+    together.
     """
 
-    def __init__(self, inputs: int, outputs: int, first_size: int = 3) -> None:
+    def __init__(self, inputs: int, outputs: int, first_size: int = 3, *, joins: bool = False) -> None:
+        first = JoinedConv2d if joins else nn.Conv2d
         super().__init__(
-            nn.Conv2d(inputs, outputs, first_size, padding=first_size // 2, bias=False),
+            first(inputs, outputs, first_size, padding=first_size // 2, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
@@ -72,20 +92,16 @@ class WaveletFusion(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.low = nn.Conv2d(2 * channels, channels, 3, padding=1, bias=False)
-        self.high = nn.Conv2d(6 * channels, 3 * channels, 3, padding=1, bias=False, groups=3)
+        self.low = JoinedConv2d(2 * channels, channels, 3, padding=1, bias=False)
+        self.high = BandConv2d(6 * channels, 3 * channels, 3, padding=1, bias=False, groups=3)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """coarse and fine (P, C, h, w) -> (P, C, h, w); odd sides are padded with zeros at the right and the bottom."""
         height, width = coarse.shape[-2:]
-        both = torch.cat((coarse, fine), 1)  # (P, 2C, h, w)
         if torch.compiler.is_exporting() or height % 2 or width % 2:  # an exported graph must not depend on the size
-            both = F.pad(both, (0, width % 2, 0, height % 2))
-        ll, *details = haar_sums(both)  # four of (P, 2C, h/2, w/2)
-        # The three groups of `high` are independent, so each band has its part of the weights; this saves joining them.
-        weights = self.high.weight.chunk(3)
-        high = [F.conv2d(band, weight, padding=1) for band, weight in zip(details, weights, strict=True)]
-        fused = haar_synthesis(self.low(ll), *high)  # (P, C, h, w) and the padding
+            coarse, fine = (F.pad(maps, (0, width % 2, 0, height % 2)) for maps in (coarse, fine))
+        low, *details = zip(haar_sums(coarse), haar_sums(fine), strict=True)  # four pairs of (P, C, h/2, w/2)
+        fused = haar_synthesis(self.low(low), *self.high(details))  # (P, C, h, w) and the padding
         return fused[:, :, :height, :width]
 
 
@@ -114,7 +130,7 @@ class FrequencyFusion(nn.Module):
         super().__init__()
         self.encoder = InputEncoder(channels)
         self.wavelets = nn.ModuleList(WaveletFusion(c) for c in channels)
-        self.mixes = nn.ModuleList(DoubleConv(3 * c, c) for c in channels)
+        self.mixes = nn.ModuleList(DoubleConv(3 * c, c, joins=True) for c in channels)
 
     def forward(self, x: Tensor, coarse: Sequence[Tensor], fine: Sequence[Tensor]) -> list[Tensor]:
         """x (P, 6, h, w); coarse and fine: six maps each, (P, C_l, h_l, w_l), deepest first -> six maps like these."""
@@ -126,17 +142,17 @@ def fuse_levels(
     coarse: Iterable[Tensor],
     fine: Iterable[Tensor],
     joins: Iterable[Callable[[Tensor, Tensor], Tensor]],
-    mixes: Iterable[Callable[[Tensor], Tensor]],
+    mixes: Iterable[Callable[[tuple[Tensor, ...]], Tensor]],
 ) -> list[Tensor]:
     """Level by level: own maps enlarged to the coarse ones' size, coarse and fine joined, the three mixed.
 
     All of one length, deepest first: own (P, C_l, any size), coarse and fine (P, C_l, h_l, w_l); joins gives
-    (P, C_l, h_l, w_l) of a coarse and a fine map; mixes takes (P, 3 C_l, h_l, w_l). Returns (P, C_l, h_l, w_l) each.
+    (P, C_l, h_l, w_l) of a coarse and a fine map; mixes takes three such maps. Returns (P, C_l, h_l, w_l) each.
     """
     fused = []
     for own_map, coarse_map, fine_map, join, mix in zip(own, coarse, fine, joins, mixes, strict=True):
         size = coarse_map.shape[-2:]
         if own_map.shape[-2:] != size:
             own_map = F.interpolate(own_map, size, mode="bilinear", align_corners=True)  # (P, C_l, h_l, w_l)
-        fused.append(mix(torch.cat((coarse_map, own_map, join(coarse_map, fine_map)), 1)))
+        fused.append(mix((coarse_map, own_map, join(coarse_map, fine_map))))
     return fused

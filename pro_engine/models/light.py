@@ -42,7 +42,7 @@ class LightRefiner(Refiner):
         self.start = MapStart("snapped")
         self.encoder = InputEncoder(self.channels)
         self.wavelets = nn.ModuleList(WaveletFusion(c) for c in self.channels[:_DEEP_LEVELS])
-        self.mixes = nn.ModuleList(DoubleConv(3 * c, c, 1) for c in self.channels)
+        self.mixes = nn.ModuleList(DoubleConv(3 * c, c, 1, joins=True) for c in self.channels)
         self.blocks = nn.ModuleList(
             HeadBlock(c, self.channels[level + 1], skips=False) for level, c in enumerate(deeper)
         )

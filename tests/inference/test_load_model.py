@@ -9,7 +9,9 @@ import torch
 from pro_engine.errors import InputError, WeightsError
 from pro_engine.inference.predictor import load_model
 from pro_engine.io.weights import save_weights
+from pro_engine.jobs.bench import sample_picture
 from pro_engine.models.checkpoint import official_key
+from pro_engine.models.int8 import int8_supported
 from pro_engine.models.light import LightRefiner
 from pro_engine.models.maps import MapRefiner
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
@@ -118,3 +120,15 @@ def test_weights_that_do_not_fit(tensors, tmp_path):
     good.write_bytes(good.read_bytes()[:1000])
     with pytest.raises(WeightsError, match="damaged or cut short"):
         load_model(weights=good)
+
+
+@pytest.mark.skipif(not int8_supported(), reason="this processor has no VNNI instructions")
+def test_the_model_that_ships_in_int8_is_close():
+    picture, options = sample_picture(540, 960), InferenceOptions(tiles=(2, 2))
+    exact, found = (
+        load_model("compact", device="cpu", dtype=dtype).infer(picture, options=options).disparity
+        for dtype in ("float32", "int8")
+    )
+    error = np.abs(found - exact) / np.ptp(exact)
+    print(f"int8: largest error {error.max():.1e} of the range, mean {error.mean():.1e}")
+    assert 0 < error.max() < 0.01

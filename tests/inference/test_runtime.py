@@ -36,8 +36,18 @@ def test_dtypes():
     assert runtime.resolve_dtype("auto", CPU) == torch.float32
     assert runtime.resolve_dtype("bf16", CPU) == runtime.resolve_dtype("bfloat16", CPU) == torch.bfloat16
     for name in ("half", 16, None):
-        with pytest.raises(InputError, match="give auto, float32, bfloat16 or float16"):
+        with pytest.raises(InputError, match="give auto, float32, bfloat16, float16 or int8"):
             runtime.resolve_dtype(name, CPU)
+
+
+def test_int8_where_it_does_not_run_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(runtime, "int8_supported", lambda: True)
+    assert runtime.resolve_dtype("int8", CPU) == torch.int8
+    with pytest.raises(DeviceError, match="VNNI instructions, not cuda"):
+        runtime.resolve_dtype("int8", torch.device("cuda"))
+    monkeypatch.setattr(runtime, "int8_supported", lambda: False)
+    with pytest.raises(DeviceError, match="use dtype='auto'"):
+        runtime.resolve_dtype("int8", CPU)
 
 
 def test_auto_batch_follows_free_memory(monkeypatch):
