@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from pro_engine.inference import runtime, tiling
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.tiling import Plan
+from pro_engine.models.int8 import flop_formulas
 from pro_engine.types import ImageArray, InferenceOptions
 
 PHASES = ("preprocess", "coarse", "patches", "refiner", "canvas")
@@ -122,12 +123,12 @@ def run_bench(
         predictor.infer(image, options=options)
         after(i + 1)
     host, device = runtime.peak_memory_bytes(), runtime.peak_device_bytes(predictor.device)
-    with FlopCounterMode(display=False) as total_work:
+    with FlopCounterMode(display=False, custom_mapping=flop_formulas()) as total_work:
         predictor.infer(image, options=options)
     after(warm_up + 1)
     layout = tiling.plan(image.shape[0], image.shape[1], predictor.spec, options.tiles)
     batch = _best_batch(predictor, layout)
-    with FlopCounterMode(display=False) as floor_work:
+    with FlopCounterMode(display=False, custom_mapping=flop_formulas()) as floor_work:
         _floor(predictor, layout, batch)
     after(warm_up + 2)
     timed = _Timed([], [], [], [], [])

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +103,16 @@ def _replace(module: nn.Module) -> None:
                 setattr(module, name, Int8Conv2d(part.weight, part.bias, _same_padding(part), relu=relu))
         else:
             _replace(part)
+
+
+def flop_formulas() -> dict[Any, Callable[..., int]]:
+    """How torch's `FlopCounterMode` is to count an `Int8Conv2d`, which it does not know by itself."""
+
+    def count(maps: torch.Size, scale: float, zero: int, weight: torch.Size, *_: object, **given: Any) -> int:
+        batch, _, height, width = given["out_shape"]
+        return 2 * batch * height * width * math.prod(weight)
+
+    return {torch.ops.onednn.qconv2d_pointwise: count} if int8_supported() else {}
 
 
 def _pays(convolution: nn.Conv2d) -> bool:

@@ -8,9 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from pro_engine.models.fusion import BandConv2d, DoubleConv
-from pro_engine.models.int8 import Int8BandConv2d, Int8Conv2d, int8_supported, quantize_convolutions
+from pro_engine.models.int8 import Int8BandConv2d, Int8Conv2d, flop_formulas, int8_supported, quantize_convolutions
 from pro_engine.models.light import LightRefiner
 from pro_engine.models.pro import ProRefiner, fold_batch_norm
 
@@ -109,6 +110,17 @@ def test_bands_are_convolved_one_by_one():
     bands = [(torch.randn(1, 16, 6, 5), torch.randn(1, 16, 6, 5)) for _ in range(3)]
     for found, expected in zip(Int8BandConv2d(full)(bands), full(bands), strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=0.05)
+
+
+def test_its_work_is_counted_as_that_of_the_convolution():
+    convolution, maps = nn.Conv2d(16, 24, 3, padding=1), torch.randn(2, 16, 6, 5)
+    quantized = Int8Conv2d(convolution.weight, convolution.bias, (1, 1))
+    counted = []
+    for module in (convolution, quantized):
+        with FlopCounterMode(display=False, custom_mapping=flop_formulas()) as work:
+            module(maps)
+        counted.append(work.get_total_flops())
+    assert counted == [2 * 24 * 16 * 9 * 2 * 6 * 5] * 2
 
 
 @pytest.mark.parametrize("kind", [ProRefiner, LightRefiner])
