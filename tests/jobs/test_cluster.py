@@ -26,8 +26,6 @@ from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.photos import Failure, Photo
 from pro_engine.types import InferenceOptions
 
-pytestmark = pytest.mark.flaky(reruns=1)  # a real cluster depends on how the machine shares its time
-
 COARSE = InferenceOptions(refine=False)
 LOAD = partial(load_model, "compact", device="cpu", offline=True)
 

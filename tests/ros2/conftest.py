@@ -14,16 +14,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `from rig import ...`
 
-GRAPH = {"bench", "shared", "start", "start_once"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a real graph depend on how the machine shares its time: one that fails is run once more, and named."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent and GRAPH & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.flaky(reruns=1))
-
-
 _namespaces = (f"/test{os.getpid()}_{n}" for n in itertools.count())  # others may test beside us
 
 

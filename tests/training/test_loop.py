@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -56,8 +57,10 @@ def wait_for_step(run: Path, step: int, program: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert program.poll() is None, program.communicate()[1]
-        if (run / "last.pt").exists() and (run / "log.jsonl").exists() and log_of(run)[-1]["step"] >= step:
-            return
+        with contextlib.suppress(FileNotFoundError):
+            lines = (run / "log.jsonl").read_text().split("\n")[:-1]  # the last one may not be whole yet
+            if (run / "last.pt").exists() and lines and json.loads(lines[-1])["step"] >= step:
+                return
         time.sleep(0.02)
     raise AssertionError("the run did not get there")
 
