@@ -1,12 +1,13 @@
 """`pro_node`: start the node, spin, and leave cleanly however often one asks.
 
-Exit codes: 0 after SIGINT or SIGTERM, 1 where the node could not be configured, 2 for parameters or arguments that
-cannot be.
+Exit codes: 0 after SIGINT or SIGTERM, 1 where the node could not be configured or could not leave the graph, 2 for
+parameters or arguments that cannot be.
 """
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ros2_pro.engine import Loader
 
 SPIN_S = 0.1
+LEAVING_S = 4.0  # `ros2 launch` sends the next signal after 5 s
 
 
 class _Interrupted(BaseException):
@@ -115,6 +117,8 @@ def _run(argv: Sequence[str], load: Loader | None, signals: _Signals) -> int:
         pass
     finally:
         signals.asked = True
+        # Fast DDS has been seen to wait for ever as it leaves, where no thread of Python runs on to notice.
+        faulthandler.dump_traceback_later(LEAVING_S, exit=True)
         if node is not None:
             node.stop()
             node.destroy_node()
