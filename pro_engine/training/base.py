@@ -55,7 +55,8 @@ def initial_weights(path: Path, prefix: str) -> dict[str, Tensor]:
 
 
 class BaseTask:
-    """The compact Ψ on pictures with exact depth. The encoder's batch norm keeps its ImageNet statistics."""
+    """The compact Ψ on pictures with exact depth. The encoder keeps the statistics of its batch norms, its first blocks
+    and its depthwise filters."""
 
     kind = "base"
 
@@ -67,6 +68,7 @@ class BaseTask:
         else:
             load_strict(model, initial_weights(config.initial, "psi."), what="base model")
         model.encoder.freeze_front(FROZEN_BLOCKS)
+        model.encoder.freeze_filters()
         self.model: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = model
         sizes = MIXED_SIZES if config.mixed_sizes else SMALL_SIZES

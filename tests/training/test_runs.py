@@ -283,6 +283,8 @@ def test_a_base_run_trains_the_decoder_and_the_deep_encoder(
     assert any(key.startswith("encoder.") for key in changed)
     assert not any(key.startswith("encoder.stem") or key.startswith("encoder.blocks.0.") for key in changed)
     assert not any(key.startswith("encoder.") and "running_" in key for key in changed)
+    assert not any("depthwise.0" in key for key in changed)
+    assert {key.partition(".")[0] for key in changed} > {"encoder", "reduce", "context", "fuse16", "head"}
 
 
 def test_folders_of_both_kinds_are_read_together(rendered: Path, tmp_path: Path) -> None:
