@@ -1,6 +1,8 @@
-"""What the gradient of the encoder's depthwise filters costs a training step of the base, on one thread:
+"""What the gradient of the encoder's depthwise filters costs a training step of the base, on one thread.
 
     python benchmarks/filters.py [--steps 4]
+
+Each figure is the least processor time of a step's two passes over several steps.
 """
 
 from __future__ import annotations
