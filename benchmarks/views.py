@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from pro_engine.evaluation.datasets import open_dataset
-from pro_engine.evaluation.scores import Scores, fit_to_truth, mean_scores, score_map
+from pro_engine.evaluation.metrics import accuracy, align
+from pro_engine.evaluation.scores import Scores, mean_scores
 from pro_engine.inference.predictor import DepthPredictor, load_model
 from pro_engine.types import InferenceOptions
 
@@ -28,12 +29,12 @@ def scores(model: DepthPredictor, data: Path, *, mirrored: bool) -> Iterator[Sco
     dataset = open_dataset(data)
     for index in range(len(dataset)):
         sample = dataset[index]
-        if sample.disparity is None or sample.real is False:
+        if sample.disparity is None or sample.valid is None or not sample.real:
             continue
         image = np.ascontiguousarray(sample.image[:, ::-1]) if mirrored else sample.image
         disparity = model.infer(image, options=InferenceOptions(refine=False)).disparity
         disparity = np.ascontiguousarray(disparity[:, ::-1]) if mirrored else disparity
-        every = score_map(disparity, fit_to_truth(disparity, sample), replace(sample, exact_edges=False))
+        every = accuracy(align(disparity, sample.disparity, sample.valid))
         yield {name: every[name] for name in SHOWN}
 
 
