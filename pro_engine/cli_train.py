@@ -81,11 +81,9 @@ def _value(name: str, hint: Any, flag: Any) -> Any:
 def _scenes(config: ScenesConfig) -> None:
     """Render scenes with exact depth; a set that was begun goes on."""
     try:
-        from pro_engine.training.synthetic.generate import RENDERERS, render_dataset
+        from pro_engine.training.synthetic.generate import render_dataset
     except ImportError as error:
         raise DependencyError(_needs_extra(error)) from error
-    if config.renderer not in RENDERERS:
-        raise InputError(f"renderer is {config.renderer!r}; give one of {', '.join(RENDERERS)}.")
     with progress_bar() as show:
         try:
             pictures = render_dataset(**vars(config), progress=lambda done, total: show("scenes", done, total))

@@ -23,7 +23,6 @@ from pro_engine.cli import app
 from pro_engine.io.weights import read_weights, save_weights
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
 from pro_engine.training.options import BaseConfig, BundleConfig, RefinerConfig, ScenesConfig
-from pro_engine.training.synthetic.generate import RENDERERS
 
 VERBS = {"scenes": ScenesConfig, "base": BaseConfig, "refiner": RefinerConfig, "bundle": BundleConfig}
 REQUIRED = {
@@ -120,14 +119,6 @@ def test_a_flag_that_cannot_be_is_a_mistake_in_the_command(flags: str, message: 
     assert done.exit_code == click.UsageError.exit_code
     plain = " ".join(done.stderr.replace("│", " ").split())
     assert message in plain
-
-
-def test_all_renderers_are_named_and_others_refused(tmp_path: Path) -> None:
-    text = {field.name: field.metadata["help"] for field in dataclasses.fields(ScenesConfig)}["renderer"]
-    assert all(name in text for name in RENDERERS)
-    done = run("scenes", "--out", tmp_path / "s", "--count", 1, "--renderer", "povray")
-    assert done.exit_code == 1
-    assert done.stderr.strip() == f"pro-engine: renderer is 'povray'; give one of {', '.join(RENDERERS)}."
 
 
 def test_scenes_are_rendered_and_continued(tmp_path: Path) -> None:

@@ -223,9 +223,6 @@ class ScenesConfig(_Checked):
     )
     workers: int = field(default=1, metadata=_about("Processes", minimum=1))
     cameras_per_scene: int = field(default=5, metadata=_about("Pictures per scene at most", minimum=1))
-    renderer: str = field(
-        default="embree", metadata=_about("What renders: embree (fast) or cycles (Blender's, for the extra `blender`)")
-    )
     assets: Path | None = field(
         default=None, metadata=_about("Folder of models, textures and skies; by default $PRO_ENGINE_ASSETS, if set")
     )

@@ -117,12 +117,12 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]
 
 
-def test_a_folder_keeps_its_renderer_size_and_labels(tmp_path, monkeypatch):
+def test_a_folder_keeps_its_size_and_labels(tmp_path, monkeypatch):
     monkeypatch.delenv("PRO_ENGINE_ASSETS", raising=False)
     generate.render_dataset(tmp_path, 1, SIZE, cameras_per_scene=1)
-    settings = {"renderer": "embree", "size": [48, 36], "glass": "surface", "kinds": []}
+    settings = {"size": [48, 36], "glass": "surface", "kinds": []}
     assert json.loads((tmp_path / "settings.json").read_text()) == settings
-    begun = "begun with renderer embree, size 48x36, glass surface and kinds the usual ones, not .* 64x48"
+    begun = "begun with size 48x36, glass surface and kinds the usual ones, not .* 64x48"
     with pytest.raises(InputError, match=begun):
         generate.render_dataset(tmp_path, 2, (64, 48))
     del settings["glass"], settings["kinds"]  # as earlier versions wrote it
@@ -147,7 +147,6 @@ def test_a_folder_keeps_its_renderer_size_and_labels(tmp_path, monkeypatch):
         ({"workers": 0}, "workers is 0"),
         ({"cameras_per_scene": 0}, "cameras_per_scene is 0"),
         ({"seed": -1}, "seed is -1"),
-        ({"renderer": "povray"}, "'povray'; give one of embree, cycles"),
         ({"glass": "front"}, "glass is 'front'; give one of surface, behind"),
         ({"kinds": ["moon=2"]}, "'moon' is no kind of scene; give one of room, street"),
         ({"kinds": ["office"]}, "kinds is 'office'; give NAME=FACTOR"),
@@ -167,6 +166,6 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 
 
 def test_a_missing_renderer_names_its_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(generate._NEEDED, "cycles", (("no_such_package", "blender"),))
-    with pytest.raises(DependencyError, match=r"pip install 'pro-engine\[blender\]'"):
-        generate.render_dataset(tmp_path, 1, SIZE, renderer="cycles")
+    monkeypatch.setattr(generate.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DependencyError, match=r"pip install 'pro-engine\[train\]'"):
+        generate.render_dataset(tmp_path, 1, SIZE)

@@ -308,11 +308,3 @@ def test_rays_in_batches_give_the_same_picture(monkeypatch):
     parted = render(small_scene(), look((-4, 0, 1)))
     np.testing.assert_array_equal(parted.rgb, whole.rgb)
     np.testing.assert_array_equal(parted.depth, whole.depth)
-
-
-def test_labels_are_those_of_the_picture():
-    picture = render(small_scene(), look((-4, 0, 1), roll=0.1))
-    depth, transparent = EmbreeScene(small_scene()).labels(look((-4, 0, 1), roll=0.1), WIDTH, HEIGHT)
-    np.testing.assert_array_equal(depth, picture.depth)
-    np.testing.assert_array_equal(transparent, picture.transparent)
-    assert transparent.any() and np.isinf(depth).any()

@@ -79,18 +79,6 @@ class EmbreeScene:
         depth, _ = first_met(self._tree, camera, pixel_directions(camera, width, height, x.ravel(), y.ravel()))
         return depth.reshape(ny, nx)
 
-    def labels(self, camera: Camera, width: int, height: int) -> tuple[Array, NDArray[np.bool_]]:
-        """What `render` gives as depth and transparent, (H, W) each, without a picture."""
-        depth = np.empty((height, width), np.float32)
-        transparent = np.zeros((height, width), bool)
-        x = np.arange(width, dtype=np.float64)  # rounded as `render` does, so that labels agree to the bit
-        for row in range(height):
-            step = pixel_directions(camera, width, height, x, np.full(width, row, np.float64))
-            depth[row], triangle = first_met(self._tree, camera, step)
-            met = triangle >= 0
-            transparent[row, met] = self._transparent[self._face_material[triangle[met]]]
-        return depth, transparent
-
     def depth_behind_glass(self, camera: Camera, rendered: Rendered) -> Array:
         """z-depth (H, W) of a picture with all that is transparent taken away, +inf where there is only sky behind.
 

@@ -18,7 +18,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -28,7 +27,7 @@ from pro_engine.errors import DependencyError, FileError, InputError, ProEngineE
 
 from .assets import load_assets
 from .crew import work_off
-from .scene import Camera, Scene
+from .scene import Camera
 from .view import Rendered
 
 log = logging.getLogger(__name__)
@@ -58,7 +57,6 @@ class Job:
     out: str
     size: tuple[int, int]
     cameras_per_scene: int
-    renderer: str
     assets: str | None
     glass: str = "surface"
     kinds: tuple[str, ...] = ()
@@ -71,7 +69,6 @@ def render_dataset(
     seed: int = 0,
     workers: int = 1,
     cameras_per_scene: int = 5,
-    renderer: str = "embree",
     assets: str | Path | None = None,
     glass: str = "surface",
     kinds: Sequence[str] = (),
@@ -81,14 +78,13 @@ def render_dataset(
 
     Each picture is `scene_{s:06d}_{camera}.jpg` with an `.npz` of the same name: depth (H, W) float16 z in metres (inf
     is sky), transparent (H, W) uint8, intrinsics float32 (fx, fy, cx, cy), kind. `scene_{s:06d}.done` marks a finished
-    scene, `settings.json` says with what renderer, size, labels of glass and kinds the folder was begun.
+    scene, `settings.json` says with what size, labels of glass and kinds the folder was begun.
 
     Args:
         size: width and height of landscape pictures, 32x24 to 3840x2160 (below 384x288 for tests only); one in five is
             turned to portrait.
-        workers: processes; 1 renders in this process, save for `cycles`, which always gets a process of its own.
+        workers: processes; 1 renders in this process.
         cameras_per_scene: pictures per scene at most; a scene with few good views gives fewer.
-        renderer: a name in `RENDERERS`.
         assets: folder as for `load_assets`; None takes the environment's, if any.
         glass: one of `GLASS`; pictures and masks are the same with either.
         kinds: which kinds of scene are more or less frequent than usual, as `kinds.shares` takes them.
@@ -98,19 +94,18 @@ def render_dataset(
         How many pictures were rendered by this call.
 
     Raises:
-        InputError: a value outside its limits, or a folder that was begun with another renderer, size, labels of glass
-            or kinds.
-        DependencyError: the renderer is not installed.
+        InputError: a value outside its limits, or a folder that was begun with another size, labels of glass or kinds.
+        DependencyError: the extra `train` is not installed.
         FileError: the folder cannot be written, or the disk is full; what is finished stays.
         RuntimeError: more than 20 % of the scenes failed. Single failures are logged with their seed.
     """
     from .kinds import shares
 
-    _check(size, count, seed, workers, cameras_per_scene, renderer, glass)
+    _check(size, count, seed, workers, cameras_per_scene, glass)
     shares(kinds)  # refuses what is wrong before anything is written
     folder = Path(out)
     asset_folder = None if assets is None else str(assets)
-    job = Job(str(folder), (int(size[0]), int(size[1])), cameras_per_scene, renderer, asset_folder, glass, tuple(kinds))
+    job = Job(str(folder), (int(size[0]), int(size[1])), cameras_per_scene, asset_folder, glass, tuple(kinds))
     _open(folder, job)
     numbers = range(seed, seed + count)
     _sweep(folder, numbers)
@@ -133,11 +128,10 @@ def render_dataset(
     return pictures
 
 
-def _check(size: tuple[int, int], count: int, seed: int, workers: int, cameras: int, renderer: str, glass: str) -> None:
+def _check(size: tuple[int, int], count: int, seed: int, workers: int, cameras: int, glass: str) -> None:
     """Refuse what cannot be rendered; see `render_dataset`."""
-    for name, choice, choices in (("renderer", renderer, tuple(RENDERERS)), ("glass", glass, GLASS)):
-        if choice not in choices:
-            raise InputError(f"{name} is {choice!r}; give one of {', '.join(choices)}.")
+    if glass not in GLASS:
+        raise InputError(f"glass is {glass!r}; give one of {', '.join(GLASS)}.")
     for name, value, least in (
         ("count", count, 1),
         ("seed", seed, 0),
@@ -154,17 +148,13 @@ def _check(size: tuple[int, int], count: int, seed: int, workers: int, cameras: 
         )
     if width < USUAL[0] or height < USUAL[1]:
         log.warning("pictures of %dx%d are for tests; train on %dx%d or more", width, height, *USUAL)
-    for package, extra in _NEEDED[renderer]:
-        if importlib.util.find_spec(package) is None:
-            raise DependencyError(
-                f"The renderer `{renderer}` needs the extra `{extra}` ({package} is missing); run: "
-                f"pip install 'pro-engine[{extra}]'."
-            )
+    if importlib.util.find_spec("embreex") is None:
+        raise DependencyError("Rendering needs the extra `train`; run: pip install 'pro-engine[train]'.")
 
 
 def _open(folder: Path, job: Job) -> None:
-    """Make the folder, or make sure that it was begun with the same renderer, size, labels of glass and kinds."""
-    ours = {"renderer": job.renderer, "size": list(job.size), "glass": job.glass, "kinds": sorted(job.kinds)}
+    """Make the folder, or make sure that it was begun with the same size, labels of glass and kinds."""
+    ours = {"size": list(job.size), "glass": job.glass, "kinds": sorted(job.kinds)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         text = (folder / SETTINGS).read_text(encoding="utf-8") if (folder / SETTINGS).exists() else None
@@ -187,7 +177,7 @@ def _open(folder: Path, job: Job) -> None:
 def _words(settings: dict) -> str:
     size = "x".join(map(str, settings["size"]))
     kinds = ", ".join(settings["kinds"]) or "the usual ones"
-    return f"renderer {settings['renderer']}, size {size}, glass {settings['glass']} and kinds {kinds}"
+    return f"size {size}, glass {settings['glass']} and kinds {kinds}"
 
 
 def _sweep(folder: Path, numbers: range) -> None:
@@ -201,7 +191,7 @@ def _sweep(folder: Path, numbers: range) -> None:
 def _run(job: Job, numbers: list[int], workers: int) -> Generator[tuple[int, int, str | None], None, None]:
     """Yield (scene, pictures, error) for each scene as it is finished."""
     task = partial(render_scene, job)
-    if workers == 1 and job.renderer != "cycles":  # Blender speaks on the standard output and keeps memory
+    if workers == 1:
         yield from map(task, numbers)
         return
     for number, result in work_off(task, numbers, workers):
@@ -224,12 +214,13 @@ def render_scene(job: Job, number: int) -> tuple[int, int, str | None]:
 
 
 def _render_scene(job: Job, number: int) -> int:
+    from .embree import EmbreeScene
     from .kinds import build_scene
     from .photo import develop
 
     rng, kind = drawn_kind(number, job.kinds)
     scene = build_scene(kind, rng, load_assets(job.assets))
-    tracer = RENDERERS[job.renderer](scene)
+    tracer = EmbreeScene(scene)
     folder, images = Path(job.out), 0
     for _ in range(job.cameras_per_scene * PROPOSALS_PER_CAMERA):
         if images == job.cameras_per_scene:
@@ -317,40 +308,3 @@ def _write(path: Path, content: bytes) -> None:
 
 def _marker(folder: Path, number: int) -> Path:
     return folder / f"scene_{number:06d}.done"
-
-
-class Renderer(Protocol):
-    """A scene made ready for rays."""
-
-    def probe(self, camera: Camera, nx: int, ny: int, aspect: float) -> NDArray[np.float32]:
-        """z-depth (ny, nx) on a grid of rays from corner to corner of a picture with `aspect` = height / width."""
-
-    def render(self, camera: Camera, width: int, height: int, rng: np.random.Generator) -> Rendered:
-        """One picture with its depth."""
-
-    def depth_behind_glass(self, camera: Camera, rendered: Rendered) -> NDArray[np.float32]:
-        """z-depth (H, W) of a picture with all that is transparent taken away, +inf where there is only sky behind."""
-
-
-def _embree(scene: Scene) -> Renderer:
-    from .embree import EmbreeScene
-
-    return EmbreeScene(scene)
-
-
-def _cycles(scene: Scene) -> Renderer:
-    try:
-        from .cycles import CyclesScene
-    except ImportError as error:  # Blender's own libraries may be missing, too
-        raise DependencyError(
-            f"Blender as a module does not load ({error}); run: pip install 'pro-engine[blender]', "
-            "or take the renderer `embree`."
-        ) from error
-    return CyclesScene(scene)
-
-
-RENDERERS: dict[str, Callable[[Scene], Renderer]] = {"embree": _embree, "cycles": _cycles}
-"""Renderers by name: `embree` is fast, `cycles` photoreal. For one scene and camera both give the same labels."""
-
-_NEEDED = {"embree": (("embreex", "train"),), "cycles": (("embreex", "train"), ("bpy", "blender"))}
-"""Packages of a renderer, with the extra that installs them."""

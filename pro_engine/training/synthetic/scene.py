@@ -1,7 +1,7 @@
-"""What a synthetic scene is made of: plain data, shared by the builders and the renderers.
+"""What a synthetic scene is made of: plain data, shared by the builders and the renderer.
 
 World frame: x right, y forward, z up, metres. Rotations are right-handed, radians. Colours are linear RGB in [0, 1].
-A builder (``kinds.py``) makes a `Scene`; a renderer (``embree.py``) turns it and a `Camera` into a linear picture and
+A builder (``kinds.py``) makes a `Scene`; the renderer (``embree.py``) turns it and a `Camera` into a linear picture and
 exact z-depth. Neither imports the other.
 """
 
