@@ -16,8 +16,8 @@ import pytest
 pytest.importorskip("embreex")
 
 from pro_engine.errors import DependencyError, FileError, InputError
-from pro_engine.training.synthetic import crew, generate
-from pro_engine.training.synthetic.crew import work_off
+from pro_engine.training.synthetic import generate
+from pro_engine.training.synthetic.generate import work_off
 
 SIZE = (48, 36)
 SCRIPT = """
@@ -29,7 +29,6 @@ TASKS = """
 import os, signal, pathlib
 
 def fragile(folder, number):
-    os.write(1, b"a library talks")
     mark = pathlib.Path(folder, str(number))
     first = not mark.exists()
     mark.touch()
@@ -87,14 +86,9 @@ def test_a_killed_worker_is_replaced_and_a_deadly_number_given_up(fragile):
 
 
 def test_workers_are_replaced_after_their_share(fragile, monkeypatch):
-    monkeypatch.setattr(crew, "NUMBERS_PER_WORKER", 2)
+    monkeypatch.setattr(generate, "SCENES_PER_WORKER", 2)
     processes = [result[1] for _, result in work_off(fragile, [5, 6, 7, 8], 1)]
     assert len(set(processes)) == 2 and processes[0] == processes[1]
-
-
-def test_what_libraries_say_in_workers_is_not_heard(fragile, capfd):
-    assert dict(work_off(fragile, [2], 1))[2][0] == 4
-    assert capfd.readouterr().out == ""
 
 
 def test_an_exception_of_a_worker_is_raised_and_no_worker_left(fragile):

@@ -11,13 +11,18 @@ import io
 import json
 import logging
 import math
+import multiprocessing
 import os
+import threading
 import traceback
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, as_completed
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing.connection import wait
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -26,11 +31,12 @@ from numpy.typing import NDArray
 from pro_engine.errors import DependencyError, FileError, InputError, ProEngineError
 
 from .assets import load_assets
-from .crew import work_off
 from .scene import Camera
 from .view import Rendered
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 SMALLEST, LARGEST = (32, 24), (3840, 2160)
 """Limits of the size of pictures."""
@@ -42,6 +48,8 @@ FAILED_SHARE = 0.2
 """A run in which more than this share of the scenes fail is stopped."""
 FAILED_FLOOR = 10
 """Scenes rendered before the share of failures counts."""
+SCENES_PER_WORKER = 24
+"""A worker is replaced after this many, which bounds what memory it can collect."""
 MAX_DEPTH_M = 6e4
 """Farthest finite depth; float16 ends at 65504."""
 SETTINGS = "settings.json"
@@ -197,6 +205,47 @@ def _run(job: Job, numbers: list[int], workers: int) -> Generator[tuple[int, int
     for number, result in work_off(task, numbers, workers):
         lost = (number, 0, "its process was killed, twice; is there memory for so many workers?")
         yield lost if result is None else result
+
+
+def work_off(
+    task: Callable[[int], Result], numbers: Iterable[int], workers: int
+) -> Iterator[tuple[int, Result | None]]:
+    """Yield (number, what `task` gave) as they come, in any order; None where workers were killed at a number twice.
+
+    The task must be picklable. An exception that it raises is raised here. However this ends, no worker is left; when
+    this process itself is killed, its workers end within moments.
+    """
+    from pebble import ProcessExpired, ProcessPool
+
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPool(workers, max_tasks=SCENES_PER_WORKER, initializer=_begin_worker, context=context)
+    try:
+        for _ in range(2):
+            futures: dict[Future[Result], int] = {pool.schedule(task, [number]): number for number in numbers}
+            numbers = []
+            for future in as_completed(futures):
+                try:
+                    yield futures[future], future.result()
+                except ProcessExpired as error:
+                    log.warning("the worker at %d was killed (exit status %s)", futures[future], error.exitcode)
+                    numbers.append(futures[future])
+        for number in numbers:
+            yield number, None
+    finally:
+        pool.stop()
+        pool.join()
+
+
+def _begin_worker() -> None:
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
 
 
 def render_scene(job: Job, number: int) -> tuple[int, int, str | None]:
