@@ -31,17 +31,19 @@ from pro_engine.evaluation.datasets import open_dataset
 from pro_engine.evaluation.datasets.sample import EvalSample
 from pro_engine.evaluation.metrics import abs_rel, abs_rel_inside, consistency_error
 from pro_engine.evaluation.scores import Scores, fit_to_truth, mean_scores
-from pro_engine.inference.predictor import DepthPredictor, load_model
+from pro_engine.inference.load import load_model
+from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.seams import SeamJumps, seam_jumps
 from pro_engine.io.atomic import atomic_path
 from pro_engine.io.weights import bundled_weights, save_weights
 from pro_engine.models.light import LightRefiner
 from pro_engine.models.presets import PRESETS, build_refiner
+from pro_engine.options import InferenceOptions
 from pro_engine.training.gpct import plan_group
 from pro_engine.training.options import PUBLISHED_OVERLAP, RefinerConfig
 from pro_engine.training.provenance import file_hash
 from pro_engine.training.refiner import run_refiner
-from pro_engine.types import FloatMap, InferenceOptions
+from pro_engine.types import FloatMap
 
 PSI = "compact"
 """The model whose Ψ it is."""

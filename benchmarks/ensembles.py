@@ -26,11 +26,14 @@ from pro_engine.evaluation.datasets.sample import EvalSample
 from pro_engine.evaluation.metrics import abs_rel, consistency_error
 from pro_engine.evaluation.scores import fit_to_truth
 from pro_engine.inference import tiling
-from pro_engine.inference.predictor import DepthPredictor, _refiner_input, load_model
+from pro_engine.inference.load import load_model
+from pro_engine.inference.predictor import DepthPredictor, _refiner_input
+from pro_engine.inference.resize import resized
 from pro_engine.inference.runtime import Stopwatch
 from pro_engine.inference.sharpen import sharpen
 from pro_engine.io.atomic import atomic_path
-from pro_engine.types import FloatMap, ImageArray, InferenceOptions
+from pro_engine.options import InferenceOptions
+from pro_engine.types import FloatMap, ImageArray
 
 GRID = (4, 4)
 RANDOM_PATCHES = 128
@@ -100,7 +103,7 @@ def mean_of_patches(
             patch = _refiner_input(rgb, predictor._psi(rgb), coarse, box, refiner.feature_levels)
             total[place] += refiner(patch)[0, 0].numpy()
             count[place] += 1
-    rest = tiling.resized(coarse.normalised, layout.canvas)
+    rest = resized(coarse.normalised, layout.canvas)
     values = np.where(count > 0, total / np.maximum(count, 1), rest).astype(np.float32)
     disparity = tiling.to_image(values, layout)
     if refiner.sharpens:

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from pro_engine.inference.predictor import load_model
+from pro_engine.inference.load import load_model
 from pro_engine.jobs.bench import sample_picture
 from pro_engine.process import prepare
 

@@ -20,8 +20,8 @@ from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.jobs.bench import run_bench, sample_picture
 from pro_engine.models.depth_anything import DepthAnything, Size
 from pro_engine.models.pro import ProRefiner
+from pro_engine.options import InferenceOptions
 from pro_engine.process import prepare
-from pro_engine.types import InferenceOptions
 
 HEIGHT, WIDTH, GRID = 2160, 3840, (4, 4)
 

@@ -19,12 +19,14 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from pro_engine.inference.predictor import DepthPredictor, load_model
+from pro_engine.inference.load import load_model
+from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.jobs.bench import run_bench, sample_picture
 from pro_engine.models.int8 import int8_supported
 from pro_engine.models.light import LightRefiner
+from pro_engine.options import InferenceOptions
 from pro_engine.process import prepare
-from pro_engine.types import ImageArray, InferenceOptions
+from pro_engine.types import ImageArray
 
 PARTS = ("threads", "dtype", "grid", "onnx", "compile")
 GRIDS = ((2, 2), (3, 3), (6, 6), (8, 8))

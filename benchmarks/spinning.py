@@ -20,9 +20,9 @@ BUSY = "while True: pass"
 
 def measure(size: str, runs: int) -> float:
     """Median seconds of one made picture, after one that does not count."""
-    from pro_engine.inference.predictor import load_model
+    from pro_engine.inference.load import load_model
     from pro_engine.jobs.bench import sample_picture
-    from pro_engine.types import InferenceOptions
+    from pro_engine.options import InferenceOptions
 
     width, height = map(int, size.split("x"))
     picture, predictor = sample_picture(height, width), load_model("compact", device="cpu")

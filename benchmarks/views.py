@@ -18,8 +18,9 @@ import numpy as np
 from pro_engine.evaluation.datasets import open_dataset
 from pro_engine.evaluation.metrics import accuracy, align
 from pro_engine.evaluation.scores import Scores, mean_scores
-from pro_engine.inference.predictor import DepthPredictor, load_model
-from pro_engine.types import InferenceOptions
+from pro_engine.inference.load import load_model
+from pro_engine.inference.predictor import DepthPredictor
+from pro_engine.options import InferenceOptions
 
 SHOWN = ("absrel", "delta1", "r2")
 
@@ -32,7 +33,7 @@ def scores(model: DepthPredictor, data: Path, *, mirrored: bool) -> Iterator[Sco
         if sample.disparity is None or sample.valid is None or not sample.real:
             continue
         image = np.ascontiguousarray(sample.image[:, ::-1]) if mirrored else sample.image
-        disparity = model.infer(image, options=InferenceOptions(refine=False)).disparity
+        disparity = model.infer(image, options=InferenceOptions(refine="none")).disparity
         disparity = np.ascontiguousarray(disparity[:, ::-1]) if mirrored else disparity
         every = accuracy(align(disparity, sample.disparity, sample.valid))
         yield {name: every[name] for name in SHOWN}

@@ -32,13 +32,15 @@ if TYPE_CHECKING:
     from pro_engine.geometry.depth import depth_edges, disparity_to_depth, fit_scale_shift, range_scale_shift
     from pro_engine.geometry.flying import flying_points
     from pro_engine.geometry.mesh import depth_to_mesh
-    from pro_engine.inference.predictor import DepthPredictor, load_model
+    from pro_engine.inference.load import load_model
+    from pro_engine.inference.predictor import DepthPredictor
     from pro_engine.inference.video import ScaleHold, VideoPredictor
     from pro_engine.io.cloud import save_cloud
     from pro_engine.io.depth import load_depth, save_depth
     from pro_engine.io.image import load_image
     from pro_engine.io.mesh import save_mesh
-    from pro_engine.types import DepthResult, InferenceOptions, Intrinsics, Mesh, PointCloud, ScaleShift
+    from pro_engine.options import InferenceOptions, ModelOptions, OptionError
+    from pro_engine.types import DepthResult, Intrinsics, Mesh, PointCloud, ScaleShift
 
 __version__ = "0.1.0"
 
@@ -59,13 +61,15 @@ _HOMES = {
     "geometry.depth": ("depth_edges", "disparity_to_depth", "fit_scale_shift", "range_scale_shift"),
     "geometry.flying": ("flying_points",),
     "geometry.mesh": ("depth_to_mesh",),
-    "inference.predictor": ("DepthPredictor", "load_model"),
+    "inference.load": ("load_model",),
+    "inference.predictor": ("DepthPredictor",),
     "inference.video": ("ScaleHold", "VideoPredictor"),
     "io.cloud": ("save_cloud",),
     "io.depth": ("load_depth", "save_depth"),
     "io.image": ("load_image",),
     "io.mesh": ("save_mesh",),
-    "types": ("DepthResult", "InferenceOptions", "Intrinsics", "Mesh", "PointCloud", "ScaleShift"),
+    "options": ("InferenceOptions", "ModelOptions", "OptionError"),
+    "types": ("DepthResult", "Intrinsics", "Mesh", "PointCloud", "ScaleShift"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -80,6 +84,8 @@ __all__ = [
     "InputError",
     "Intrinsics",
     "Mesh",
+    "ModelOptions",
+    "OptionError",
     "PointCloud",
     "ProEngineError",
     "ScaleHold",

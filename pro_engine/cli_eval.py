@@ -37,7 +37,7 @@ from pro_engine.cli_shared import (
     usage,
 )
 from pro_engine.evaluation.options import EvalOptions
-from pro_engine.types import InferenceOptions
+from pro_engine.options import InferenceOptions
 
 if TYPE_CHECKING:
     from pro_engine.evaluation.datasets import EvalDataset

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pro_engine.cli_shared import help_text, pair, usage
-from pro_engine.types import InferenceOptions
+from pro_engine.options import InferenceOptions
 
 if TYPE_CHECKING:
     from pro_engine.inference.predictor import DepthPredictor
@@ -55,7 +55,7 @@ def load(
     backend: Backend = Backend.TORCH,
 ) -> DepthPredictor:
     """The model that the flags name."""
-    from pro_engine.inference.predictor import load_model
+    from pro_engine.inference.load import load_model
 
     return load_model(
         model,
@@ -70,11 +70,10 @@ def load(
 
 def inference_options(tiles: str, refine: Refine, batch: str) -> InferenceOptions:
     """What --tiles, --refine and --batch ask for; a mistake in them is one in the command."""
-    choice: dict[Refine, bool | Literal["blend"]] = {Refine.TRAINED: True, Refine.BLEND: "blend", Refine.NONE: False}
     return usage(
         lambda: InferenceOptions(
             tiles="auto" if tiles == "auto" else pair("tiles", tiles),
-            refine=choice[refine],
+            refine=refine.value,
             batch_size="auto" if batch == "auto" else whole_number("batch", batch),
         )
     )

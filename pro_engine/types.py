@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import numbers
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,46 +183,3 @@ class Mesh:
     faces: NDArray[np.int32]
     uv: NDArray[np.float32] | None = None
     texture: ImageArray | None = None
-
-
-def _option(default: Any, text: str, **limits: Any) -> Any:
-    """A dataclass field that carries its own help text and limits, from which every host builds its controls."""
-    return field(default=default, metadata={"help": text, **limits})
-
-
-@dataclass(frozen=True)
-class InferenceOptions:
-    """How to infer. Flags, parameters and panels are built from these fields; their help and limits live here alone.
-
-    Raises:
-        InputError: a value outside its limits.
-    """
-
-    tiles: Literal["auto"] | tuple[int, int] = _option(
-        "auto", "Patch grid as (rows, columns), or auto: chosen from the image size", minimum=1, maximum=32
-    )
-    refine: bool | Literal["blend"] = _option(
-        True, "How to refine: by the trained refiner (true), by the training-free blend, or not at all (false)"
-    )
-    batch_size: Literal["auto"] | int = _option(
-        "auto", "Patches per forward pass, or auto: from the free memory", minimum=1, maximum=4096
-    )
-    keep_coarse: bool = _option(False, "Also return the unrefined map, resized to the image")
-
-    def __post_init__(self) -> None:
-        pair: object = self.tiles
-        if not (isinstance(pair, str) and pair == "auto"):
-            limits = 1, 32
-            if (
-                not isinstance(pair, tuple)
-                or len(pair) != 2
-                or not all(isinstance(n, int) and not isinstance(n, bool) and limits[0] <= n <= limits[1] for n in pair)
-            ):
-                raise InputError(f"tiles is {pair!r}; give 'auto' or (rows, columns), each from 1 to 32.")
-        refine: object = self.refine
-        if not (isinstance(refine, bool) or (isinstance(refine, str) and refine == "blend")):  # 1 == True, hence types
-            raise InputError(f"refine is {refine!r}; give True, False or 'blend'.")
-        n: object = self.batch_size
-        automatic = isinstance(n, str) and n == "auto"
-        if not automatic and (not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= 4096):
-            raise InputError(f"batch_size is {n!r}; give 'auto' or a whole number from 1 to 4096.")

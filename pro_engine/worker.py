@@ -50,7 +50,6 @@ from pro_engine.process import give_memory_back
 
 PROTOCOL = 1
 GRACE_S = 1.0  # for a job under way, once stdin is closed
-_REFINE = {"trained": True, "blend": "blend", "none": False}
 _MODEL_KEYS = ("model", "device", "dtype", "weights", "refiner_weights", "offline")
 _INFER_KEYS = {"photo", "folder", "tiles", "refine", "shot", "max_pixels", *_MODEL_KEYS}
 
@@ -267,13 +266,10 @@ def _max_pixels(request: Request) -> float:
 
 
 def _options(request: Request) -> pro.InferenceOptions:
-    tiles, refine = request.get("tiles", "auto"), request.get("refine", "trained")
-    if not isinstance(refine, str) or refine not in _REFINE:
-        raise pro.InputError(f"refine is {refine!r}; give {', '.join(_REFINE)}.")
-    return pro.InferenceOptions(
-        tiles=tuple(tiles) if isinstance(tiles, list) else tiles,
-        refine=_REFINE[refine],  # type: ignore[arg-type]
-    )
+    given = {key: request[key] for key in ("tiles", "refine") if key in request}
+    if isinstance(given.get("tiles"), list):
+        given["tiles"] = tuple(given["tiles"])
+    return pro.InferenceOptions(**given)
 
 
 def _anchors(disparity: Any) -> dict[str, Any] | None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Loader = Callable[..., Any]
 MIN_SIDE = 32  # pixels; smaller pictures are refused by the model
-_REFINE = {"trained": True, "blend": "blend", "none": False}
 _LOADED_BY = ("model", "device", "dtype", "backend", "weights", "refiner_weights")
 
 
@@ -84,7 +83,7 @@ class Engine:
             )
         options = pro.InferenceOptions(
             tiles="auto" if 0 in settings.tiles else (settings.tiles[0], settings.tiles[1]),
-            refine=_REFINE[settings.refine],  # type: ignore[arg-type]
+            refine=settings.refine,  # type: ignore[arg-type]  # a text within its choices
             batch_size=settings.batch_size or "auto",
         )
         try:

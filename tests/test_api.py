@@ -23,6 +23,8 @@ PUBLIC = {
     "InputError",
     "Intrinsics",
     "Mesh",
+    "ModelOptions",
+    "OptionError",
     "PointCloud",
     "ProEngineError",
     "ScaleHold",

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import pro_engine
 from pro_engine.cli import app
-from pro_engine.inference import predictor as predictor_module
+from pro_engine.inference import load as load_module
 from pro_engine.io.depth import load_depth, save_depth
 from pro_engine.io.image import load_image
 
@@ -40,7 +40,7 @@ def photo(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(tiny, monkeypatch, tmp_path):
     """run(*arguments) -> the finished command; the model is tiny and the working folder is empty."""
-    monkeypatch.setattr(predictor_module, "load_model", lambda name, **_: tiny.predictor())
+    monkeypatch.setattr(load_module, "load_model", lambda name, **_: tiny.predictor())
     monkeypatch.chdir(tmp_path)
     runner = CliRunner()
     return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments])
@@ -247,10 +247,10 @@ def test_ctrl_c_is_clean(run, tmp_path, monkeypatch):
 
 USAGE_ERRORS = {
     "no photo": ([], "PHOTO"),
-    "map format": (["--maps", "jpg"], "maps names the format 'jpg'"),
+    "map format": (["--maps", "jpg"], "maps is 'jpg'; give one or more of npz"),
     "no map format": (["--maps", ""], "maps is empty"),
-    "mesh format": (["--mesh", "fbx"], "mesh names the format 'fbx'"),
-    "cloud format": (["--cloud", "las"], "cloud names the format 'las'"),
+    "mesh format": (["--mesh", "fbx"], "mesh is 'fbx'; give one or more of glb"),
+    "cloud format": (["--cloud", "las"], "cloud is 'las'; give one or more of ply"),
     "tiles text": (["--tiles", "4by4"], "two whole numbers"),
     "tiles zero": (["--tiles", "0x4"], "two whole numbers"),
     "tiles large": (["--tiles", "33x1"], "from 1 to 32"),
@@ -260,14 +260,14 @@ USAGE_ERRORS = {
     "near alone": (["--near", "1"], "Only one of near_m and far_m"),
     "far alone": (["--far", "1"], "Only one of near_m and far_m"),
     "near beyond far": (["--near", "5", "--far", "2"], "near must be below far"),
-    "near negative": (["--near", "-1", "--far", "2"], "finite number above 0"),
-    "far nan": (["--near", "1", "--far", "nan"], "finite number above 0"),
+    "near negative": (["--near", "-1", "--far", "2"], "give a number above 0"),
+    "far nan": (["--near", "1", "--far", "nan"], "give a number above 0"),
     "near and align": (["--near", "1", "--far", "2", "--align", "x.npz"], "one of them"),
-    "fov": (["--fov", "180"], "less than 180"),
+    "fov": (["--fov", "180"], "below 180"),
     "fov and focal": (["--fov", "60", "--focal-35mm", "28"], "give one of them"),
     "stride": (["--stride", "0"], "whole number from 1"),
     "stride text": (["--stride", "few"], "auto or a whole number"),
-    "edge": (["--edge-rtol", "-1"], "finite number above 0"),
+    "edge": (["--edge-rtol", "-1"], "give a number above 0"),
     "existing": (["--existing", "ask"], "existing"),
     "unknown flag": (["--speed"], "No such option"),
 }

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pro_engine.cli import app
-from pro_engine.inference import predictor as predictor_module
+from pro_engine.inference import load as load_module
 
 
 def write_photo(path: Path, width: int = 160, height: int = 120) -> None:
@@ -28,7 +28,7 @@ def names(folder: Path) -> set[str]:
 @pytest.fixture
 def run(tiny, monkeypatch, tmp_path):
     """run(*arguments) -> the finished command; the model is tiny and the working folder is empty."""
-    monkeypatch.setattr(predictor_module, "load_model", lambda name, **_: tiny.predictor())
+    monkeypatch.setattr(load_module, "load_model", lambda name, **_: tiny.predictor())
     monkeypatch.chdir(tmp_path)
     runner = CliRunner()
     return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments])

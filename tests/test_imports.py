@@ -1,4 +1,5 @@
-"""The arrows of the package go one way: errors <- types <- geometry <- io, models <- inference <- the rest <- hosts.
+"""The arrows of the package go one way: errors <- options <- types <- geometry <- io,
+models <- inference <- the rest <- hosts.
 
 Every import statement is read from the source, those inside functions and under TYPE_CHECKING too. A rule names the
 parts of the project a part may import, and what it may import from elsewhere beside the standard library.
@@ -18,7 +19,7 @@ import pro_engine
 
 ROOT = Path(__file__).resolve().parents[1]
 
-CORE = frozenset({"errors", "types"})
+CORE = frozenset({"errors", "options", "types"})
 BASE = CORE | {"geometry", "io", "io.weights", "models"}
 FILES = frozenset({"io", "os", "pathlib", "shutil", "tempfile"})
 WHOLE_API = frozenset({"public"})  # `import pro_engine`, or names of its front page
@@ -49,6 +50,7 @@ BLENDER_PACKAGES = outside("bmesh", "bpy", "bpy_extras", "gpu", "gpu_extras", "m
 
 RULES = {
     "errors": Rule(),
+    "options": Rule(frozenset({"errors"})),
     "types": Rule(frozenset({"errors"}), outside("numpy")),
     "geometry": Rule(CORE | {"geometry"}, outside("numpy", "cv2")),
     "io": Rule(CORE | {"geometry", "io"}, IO_PACKAGES),
@@ -77,7 +79,7 @@ RULES = {
     "cli_eval": Rule(CORE | {"inference", "evaluation", "cli_shared", "cli_model", "cli_eval"}, outside("typer")),
     "cli_shared": Rule(CORE, outside("rich", "typer")),
     "cli_train": Rule(BASE | {"training", "cli_shared", "cli_train", "public"}, outside("rich", "typer")),
-    "ros2_pro": Rule(WHOLE_API | {"ros2_pro"}, ROS_PACKAGES),
+    "ros2_pro": Rule(WHOLE_API | {"options", "ros2_pro"}, ROS_PACKAGES),
     "blender_addon": Rule(frozenset({"blender_addon"}), BLENDER_PACKAGES),
 }
 

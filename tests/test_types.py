@@ -167,7 +167,7 @@ def test_bad_options_are_refused(option: str, value: object) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"tiles": (4, 4)}, {"tiles": (1, 32)}, {"refine": "blend"}, {"refine": False}, {"batch_size": 16}],
+    [{}, {"tiles": (4, 4)}, {"tiles": (1, 32)}, {"refine": "blend"}, {"refine": "none"}, {"batch_size": 16}],
 )
 def test_good_options_are_taken(options: dict[str, object]) -> None:
     assert InferenceOptions(**options) == InferenceOptions(**options)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from pro_engine.errors import ProEngineError
 from pro_engine.evaluation.datasets.sample import EvalSample
 from pro_engine.evaluation.metrics import Aligned
 from pro_engine.geometry.color import colorize
-from pro_engine.inference.tiling import resized
+from pro_engine.inference.resize import resized
 from pro_engine.types import BoolMap, FloatMap, ImageArray
 
 PANEL_PX = 420

@@ -19,7 +19,8 @@ from pro_engine.inference import runtime
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.seams import SeamJumps, seam_jumps
 from pro_engine.io.depth import save_depth
-from pro_engine.types import FloatMap, InferenceOptions
+from pro_engine.options import InferenceOptions
+from pro_engine.types import FloatMap
 
 Progress = Callable[[str, int, int], object]
 """progress(name, done, total): called before every item, and once at the end."""
@@ -131,10 +132,10 @@ def _checked_job(
         check_folder(options.predictions)
     if options.save_maps and folder is None:
         raise InputError("save_maps is set but there is no folder; give the folder to write to.")
-    if predictor is not None and inference.refine is True and predictor.refiner is None:
+    if predictor is not None and inference.refine == "trained" and predictor.refiner is None:
         raise InputError(
             f"Model {predictor.name or 'given'} has no trained refiner; use refine='blend' (training-free), or "
-            "refine=False for the coarse map."
+            "refine='none' for the coarse map."
         )
     maps = folder / "maps" if options.save_maps and folder is not None else None
     return _Job(predictor, options, inference, maps, shared_names=len(datasets) > 1)
@@ -215,7 +216,7 @@ def _infer(sample: EvalSample, job: _Job) -> _Made:
     """The maps of a sample by the model, with what they cost."""
     predictor = job.predictor
     assert predictor is not None
-    refines = job.inference.refine is not False
+    refines = job.inference.refine != "none"
     runtime.reset_peak_device_bytes(predictor.device)
     result = predictor.infer(sample.image, options=replace(job.inference, keep_coarse=refines))
     run = {"seconds": result.seconds}

@@ -15,6 +15,7 @@ from pro_engine.geometry.checks import (
     is_finite_number,
     size_text,
 )
+from pro_engine.options import GeometryOptions
 from pro_engine.types import BoolMap, FloatMap, ScaleShift
 
 Vector = NDArray[np.float64]
@@ -252,7 +253,7 @@ def disparity_to_depth(disparity: ArrayLike, scale_shift: ScaleShift, *, max_dep
     return depth
 
 
-def depth_edges(depth: ArrayLike, *, rtol: float = 0.04) -> BoolMap:
+def depth_edges(depth: ArrayLike, *, rtol: float = GeometryOptions.edge_rtol) -> BoolMap:
     """Where the depth jumps: both sides of every step to a 4-neighbour that is larger than `rtol` of the nearer depth.
 
     A step between a finite and an infinite depth is an edge. Unknown pixels (NaN, or not above 0) make none.

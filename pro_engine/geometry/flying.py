@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pro_engine.errors import InputError
 from pro_engine.geometry.checks import as_map, check_positive
+from pro_engine.options import GeometryOptions
 from pro_engine.types import BoolMap, FloatMap
 
 # The inverse depth of a plane is straight in the image: twice the window has twice the range. A step has the same.
@@ -17,7 +18,7 @@ NOISE_SIGMAS = 5.0  # range of the noise within a window
 MAX_NOISE_SAMPLES = 1 << 17
 
 
-def flying_points(depth: ArrayLike, *, rtol: float = 0.04, radius_px: int = 5) -> BoolMap:
+def flying_points(depth: ArrayLike, *, rtol: float = GeometryOptions.edge_rtol, radius_px: int = 5) -> BoolMap:
     """Pixels that belong neither to the nearest nor to the farthest surface around them, where both are apart.
 
     A pixel flies when the depths within `radius_px` reach from more than `rtol` in front of it to more than `rtol`

@@ -27,6 +27,7 @@ from pro_engine.geometry.checks import (
     usable_depth,
 )
 from pro_engine.geometry.depth import jump_links
+from pro_engine.options import GeometryOptions
 from pro_engine.types import BoolMap, FloatMap, ImageArray, Intrinsics, Mesh
 
 Corner = tuple[slice, slice]
@@ -48,7 +49,7 @@ def depth_to_mesh(
     intrinsics: Intrinsics,
     *,
     image: ImageArray | None = None,
-    edge_rtol: float = 0.04,
+    edge_rtol: float = GeometryOptions.edge_rtol,
     stride: int = 1,
 ) -> Mesh:
     """A mesh of the surfaces in view, with holes where nothing is known and tears where one surface hides another.

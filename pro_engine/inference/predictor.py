@@ -1,14 +1,12 @@
 """From an image to a `DepthResult`: check, coarse pass, patches, canvas.
 
-The networks come in ready; only `load_model`, which puts a preset's networks and weights together, knows of files.
+The networks come in ready; `pro_engine.inference.load` puts them together.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,28 +15,17 @@ from torch import Tensor
 from pro_engine.errors import InputError, ProEngineError
 from pro_engine.geometry.depth import disparity_to_depth
 from pro_engine.inference import runtime, tiling
+from pro_engine.inference.resize import resized
 from pro_engine.inference.runtime import Progress, Stopwatch
 from pro_engine.inference.seams import level_seams
 from pro_engine.inference.sharpen import sharpen
 from pro_engine.inference.tiling import Plan
-from pro_engine.io.weights import bundled_weights, fetch_weights, read_weights
 from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
 from pro_engine.models.blend import BlendRefiner
-from pro_engine.models.checkpoint import part_or_all
 from pro_engine.models.int8 import quantize_convolutions
-from pro_engine.models.presets import (
-    MAP_REFINER,
-    PRESETS,
-    ModelPreset,
-    WeightsFile,
-    build_psi,
-    load_psi,
-    load_refiner,
-)
 from pro_engine.models.pro import AnyModule, center_and_spread, fold_batch_norm, sample_roi
-from pro_engine.types import DepthResult, FloatMap, ImageArray, InferenceOptions, Intrinsics, ScaleShift
-
-PathLike = str | os.PathLike[str]
+from pro_engine.options import InferenceOptions
+from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics, ScaleShift
 
 _DEFAULTS = InferenceOptions()
 
@@ -58,7 +45,7 @@ class DepthPredictor:
     """A Ψ and a refiner, ready to infer. Holds no state of any image, so threads may share one.
 
     psi and refiner are put on the device in eval mode, their batch norms folded into the convolutions; the modules
-    given are used up, do not train them afterwards. Without a refiner `refine=True` is refused; `refine='blend'` always
+    given are used up, do not train them afterwards. Without a refiner `refine="trained"` is refused; "blend" always
     works.
 
     Raises:
@@ -103,7 +90,7 @@ class DepthPredictor:
         half a patch that they leave is not valid and shows the coarse map.
 
         Raises:
-            InputError: not such an image; intrinsics of another size; refine=True without a trained refiner.
+            InputError: not such an image; intrinsics of another size; refine="trained" without a trained refiner.
             CancelledError: progress asked to stop.
             DeviceError: memory does not hold one patch.
         """
@@ -149,14 +136,14 @@ class DepthPredictor:
         return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _refiner_for(self, options: InferenceOptions) -> Refiner | None:
-        if options.refine is False:
+        if options.refine == "none":
             return None
         if options.refine == "blend":
             return self._blend
         if self.refiner is None:
             raise InputError(
                 f"Model {self.name or 'given'} has no trained refiner; use refine='blend' (training-free), or "
-                "refine=False for the coarse map."
+                "refine='none' for the coarse map."
             )
         return self.refiner
 
@@ -189,7 +176,7 @@ class DepthPredictor:
         """All patches through Ψ and the refiner onto the canvas (rows * h, columns * w), float32."""
         with watch.phase("preprocess"):
             source = tiling.patch_source(image, layout)
-            canvas = tiling.resized(coarse.normalised, layout.canvas).copy()  # what no patch covers stays coarse
+            canvas = resized(coarse.normalised, layout.canvas).copy()  # what no patch covers stays coarse
             guide = canvas[layout.covered].copy()
             boxes = torch.tensor(layout.boxes, dtype=torch.float32, device=self.device)  # (P, 4)
         if isinstance(batch_size, str):
@@ -299,99 +286,3 @@ def _check_intrinsics(intrinsics: Intrinsics | None, image: ImageArray) -> None:
             f"The intrinsics are of a {intrinsics.width}x{intrinsics.height} image, this one is "
             f"{image.shape[1]}x{image.shape[0]}; use intrinsics.resized({image.shape[1]}, {image.shape[0]})."
         )
-
-
-def load_model(
-    name: str = "compact",
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    offline: bool = False,
-    weights: PathLike | None = None,
-    refiner_weights: PathLike | None = None,
-    cache_dir: PathLike | None = None,
-    backend: str = "torch",
-) -> DepthPredictor:
-    """A preset's networks with their weights, ready to infer.
-
-    Args:
-        name: of a preset; `pro-engine models` lists them.
-        device: "auto" (CUDA, else Apple's MPS, else CPU), "cpu", "cuda", "cuda:N" or "mps".
-        dtype: "auto" (float32; on CUDA bfloat16 or float16), "float32", "bfloat16", "float16", or "int8" for the
-            refiner's convolutions on a CPU with VNNI instructions, which helps most beside a large Ψ.
-        offline: use files that are here and never reach for the network.
-        weights: a file of weights for Ψ instead of the preset's; one with a refiner in it brings that along, one
-            without gets the refiner for any Ψ, as the preset's own belongs to other weights.
-        refiner_weights: a file for the refiner: one of ours, or the published PRO checkpoint for this Ψ's width.
-        cache_dir: where downloads are kept, instead of the hub's own folder.
-        backend: "torch", or "onnxruntime", which runs the networks from `weights`, then the folder that
-            `pro-engine export` left for this preset, in float32.
-
-    Raises:
-        InputError: no such preset, device, dtype or backend, or options that a backend does not have.
-        DeviceError: the device is not there, or does not run the dtype.
-        WeightsError: weights are missing, damaged, of another network, or cannot be fetched.
-        DependencyError: the preset needs a package that is not installed.
-    """
-    preset = _preset(name)
-    target = str(runtime.resolve_device(device))  # before minutes are spent on loading
-    if backend == "onnxruntime":
-        return _load_onnx(preset, target, dtype, weights, refiner_weights)
-    if backend != "torch":
-        raise InputError(f"backend is {backend!r}; give torch or onnxruntime.")
-    psi = build_psi(preset)
-    if weights is not None:
-        tensors = read_weights(weights)
-    else:
-        tensors = _fetch(preset.weights, offline=offline, cache_dir=cache_dir)
-    load_psi(psi, part_or_all(tensors, preset.weights.prefix))
-    own = preset.refiner_weights
-    if refiner_weights is not None:
-        refiner = load_refiner(preset, read_weights(refiner_weights))
-    elif own is not None and any(key.startswith(own.prefix) for key in tensors):
-        refiner = load_refiner(preset, tensors)
-    else:
-        refiner = load_refiner(preset, _fetch(MAP_REFINER, offline=offline, cache_dir=cache_dir))
-    return DepthPredictor(psi, refiner, name=preset.name, device=target, dtype=dtype)
-
-
-def _load_onnx(
-    preset: ModelPreset, device: str, dtype: str, folder: PathLike | None, refiner_weights: PathLike | None
-) -> DepthPredictor:
-    from pro_engine.inference.onnx import load_onnx
-
-    if dtype not in ("auto", "float32", "fp32") or refiner_weights is not None:
-        raise InputError("onnxruntime computes in float32, with the refiner that was exported; leave both options out.")
-    if folder is None:
-        raise InputError(
-            f"onnxruntime needs an export as its weights; run: pro-engine export --model {preset.name} --out FOLDER"
-        )
-    psi, refiner = load_onnx(Path(folder), torch.device(device))
-    if psi.name != preset.name:
-        raise InputError(f"{folder} holds {psi.name}, not {preset.name}; name that model.")
-    return DepthPredictor(psi, refiner, name=psi.name, device=device, dtype="float32")
-
-
-def _preset(name: str) -> ModelPreset:
-    if isinstance(name, str) and name in PRESETS:
-        return PRESETS[name]
-    close = difflib.get_close_matches(str(name), PRESETS, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    raise InputError(f"There is no model {name!r}{hint}; give one of {', '.join(PRESETS)}.")
-
-
-def _fetch(file: WeightsFile, *, offline: bool, cache_dir: PathLike | None) -> dict[str, Tensor]:
-    """The tensors of a preset's file: from the package, the cache or the hub."""
-    if file.repo is None:
-        path = bundled_weights(file.filename)
-    else:
-        path = fetch_weights(
-            file.repo,
-            file.filename,
-            licence=file.licence,
-            commercial=file.commercial,
-            revision=file.revision,
-            offline=offline,
-            cache_dir=cache_dir,
-        )
-    return read_weights(path, sha256=file.sha256)

@@ -19,11 +19,8 @@ Progress = Callable[[int, int], object]
 
 _DTYPES = {
     "float32": torch.float32,
-    "fp32": torch.float32,
     "bfloat16": torch.bfloat16,
-    "bf16": torch.bfloat16,
     "float16": torch.float16,
-    "fp16": torch.float16,
     "int8": torch.int8,
 }
 # Working memory of a patch over the bytes of its features, Ψ's and the refiner's maps together. Peaks measured on a CPU
@@ -59,7 +56,7 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The precision of the networks for "auto", "float32", "bfloat16", "float16" (or fp32, bf16, fp16) or "int8".
+    """The precision of the networks for "auto", "float32", "bfloat16", "float16" or "int8".
 
     auto is float32, except on CUDA: bfloat16 where the GPU computes in it, else float16. int8 is for the refiner on a
     CPU; the rest stays float32.

@@ -15,26 +15,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, cast
+from typing import Literal
 
-import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from pro_engine.errors import InputError
+from pro_engine.inference.resize import resized
 from pro_engine.models.base import PsiSpec
+from pro_engine.options import InferenceOptions, field_of
 from pro_engine.types import BoolMap, FloatMap, ImageArray
-
-AnyMap = TypeVar("AnyMap", bound=NDArray[Any])
 
 MIN_SIDE_PX = 32
 _PATCH_AREA_PX = 960 * 540  # 3840x2160 becomes 4x4, as published
 _ONE_PATCH_UP_TO = 1.3  # times Ψ's input: hardly anything is lost when the picture is seen in one piece
 _FULL_SIZE_PATCHES = 16  # as long as these suffice, patches are about as large as Ψ's input and no pixel is lost
 _MAX_PATCHES = 64
-_MAX_PER_AXIS = 32  # reached by panoramas alone; the limit of InferenceOptions.tiles
+_MAX_PER_AXIS: int = field_of(InferenceOptions, "tiles").metadata["maximum"]  # reached by panoramas alone
 _MAX_PATCH_ASPECT = 2.0
 
 
@@ -210,25 +207,6 @@ def to_image(values: FloatMap, layout: Plan) -> FloatMap:
     if layout.published:
         return _sample_aligned(values[..., None], (0, 0, values.shape[1], values.shape[0]), (h, w))[..., 0]
     return resized(values, (h, w))
-
-
-def resized(array: AnyMap, size: tuple[int, int]) -> AnyMap:
-    """`array` at `size` (h, w), edges to edges: linear along a side that grows; averaged along one that shrinks, but a
-    picture in 8 bits that shrinks as a whole is filtered bicubically."""
-    (h, w), (new_h, new_w) = array.shape[:2], size
-    if (h, w) == (new_h, new_w):
-        return array
-    # OpenCV's area filter averages only when both sides shrink, so a mixed case goes one side at a time.
-    if (new_h < h) != (new_w < w) and new_h != h and new_w != w:
-        half = cv2.resize(array, (new_w, h) if new_w < w else (w, new_h), interpolation=cv2.INTER_AREA)
-        return cast(AnyMap, cv2.resize(half, (new_w, new_h), interpolation=cv2.INTER_LINEAR))
-    if array.dtype == np.uint8 and array.ndim == 3 and new_h <= h and new_w <= w:
-        # Takes a third of the time of OpenCV's area filter, and Ψ sees as much or more.
-        planes = torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)[None]  # (1, 3, h, w), no copy
-        smaller = F.interpolate(planes, size, mode="bicubic", antialias=True)
-        return cast(AnyMap, smaller[0].permute(1, 2, 0).contiguous().numpy())
-    way = cv2.INTER_AREA if new_h < h or new_w < w else cv2.INTER_LINEAR
-    return cast(AnyMap, cv2.resize(array, (new_w, new_h), interpolation=way))
 
 
 def _sample_aligned(

@@ -18,7 +18,8 @@ import numpy as np
 
 from pro_engine.geometry.depth import disparity_to_depth
 from pro_engine.inference.predictor import DepthPredictor
-from pro_engine.types import DepthResult, FloatMap, ImageArray, InferenceOptions, Intrinsics, ScaleShift
+from pro_engine.options import InferenceOptions
+from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics, ScaleShift
 
 Item = TypeVar("Item")
 

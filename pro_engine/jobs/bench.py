@@ -17,7 +17,8 @@ from pro_engine.inference import runtime, tiling
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.tiling import Plan
 from pro_engine.models.int8 import flop_formulas
-from pro_engine.types import ImageArray, InferenceOptions
+from pro_engine.options import InferenceOptions
+from pro_engine.types import ImageArray
 
 PHASES = ("preprocess", "coarse", "patches", "refiner", "canvas")
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)

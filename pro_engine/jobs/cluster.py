@@ -20,7 +20,7 @@ from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.jobs.infer import PhotoReport, try_photo
 from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.photos import Failure, Photo
-from pro_engine.types import InferenceOptions
+from pro_engine.options import InferenceOptions
 
 SCHEME = "ray"
 DEATHS = 2

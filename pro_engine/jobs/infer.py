@@ -17,17 +17,18 @@ from pro_engine.geometry.cloud import depth_to_cloud
 from pro_engine.geometry.depth import DEPTH_SLACK, disparity_to_depth
 from pro_engine.geometry.mesh import depth_to_mesh
 from pro_engine.inference.predictor import DepthPredictor
+from pro_engine.inference.resize import resized
 from pro_engine.inference.runtime import Progress
-from pro_engine.inference.tiling import resized
 from pro_engine.io.cloud import save_cloud
 from pro_engine.io.depth import save_depth
 from pro_engine.io.image import load_image, save_image
 from pro_engine.io.mesh import save_mesh
-from pro_engine.jobs.options import ASSUMED_FOV_DEG, CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, JobOptions
+from pro_engine.jobs.options import CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, JobOptions
 from pro_engine.jobs.photos import Failure, Photo
 from pro_engine.jobs.preview import make_preview
 from pro_engine.jobs.scale import Lens, Scale, Shot, find_lens, find_scale
-from pro_engine.types import DepthResult, FloatMap, ImageArray, InferenceOptions
+from pro_engine.options import GeometryOptions, InferenceOptions
+from pro_engine.types import DepthResult, FloatMap, ImageArray
 
 _AUTO_POINTS = 1_000_000
 _MAX_TEXTURE_PX = 8192  # the largest side that every graphics card takes
@@ -100,7 +101,7 @@ def infer_photo(
     height, width = image.shape[:2]
     work = _Work(photo, job, outputs, image, find_lens(width, height, from_file, job), shot)
     read_seconds = time.perf_counter() - start
-    options = replace(options, keep_coarse=job.preview and options.refine is not False)
+    options = replace(options, keep_coarse=job.preview and options.refine != "none")
     # The result gets no name here, so that each of its maps is freed as soon as it is written.
     maps = _write_maps(
         predictor.infer(image, intrinsics=work.lens.intrinsics, options=options, progress=progress), work
@@ -230,7 +231,7 @@ def _warnings(scale: Scale | None, work: _Work) -> tuple[str, ...]:
     warnings = () if scale is None else scale.warnings
     if work.has_geometry and work.lens.source == "assumed":
         warnings += (
-            f"The lens is unknown: assumed {ASSUMED_FOV_DEG:g} degrees across the longer side; give --fov or "
+            f"The lens is unknown: assumed {GeometryOptions.fov_x_deg:g} degrees across the longer side; give --fov or "
             "--focal-35mm.",
         )
     return warnings

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from pro_engine.geometry.color import colorize
-from pro_engine.inference.tiling import resized
+from pro_engine.inference.resize import resized
 from pro_engine.types import DepthResult, ImageArray
 
 _MAX_PANEL_PX = 1280

@@ -11,10 +11,11 @@ import numpy as np
 
 from pro_engine.errors import FileError, InputError
 from pro_engine.geometry.depth import fit_scale_shift, range_scale_shift
-from pro_engine.inference.tiling import resized
+from pro_engine.inference.resize import resized
 from pro_engine.inference.video import ScaleHold
 from pro_engine.io.depth import load_depth
-from pro_engine.jobs.options import ASSUMED_FAR_M, ASSUMED_FOV_DEG, ASSUMED_NEAR_M, JobOptions
+from pro_engine.jobs.options import JobOptions
+from pro_engine.options import GeometryOptions
 from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics, ScaleShift
 
 _MAX_FIT_SAMPLES = 2_000_000
@@ -68,7 +69,7 @@ def find_lens(width: int, height: int, from_file: Intrinsics | None, job: JobOpt
     if from_file is not None:
         return Lens(from_file, "exif")
     longer = max(width, height)
-    focal_px = longer / (2 * math.tan(math.radians(ASSUMED_FOV_DEG) / 2))
+    focal_px = longer / (2 * math.tan(math.radians(GeometryOptions.fov_x_deg) / 2))
     return Lens(Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height), "assumed")
 
 
@@ -86,12 +87,12 @@ def find_scale(result: DepthResult, name: str, job: JobOptions, *, assume: bool)
         return Scale(result.scale_shift, _METRIC_FAR_M)
     if not assume:
         return None
-    link = replace(_range(result, ASSUMED_NEAR_M, ASSUMED_FAR_M, job), source="assumed")
+    link = replace(_range(result, GeometryOptions.near_m, GeometryOptions.far_m, job), source="assumed")
     text = (
-        f"The scale is unknown: assumed nearest surface {ASSUMED_NEAR_M:g} m, farthest {ASSUMED_FAR_M:g} m; "
-        "give --near and --far, or --align."
+        f"The scale is unknown: assumed nearest surface {GeometryOptions.near_m:g} m, farthest "
+        f"{GeometryOptions.far_m:g} m; give --near and --far, or --align."
     )
-    return Scale(link, ASSUMED_FAR_M, ASSUMED_NEAR_M, (text,))
+    return Scale(link, GeometryOptions.far_m, GeometryOptions.near_m, (text,))
 
 
 class Shot:

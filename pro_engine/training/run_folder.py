@@ -78,7 +78,7 @@ class RunFolder:
 
     def _differences(self, earlier: Mapping[str, Any]) -> list[str]:
         """`name was A and is now B` for everything that shapes the curve."""
-        curve = {f.name for f in dataclasses.fields(self._config) if f.metadata["curve"]}
+        curve = {f.name for f in dataclasses.fields(self._config) if f.metadata.get("curve", True)}
         pairs = [("kind", earlier.get("kind"), self._mine["kind"])]
         for part, names in (("config", curve), ("identity", None)):
             then, now = earlier.get(part) or {}, self._mine[part]

@@ -7,7 +7,7 @@ import pytest
 from ensembles import GRID, RANDOM_PATCHES, WAYS, Row, mean_of_patches, table
 
 from pro_engine.inference.tiling import plan
-from pro_engine.types import InferenceOptions
+from pro_engine.options import InferenceOptions
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (512, 768, 3), dtype=np.uint8)
 PATCH = (64, 96)

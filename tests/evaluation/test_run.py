@@ -24,7 +24,7 @@ from pro_engine.evaluation.run import ItemReport, Skipped, evaluate
 from pro_engine.evaluation.summary import EvalReport
 from pro_engine.inference.seams import SeamJumps
 from pro_engine.io.depth import load_depth, save_depth
-from pro_engine.types import InferenceOptions
+from pro_engine.options import InferenceOptions
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def test_scores_need_their_truth(predictor):
 
 
 def test_without_refinement_there_is_one_map(predictor):
-    only = run(Samples("made", (scene(),)), predictor=predictor, ce=True, inference=InferenceOptions(refine=False))
+    only = run(Samples("made", (scene(),)), predictor=predictor, ce=True, inference=InferenceOptions(refine="none"))
     both = run(Samples("made", (scene(),)), predictor=predictor)
     (item,) = only.items
     assert item.coarse == {} and "ce" not in item.run and "seam_ratio" not in item.run

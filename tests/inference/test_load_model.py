@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pro_engine.errors import InputError, WeightsError
-from pro_engine.inference.predictor import load_model
+from pro_engine.inference.load import load_model
 from pro_engine.io.weights import save_weights
 from pro_engine.jobs.bench import sample_picture
 from pro_engine.models.checkpoint import official_key
@@ -16,7 +16,7 @@ from pro_engine.models.light import LightRefiner
 from pro_engine.models.maps import MapRefiner
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
 from pro_engine.models.pro import ProRefiner
-from pro_engine.types import InferenceOptions
+from pro_engine.options import InferenceOptions
 
 COMPACT = PRESETS["compact"]
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)

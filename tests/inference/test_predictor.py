@@ -12,7 +12,8 @@ import torch
 
 from pro_engine.errors import CancelledError, DeviceError, InputError, ProEngineError
 from pro_engine.inference.seams import seam_jumps
-from pro_engine.types import InferenceOptions, Intrinsics
+from pro_engine.options import InferenceOptions
+from pro_engine.types import Intrinsics
 
 PHASES = {"preprocess", "coarse", "patches", "refiner", "canvas", "total"}
 
@@ -50,7 +51,7 @@ def test_result_is_complete(predictor):
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 500), (333, 64), (101, 103)])
-@pytest.mark.parametrize("refine", [True, "blend", False])
+@pytest.mark.parametrize("refine", ["trained", "blend", "none"])
 @pytest.mark.parametrize("spec", ["ours", "published"])
 def test_any_size_and_mode(tiny, size, refine, spec):
     predictor = tiny.predictor(psi=tiny.Psi(tiny.SPECS[spec]))
@@ -61,7 +62,7 @@ def test_any_size_and_mode(tiny, size, refine, spec):
 
 
 def test_coarse_map_is_normalised(predictor):
-    result = predictor.infer(picture(), options=InferenceOptions(refine=False))
+    result = predictor.infer(picture(), options=InferenceOptions(refine="none"))
     assert result.tiles == (1, 1)
     assert abs(float(np.median(result.disparity))) < 0.1
     assert abs(float(np.abs(result.disparity).mean()) - 1) < 0.1
@@ -69,7 +70,7 @@ def test_coarse_map_is_normalised(predictor):
 
 def test_coarse_is_kept_on_request_and_equals_no_refinement(predictor):
     kept = predictor.infer(picture(), options=InferenceOptions(tiles=(2, 2), keep_coarse=True))
-    alone = predictor.infer(picture(), options=InferenceOptions(refine=False))
+    alone = predictor.infer(picture(), options=InferenceOptions(refine="none"))
     np.testing.assert_allclose(kept.coarse, alone.disparity, atol=1e-6)
     assert np.abs(kept.disparity - kept.coarse).max() > 0.01
 
@@ -85,7 +86,7 @@ def test_patches_land_where_they_were_cut(tiny, spec):
     assert seam_jumps(result.disparity, result.tiles).ratio < 1.5
 
 
-@pytest.mark.parametrize("refine", [True, "blend"])
+@pytest.mark.parametrize("refine", ["trained", "blend"])
 @pytest.mark.parametrize("batch_size", [2, 3, 5, 12, 100, "auto"])
 def test_batch_size_does_not_change_the_result(predictor, refine, batch_size):
     image = picture(200, 300)
@@ -158,7 +159,7 @@ def test_no_memory_at_all_is_one_clear_error(tiny):
         predictor.infer(picture())
 
 
-@pytest.mark.parametrize("refine", [True, "blend", False])
+@pytest.mark.parametrize("refine", ["trained", "blend", "none"])
 @pytest.mark.parametrize("value", [0, 127, 255])
 def test_featureless_pictures_stay_finite(tiny, refine, value):
     image = np.full((96, 128, 3), value, dtype=np.uint8)
@@ -186,7 +187,7 @@ def test_values_that_are_not_finite_are_refused(tiny):
 
 def test_metric_model_gives_metres(tiny):
     spec = dataclasses.replace(tiny.SPECS["ours"], metric=True)
-    result = tiny.predictor(psi=tiny.Psi(spec)).infer(picture(), options=InferenceOptions(refine=False))
+    result = tiny.predictor(psi=tiny.Psi(spec)).infer(picture(), options=InferenceOptions(refine="none"))
     assert result.scale_shift.source == "metric"
     inverse = result.scale_shift.scale * result.disparity + result.scale_shift.shift
     np.testing.assert_allclose(1 / result.depth, inverse, rtol=1e-4)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pro_engine.inference.predictor import load_model
+from pro_engine.inference.load import load_model
 from pro_engine.inference.seams import level_seams, seam_jumps
 from pro_engine.io.image import load_image
 

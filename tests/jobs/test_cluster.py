@@ -18,15 +18,15 @@ pytest.importorskip("ray")
 
 from pro_engine.cli import app
 from pro_engine.errors import InputError, ProEngineError, WeightsError
-from pro_engine.inference.predictor import load_model
+from pro_engine.inference.load import load_model
 from pro_engine.io.depth import load_depth
 from pro_engine.jobs.cluster import address_of, infer_on_ray
 from pro_engine.jobs.infer import PhotoReport, infer_all
 from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.photos import Failure, Photo
-from pro_engine.types import InferenceOptions
+from pro_engine.options import InferenceOptions
 
-COARSE = InferenceOptions(refine=False)
+COARSE = InferenceOptions(refine="none")
 LOAD = partial(load_model, "compact", device="cpu", offline=True)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pro_engine.errors import InputError
-from pro_engine.inference.predictor import load_model
+from pro_engine.inference.load import load_model
 from pro_engine.io.weights import read_weights, save_weights
 from pro_engine.models.maps import MapRefiner
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner

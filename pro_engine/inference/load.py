@@ -1,0 +1,123 @@
+"""A model by name: a preset's networks and weights put together."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pro_engine.errors import InputError
+from pro_engine.inference import runtime
+from pro_engine.inference.predictor import DepthPredictor
+from pro_engine.io.weights import bundled_weights, fetch_weights, read_weights
+from pro_engine.models.checkpoint import part_or_all
+from pro_engine.models.presets import (
+    MAP_REFINER,
+    PRESETS,
+    ModelPreset,
+    WeightsFile,
+    build_psi,
+    load_psi,
+    load_refiner,
+)
+from pro_engine.options import ModelOptions, check
+
+PathLike = str | os.PathLike[str]
+
+
+def load_model(
+    name: str = ModelOptions.name,
+    *,
+    device: str = ModelOptions.device,
+    dtype: str = ModelOptions.dtype,
+    offline: bool = ModelOptions.offline,
+    weights: PathLike | None = ModelOptions.weights,
+    refiner_weights: PathLike | None = ModelOptions.refiner_weights,
+    cache_dir: PathLike | None = ModelOptions.cache_dir,
+    backend: str = ModelOptions.backend,
+) -> DepthPredictor:
+    """A preset's networks with their weights, ready to infer.
+
+    Args:
+        name: of a preset; `pro-engine models` lists them.
+        device: "auto" (CUDA, else Apple's MPS, else CPU), "cpu", "cuda", "cuda:N" or "mps".
+        dtype: "auto" (float32; on CUDA bfloat16 or float16), "float32", "bfloat16", "float16", or "int8" for the
+            refiner's convolutions on a CPU with VNNI instructions, which helps most beside a large Ψ.
+        offline: use files that are here and never reach for the network.
+        weights: a file of weights for Ψ instead of the preset's; one with a refiner in it brings that along, one
+            without gets the refiner for any Ψ, as the preset's own belongs to other weights.
+        refiner_weights: a file for the refiner: one of ours, or the published PRO checkpoint for this Ψ's width.
+        cache_dir: where downloads are kept, instead of the hub's own folder.
+        backend: "torch", or "onnxruntime", which runs the networks from `weights`, then the folder that
+            `pro-engine export` left for this preset, in float32.
+
+    Raises:
+        InputError: no such preset, device, dtype or backend, or options that a backend does not have.
+        DeviceError: the device is not there, or does not run the dtype.
+        WeightsError: weights are missing, damaged, of another network, or cannot be fetched.
+        DependencyError: the preset needs a package that is not installed.
+    """
+    check(ModelOptions, "backend", backend)
+    preset = _preset(name)
+    target = str(runtime.resolve_device(device))  # before minutes are spent on loading
+    if backend == "onnxruntime":
+        return _load_onnx(preset, target, dtype, weights, refiner_weights)
+    psi = build_psi(preset)
+    if weights is not None:
+        tensors = read_weights(weights)
+    else:
+        tensors = _fetch(preset.weights, offline=offline, cache_dir=cache_dir)
+    load_psi(psi, part_or_all(tensors, preset.weights.prefix))
+    own = preset.refiner_weights
+    if refiner_weights is not None:
+        refiner = load_refiner(preset, read_weights(refiner_weights))
+    elif own is not None and any(key.startswith(own.prefix) for key in tensors):
+        refiner = load_refiner(preset, tensors)
+    else:
+        refiner = load_refiner(preset, _fetch(MAP_REFINER, offline=offline, cache_dir=cache_dir))
+    return DepthPredictor(psi, refiner, name=preset.name, device=target, dtype=dtype)
+
+
+def _load_onnx(
+    preset: ModelPreset, device: str, dtype: str, folder: PathLike | None, refiner_weights: PathLike | None
+) -> DepthPredictor:
+    from pro_engine.inference.onnx import load_onnx
+
+    if dtype not in ("auto", "float32") or refiner_weights is not None:
+        raise InputError("onnxruntime computes in float32, with the refiner that was exported; leave both options out.")
+    if folder is None:
+        raise InputError(
+            f"onnxruntime needs an export as its weights; run: pro-engine export --model {preset.name} --out FOLDER"
+        )
+    psi, refiner = load_onnx(Path(folder), torch.device(device))
+    if psi.name != preset.name:
+        raise InputError(f"{folder} holds {psi.name}, not {preset.name}; name that model.")
+    return DepthPredictor(psi, refiner, name=psi.name, device=device, dtype="float32")
+
+
+def _preset(name: str) -> ModelPreset:
+    if isinstance(name, str) and name in PRESETS:
+        return PRESETS[name]
+    close = difflib.get_close_matches(str(name), PRESETS, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise InputError(f"There is no model {name!r}{hint}; give one of {', '.join(PRESETS)}.")
+
+
+def _fetch(file: WeightsFile, *, offline: bool, cache_dir: PathLike | None) -> dict[str, Tensor]:
+    """The tensors of a preset's file: from the package, the cache or the hub."""
+    if file.repo is None:
+        path = bundled_weights(file.filename)
+    else:
+        path = fetch_weights(
+            file.repo,
+            file.filename,
+            licence=file.licence,
+            commercial=file.commercial,
+            revision=file.revision,
+            offline=offline,
+            cache_dir=cache_dir,
+        )
+    return read_weights(path, sha256=file.sha256)
