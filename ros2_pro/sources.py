@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -91,30 +92,20 @@ def pose_from_tf(transform: Any) -> Pose:
         MessageError: "bad_scale_source" for numbers that are not finite, or a quaternion of length 0.
     """
     q, t = transform.rotation, transform.translation
-    x, y, z, w = (float(v) for v in (q.x, q.y, q.z, q.w))
-    length = math.hypot(x, y, z, w)
+    quaternion = [float(v) for v in (q.x, q.y, q.z, q.w)]
+    length = math.hypot(*quaternion)
     translation = np.array([t.x, t.y, t.z], dtype=np.float64)
     if not (0 < length < math.inf and np.isfinite(translation).all()):
-        raise _bad(f"tf gives quaternion {(x, y, z, w)} and translation {translation.tolist()}; mend its source")
-    x, y, z, w = x / length, y / length, z / length, w / length
-    rotation = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-    return Pose(rotation, translation)
+        raise _bad(f"tf gives quaternion {tuple(quaternion)} and translation {translation.tolist()}; mend its source")
+    *axis, w = np.array(quaternion) / length
+    cross = np.cross(np.eye(3), axis)  # (3, 3): cross @ p is the cross product of the axis and p
+    return Pose(np.eye(3) + 2 * (w * cross + cross @ cross), translation)
 
 
 def pose_from_parameters(values: Sequence[float]) -> Pose:
     """From x, y, z in metres and roll, pitch, yaw in radians about the fixed axes x, y, z, in this order (REP 103)."""
-    x, y, z, roll, pitch, yaw = values
-    (cr, sr), (cp, sp), (cy, sy) = ((math.cos(angle), math.sin(angle)) for angle in (roll, pitch, yaw))
-    about_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
-    about_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
-    about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
-    return Pose(about_z @ about_y @ about_x, np.array([x, y, z], dtype=np.float64))
+    about_x, about_y, about_z = (cv2.Rodrigues(vector)[0] for vector in np.diag(values[3:]).astype(np.float64))
+    return Pose(about_z @ about_y @ about_x, np.array(values[:3], dtype=np.float64))
 
 
 def samples_of(

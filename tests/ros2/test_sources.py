@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trimesh import transformations
 
 import pro_engine as pro
 from ros2_pro import sources
@@ -382,14 +383,16 @@ class TestPose:
 
     @given(angles=st.tuples(*[st.floats(-3, 3)] * 3), length=st.floats(0.1, 10))
     @settings(deadline=None)
-    def test_tf_and_parameters_agree(self, angles: tuple[float, float, float], length: float) -> None:
+    def test_tf_and_parameters_turn_as_trimesh_does(self, angles: tuple[float, float, float], length: float) -> None:
         (a, b), (c, d), (e, f) = ((math.cos(v / 2), math.sin(v / 2)) for v in angles)
         message = Transform()
         message.rotation.w, message.rotation.x = length * (a * c * e + b * d * f), length * (b * c * e - a * d * f)
         message.rotation.y, message.rotation.z = length * (a * d * e + b * c * f), length * (a * c * f - b * d * e)
         message.translation.x = 4.0
         pose = sources.pose_from_tf(message)
-        np.testing.assert_allclose(pose.rotation, sources.pose_from_parameters([0, 0, 0, *angles]).rotation, atol=1e-9)
+        expected = transformations.euler_matrix(*angles, "sxyz")[:3, :3]
+        np.testing.assert_allclose(pose.rotation, expected, atol=1e-12)
+        np.testing.assert_allclose(sources.pose_from_parameters([0, 0, 0, *angles]).rotation, expected, atol=1e-12)
         assert pose.translation.tolist() == [4, 0, 0]
 
     @pytest.mark.parametrize("broken", ["zero", "nan", "far"])
