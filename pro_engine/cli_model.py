@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pro_engine.cli_shared import help_text, pair, usage
-from pro_engine.options import InferenceOptions
+from pro_engine.options import InferenceOptions, ModelOptions
 
 if TYPE_CHECKING:
     from pro_engine.inference.predictor import DepthPredictor
@@ -55,16 +55,20 @@ def load(
     backend: Backend = Backend.TORCH,
 ) -> DepthPredictor:
     """The model that the flags name."""
-    from pro_engine.inference.load import load_model
+    from pro_engine.inference.load import load as load_options
 
-    return load_model(
-        model,
-        device=device,
-        dtype=dtype,
-        offline=offline,
-        weights=weights,
-        refiner_weights=refiner,
-        backend=backend.value,
+    return load_options(
+        usage(
+            lambda: ModelOptions(
+                name=model,
+                device=device,
+                dtype=dtype,  # type: ignore[arg-type]
+                offline=offline,
+                weights=weights,
+                refiner_weights=refiner,
+                backend=backend.value,
+            )
+        )
     )
 
 

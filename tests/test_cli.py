@@ -257,6 +257,7 @@ USAGE_ERRORS = {
     "batch": (["--batch", "many"], "auto or a whole number"),
     "batch zero": (["--batch", "0"], "from 1 to 4096"),
     "refine": (["--refine", "maybe"], "refine"),
+    "dtype": (["--dtype", "int4"], "give auto, float32, bfloat16, float16 or int8"),
     "near alone": (["--near", "1"], "Only one of near_m and far_m"),
     "far alone": (["--far", "1"], "Only one of near_m and far_m"),
     "near beyond far": (["--near", "5", "--far", "2"], "near must be below far"),
@@ -352,7 +353,6 @@ def test_bad_files_are_one_line_and_exit_1(run, tmp_path, kind):
     [
         (["--model", "compcat"], "did you mean compact"),
         (["--device", "gpu"], "give auto, cpu, cuda, cuda:N or mps"),
-        (["--dtype", "int4"], "give auto, float32, bfloat16, float16 or int8"),
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors does not exist"),
         (["--weights", "in/garden.png"], "neither a safetensors file nor a PyTorch checkpoint"),
         (["--device", "cuda:99"], "cuda:99 was asked for"),

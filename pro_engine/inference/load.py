@@ -81,6 +81,11 @@ def load_model(
     return DepthPredictor(psi, refiner, name=preset.name, device=target, dtype=dtype)
 
 
+def load(options: ModelOptions) -> DepthPredictor:
+    """The model that `options` ask for; errors as of `load_model`."""
+    return load_model(**vars(options))
+
+
 def _load_onnx(
     preset: ModelPreset, device: str, dtype: str, folder: PathLike | None, refiner_weights: PathLike | None
 ) -> DepthPredictor:
