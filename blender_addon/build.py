@@ -17,7 +17,7 @@ import numpy as np
 
 from .datablocks import Made, load_photo, load_plate, new_float_image, new_material
 from .errors import UserError
-from .geometry import BoolMap, Estimate, FloatMap, Pinhole, camera_of, check_size, estimate
+from .geometry import BoolMap, FloatMap, Pinhole, camera_of, check_size
 from .surface import SURFACE_KEY, BuildOptions, dress, keeps_material, maps_of, new_shape, replace_old
 
 FRAME_KEY = "pro_frame"  # on the camera object: width, height, pixel aspect x and y
@@ -166,14 +166,6 @@ def parts_of(rig: bpy.types.Object) -> Built:
     if not rig.users_collection:
         raise UserError(f"{rig.name} is in no collection; press Estimate again.")
     return Built(rig.users_collection[0], rig, cameras[0], surfaces[0], rig[DEPTH_KEY], rig.get(SOURCE_KEY))
-
-
-def estimate_build(
-    depth: FloatMap, options: BuildOptions, keep: BoolMap | None = None, *, with_source: bool = False
-) -> Estimate:
-    """What `build` with the same arguments will take; see `estimate`."""
-    moved = options.kind != "mesh"
-    return estimate(depth, options.mesh, keep, extra_maps=moved + with_source, plane=options.kind == "adaptive")
 
 
 def frame_scene(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:

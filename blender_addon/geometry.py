@@ -199,26 +199,11 @@ def depth_to_mesh(
     return _collect(depth, pinhole, rows, columns, faces)
 
 
-def estimate(
-    depth: FloatMap, options: MeshOptions, keep: BoolMap | None = None, *, extra_maps: int = 0, plane: bool = False
-) -> Estimate:
-    """Vertices and memory before anything is built: vertices within 5 %, memory mostly within 10 %.
-
-    Args:
-        depth, options, keep: as of `depth_to_mesh`.
-        extra_maps: float images kept beside depth: one for kinds that move a plane, one for the engine's own map.
-        plane: whether the surface is a single quad.
-    """
-    if plane:
-        vertices = 4
-    else:
-        whole = int(np.count_nonzero(cell_corners(open_cells(depth, options, keep))))
-        vertices = min(options.vertices or whole, whole)
-    return estimate_of(vertices, depth.size, extra_maps=extra_maps)
-
-
 def estimate_of(vertices: int, pixels: int, *, extra_maps: int = 0) -> Estimate:
-    """Memory for so many vertices of a photo of so many pixels; `extra_maps` as of `estimate`."""
+    """Memory for so many vertices of a photo of so many pixels, mostly within 10 %.
+
+    extra_maps: float images kept beside depth: one for kinds that move a plane, one for the engine's own map.
+    """
     per_pixel = BYTES_PER_PIXEL + extra_maps * BYTES_PER_MAP_PIXEL
     return Estimate(vertices, vertices * BYTES_PER_VERTEX + pixels * per_pixel)
 

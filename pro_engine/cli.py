@@ -186,7 +186,7 @@ def infer(
 def models(as_json: JsonFlag = False) -> None:
     """The models by name, their licences, and whether their weights are here."""
     with errors_in_one_line():
-        from pro_engine.jobs.models import list_models
+        from pro_engine.jobs.system import list_models
 
         rows = list_models()
         if as_json:

@@ -152,4 +152,5 @@ def _tell(report: EvalReport, page: Path) -> None:
     seams = report.seams()
     if seams:
         print(f"Seams: {seams['ratio_total']:.3f} over {seams['pictures']:.0f} pictures; 1 is none.")
-    print(f"{len(report.items)} items scored, {len(report.skipped)} not; see {page}")
+    scored = len(report.items)
+    print(f"{scored} item{'s' * (scored != 1)} scored, {len(report.skipped)} not; see {page}")

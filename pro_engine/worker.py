@@ -133,8 +133,7 @@ class Worker:
                 self._closing = True
 
     def _info(self, request: Request) -> dict[str, Any]:
-        from pro_engine.jobs.models import list_models
-        from pro_engine.jobs.system import system_info
+        from pro_engine.jobs.system import list_models, system_info
 
         return {**system_info(), "protocol": PROTOCOL, "models": list_models()}
 

@@ -70,7 +70,7 @@ def test_eval_reports_what_failed_and_goes_on(run, truth):
     done = run("eval", "-d", truth, "-o", "out", "--kind", "flat")
     assert done.exit_code == 1
     assert done.stderr.strip().startswith("pro-engine: near: The image is 16x16 pixels")
-    assert "1 items scored, 1 not" in done.stdout
+    assert "1 item scored, 1 not" in done.stdout
     assert len(json.loads(Path("out/report.json").read_text())["skipped"]) == 1
 
 

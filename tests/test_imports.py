@@ -58,10 +58,10 @@ RULES = {
     "models": Rule(frozenset({"errors", "models"}), outside("torch", "transformers"), FILES),
     "inference": Rule(
         CORE | {"geometry", "io.weights", "models", "inference", "inference.onnx"},
-        outside("numpy", "cv2", "psutil", "torch"),
+        outside("numpy", "cv2", "torch"),
     ),
     "inference.onnx": Rule(frozenset({"errors", "models"}), outside("numpy", "onnxruntime", "torch")),
-    "jobs": Rule(BASE | {"inference", "jobs", "public"}, outside("numpy", "cv2", "psutil", "rich", "torch")),
+    "jobs": Rule(BASE | {"inference", "jobs", "public"}, outside("numpy", "cv2", "rich", "torch")),
     "jobs.export": Rule(BASE | {"inference", "inference.onnx"}, outside("numpy", "onnx", "onnxscript", "torch")),
     "jobs.cluster": Rule(BASE | {"inference", "jobs"}, outside("ray")),
     "evaluation": Rule(BASE | {"inference", "evaluation", "public"}, outside("numpy", "cv2", "rich", "scipy", "torch")),

@@ -13,10 +13,10 @@ import bpy
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from blender_addon.build import BuildOptions, build, estimate_build, frame_scene, rebuild
+from blender_addon.build import BuildOptions, build, frame_scene, rebuild
 from blender_addon.datablocks import read_float_image
 from blender_addon.errors import UserError
-from blender_addon.geometry import MeshOptions, Pinhole, depth_to_mesh
+from blender_addon.geometry import MeshOptions, Pinhole, depth_to_mesh, estimate_of
 
 UNTORN = MeshOptions(tear=10.0)
 BORDER = 3  # pixels; the surface ends at the centres of the outermost ones
@@ -285,7 +285,7 @@ def check_memory(folder):
     pinhole = Pinhole.from_fov(60, 2000, 1000)
     depth, photo = hills(2000, 1000), photo_of(folder, 2000, 1000)
     options = BuildOptions(mesh=UNTORN)
-    guess = estimate_build(depth, options)
+    guess = estimate_of(depth.size, depth.size)
     Path("/proc/self/clear_refs").write_text("5")
     before = memory("VmRSS")
     result = build(bpy.context.scene, name="large", photo=photo, depth=depth, pinhole=pinhole, options=options)

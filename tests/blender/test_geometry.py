@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from blender_addon.blocks import cell_corners
 from blender_addon.depth import (
     Anchors,
     Scale,
@@ -23,7 +24,6 @@ from blender_addon.geometry import (
     Pinhole,
     camera_of,
     depth_to_mesh,
-    estimate,
     open_cells,
     plane_mesh,
     position_map,
@@ -251,13 +251,12 @@ def test_5_the_budget_is_met_within_five_percent(scene, vertices, reduce):
     options = MeshOptions(vertices=vertices, reduce=reduce)
     mesh = depth_to_mesh(depth, pinhole, options)
     assert abs(len(mesh.vertices) - vertices) <= 0.05 * vertices
-    assert abs(estimate(depth, options).vertices - len(mesh.vertices)) <= 0.1 * len(mesh.vertices)
 
 
-def test_the_estimate_of_the_whole_map_is_exact_and_a_large_budget_changes_nothing():
+def test_the_corners_of_open_cells_are_the_vertices_of_the_whole_map_and_a_large_budget_changes_nothing():
     depth, pinhole = street()
     whole = depth_to_mesh(depth, pinhole, MeshOptions(erode_px=2))
-    assert estimate(depth, MeshOptions(erode_px=2)).vertices == len(whole.vertices)
+    assert np.count_nonzero(cell_corners(open_cells(depth, MeshOptions(erode_px=2)))) == len(whole.vertices)
     roomy = depth_to_mesh(depth, pinhole, MeshOptions(erode_px=2, vertices=10**6))
     assert all(np.array_equal(a, b) for a, b in zip(whole, roomy, strict=True))
 
