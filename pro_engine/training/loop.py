@@ -24,6 +24,7 @@ from pro_engine.errors import CancelledError, ProEngineError
 from pro_engine.io.weights import save_weights
 from pro_engine.training.options import LoopConfig
 from pro_engine.training.processes import gather_rows, ignore_interrupt, launch, stop_requests
+from pro_engine.training.provenance import file_hash
 from pro_engine.training.run_folder import (
     BAD_BATCH,
     LAST,
@@ -72,10 +73,13 @@ class Task(Protocol):
         """Pictures (3, H, W) uint8 RGB by name, of the batch's first sample as `model` sees it."""
 
 
-def cosine(step: int, steps: int, warm_up: int) -> float:
-    """Learning-rate factor: a linear start over `warm_up` steps, then half a cosine down to 2 %."""
+def cosine(step: int, steps: int, warm_up: int, fall: float = 1.0) -> float:
+    """Learning-rate factor: a linear start over `warm_up` steps; half a cosine down to 2 % over the last share `fall`
+    of all steps."""
     rise = min(1.0, (step + 1) / max(warm_up, 1))
-    return rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / max(steps, 1))))
+    length = fall * steps
+    done = max(0.0, step - (steps - length)) / length if length else 0.0
+    return rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def train(
@@ -115,7 +119,7 @@ class _Run:
 
     def __init__(self, task: Task, config: LoopConfig, out: Path, fabric: Fabric, progress: Progress) -> None:
         self.task, self.config, self.out, self.fabric, self.progress = task, config, out, fabric, progress
-        self.files = RunFolder(out, config, task.kind, task.identity) if fabric.is_global_zero else None
+        self.files = RunFolder(out, config, task.kind, self._identity()) if fabric.is_global_zero else None
         self._together(RunFolder.check)
         self.network = task.model
         self.average = copy.deepcopy(self.network).eval().to(fabric.device)
@@ -143,16 +147,33 @@ class _Run:
         if self.fabric.broadcast(failure is not None):
             raise failure or SystemExit(0)
 
+    def _identity(self) -> dict[str, str]:
+        """The task's, and the hash of the checkpoint that another run left for this one."""
+        previous = self.config.previous
+        if previous is None:
+            return dict(self.task.identity)
+        if not (previous / LAST).exists():
+            raise TrainingError(f"{previous} has no {LAST}; give the folder of a run as --previous.")
+        return {**self.task.identity, "previous": file_hash(previous / LAST)}
+
     def _resume(self) -> int:
-        path = self.out / LAST
-        if not path.exists():
-            return 0
+        path, previous = self.out / LAST, self.config.previous
+        begun = path.exists()
+        if not begun:
+            if previous is None:
+                return 0
+            path = previous / LAST
         state = load_checkpoint(path)
+        if not begun:  # of the optimiser its memory goes on; rates and decay are this run's
+            ours = self.optimizer.state_dict()["param_groups"]
+            state["optimizer"]["param_groups"] = ours
         try:
             self.network.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.fabric.strategy.precision.load_state_dict(state["precision"])
+            if not begun:
+                return 0
             self.sums, self.counted = dict(state["sums"]), int(state["counted"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise TrainingError(
@@ -208,7 +229,7 @@ class _Run:
         # Whatever is drawn inside a network depends on the step and not on how often the run was resumed.
         torch.manual_seed((config.seed << 32) + self.step * fabric.world_size + fabric.global_rank)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * cosine(self.step, config.steps, config.warm_up)
+            group["lr"] = rate * cosine(self.step, config.steps, config.warm_up, config.fall)
         self.stepper.zero_grad(set_to_none=True)
         stopping = False
         for i, part in enumerate(parts):
@@ -224,7 +245,8 @@ class _Run:
         self._count("grad_norm", norm.item())
         self.stepper.step()
         self.step, self.counted = self.step + 1, self.counted + 1
-        _average_into(self.average, self.network, min(config.average, (1 + self.step) / (10 + self.step)))
+        young = (1 + self.step) / (10 + self.step) if config.previous is None else 1.0
+        _average_into(self.average, self.network, min(config.average, young))
         return stopping
 
     def _exchange(self, part: Any, values: dict[str, float], stop: bool) -> bool:

@@ -32,7 +32,19 @@ class LoopConfig(Checked):
     batch: int = option(16, "Samples per step in all, shared out over processes and accumulated parts", minimum=1)
     learning_rate: float = option(1e-3, "Highest learning rate of AdamW", above=0)
     weight_decay: float = option(0.02, "Weight decay of AdamW", minimum=0)
-    warm_up: int = option(100, "Steps over which the learning rate rises; a cosine down to 2 % follows", minimum=0)
+    warm_up: int = option(100, "Steps over which the learning rate rises", minimum=0)
+    fall: float = option(
+        1.0,
+        "Share of the steps, the last ones, over which the learning rate falls to 2 % along a cosine; 0 for a run that "
+        "another one goes on from",
+        minimum=0,
+        maximum=1,
+    )
+    previous: Path | None = option(
+        None,
+        "Run folder to go on from with other pictures or steps: its weights, their average and the optimiser's state",
+        curve=False,
+    )
     clip_norm: float = option(2.0, "The gradient is shortened to this norm", above=0)
     average: float = option(
         0.999, "Decay of the exponential moving average of the weights; the average is what is kept", minimum=0, below=1
@@ -65,8 +77,27 @@ class BaseConfig(LoopConfig):
 
     data: tuple[Path, ...] = option(help="Folder with training pictures; repeat it for several", curve=False)
     out: Path = option(help="Run folder; an unfinished run in it goes on", curve=False)
-    mixed_sizes: bool = option(False, "Draw the input size per step instead of 256x192")
-    initial: Path | None = option(None, "Weights to start from instead of ImageNet's", curve=False)
+    architecture: Literal["compact", "vit"] = option(
+        "compact", "The network: our own small one, or the ViT-S/14 of DINOv2 with a decoder of ours"
+    )
+    mixed_sizes: bool = option(
+        False, "Draw the input size per step from a wide range, instead of 256x192, or of about 300 tokens (vit)"
+    )
+    initial: Path | None = option(
+        None, "Weights of the whole network to start from, instead of ImageNet's or DINOv2's", curve=False
+    )
+    trunk: Path | None = option(
+        None, "vit: file of weights whose trunk to start from instead of DINOv2's; the decoder is new", curve=False
+    )
+    freeze_trunk: bool = option(False, "vit: leave the trunk as it is and train the decoder alone, to warm it up")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, given in (("trunk", self.trunk is not None), ("freeze_trunk", self.freeze_trunk)):
+            if given and self.architecture != "vit":
+                raise OptionError("{0} is for {1} vit; leave it out, or give that.", name, "architecture")
+        if self.trunk is not None and self.initial is not None:
+            raise OptionError("{0} has a trunk already; leave out one of {0} and {1}.", "initial", "trunk")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from pro_engine.io.weights import read_weights, save_weights
 from pro_engine.models.checkpoint import load_strict
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
 from pro_engine.models.pro import ProRefiner
-from pro_engine.training.base import BaseTask
+from pro_engine.training.base import CompactTask
 from pro_engine.training.data import (
     BaseSamples,
     Picture,
@@ -273,7 +273,7 @@ def test_a_base_run_trains_the_decoder_and_the_deep_encoder(
     config = BaseConfig(
         data=(rendered,), out=tmp_path / "run", steps=2, batch=2, initial=tmp_path / "first.safetensors", average=0.5
     )
-    task = BaseTask(config)
+    task = CompactTask(config)
     _checked(task.pictures(task.model, next(iter(torch.utils.data.DataLoader(task.samples, 2)))), {
         "photo", "label", "prediction"
     })  # fmt: skip
