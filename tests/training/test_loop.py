@@ -22,7 +22,7 @@ from torch import nn
 from pro_engine.errors import DeviceError, FileError, InputError
 from pro_engine.io.weights import read_weights
 from pro_engine.training import run_folder
-from pro_engine.training.loop import train
+from pro_engine.training.loop import cosine, train
 from pro_engine.training.processes import launch
 from pro_engine.training.run_folder import TrainingError, load_checkpoint, save_checkpoint
 
@@ -75,10 +75,34 @@ def test_a_run_learns_and_leaves_what_it_should(line: ModuleType, tmp_path: Path
     torch.testing.assert_close(weights["weight"], average.state_dict()["weight"], rtol=0, atol=0)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["kind"] == "line"
-    assert config["config"]["learning_rate"] == 0.1 and len(config["config"]) == 16
+    assert config["config"]["learning_rate"] == 0.1 and len(config["config"]) == 18
     assert config["versions"]["torch"] == torch.__version__
     assert config["identity"] == {"data": "points"}
     assert "resumed" not in config
+
+
+def test_a_run_goes_on_from_another_with_its_averages_and_moments(line: ModuleType, tmp_path: Path) -> None:
+    """At a rate that stays, twice twenty steps are forty, but for the samples, which begin again."""
+    steady = {"fall": 0.0, "warm_up": 0, "average": 0.9}
+    train(line.LineTask(), line.line_config(steps=20, **steady), tmp_path / "first")
+    config = line.line_config(steps=20, previous=tmp_path / "first", weight_decay=0.5, **steady)
+    train(line.LineTask(), config, tmp_path / "second")
+    first, second = (load_checkpoint(tmp_path / name / "last.pt") for name in ("first", "second"))
+    assert log_of(tmp_path / "second")[0]["loss"] < 0.5 * log_of(tmp_path / "first")[0]["loss"]
+    assert [entry["learning_rate"] for entry in log_of(tmp_path / "second")] == [0.1, 0.1]
+    assert second["step"] == 20 and second["optimizer"]["state"][0]["step"] == 40
+    assert second["optimizer"]["param_groups"][0]["weight_decay"] == 0.5
+    assert not torch.equal(first["average"]["weight"], second["average"]["weight"])
+    assert "previous" in json.loads((tmp_path / "second/config.json").read_text())["identity"]
+    (tmp_path / "first/last.pt").unlink()
+    with pytest.raises(TrainingError, match=r"has no last\.pt"):
+        train(line.LineTask(), config, tmp_path / "second")
+
+
+def test_the_rate_stays_and_falls_at_the_end() -> None:
+    factors = [cosine(step, 100, 10, 0.2) for step in (0, 9, 50, 80, 90, 100)]
+    assert factors == pytest.approx([0.1, 1, 1, 1, 0.51, 0.02])
+    assert cosine(50, 100, 0) == pytest.approx(0.51) and cosine(100, 100, 0, 0) == 1
 
 
 def test_tensorboard_gets_the_numbers_and_the_pictures(line: ModuleType, tmp_path: Path) -> None:
