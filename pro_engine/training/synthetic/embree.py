@@ -10,10 +10,12 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene as RayTree
 from numpy.typing import NDArray
 
-from .rays import first_met, from_point, ray_tree
-from .scene import Camera, Light, Material, Scene
+from .lighting import Lighting
+from .scene import Camera, Material, Scene
 from .screen import NO_HITS, Hits, Jitter, Screen, joined
 from .sky import sky_radiance
 from .soup import dot, flatten, sign, unit
@@ -23,18 +25,12 @@ from .view import Rendered, camera_intrinsics, pixel_directions
 Array = NDArray[np.float32]
 Index = NDArray[np.integer]
 
-AMBIENT_RAYS = 2
 BOUNCE = 0.45
 """Share of the ambient light that a nearby surface is taken to be lit by."""
 GLOSS = 0.02
 """Reflectance from which a surface gets a reflection ray."""
 METAL = 0.5
 """Reflectance from which a reflection takes the surface's colour."""
-LAMPS = 3
-"""Up to this many lamps each get a shadow ray from every point; of more, `LAMP_PICKS` are drawn by their light."""
-LAMP_PICKS = 2
-SHARP_SUN = 0.03
-"""Suns narrower than this (radians) cast shadows that the wide filter would wash out."""
 EDGE_OFFSETS = ((-0.375, 0.125), (0.125, -0.375), (0.375, 0.375))
 """Where the extra rays of an edge pixel go, in pixels; with the centre ray they spread evenly over x and y."""
 MOST_RAYS = 1 << 20
@@ -49,7 +45,7 @@ class EmbreeScene:
     def __init__(self, scene: Scene) -> None:
         """Flatten the instances into one triangle soup; ValueError when the scene holds no triangle."""
         self.scene = scene
-        self.soup = soup = flatten(scene)
+        soup = flatten(scene)
         self._vertices, self._local, self._normals = soup.vertices, soup.local, soup.normals
         self._faces, self._smooth, self._uv = soup.faces, soup.smooth, soup.uv
         self._face_material, self._face_instance = soup.face_material, soup.face_instance
@@ -61,22 +57,21 @@ class EmbreeScene:
         self._emission = np.array([item.emission for item in self.materials], np.float32)
         mean = np.stack([mean_albedo(item) for item in self.materials]).astype(np.float32)
         ambient = np.asarray(scene.ambient, np.float32)
-        self._bounce = np.minimum(mean * (BOUNCE * ambient + self._emission[:, None]), 6.0)
-        self._tree = ray_tree(self._vertices, self._faces)
+        bounce = np.minimum(mean * (BOUNCE * ambient + self._emission[:, None]), 6.0)
+        self._tree = _ray_tree(self._vertices, self._faces)
         opaque = ~self._transparent[self._face_material]
         self._opaque_faces = np.flatnonzero(opaque)
         if opaque.all():
             self._opaque_tree = self._tree
         else:
-            self._opaque_tree = ray_tree(self._vertices, self._faces[opaque]) if opaque.any() else None
-        self._suns = [item for item in scene.lights if item.kind == "sun"]
-        self._lamps = [item for item in scene.lights if item.kind != "sun"]
+            self._opaque_tree = _ray_tree(self._vertices, self._faces[opaque]) if opaque.any() else None
+        self._lighting = Lighting(scene, self._opaque_tree, self._face_material[self._opaque_faces], bounce)
 
     def probe(self, camera: Camera, nx: int = 7, ny: int = 5, aspect: float = 0.75) -> Array:
         """z-depth (ny, nx) on a grid of rays from corner to corner of a picture with `aspect` = height / width."""
         width, height = 1000.0, 1000.0 * aspect
         x, y = np.meshgrid(np.linspace(0, width - 1, nx), np.linspace(0, height - 1, ny))
-        depth, _ = first_met(self._tree, camera, pixel_directions(camera, width, height, x.ravel(), y.ravel()))
+        depth, _ = _first_met(self._tree, camera, pixel_directions(camera, width, height, x.ravel(), y.ravel()))
         return depth.reshape(ny, nx)
 
     def depth_behind_glass(self, camera: Camera, rendered: Rendered) -> Array:
@@ -92,7 +87,7 @@ class EmbreeScene:
                 depth[row, x] = np.inf
                 continue
             step = pixel_directions(camera, width, height, x.astype(np.float64), np.full(len(x), row, np.float64))
-            depth[row, x], _ = first_met(self._opaque_tree, camera, step)
+            depth[row, x], _ = _first_met(self._opaque_tree, camera, step)
         return depth
 
     def render(self, camera: Camera, width: int, height: int, rng: np.random.Generator) -> Rendered:
@@ -102,7 +97,7 @@ class EmbreeScene:
         length = np.linalg.norm(step, axis=1)
         direction = step / length[:, None]
         spread = 1.0 / camera_intrinsics(camera, width, height)[0]
-        hits = self._trace(from_point(camera.position, len(step)), direction, spread)
+        hits = self._trace(_from_point(camera.position, len(step)), direction, spread)
         picture = Screen(width, height, hits, np.asarray(camera.position, np.float32))
 
         depth = np.full(width * height, np.inf, np.float32)
@@ -113,7 +108,7 @@ class EmbreeScene:
         sky = np.isinf(depth)
         rgb[sky] = sky_radiance(self.scene.sky, direction[sky])
         if len(hits.ray):
-            light = picture.denoise(*self._light(hits, Jitter(hits.ray, width, rng)))
+            light = picture.denoise(*self._lighting.arriving(hits.origin, hits.normal, Jitter(hits.ray, width, rng)))
             weight, extra = self._special(hits, spread)
             diffuse, extra = light * weight, extra + hits.albedo * self._emission[hits.material][:, None]
             rgb[hits.ray] = hits.albedo * diffuse + extra
@@ -219,99 +214,6 @@ class EmbreeScene:
                 hits.normal[group] = unit(hits.normal[group] - lean)
         return result
 
-    def _light(self, hits: Hits, jitter: Jitter) -> tuple[Array, Array]:
-        """Light arriving at the hits: from clear suns (N, 3), whose shadows are sharp, and all other light (N, 3)."""
-        origin = hits.origin
-        sharp, soft = np.zeros_like(origin), np.zeros_like(origin)
-        for sun in self._suns:
-            light = sharp if sun.size < SHARP_SUN else soft
-            light += self._sunlight(sun, origin, hits.normal, jitter)
-        if self._lamps:
-            soft += self._lamplight(origin, hits.normal, jitter)
-        return sharp, soft + self._ambient(origin, hits.normal, jitter)
-
-    def _ambient(self, origin: Array, normal: Array, jitter: Jitter) -> Array:
-        """Light (N, 3) from all around: sky and ground, or whatever stands within reach."""
-        total = np.zeros_like(origin)
-        reach = np.full(len(origin), self.scene.ambient_reach, np.float32)
-        for turn in range(AMBIENT_RAYS):
-            toward = unit(normal + jitter.sphere(turn, AMBIENT_RAYS) * np.float32(0.98))
-            arriving = self._surroundings(toward)
-            if self._opaque_tree is not None:
-                met = self._opaque_tree.run(origin, toward, dists=reach)
-                struck = np.flatnonzero(met >= 0)
-                arriving[struck] = self._bounce[self._face_material[self._opaque_faces[met[struck]]]]
-            total += arriving
-        return total / np.float32(AMBIENT_RAYS)
-
-    def _surroundings(self, direction: Array) -> Array:
-        """Ambient light from a direction (N, 3): full from above, from below tinted by the ground."""
-        ambient = np.asarray(self.scene.ambient, np.float32)
-        ground = np.asarray(self.scene.sky.ground, np.float32) * ambient
-        up = direction[:, 2:3]
-        return np.where(up > 0, ambient * (0.5 + 0.5 * up), ambient * (0.5 + 0.5 * up) - ground * up)
-
-    def _sunlight(self, sun: Light, origin: Array, normal: Array, jitter: Jitter | None) -> Array:
-        """Irradiance (N, 3) of a sun with its shadow; jittered over its disc when asked to."""
-        toward = np.broadcast_to(unit(np.asarray(sun.vector, np.float32)[None]), origin.shape)
-        if jitter is not None and sun.size > 0:
-            toward = unit(toward + jitter.sphere(0, 1) * np.float32(sun.size))
-        facing = np.clip(dot(normal, toward), 0, 1)
-        facing *= self._visible(origin, toward, np.full(len(origin), 1e6, np.float32), facing > 1e-3)
-        return facing[:, None] * (np.asarray(sun.color, np.float32) * np.float32(sun.power))
-
-    def _lamplight(self, origin: Array, normal: Array, jitter: Jitter | None) -> Array:
-        """Irradiance (N, 3) of the point and area lights, each or a random few of them with shadow rays."""
-        count = len(self._lamps)
-        places = np.array([item.vector for item in self._lamps], np.float32)
-        powers = np.array([item.power * np.asarray(item.color) for item in self._lamps], np.float32)
-        sizes = np.array([item.size for item in self._lamps], np.float32)
-        downward = np.array([item.kind == "area" for item in self._lamps])
-        picks = LAMP_PICKS if jitter is not None else 1
-        if count <= LAMPS:
-            choices = [(np.full(len(origin), k), np.ones(len(origin), np.float32)) for k in range(count)]
-        else:
-            share = np.empty((count, len(origin)), np.float32)
-            for lamp in range(count):
-                away = places[lamp] - origin
-                square = dot(away, away)
-                facing = np.maximum(dot(away, normal), 0) / np.sqrt(square + 1e-6)
-                share[lamp] = (facing + 0.02) * (powers[lamp].mean() / (square + 0.05))
-                if lamp > 0:
-                    share[lamp] += share[lamp - 1]
-            share /= share[-1].copy()
-            choices = []
-            for pick in range(picks):
-                draw = (pick + (np.float32(0.5) if jitter is None else jitter.share())) / picks
-                chosen = np.minimum((draw > share).sum(0), count - 1)
-                near = np.arange(len(origin))
-                odds = share[chosen, near] - np.where(chosen > 0, share[np.maximum(chosen, 1) - 1, near], 0)
-                choices.append((chosen, (1 / (picks * np.maximum(odds, 1e-4))).astype(np.float32)))
-        total = np.zeros_like(origin)
-        for turn, (chosen, weight) in enumerate(choices):
-            target = places[chosen]
-            if jitter is not None:
-                target = target + jitter.sphere(turn, len(choices)) * (sizes[chosen] * 0.5)[:, None]
-            away = target - origin
-            reach = np.linalg.norm(away, axis=1)
-            toward = away / np.maximum(reach, 1e-6)[:, None]
-            strength = weight * np.clip(dot(normal, toward), 0, 1) / (reach**2 + 0.05)
-            strength = np.where(downward[chosen], strength * np.clip(toward[:, 2], 0.05, 1), strength)
-            strength *= self._visible(origin, toward, (reach * 0.98).astype(np.float32), strength > 1e-5)
-            total += powers[chosen] * strength[:, None]
-        return total
-
-    def _visible(self, origin: Array, toward: Array, reach: Array, wanted: NDArray[np.bool_]) -> Array:
-        """1 where nothing opaque stands within `reach`, else 0; only asked where `wanted`."""
-        clear = np.ones(len(origin), np.float32)
-        rays = np.flatnonzero(wanted)
-        if len(rays) and self._opaque_tree is not None:
-            met = self._opaque_tree.run(
-                origin[rays], np.ascontiguousarray(toward[rays], np.float32), dists=reach[rays], query="OCCLUDED"
-            )
-            clear[rays[met >= 0]] = 0
-        return clear
-
     def _special(self, hits: Hits, spread: float) -> tuple[Array, Array]:
         """Mirrors, gloss and glass: the share of diffuse light that stays (N, 1) and the light they add (N, 3)."""
         weight = np.ones((len(hits.ray), 1), np.float32)
@@ -355,12 +257,12 @@ class EmbreeScene:
         sky[hits.ray] = False
         seen[sky] = sky_radiance(self.scene.sky, direction[sky])
         if len(hits.ray):
-            start = hits.origin
-            light = 0.7 * self._surroundings(hits.normal) + self._emission[hits.material][:, None]
-            for sun in self._suns:
-                light += self._sunlight(sun, start, hits.normal, None)
-            if self._lamps:
-                light += self._lamplight(start, hits.normal, None)
+            start, lighting = hits.origin, self._lighting
+            light = 0.7 * lighting.surroundings(hits.normal) + self._emission[hits.material][:, None]
+            for sun in lighting.suns:
+                light += lighting.sunlight(sun, start, hits.normal, None)
+            if lighting.lamps:
+                light += lighting.lamplight(start, hits.normal, None)
             seen[hits.ray] = hits.albedo * light
         return seen
 
@@ -398,7 +300,7 @@ class EmbreeScene:
             x, y = column + right * flip[0], row + down * flip[1]
             step = pixel_directions(camera, picture.width, picture.height, x, y)
             direction = unit(step)
-            hits = self._trace(from_point(camera.position, len(step)), direction, spread)
+            hits = self._trace(_from_point(camera.position, len(step)), direction, spread)
             color = np.empty((len(edges), 3), np.float32)
             sky = np.ones(len(edges), bool)
             sky[hits.ray] = False
@@ -409,3 +311,26 @@ class EmbreeScene:
             total += color / (color + bright)
         mean = np.minimum(total / (1 + len(EDGE_OFFSETS)), 0.999)
         rgb[edges] = mean * bright / (1 - mean)
+
+
+def _ray_tree(vertices: Array, faces: NDArray[np.int32]) -> RayTree:
+    """Triangles, faces (F, 3) of vertices (V, 3), as a tree that finds which one a ray meets."""
+    tree = RayTree()
+    TriangleMesh(tree, np.ascontiguousarray(vertices), np.ascontiguousarray(faces))
+    return tree
+
+
+def _first_met(tree: RayTree, camera: Camera, step: Array) -> tuple[Array, NDArray[np.integer]]:
+    """z-depth (N,) of what rays from the camera meet first, +inf for nothing, and its triangle, -1 for none.
+
+    step: directions (N, 3) as `pixel_directions` gives them.
+    """
+    length = np.linalg.norm(step, axis=1)
+    found = tree.run(_from_point(camera.position, len(step)), step / length[:, None], output=1)
+    triangle = found["primID"]
+    return np.where(triangle >= 0, found["tfar"] / length, np.inf).astype(np.float32), triangle
+
+
+def _from_point(position: tuple[float, float, float], count: int) -> Array:
+    """Origins (count, 3) of rays that all begin at one place."""
+    return np.tile(np.asarray(position, np.float32), (count, 1))

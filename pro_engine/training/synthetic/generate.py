@@ -37,6 +37,8 @@ from .view import Rendered
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+Finished = tuple[int, int, str | None]
+"""Number of a scene, how many pictures it gave, and why it failed, if it did."""
 
 SMALLEST, LARGEST = (32, 24), (3840, 2160)
 """Limits of the size of pictures."""
@@ -118,21 +120,26 @@ def render_dataset(
     numbers = range(seed, seed + count)
     _sweep(folder, numbers)
     missing = [number for number in numbers if not _marker(folder, number).exists()]
-    begun_with = done = count - len(missing)
-    failed, pictures = 0, 0
     with closing(_run(job, missing, workers)) as finished:
-        for number, images, error in finished:
-            done += 1
-            pictures += images
-            if error is not None:
-                failed += 1
-                log.error("scene %d failed: %s", number, error)
-                attempts = done - begun_with
-                if attempts >= min(FAILED_FLOOR, len(missing)) and failed > FAILED_SHARE * attempts:
-                    raise RuntimeError(f"{failed} of {attempts} scenes failed; the last one, scene {number}: {error}")
-            if progress is not None:
-                progress(done, count)
+        pictures = _count(finished, count, len(missing), progress)
     _sweep(folder, numbers)
+    return pictures
+
+
+def _count(
+    finished: Iterable[Finished], count: int, missing: int, progress: Callable[[int, int], None] | None
+) -> int:
+    """Pictures of the `missing` of `count` scenes as they are finished. RuntimeError as for `render_dataset`."""
+    failed, pictures = 0, 0
+    for done, (number, images, error) in enumerate(finished, 1):
+        pictures += images
+        if error is not None:
+            failed += 1
+            log.error("scene %d failed: %s", number, error)
+            if done >= min(FAILED_FLOOR, missing) and failed > FAILED_SHARE * done:
+                raise RuntimeError(f"{failed} of {done} scenes failed; the last one, scene {number}: {error}")
+        if progress is not None:
+            progress(count - missing + done, count)
     return pictures
 
 
@@ -196,8 +203,8 @@ def _sweep(folder: Path, numbers: range) -> None:
             path.unlink(missing_ok=True)
 
 
-def _run(job: Job, numbers: list[int], workers: int) -> Generator[tuple[int, int, str | None], None, None]:
-    """Yield (scene, pictures, error) for each scene as it is finished."""
+def _run(job: Job, numbers: list[int], workers: int) -> Generator[Finished, None, None]:
+    """Yield what is said of each scene as it is finished."""
     task = partial(render_scene, job)
     if workers == 1:
         yield from map(task, numbers)
@@ -248,7 +255,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def render_scene(job: Job, number: int) -> tuple[int, int, str | None]:
+def render_scene(job: Job, number: int) -> Finished:
     """Build scene `number` and render its pictures. Returns (number, pictures, None) or (number, 0, the error).
 
     Raises ProEngineError for what no other scene would be spared, such as a full disk.

@@ -14,9 +14,10 @@ from .heap import Heap
 from .layout import PEOPLE, Layout, usual_roll
 from .palette import Palette
 from .plants import potted
+from .room_shell import RoomSize, Wall, daylight, shell
 from .sampling import Dice
 from .scene import Camera, Material, Scene
-from .scenes_indoor import RoomSize, Wall, daylight, room_camera, shell
+from .scenes_indoor import room_camera
 
 
 def _blinds(layout: Layout, walls: list[Wall], size: RoomSize) -> None:

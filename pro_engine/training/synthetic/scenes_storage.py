@@ -13,9 +13,10 @@ from .furniture import FURNITURE, cabinet, chair, curtain, pile, shelf, table
 from .heap import Heap
 from .layout import INDOOR, Layout, look, usual_roll
 from .palette import Palette
+from .room_shell import RoomSize, Wall, daylight, shell
 from .sampling import Dice
 from .scene import Camera, Scene
-from .scenes_indoor import RoomSize, Wall, daylight, shell, standpoint
+from .scenes_indoor import standpoint
 
 _PASSAGE_M = 0.55
 """Free ground kept around the middle of the room, to walk and to look from."""
