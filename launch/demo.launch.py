@@ -11,26 +11,24 @@ from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Opaq
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-# Argument: type and default of the camera's parameter of that name, meaning.
-CAMERA = {
-    "source": (str, "synthetic", "synthetic, a photo, a folder of photos, or a video"),
-    "width": (int, "0", "pixels; 0: the source's own, or 3840"),
-    "height": (int, "0", "pixels; 0: the source's own, or 2160"),
-    "rate_hz": (float, "1.0", "images a second"),
-    "reliability": (str, "reliable", "reliable or best_effort (then transport_profile:=64mb, or images get lost)"),
-    "encoding": (str, "bgr8", "bgr8, rgb8, bgra8, rgba8 or mono8"),
-    "faults": (str, "none", "none, cycle, or names of faults with commas between them"),
-}
+from pro_engine.options import field_of
+from ros2_pro import arguments
+from ros2_pro.demo_settings import DemoSettings
+from ros2_pro.settings import ScaleSettings
 
+# Arguments that are parameters of the camera.
+CAMERA = ("source", "width", "height", "rate_hz", "reliability", "encoding", "faults")
 
 # Argument of pro.launch.py: another default, meaning.
 NODE = {
     "namespace": ("", "namespace of the camera, the node and their topics"),
     "python": (sys.executable, "interpreter of the camera and the node; empty: python3 of the path"),
-    "scale_mode": ("", "where metres come from; not given: align to the synthetic sensor, else fixed"),
+    "scale_mode": (
+        "",
+        arguments.described(ScaleSettings, "mode", default="align to the synthetic camera's sensor, else fixed"),
+    ),
     "scale_topic": ("sensor/depth", "align: topic of the sensor"),
 }
 
@@ -38,8 +36,12 @@ NODE = {
 def generate_launch_description():
     """The camera and the node."""
     declared = [
-        DeclareLaunchArgument(name, default_value=default, description=f"camera: {meaning}")
-        for name, (_, default, meaning) in CAMERA.items()
+        DeclareLaunchArgument(
+            name,
+            default_value=arguments.shown(field_of(DemoSettings, name).default),
+            description=f"Camera: {arguments.described(DemoSettings, name)}",
+        )
+        for name in CAMERA
     ]
     declared += [
         DeclareLaunchArgument(name, default_value=default, description=meaning)
@@ -62,7 +64,7 @@ def choose_scale(context):
     if LaunchConfiguration("scale_mode").perform(context):
         return []
     source = LaunchConfiguration("source").perform(context)
-    return [SetLaunchConfiguration("scale_mode", "align" if source == "synthetic" else "fixed")]
+    return [SetLaunchConfiguration("scale_mode", "align" if source == DemoSettings.source else "fixed")]
 
 
 def start_camera(context):
@@ -77,8 +79,8 @@ def start_camera(context):
             namespace=LaunchConfiguration("namespace"),
             parameters=[
                 {
-                    name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-                    for name, (kind, *_) in CAMERA.items()
+                    name: arguments.value_of(name, LaunchConfiguration(name).perform(context), DemoSettings, name)
+                    for name in CAMERA
                 }
             ],
             prefix=shlex.quote(python) if python else None,

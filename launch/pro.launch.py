@@ -12,28 +12,32 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from pro_engine.options import field_of
+from ros2_pro import arguments, settings
+from ros2_pro.demo_settings import DemoSettings
 
 SHARE = FindPackageShare("ros2_pro")
 
-# Argument: parameter, its type (`max_depth:=20` has to become 20.0), meaning. Not given: left to the parameter file.
+# Argument: parameter, which says the rest.
 SETTINGS = {
-    "image_transport": ("input.transport", str, "raw, or compressed to listen to IMAGE/compressed"),
-    "image_reliability": ("input.reliability", str, "auto, best_effort or reliable"),
-    "fov_x_deg": ("input.fallback_fov_x_deg", float, "horizontal field of view where there is no camera info, degrees"),
-    "model": ("engine.model", str, "name of the model; `pro-engine models` lists them"),
-    "device": ("engine.device", str, "auto, cpu, cuda, cuda:N or mps"),
-    "refine": ("engine.refine", str, "trained, blend or none"),
-    "scale_mode": ("scale.mode", str, "where metres come from: none, fixed, align or metric"),
-    "scale_factor": ("scale.factor", float, "fixed: inverse metres a unit of disparity"),
-    "scale_shift": ("scale.shift", float, "fixed: inverse metres at disparity 0"),
-    "scale_source": ("scale.source", str, "align: depth_image, points or scan"),
-    "max_depth": ("depth.max_depth_m", float, "farther is sky and has no points, metres; 0: no limit"),
-    "max_points": ("points.max_points", int, "most points of a cloud"),
-    "autostart": ("autostart", bool, "true, or false to wait for a lifecycle manager"),
-    "use_sim_time": ("use_sim_time", bool, "true to take the time from /clock"),
+    "image_transport": "input.transport",
+    "image_reliability": "input.reliability",
+    "fov_x_deg": "input.fallback_fov_x_deg",
+    "model": "engine.model",
+    "device": "engine.device",
+    "refine": "engine.refine",
+    "scale_mode": "scale.mode",
+    "scale_factor": "scale.factor",
+    "scale_shift": "scale.shift",
+    "scale_source": "scale.source",
+    "max_depth": "depth.max_depth_m",
+    "max_points": "points.max_points",
+    "autostart": "autostart",
+    "use_sim_time": "use_sim_time",
 }
+NOT_GIVEN = ""  # left to the parameter file
 
 # Argument: default, meaning.
 OTHERS = {
@@ -46,7 +50,7 @@ OTHERS = {
     "transport_profile": ("default", "default; 64mb for large best-effort images; or an XML file of Fast DDS"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
     "rviz": ("false", "true to start RViz"),
-    "rviz_frame": ("camera_optical_frame", "RViz: fixed frame, by default that of the demo camera"),
+    "rviz_frame": (DemoSettings.frame_id, "RViz: fixed frame, by default that of the demo camera"),
 }
 
 PROFILES = {"64mb": "fastdds_64mb.xml"}
@@ -57,14 +61,26 @@ SHOWN = ("points", "depth/image_rect", "preview")
 def generate_launch_description():
     """The node, and RViz where it is asked for."""
     declared = [
-        DeclareLaunchArgument(name, default_value="", description=f"{meaning} (parameter {parameter})")
-        for name, (parameter, _, meaning) in SETTINGS.items()
+        DeclareLaunchArgument(name, default_value=NOT_GIVEN, description=description(parameter))
+        for name, parameter in SETTINGS.items()
     ]
     declared += [
         DeclareLaunchArgument(name, default_value=default, description=meaning)
         for name, (default, meaning) in OTHERS.items()
     ]
     return LaunchDescription([*declared, OpaqueFunction(function=start)])
+
+
+def home_of(parameter):
+    """The class and the field that declare a parameter."""
+    return (arguments.RclpySettings, parameter) if parameter == "use_sim_time" else settings.home_of(parameter)
+
+
+def description(parameter):
+    """What is said of an argument for a parameter; its own default holds where neither it nor the file gives it."""
+    owner, name = home_of(parameter)
+    default = f"as params_file says, else {arguments.shown(field_of(owner, name).default)}"
+    return f"{arguments.described(owner, name, default=default)} (parameter {parameter})"
 
 
 def start(context):
@@ -74,10 +90,13 @@ def start(context):
         return LaunchConfiguration(name).perform(context)
 
     overrides = {
-        parameter: ParameterValue(LaunchConfiguration(name), value_type=kind)
-        for name, (parameter, kind, _) in SETTINGS.items()
-        if given(name)
+        parameter: arguments.value_of(name, given(name), *home_of(parameter))
+        for name, parameter in SETTINGS.items()
+        if given(name) != NOT_GIVEN
     }
+    params_file = given("params_file")
+    if params_file and not Path(params_file).is_file():
+        raise ValueError(f"params_file is {params_file}, and there is no such file; give a YAML file of parameters.")
     image = given("image")
     remappings = [
         ("image", image),
@@ -92,7 +111,7 @@ def start(context):
         exec_name="pro_node",
         name="pro",
         namespace=LaunchConfiguration("namespace"),
-        parameters=[part for part in (given("params_file"), overrides) if part],
+        parameters=[part for part in (params_file, overrides) if part],
         remappings=remappings,
         prefix=shlex.quote(given("python")) if given("python") else None,
         arguments=["--ros-args", "--log-level", given("log_level")],

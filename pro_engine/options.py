@@ -113,6 +113,12 @@ def choices_of(owner: type, name: str) -> tuple[str, ...]:
     return tuple(choice for literal in literals for choice in get_args(literal))
 
 
+def limits_in_words(owner: type, name: str) -> str:
+    """What the option `name` takes: its choices, or the range of its numbers; "" where its type alone says it."""
+    choices, limits = choices_of(owner, name), field_of(owner, name).metadata
+    return _one_of(choices) if choices else _range(limits).strip()
+
+
 class Checked:
     """A dataclass whose options are held to their types and limits when it is made.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 import cv2
@@ -15,8 +14,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 import pro_engine as pro
+from pro_engine.options import options_of
 from ros2_pro import codec, parameters
 from ros2_pro.demo_faults import FAULTS, Shot, faults_from
+from ros2_pro.demo_settings import DemoSettings
 from ros2_pro.demo_sources import SYNTHETIC, Picture, Wish, open_source
 from ros2_pro.subscription import RELIABILITY
 
@@ -34,45 +35,21 @@ ENCODINGS: dict[str, int | None] = {
 }
 
 
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-
-
-def _option(default: Any, text: str, **limits: Any) -> Any:
-    return field(default=default, metadata={"help": text, "read_only": True, **limits})
-
-
-@dataclass(frozen=True)
-class DemoSettings:
-    """The parameters of the camera, all given at start."""
-
-    source: str = _option("synthetic", "synthetic, a photo, a folder of photos, or a video")
-    width: int = _option(0, "Width in pixels; 0: the source's own, or 3840", minimum=0, maximum=16384)
-    height: int = _option(0, "Height in pixels; 0: the source's own, or 2160", minimum=0, maximum=16384)
-    rate_hz: float = _option(2.0, "Images a second", minimum=0.01, maximum=1000.0)
-    loop: bool = _option(True, "Begin again after the last picture; false: end there")
-    fov_x_deg: float = _option(
-        0.0, "Horizontal field of view in degrees; 0: from EXIF, or 60", minimum=0.0, maximum=170.0
-    )
-    frame_id: str = _option("camera_optical_frame", "Frame of the images: z forward, x right, y down")
-    encoding: str = _option("bgr8", "Encoding of image", choices=tuple(ENCODINGS))
-    compressed: bool = _option(False, "Publish image/compressed, too")
-    reliability: str = _option("reliable", "Reliability of all topics", choices=("reliable", "best_effort"))
-    history_depth: int = _option(1, "History depth of all topics", minimum=1, maximum=100)
-    faults: str = _option("none", "none, cycle, or names of faults with commas between them")
-    fault_every: int = _option(5, "Every how many images there is a fault", minimum=1, maximum=1_000_000)
-
-
 class DemoCamera(Node):
     """Publishes pictures at a rate; `finished` once there are no more.
 
     Raises:
-        ValueError: parameters or a source that cannot be; in the timer's callback, a file that cannot be read.
+        OptionError, ValueError: parameters or a source that cannot be; in the timer's callback, a file that cannot be
+            read.
     """
 
     def __init__(self) -> None:
         super().__init__("demo_camera")
         self._settings = settings = DemoSettings(
-            **{option.name: self._declare(option) for option in fields(DemoSettings)}
+            **{
+                option.name: parameters.declared(self, option.name, DemoSettings, option.name, read_only=True)
+                for option in options_of(DemoSettings)
+            }
         )
         self._faults = faults_from(settings.faults)
         self._pictures = open_source(
@@ -94,10 +71,6 @@ class DemoCamera(Node):
         self._truth = self.create_publisher(Image, "depth_truth", qos) if synthetic else None
         self._sensor = self.create_publisher(Image, "sensor/depth", qos) if synthetic else None
         self.create_timer(1 / settings.rate_hz, self._shoot)
-
-    def _declare(self, option: Field[Any]) -> Any:
-        self.declare_parameter(option.name, option.default, parameters.descriptor(option))
-        return _checked(option, self.get_parameter(option.name).value)
 
     def _shoot(self) -> None:
         picture = next(self._pictures, None)
@@ -182,19 +155,3 @@ def _jpeg(image: NDArray[np.uint8], header: Any) -> Any:
     message = CompressedImage(header=header, format="bgr8; jpeg compressed bgr8")
     message.data.frombytes(data.tobytes())
     return message
-
-
-def _checked(option: Field[Any], value: Any) -> Any:
-    """The value as the type of the default, within the limits of the option."""
-    kind, limits = type(option.default), option.metadata
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        raise ValueError(f"{option.name} is {value!r}; give {_KINDS[kind]}.")
-    if "choices" in limits and value not in limits["choices"]:
-        raise ValueError(f"{option.name} is {value!r}; give one of {', '.join(limits['choices'])}.")
-    if "minimum" in limits and not limits["minimum"] <= value <= limits["maximum"]:
-        raise ValueError(
-            f"{option.name} is {value!r}; give a number from {limits['minimum']:g} to {limits['maximum']:g}."
-        )
-    return value

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Loader = Callable[..., Any]
 MIN_SIDE = 32  # pixels; smaller pictures are refused by the model
-_LOADED_BY = ("model", "device", "dtype", "backend", "weights", "refiner_weights")
 
 
 class Engine:
@@ -30,8 +29,8 @@ class Engine:
     def __init__(self, load: Loader | None = None) -> None:
         self._load = load or pro.load_model
         self._predictor: Any = None
-        self._loaded: tuple[str, ...] | None = None
-        self._refused: tuple[str, ...] | None = None
+        self._loaded: pro.ModelOptions | None = None
+        self._refused: pro.ModelOptions | None = None
         self._hold: pro.ScaleHold | None = None  # made when it is wanted, as its module loads PyTorch
 
     @property
@@ -52,18 +51,12 @@ class Engine:
         Raises:
             MessageError: "load_failed"; without a model at hand, each time.
         """
-        wanted = tuple(getattr(settings, name) for name in _LOADED_BY)
+        wanted = settings.of_model()
         if not again and (wanted == self._loaded or (wanted == self._refused and self._predictor is not None)):
             return
         try:
-            predictor = self._load(
-                settings.model,
-                device=settings.device,
-                dtype=settings.dtype,
-                backend=settings.backend,
-                weights=Path(settings.weights).expanduser() if settings.weights else None,
-                refiner_weights=Path(settings.refiner_weights).expanduser() if settings.refiner_weights else None,
-            )
+            given = dataclasses.asdict(wanted)
+            predictor = self._load(given.pop("name"), **given)
         except (pro.ProEngineError, MemoryError, OSError, RuntimeError, ImportError) as error:
             self._refused = wanted
             raise MessageError("load_failed", f"Model {settings.model} cannot be loaded: {error}") from error
@@ -81,14 +74,9 @@ class Engine:
             raise MessageError(
                 "too_small", f"The image is {width}x{height}; the model needs {MIN_SIDE} pixels a side or more."
             )
-        options = pro.InferenceOptions(
-            tiles="auto" if 0 in settings.tiles else (settings.tiles[0], settings.tiles[1]),
-            refine=settings.refine,  # type: ignore[arg-type]  # a text within its choices
-            batch_size=settings.batch_size or "auto",
-        )
         try:
             result: pro.DepthResult = self._predictor.infer(
-                image, options=options, progress=lambda done, total: go_on()
+                image, options=settings.of_inference(), progress=lambda done, total: go_on()
             )
         except pro.CancelledError:
             raise

@@ -17,6 +17,7 @@ from rclpy.task import Future as RosFuture
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 from std_srvs.srv import Trigger
 
+import pro_engine as pro
 from ros2_pro import parameters, sources
 from ros2_pro.causes import DROPS, MessageError
 from ros2_pro.engine import Engine, Loader
@@ -24,7 +25,7 @@ from ros2_pro.health import Health
 from ros2_pro.inbox import CameraInfoCache, Frame, SensorCache
 from ros2_pro.outputs import Outputs
 from ros2_pro.processor import Processor, Surroundings
-from ros2_pro.settings import Settings
+from ros2_pro.settings import WAYS_TO_METRES, Settings
 from ros2_pro.subscription import AdaptiveSubscription
 from ros2_pro.worker import FrameWorker
 
@@ -46,7 +47,7 @@ class ProNode(LifecycleNode):
     """Camera in, refined depth and points out. `load` replaces `pro_engine.load_model`.
 
     Raises:
-        ValueError: parameters given at start that cannot be; the sentence names them.
+        OptionError: parameters given at start that cannot be; it names them.
     """
 
     def __init__(self, *, load: Loader | None = None, name: str = "pro") -> None:
@@ -113,7 +114,7 @@ class ProNode(LifecycleNode):
         if self._settings.scale.mode == "none":
             self.get_logger().info(
                 "scale.mode is none: disparity is published, depth and points are not. For metres set scale.mode to "
-                "align (a sensor), fixed (factor and shift) or metric (a metric model)."
+                f"{WAYS_TO_METRES}."
             )
         self._state = "active"
         return super().on_activate(state)
@@ -226,7 +227,7 @@ class ProNode(LifecycleNode):
     def _on_set_parameters(self, given: list[Parameter[Any]]) -> SetParametersResult:
         try:
             self._settings = parameters.changed(self._settings, given)
-        except ValueError as error:
+        except pro.OptionError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 

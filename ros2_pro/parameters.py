@@ -1,36 +1,39 @@
 """Settings as ROS parameters: descriptors from the fields of `ros2_pro.settings`, and checked values back.
 
-Types are checked here instead of by rclpy, so that `max_depth_m: 20` serves as well as `20.0`.
+Types are checked by the settings instead of by rclpy, so that `max_depth_m: 20` serves as well as `20.0`.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
-from dataclasses import Field
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from ros2_pro.settings import Settings, from_values, options, value_of
+from pro_engine.options import choices_of, field_of, limits_in_words
+from ros2_pro.settings import Settings, from_values, home_of, options, value_of
 
 _OPTIONS = dict(options())
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 def declare(node: Node) -> Settings:
     """Declare all parameters on the node, with the values given at start.
 
     Raises:
-        ValueError: a value of a wrong type or outside its limits; the sentence names the parameter.
+        OptionError: a value of a wrong type or outside its limits; it names the parameter.
     """
-    given = {}
-    for name, option in _OPTIONS.items():
-        default = list(option.default) if isinstance(option.default, tuple) else option.default
-        node.declare_parameter(name, default, descriptor(option))
-        given[name] = _typed(name, node.get_parameter(name).value)
-    return from_values(given)
+    return from_values({name: declared(node, name, *home_of(name)) for name in _OPTIONS})
+
+
+def declared(node: Node, name: str, owner: type, field: str, *, read_only: bool = False) -> Any:
+    """The value given at start of a parameter of a node, which is the option `field` of the class `owner`."""
+    default, described = field_of(owner, field).default, descriptor(owner, field)
+    described.read_only |= read_only
+    node.declare_parameter(name, list(default) if isinstance(default, tuple) else default, described)
+    return _typed(default, node.get_parameter(name).value)
 
 
 def undeclared(node: Node) -> list[str]:
@@ -43,49 +46,40 @@ def changed(settings: Settings, parameters: list[Parameter[Any]]) -> Settings:
     """The settings after a set of parameters; those of other names (use_sim_time, ...) are not looked at.
 
     Raises:
-        ValueError: a value of a wrong type or outside its limits.
+        OptionError: a value of a wrong type or outside its limits; it names the parameter.
     """
     values = {name: value_of(settings, name) for name in _OPTIONS}
     for parameter in parameters:
         if parameter.name in _OPTIONS:
-            values[parameter.name] = _typed(parameter.name, parameter.value)
+            values[parameter.name] = _typed(_OPTIONS[parameter.name].default, parameter.value)
     return from_values(values)
 
 
-def descriptor(option: Field[Any]) -> ParameterDescriptor:
-    """What `ros2 param describe` shows of a setting."""
-    limits = option.metadata
+def descriptor(owner: type, name: str) -> ParameterDescriptor:
+    """What `ros2 param describe` shows of the option `name` of the class `owner`."""
+    default, limits = field_of(owner, name).default, field_of(owner, name).metadata
     message = ParameterDescriptor(
         description=limits["help"], read_only=bool(limits.get("read_only")), dynamic_typing=True
     )
-    if "choices" in limits:
-        message.additional_constraints = "One of " + ", ".join(limits["choices"])
-    default = option.default
-    if isinstance(default, tuple):
-        message.additional_constraints = (
-            f"{limits['length']} numbers from {limits['minimum']:g} to {limits['maximum']:g}"
-        )
-    elif isinstance(default, float):
-        message.floating_point_range = [FloatingPointRange(from_value=limits["minimum"], to_value=limits["maximum"])]
-    elif isinstance(default, int) and not isinstance(default, bool):
-        message.integer_range = [IntegerRange(from_value=limits["minimum"], to_value=limits["maximum"], step=1)]
+    words = limits_in_words(owner, name)
+    low, high = limits.get("minimum", limits.get("above")), limits.get("maximum", limits.get("below"))
+    if choices_of(owner, name):
+        message.additional_constraints = f"One of {words}"
+    elif isinstance(default, tuple):
+        message.additional_constraints = f"({limits['items']}), each {words}"
+    elif low is not None and high is not None:
+        # A range of ROS includes its ends; where they are not meant, the settings refuse them.
+        if isinstance(default, float):
+            message.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+        else:
+            message.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
     return message
 
 
-def _typed(name: str, value: Any) -> Any:
-    """The value as the type of its default; a whole number serves where a number is wanted."""
-    default = _OPTIONS[name].default
-    if isinstance(default, tuple):
-        wanted = type(default[0])
-        if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
-            raise ValueError(f"{name} is {value!r}; give a list of {len(default)} numbers.")
-        return tuple(_one(name, item, wanted) for item in value)
-    return _one(name, value, type(default))
-
-
-def _one(name: str, value: Any, wanted: type) -> Any:
-    if wanted is float and type(value) is int:
+def _typed(default: Any, value: Any) -> Any:
+    """A value of rclpy in the type that the settings have, as its default shows; others are for them to refuse."""
+    if isinstance(default, tuple) and not isinstance(value, (str, bytes)) and hasattr(value, "__iter__"):
+        return tuple(_typed(default[0], item) for item in value)
+    if isinstance(default, float) and type(value) is int:
         return float(value)
-    if type(value) is not wanted:
-        raise ValueError(f"{name} is {value!r}; give {_KINDS[wanted]}.")
-    return value
+    return list(value) if isinstance(value, array) else value

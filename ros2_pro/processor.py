@@ -22,7 +22,7 @@ from ros2_pro.health import Health
 from ros2_pro.inbox import CameraInfoCache, Frame, SensorCache, seconds
 from ros2_pro.outputs import Outputs
 from ros2_pro.scale import Scale, ScaleTracker
-from ros2_pro.settings import Settings
+from ros2_pro.settings import WAYS_TO_METRES, Settings
 from ros2_pro.snapshot import write_snapshot
 
 FUTURE_S = 1.0  # a stamp this far ahead of the clock is wrong
@@ -140,8 +140,7 @@ class Processor:
         if settings.scale.mode == "none" and wanted & {"depth", "points"}:
             self._health.count(
                 "no_scale",
-                "Depth or points are wanted, but scale.mode is none; set it to align (a sensor), fixed (factor and "
-                "shift) or metric (a metric model).",
+                f"Depth or points are wanted, but scale.mode is none; set it to {WAYS_TO_METRES}.",
             )
             wanted -= {"depth", "points", "camera_info"}
         return wanted - {"camera_info"} if not wanted & {"depth"} else wanted

@@ -1,164 +1,203 @@
 """All settings of the node, once: fields of frozen dataclasses with their help and limits.
 
 A field `max_depth_m` of group `points` is the ROS parameter `points.max_depth_m`; `ros2_pro.parameters` makes the
-descriptors from the fields. A value outside its limits raises `ValueError` with one sentence.
+descriptors from the fields, `ros2_pro.arguments` the launch arguments and `ros2_pro.sample` the file of parameters.
+
+What the engine knows is taken over from its options. A ROS parameter keeps one type, so there 0 stands for a number
+that is found automatically, and an empty text for no file. A robot has no points rather than those of a guessed lens,
+so no field of view is assumed.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
-
-def _setting(default: Any, text: str, **limits: Any) -> Any:
-    """A field with its help; limits: `minimum`, `maximum`, `choices`, `length` (of several numbers), `read_only`."""
-    return field(default=default, metadata={"help": text, **limits})
+from pro_engine.options import (
+    Checked,
+    GeometryOptions,
+    InferenceOptions,
+    ModelOptions,
+    OptionError,
+    option,
+    options_of,
+    same_as,
+)
 
 
 @dataclass(frozen=True)
-class InputSettings:
+class InputSettings(Checked):
     """Where pictures come from."""
 
-    transport: str = _setting(
+    transport: str = option(
         "raw", "Listen to image (raw) or to image/compressed", choices=("raw", "compressed"), read_only=True
     )
-    reliability: str = _setting(
+    reliability: str = option(
         "auto",
         "Reliability asked of the camera; auto fits what it offers, whoever starts first",
         choices=("auto", "best_effort", "reliable"),
         read_only=True,
     )
-    rectified: str = _setting(
+    rectified: str = option(
         "auto", "Whether the image is rectified; auto: if its topic's name says rect", choices=("auto", "yes", "no")
     )
-    camera_info_timeout_s: float = _setting(
+    camera_info_timeout_s: float = option(
         0.5, "How long the first image waits for a camera info, in seconds", minimum=0.0, maximum=10.0
     )
-    fallback_fov_x_deg: float = _setting(
-        0.0, "Horizontal field of view to assume without camera info, in degrees; 0: no points then",
-        minimum=0.0, maximum=170.0,
+    fallback_fov_x_deg: float = same_as(
+        GeometryOptions, "fov_x_deg", default=0.0, above=None, minimum=0,
+        help="Horizontal field of view to assume without camera info, in degrees; 0: no points then",
     )  # fmt: skip
-    max_rate_hz: float = _setting(
+    max_rate_hz: float = option(
         0.0, "Most images a second to work on; 0: as many as the machine can", minimum=0.0, maximum=1000.0
     )
-    stale_after_s: float = _setting(
+    stale_after_s: float = option(
         3.0, "Seconds without an image after which diagnostics say so", minimum=0.1, maximum=3600.0
     )
 
 
 @dataclass(frozen=True)
-class EngineSettings:
+class EngineSettings(Checked):
     """The model and how to run it."""
 
-    model: str = _setting("compact", "Name of the model; `pro-engine models` lists them")
-    device: str = _setting("auto", "auto, cpu, cuda, cuda:N or mps")
-    dtype: str = _setting(
-        "auto", "Number format of the model", choices=("auto", "float32", "bfloat16", "float16", "int8")
-    )
-    backend: str = _setting(
-        "torch", "What runs the networks; onnxruntime takes an export's folder as weights",
-        choices=("torch", "onnxruntime"),
+    model: str = same_as(ModelOptions, "name")
+    device: str = same_as(ModelOptions, "device")
+    dtype: str = same_as(ModelOptions, "dtype")
+    backend: str = same_as(ModelOptions, "backend")
+    weights: str = same_as(ModelOptions, "weights", default="")
+    refiner_weights: str = same_as(ModelOptions, "refiner_weights", default="")
+    refine: str = same_as(InferenceOptions, "refine")
+    tiles: tuple[int, int] = same_as(
+        InferenceOptions, "tiles", default=(0, 0), minimum=0, choices=None,
+        help="Patch grid as rows and columns; 0 and 0: from the image's size",
     )  # fmt: skip
-    weights: str = _setting("", "File of weights instead of the model's own")
-    refiner_weights: str = _setting("", "File of weights for the refiner instead of the model's own")
-    refine: str = _setting(
-        "trained", "How to refine: by the trained refiner, the training-free blend, or not at all",
-        choices=("trained", "blend", "none"),
+    batch_size: int = same_as(
+        InferenceOptions, "batch_size", default=0, minimum=0, choices=None,
+        help="Patches per forward pass; 0: from the free memory",
     )  # fmt: skip
-    tiles: tuple[int, ...] = _setting(
-        (0, 0), "Patch grid as rows and columns; 0 and 0: from the image's size", length=2, minimum=0, maximum=32
-    )
-    batch_size: int = _setting(0, "Patches a pass; 0: from the free memory", minimum=0, maximum=4096)
-    hold_scale: bool = _setting(
+    hold_scale: bool = option(
         False, "Keep the scale of the disparity from jumping between frames; begins anew where the view changes at once"
     )
-    always_run: bool = _setting(False, "Run the model even where nobody listens")
+    always_run: bool = option(False, "Run the model even where nobody listens")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if 0 in self.tiles and any(self.tiles):
+            raise OptionError(f"{{0}} is {list(self.tiles)}; give rows and columns, or 0 and 0.", "tiles")
+
+    def of_model(self) -> ModelOptions:
+        """What the model is loaded with."""
+        weights, refiner_weights = (
+            Path(text).expanduser() if text else None for text in (self.weights, self.refiner_weights)
+        )
+        return ModelOptions(
+            self.model, self.device, self.dtype, self.backend, weights, refiner_weights  # type: ignore[arg-type]
+        )  # fmt: skip  # texts within their choices
+
+    def of_inference(self) -> InferenceOptions:
+        """What the model runs with."""
+        return InferenceOptions(
+            tiles=self.tiles if any(self.tiles) else "auto",
+            refine=self.refine,  # type: ignore[arg-type]  # a text within its choices
+            batch_size=self.batch_size or "auto",
+        )
+
+
+WAYS_TO_METRES = "align (fitted to a sensor), fixed (factor and shift) or metric (the model's own)"  # of scale.mode
 
 
 @dataclass(frozen=True)
-class ScaleSettings:
+class ScaleSettings(Checked):
     """Where metres come from."""
 
-    mode: str = _setting(
+    mode: str = option(
         "none",
-        "Where metres come from: none, fixed (factor and shift), align (fitted to a sensor), metric (the model's own)",
+        f"Where metres come from: none, {WAYS_TO_METRES}",
         choices=("none", "fixed", "align", "metric"),
     )
-    factor: float = _setting(0.1, "fixed: inverse metres a unit of disparity", minimum=1e-9, maximum=1e9)
-    shift: float = _setting(0.1, "fixed: inverse metres at disparity 0", minimum=-1e6, maximum=1e6)
-    source: str = _setting(
+    factor: float = option(0.1, "fixed: inverse metres a unit of disparity", minimum=1e-9, maximum=1e9)
+    shift: float = option(0.1, "fixed: inverse metres at disparity 0", minimum=-1e6, maximum=1e6)
+    source: str = option(
         "depth_image", "align: kind of the sensor, and so the topic: scale/depth, scale/points or scale/scan",
         choices=("depth_image", "points", "scan"), read_only=True,
     )  # fmt: skip
-    sensor_pose: tuple[float, ...] = _setting(
+    sensor_pose: tuple[float, float, float, float, float, float] = option(
         (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
         "align: where points and scan are seen from in the camera's optical frame, if tf does not say: x, y, z in "
         "metres, then roll, pitch, yaw in radians",
-        length=6, minimum=-1e4, maximum=1e4,
+        minimum=-1e4, maximum=1e4, items="x, y, z, roll, pitch, yaw",
     )  # fmt: skip
-    min_samples: int = _setting(50, "align: fewest samples of a fit", minimum=10, maximum=1_000_000)
-    min_inlier_share: float = _setting(
+    min_samples: int = option(50, "align: fewest samples of a fit", minimum=10, maximum=1_000_000)
+    min_inlier_share: float = option(
         0.5, "align: smallest share of samples that must agree with a fit", minimum=0.0, maximum=1.0
     )
-    smoothing_s: float = _setting(
+    smoothing_s: float = option(
         0.5, "align: time constant of smoothing over time, in seconds; 0: none", minimum=0.0, maximum=60.0
     )
-    max_offset_s: float = _setting(
+    max_offset_s: float = option(
         0.1, "align: largest difference of stamps between image and sensor, in seconds", minimum=0.0, maximum=60.0
     )
-    stale_after_s: float = _setting(
+    stale_after_s: float = option(
         0.8, "align: seconds without a usable fit after which diagnostics say so", minimum=0.1, maximum=60.0
     )
-    hold_s: float = _setting(
+    hold_s: float = option(
         5.0, "align: seconds for which the last good fit is used on; then depth is not published", minimum=0.0,
         maximum=3600.0,
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class DepthSettings:
+class DepthSettings(Checked):
     """The depth image."""
 
-    encoding: str = _setting("32FC1", "32FC1: metres; 16UC1: millimetres, 0 where unknown", choices=("32FC1", "16UC1"))
-    min_depth_m: float = _setting(0.0, "Nearer is unknown (NaN), in metres", minimum=0.0, maximum=1e6)
-    max_depth_m: float = _setting(0.0, "Farther is sky (infinite), in metres; 0: no limit", minimum=0.0, maximum=1e6)
+    encoding: str = option("32FC1", "32FC1: metres; 16UC1: millimetres, 0 where unknown", choices=("32FC1", "16UC1"))
+    min_depth_m: float = option(0.0, "Nearer is unknown (NaN), in metres", minimum=0.0, maximum=1e6)
+    max_depth_m: float = option(0.0, "Farther is sky (infinite), in metres; 0: no limit", minimum=0.0, maximum=1e6)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_order(self.min_depth_m, self.max_depth_m)
 
 
 @dataclass(frozen=True)
-class PointsSettings:
+class PointsSettings(Checked):
     """The point cloud."""
 
-    organized: bool = _setting(True, "Keep rows and columns, NaN where there is no point; false: only points, dense")
-    stride: int = _setting(1, "Every how many rows and columns there is a point", minimum=1, maximum=64)
-    max_points: int = _setting(
+    organized: bool = option(True, "Keep rows and columns, NaN where there is no point; false: only points, dense")
+    stride: int = option(1, "Every how many rows and columns there is a point", minimum=1, maximum=64)
+    max_points: int = option(
         1 << 21, "Most points; the stride grows until it is held", minimum=1000, maximum=100_000_000
     )
-    min_depth_m: float = _setting(0.0, "No points nearer, in metres", minimum=0.0, maximum=1e6)
-    max_depth_m: float = _setting(0.0, "No points farther, in metres; 0: no limit", minimum=0.0, maximum=1e6)
-    roi: tuple[int, ...] = _setting(
+    min_depth_m: float = option(0.0, "No points nearer, in metres", minimum=0.0, maximum=1e6)
+    max_depth_m: float = option(0.0, "No points farther, in metres; 0: no limit", minimum=0.0, maximum=1e6)
+    roi: tuple[int, int, int, int] = option(
         (0, 0, 0, 0), "Part of the image to take: x, y, width, height in pixels; all 0: everything",
-        length=4, minimum=0, maximum=1_000_000,
+        minimum=0, maximum=1_000_000, items="x, y, width, height",
     )  # fmt: skip
-    edge_filter: bool = _setting(True, "Drop points that hang between two surfaces at outlines")
-    edge_rtol: float = _setting(0.04, "Relative step in depth that makes an outline", minimum=1e-4, maximum=1.0)
+    edge_filter: bool = option(True, "Drop points that hang between two surfaces at outlines")
+    edge_rtol: float = same_as(GeometryOptions, "edge_rtol")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_order(self.min_depth_m, self.max_depth_m)
 
 
 @dataclass(frozen=True)
-class PreviewSettings:
+class PreviewSettings(Checked):
     """The coloured picture."""
 
-    colormap: str = _setting(
+    colormap: str = option(
         "turbo",
         "Colours, from far to near",
         choices=("turbo", "viridis", "magma", "inferno", "plasma", "cividis", "gray"),
     )
-    max_width: int = _setting(1280, "Wider previews are shrunk to this; 0: never", minimum=0, maximum=100_000)
+    max_width: int = option(1280, "Wider previews are shrunk to this; 0: never", minimum=0, maximum=100_000)
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     """Everything, by group; `autostart` and `snapshot_folder` stand alone."""
 
     input: InputSettings = field(default_factory=InputSettings)
@@ -167,37 +206,40 @@ class Settings:
     depth: DepthSettings = field(default_factory=DepthSettings)
     points: PointsSettings = field(default_factory=PointsSettings)
     preview: PreviewSettings = field(default_factory=PreviewSettings)
-    autostart: bool = _setting(
+    autostart: bool = option(
         True, "Configure and activate at start; false: wait for a lifecycle manager", read_only=True
     )
-    snapshot_folder: str = _setting("snapshots", "Folder in which ~/snapshot makes a folder for every snapshot")
+    snapshot_folder: str = option("snapshots", "Folder in which ~/snapshot makes a folder for every snapshot")
 
-    def __post_init__(self) -> None:
-        for name, option in options():
-            _check(name, value_of(self, name), option)
-        for low, high, where in (
-            (self.depth.min_depth_m, self.depth.max_depth_m, "depth"),
-            (self.points.min_depth_m, self.points.max_depth_m, "points"),
-        ):
-            if high and low >= high:
-                raise ValueError(f"{where}.min_depth_m is {low:g} and max_depth_m {high:g}; the first must be smaller.")
-        if (0 in self.engine.tiles) != (self.engine.tiles == (0, 0)):
-            raise ValueError(f"engine.tiles is {list(self.engine.tiles)}; give rows and columns, or 0 and 0.")
+
+GROUPS: dict[str, type[Any]] = {
+    outer.name: outer.default_factory  # type: ignore[misc]  # of a group it is its class
+    for outer in fields(Settings)
+    if "help" not in outer.metadata
+}
+
+
+def _check_order(low: float, high: float) -> None:
+    if high and low >= high:
+        raise OptionError(
+            f"{{0}} is {low:g} and {{1}} {high:g}; the first must be smaller.", "min_depth_m", "max_depth_m"
+        )
 
 
 def options() -> Iterator[tuple[str, Field[Any]]]:
     """Every setting with the name of its ROS parameter, in order."""
     for outer in fields(Settings):
-        if "help" in outer.metadata:
+        if outer.name in GROUPS:
+            for inner in options_of(GROUPS[outer.name]):
+                yield f"{outer.name}.{inner.name}", inner
+        else:
             yield outer.name, outer
-            continue
-        for inner in fields(_group(outer)):
-            yield f"{outer.name}.{inner.name}", inner
 
 
-def _group(outer: Field[Any]) -> type[Any]:
-    made: type[Any] = outer.default_factory  # type: ignore[assignment]
-    return made
+def home_of(name: str) -> tuple[type, str]:
+    """The class and the field that declare the parameter `name`."""
+    group, _, rest = name.rpartition(".")
+    return (GROUPS[group], rest) if group else (Settings, rest)
 
 
 def value_of(settings: Settings, name: str) -> Any:
@@ -212,30 +254,17 @@ def from_values(values: dict[str, Any]) -> Settings:
     """Settings from values by parameter name; what is missing takes its default.
 
     Raises:
-        ValueError: a value outside its limits.
+        OptionError: a value of another type or outside its limits; it names the parameter.
     """
-    groups: dict[str, dict[str, Any]] = {}
-    alone: dict[str, Any] = {}
+    groups: dict[str, dict[str, Any]] = {"": {}}
     for name, value in values.items():
-        group, _, rest = name.partition(".")
-        if rest:
-            groups.setdefault(group, {})[rest] = value
-        else:
-            alone[name] = value
-    kinds = {outer.name: _group(outer) for outer in fields(Settings) if "help" not in outer.metadata}
-    return Settings(**{name: kinds[name](**given) for name, given in groups.items()}, **alone)
-
-
-def _check(name: str, value: Any, option: Field[Any]) -> None:
-    limits = option.metadata
-    choices = limits.get("choices")
-    if choices is not None and value not in choices:
-        raise ValueError(f"{name} is {value!r}; give one of {', '.join(choices)}.")
-    items = value if isinstance(value, tuple) else (value,)
-    if isinstance(value, tuple) and len(value) != limits["length"]:
-        raise ValueError(f"{name} has {len(value)} numbers; give {limits['length']}.")
-    if "minimum" in limits:
-        low, high = limits["minimum"], limits["maximum"]
-        for item in items:
-            if not (math.isfinite(item) and low <= item <= high):
-                raise ValueError(f"{name} is {item!r}; give a number from {low:g} to {high:g}.")
+        group, _, rest = name.rpartition(".")
+        groups.setdefault(group, {})[rest] = value
+    alone = groups.pop("")
+    made = {}
+    for group, given in groups.items():
+        try:
+            made[group] = GROUPS[group](**given)
+        except OptionError as error:
+            raise OptionError(error.sentence, *(f"{group}.{name}" for name in error.names)) from None
+    return Settings(**made, **alone)

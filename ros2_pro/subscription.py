@@ -15,6 +15,8 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 
+from ros2_pro.settings import InputSettings
+
 RELIABILITY = {
     "reliable": ReliabilityPolicy.RELIABLE,
     "best_effort": ReliabilityPolicy.BEST_EFFORT,
@@ -35,7 +37,7 @@ class AdaptiveSubscription:
         topic: str,
         callback: Callable[[Any], None],
         *,
-        reliability: str = "auto",
+        reliability: str = InputSettings.reliability,
         depth: int = 1,
         resubscribed: Callable[[str], None] = lambda text: None,
     ) -> None:

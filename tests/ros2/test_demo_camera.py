@@ -144,8 +144,8 @@ def test_it_ends_after_the_last_picture(
     [
         ({"source": "/nowhere.jpg"}, "/nowhere.jpg"),
         ({"rate_hz": 0}, "rate_hz is 0.0; give a number from 0.01 to 1000."),
-        ({"width": "wide"}, "width is 'wide'; give a whole number."),
-        ({"encoding": "yuv"}, "encoding is 'yuv'; give one of bgr8, rgb8"),
+        ({"width": "wide"}, "width is 'wide'; give a whole number from 0 to 16384."),
+        ({"encoding": "yuv"}, "encoding is 'yuv'; give bgr8, rgb8"),
         ({"faults": "bad_luck"}, "faults names 'bad_luck'; give none, cycle, or some of bad_encoding"),
     ],
 )

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pro_engine.options import limits_in_words
 from ros2_pro.causes import DROPS, NOTES
-from ros2_pro.settings import options
+from ros2_pro.settings import home_of, options
 
 PAGE = (Path(__file__).parents[2] / "docs" / "ros2.md").read_text("utf-8")
 
@@ -22,12 +23,7 @@ def parameter_rows():
     yield "|---|---|---|---|"
     for name, option in options():
         limits = option.metadata
-        if "choices" in limits:
-            allowed = ", ".join(limits["choices"])
-        elif "minimum" in limits:
-            allowed = f"{limits['minimum']:g} to {limits['maximum']:g}"
-        else:
-            allowed = ""
+        allowed = limits_in_words(*home_of(name)).removeprefix("from ")
         default = list(option.default) if isinstance(option.default, tuple) else option.default
         shown = str(default).lower() if isinstance(default, bool) else str(default)
         shown = f"`{shown}`" if shown else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from ros2_pro.settings import options
+from pro_engine.options import limits_in_words
+from ros2_pro.demo_settings import DemoSettings
+from ros2_pro.settings import home_of, options
 
 yaml = pytest.importorskip("yaml")
 
@@ -144,6 +147,42 @@ def test_every_argument_of_a_setting_is_a_setting_of_that_type(launch: Launcher)
     assert given["engine.model"] == "123"
 
 
+def test_an_argument_says_what_its_setting_says(launch: Launcher) -> None:
+    declared = launch("pro.launch.py").declared
+    known = {name: option for name, option in options() if f"(parameter {name})" in " ".join(declared.values())}
+    assert len(known) == len(EXAMPLES) - 1  # use_sim_time is rclpy's
+    for name, option in known.items():
+        (text,) = (text for text in declared.values() if f"(parameter {name})" in text)
+        assert option.metadata["help"][1:] in text
+        assert limits_in_words(*home_of(name)) in text
+        default = str(option.default).lower() if isinstance(option.default, bool) else option.default
+        assert f"default: as params_file says, else {default} (" in text
+    camera = launch("demo.launch.py").declared["rate_hz"]
+    assert camera == "Camera: Images a second; from 0.01 to 1000; default: 1.0"
+
+
+@pytest.mark.parametrize(
+    ("file", "argument", "text", "sentence"),
+    [
+        ("pro.launch.py", "max_depth", "abc", "max_depth is 'abc'; give a number from 0 to 1e+06."),
+        ("pro.launch.py", "max_depth", "nan", "max_depth is nan; give a number from 0 to 1e+06."),
+        ("pro.launch.py", "max_points", "1.5", "max_points is '1.5'; give a whole number from 1000 to 1e+08."),
+        ("pro.launch.py", "autostart", "maybe", "autostart is 'maybe'; give true or false."),
+        ("pro.launch.py", "use_sim_time", "1", "use_sim_time is '1'; give true or false."),
+        ("pro.launch.py", "scale_mode", "foo", "scale_mode is 'foo'; give none, fixed, align or metric."),
+        ("pro.launch.py", "params_file", "/none.yaml", "params_file is /none.yaml, and there is no such file; give a "
+         "YAML file of parameters."),
+        ("demo.launch.py", "rate_hz", "0", "rate_hz is 0.0; give a number from 0.01 to 1000."),
+        ("demo.launch.py", "encoding", "nv12", "encoding is 'nv12'; give bgr8, rgb8, bgra8, rgba8 or mono8."),
+    ],
+)  # fmt: skip
+def test_an_argument_that_cannot_be_is_named_in_one_sentence(
+    launch: Launcher, file: str, argument: str, text: str, sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        launch(file, **{argument: text})
+
+
 def test_arguments_say_what_they_do(launch: Launcher) -> None:
     for file, least in (("pro.launch.py", 20), ("demo.launch.py", 25)):
         declared = launch(file).declared
@@ -233,9 +272,6 @@ def test_metres_of_the_demo(launch: Launcher, arguments: dict[str, str], mode: s
 
 
 def test_the_demo_gives_the_camera_its_own_parameters(launch: Launcher) -> None:
-    pytest.importorskip("rclpy", reason="ROS 2 is not installed; the extra `ros` has it")
-    from ros2_pro.demo_node import DemoSettings
-
     given = overrides(launch("demo.launch.py").processes["demo_camera"].argv)
     assert DemoSettings(**given)  # every name exists
     defaults = DemoSettings()

@@ -303,7 +303,7 @@ ON_THE_DESK = {
     "engine.backend": loads_again("backend", "onnxruntime"),
     "engine.weights": loads_again("weights", "/weights"),
     "engine.refiner_weights": loads_again("refiner_weights", "/weights"),
-    "engine.refine": infers_with("refine", "blend", "blend", True),
+    "engine.refine": infers_with("refine", "blend", "blend", "trained"),
     "engine.tiles": infers_with("tiles", (3, 4), (3, 4), "auto"),
     "engine.batch_size": infers_with("batch_size", 5, 5, "auto"),
     "engine.hold_scale": engine_hold_scale,

@@ -43,7 +43,11 @@ def another(name):
         return not default
     if isinstance(default, tuple):
         return [item + 1 for item in default]
-    return f"{default}x" if isinstance(default, str) else type(default)((default + limits["maximum"]) / 2)
+    return (
+        f"{default}x"
+        if isinstance(default, str)
+        else type(default)((default + limits.get("maximum", limits.get("below"))) / 2)
+    )
 
 
 def test_every_writable_parameter_can_be_set_and_read_back(bench):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
-from ros2_pro.settings import Settings, from_values, options, value_of
+from pro_engine.options import InferenceOptions, ModelOptions, OptionError, choices_of, limits_in_words
+from ros2_pro.settings import EngineSettings, Settings, from_values, home_of, options, value_of
 
 pytest.importorskip("rclpy")
 
@@ -22,8 +24,7 @@ def test_there_are_twenty_settings_or_more_each_with_help_and_limits_or_choices(
     free_texts = {"engine.model", "engine.device", "engine.weights", "engine.refiner_weights", "snapshot_folder"}
     for name, option in options():
         assert len(option.metadata["help"]) > 10, name
-        bounded = {"minimum", "maximum"} <= set(option.metadata) or "choices" in option.metadata
-        assert bounded or isinstance(option.default, bool) or name in free_texts, name
+        assert limits_in_words(*home_of(name)) or isinstance(option.default, bool) or name in free_texts, name
 
 
 def test_values_go_in_and_come_out_under_the_same_names():
@@ -36,21 +37,22 @@ def test_values_go_in_and_come_out_under_the_same_names():
 @pytest.mark.parametrize("name", [n for n, o in options() if "minimum" in o.metadata])
 def test_a_value_outside_its_limits_is_refused_with_its_name(name):
     option = dict(options())[name]
-    for outside in (option.metadata["minimum"] - 1, option.metadata["maximum"] * 2 + 1):
-        value = (outside,) * option.metadata["length"] if "length" in option.metadata else outside
-        with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+    limits = option.metadata
+    for outside in (limits["minimum"] - 1, limits.get("maximum", limits.get("below")) * 2 + 1):
+        value = (outside,) * len(option.default) if isinstance(option.default, tuple) else outside
+        with pytest.raises(OptionError, match="^" + name.replace(".", r"\.")):
             from_values({name: value})
 
 
 @pytest.mark.parametrize("name", [n for n, o in options() if isinstance(o.default, float)])
 def test_a_number_that_is_not_finite_is_refused(name):
-    with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+    with pytest.raises(OptionError, match=name.replace(".", r"\.")):
         from_values({name: math.nan})
 
 
 @pytest.mark.parametrize("name", [n for n, o in options() if "choices" in o.metadata])
 def test_a_choice_that_is_none_is_refused_and_the_choices_are_named(name):
-    with pytest.raises(ValueError, match=dict(options())[name].metadata["choices"][-1]):
+    with pytest.raises(OptionError, match=dict(options())[name].metadata["choices"][-1]):
         from_values({name: "unheard-of"})
 
 
@@ -64,7 +66,7 @@ def test_a_choice_that_is_none_is_refused_and_the_choices_are_named(name):
     ],
 )
 def test_values_that_contradict_each_other_are_refused(values):
-    with pytest.raises(ValueError, match=r"; give|must be smaller"):
+    with pytest.raises(OptionError, match=r"^(depth|points|engine)\..*(; give|must be smaller)"):
         from_values(values)
 
 
@@ -87,8 +89,15 @@ def test_a_whole_number_serves_as_a_number():
     ],
 )
 def test_a_value_of_a_wrong_type_is_refused(name, value):
-    with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+    with pytest.raises(OptionError, match=name.replace(".", r"\.")):
         parameters.changed(Settings(), [Parameter(name, value=value)])
+
+
+def test_what_the_engine_is_asked_for():
+    engine = EngineSettings(weights="~/w", tiles=(2, 3), batch_size=5, refine="blend")
+    assert engine.of_model() == ModelOptions(weights=Path.home() / "w")
+    assert engine.of_inference() == InferenceOptions(tiles=(2, 3), refine="blend", batch_size=5)
+    assert EngineSettings().of_model() == ModelOptions() and EngineSettings().of_inference() == InferenceOptions()
 
 
 def test_a_list_of_numbers_is_taken_as_it_is_sent():
@@ -103,13 +112,15 @@ def test_other_parameters_are_not_looked_at():
 @pytest.mark.parametrize("name", NAMES)
 def test_descriptors_carry_help_and_limits(name):
     option = dict(options())[name]
-    message = parameters.descriptor(option)
+    message = parameters.descriptor(*home_of(name))
     assert message.description == option.metadata["help"]
     assert message.read_only == option.metadata.get("read_only", False)
-    default = option.default
-    if "choices" in option.metadata:
-        assert all(choice in message.additional_constraints for choice in option.metadata["choices"])
+    default, limits = option.default, option.metadata
+    if choices_of(*home_of(name)):
+        assert all(choice in message.additional_constraints for choice in choices_of(*home_of(name)))
+    elif isinstance(default, tuple):
+        assert limits["items"] in message.additional_constraints
     elif isinstance(default, float):
-        assert message.floating_point_range[0].to_value == option.metadata["maximum"]
+        assert message.floating_point_range[0].to_value == limits.get("maximum", limits.get("below"))
     elif isinstance(default, int) and not isinstance(default, bool):
-        assert message.integer_range[0].from_value == option.metadata["minimum"]
+        assert message.integer_range[0].from_value == limits["minimum"]

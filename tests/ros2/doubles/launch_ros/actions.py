@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 from launch import Action, LaunchContext, Process
 from launch_ros import prefix_of
-from launch_ros.parameter_descriptions import ParameterValue
 
 
 class Node(Action):
@@ -55,10 +54,7 @@ class Node(Action):
     def _file(values: dict[str, Any], context: LaunchContext) -> str:
         """A parameter file; the real one is written by YAML, too, so types are those of Python's values."""
         assert values, "an empty file of parameters is no file of parameters"
-        plain = {
-            name: value.evaluate(context) if isinstance(value, ParameterValue) else value
-            for name, value in values.items()
-        }
+        assert all(type(value) in (str, int, float, bool) for value in values.values()), values
         path = context.folder / f"launch_params_{len(list(context.folder.iterdir()))}"
-        path.write_text(yaml.safe_dump({"/**": {"ros__parameters": plain}}), encoding="utf-8")
+        path.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}), encoding="utf-8")
         return str(path)

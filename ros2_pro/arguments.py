@@ -1,0 +1,56 @@
+"""Settings as launch arguments: what `--show-args` says of them, and their texts as values.
+
+Launch files run in the interpreter of `ros2 launch`, so nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+from pro_engine.options import OptionError, check, field_of, hint_of, limits_in_words, option
+
+
+@dataclass(frozen=True)
+class RclpySettings:
+    """Parameters that every node has by itself."""
+
+    use_sim_time: bool = option(False, "Take the time from /clock")
+
+
+def described(owner: type, name: str, *, default: str | None = None) -> str:
+    """What `--show-args` says of an argument that sets the option `name` of the class `owner`.
+
+    `default` says what holds where the argument is not given, in place of the option's own default.
+    """
+    known = field_of(owner, name)
+    help = known.metadata["help"]
+    parts = [help[0].upper() + help[1:], limits_in_words(owner, name)]
+    parts.append(f"default: {shown(known.default) if default is None else default}")
+    return "; ".join(filter(None, parts))
+
+
+def shown(default: Any) -> str:
+    """A default as it is typed in a terminal."""
+    return str(default).lower() if isinstance(default, bool) else str(default) or "none"
+
+
+def value_of(argument: str, text: str, owner: type, name: str) -> Any:
+    """The value of the option `name` of `owner` that a launch argument's text means.
+
+    Raises:
+        ValueError: another type or outside its limits; the sentence names the argument.
+    """
+    kind = hint_of(owner, name)
+    value: Any = text
+    if kind is bool:
+        value = {"true": True, "false": False}.get(text.lower(), text)
+    elif kind in (int, float):
+        with contextlib.suppress(ValueError):  # the check says what is wanted
+            value = kind(text)
+    try:
+        check(owner, name, value)
+    except OptionError as error:
+        raise ValueError(error.worded(lambda _: argument)) from None
+    return value

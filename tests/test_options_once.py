@@ -1,0 +1,127 @@
+"""An option's default, limits and choices stand where it is declared, and nowhere else by hand.
+
+Sources are read, not run, so that what is found can be pointed at. The checks of a host are functions of its name.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pro_engine.options import GeometryOptions, InferenceOptions, ModelOptions, choices_of, field_of, options_of
+from ros2_pro.demo_settings import DemoSettings
+from ros2_pro.sample import sample
+from ros2_pro.settings import home_of, options
+
+ROOT = Path(__file__).resolve().parents[1]
+OF_THE_ENGINE = {one.name for owner in (ModelOptions, InferenceOptions, GeometryOptions) for one in options_of(owner)}
+Paths = tuple[Path, ...]
+MAKERS = ("option", "same_as")
+
+ROS_SOURCES = (*sorted((ROOT / "ros2_pro").rglob("*.py")), *sorted((ROOT / "launch").glob("*.py")))
+ROS_OPTIONS = (*(home_of(name) for name, _ in options()), *((DemoSettings, o.name) for o in options_of(DemoSettings)))
+
+
+def maker_of(node: ast.AST) -> str:
+    """`option` or `same_as` for a call of one of the two; '' for anything else."""
+    called = node.func if isinstance(node, ast.Call) else None
+    return called.id if isinstance(called, ast.Name) and called.id in MAKERS else ""
+
+
+def hand_written(path: Path) -> Iterator[ast.AST]:
+    """Every node of a file but docstrings and what is inside the declaration of an option."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text("utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        is_field = isinstance(node, ast.AnnAssign) and node.value is not None and maker_of(node.value)
+        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if not (is_field or is_docstring):
+            yield node
+            waiting += ast.iter_child_nodes(node)
+
+
+def place(path: Path, node: ast.AST) -> str:
+    return f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+
+
+def choices_again(paths: Paths, homes: tuple[tuple[type, str], ...]) -> list[str]:
+    """Where a list has all the choices of an option, or a text more than two of them."""
+    known = [choices for home in homes if len(choices := choices_of(*home)) > 1]
+    assert len(known) > 5
+    found = []
+    for path in paths:
+        for node in hand_written(path):
+            if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+                words, least = {item.value for item in node.elts if isinstance(item, ast.Constant)}, 2
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                words, least = set(re.findall(r"\w+", node.value)), 3  # two may well meet in a sentence
+            else:
+                continue
+            again = [choices for choices in known if len(choices) >= least and words >= set(choices)]
+            found += [f"{place(path, node)}: {', '.join(choices)}" for choices in again]
+    return found
+
+
+def defaults_again(paths: Paths, homes: tuple[tuple[type, str], ...]) -> list[str]:
+    """Where the default of an option is written out for an argument or keyword of its name."""
+    known = {(name, str(field_of(owner, name).default)) for owner, name in homes}
+    found = []
+    for path in paths:
+        for node in hand_written(path):
+            if isinstance(node, ast.arguments):
+                positional = node.args[len(node.args) - len(node.defaults) :]
+                pairs = zip([*positional, *node.kwonlyargs], [*node.defaults, *node.kw_defaults], strict=True)
+                given = [(argument.arg, value) for argument, value in pairs]
+            elif isinstance(node, ast.Call):
+                given = [(keyword.arg, keyword.value) for keyword in node.keywords]
+            else:
+                continue
+            found += [
+                f"{place(path, value)}: {name} = {value.value!r}"
+                for name, value in given
+                if isinstance(value, ast.Constant) and (name, str(value.value)) in known
+            ]
+    return found
+
+
+def declared_by_hand(paths: Paths) -> list[str]:
+    """Fields that carry notes without `option`, and options of the engine that are not taken over."""
+    found = []
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                found += [f"{place(path, node)}: metadata" for keyword in node.keywords if keyword.arg == "metadata"]
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+                again = node.target.id in OF_THE_ENGINE and maker_of(node.value) == "option"
+                found += [f"{place(path, node)}: {node.target.id}"] * again
+    return found
+
+
+def test_ros_declares_its_options_once() -> None:
+    assert len(ROS_OPTIONS) > 50 and len(ROS_SOURCES) > 25
+    assert declared_by_hand(ROS_SOURCES) == []
+
+
+def test_ros_writes_no_choices_again() -> None:
+    assert choices_again(ROS_SOURCES, ROS_OPTIONS) == []
+
+
+def test_ros_writes_no_defaults_again() -> None:
+    assert defaults_again(ROS_SOURCES, ROS_OPTIONS) == []
+
+
+def test_launch_files_hold_no_numbers() -> None:
+    found = [
+        f"{place(path, node)}: {node.value}"
+        for path in ROS_SOURCES
+        if path.parent.name == "launch"
+        for node in hand_written(path)
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float)
+    ]
+    assert found == []
+
+
+def test_the_file_of_parameters_is_made_from_the_settings() -> None:
+    assert (ROOT / "config/pro.yaml").read_text("utf-8") == sample(), "python -m ros2_pro.sample >config/pro.yaml"
