@@ -66,7 +66,6 @@ class ProNode(LifecycleNode):
         self._stalled = False
         self._several = False
         self._state = "unconfigured"
-        self._next_frame_s = 0.0
         self.add_on_set_parameters_callback(self._on_set_parameters)
         # Of a group of their own: until they have answered, nothing else of theirs is called, images neither.
         waiting = ReentrantCallbackGroup()

@@ -17,8 +17,8 @@ from pro_engine.training.synthetic import assets as assets_module  # noqa: E402
 from pro_engine.training.synthetic import embree, generate  # noqa: E402
 from pro_engine.training.synthetic.embree import EmbreeScene  # noqa: E402
 from pro_engine.training.synthetic.photo import blur_by_depth, develop  # noqa: E402
-from pro_engine.training.synthetic.scene import PATTERNS, Camera, Light, Material, Mesh, Scene, Sky  # noqa: E402
-from pro_engine.training.synthetic.textures import albedo  # noqa: E402
+from pro_engine.training.synthetic.scene import Camera, Light, Material, Mesh, Scene, Sky  # noqa: E402
+from pro_engine.training.synthetic.textures import PATTERNS, albedo  # noqa: E402
 from pro_engine.training.synthetic.view import camera_axes  # noqa: E402
 
 WIDTH, HEIGHT = 64, 48
@@ -160,7 +160,7 @@ def test_probe_agrees_with_the_depth_map():
     assert np.median(np.abs(grid[both] / depth[::10, ::10][both] - 1)) < 0.04
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("pattern", ["solid", *PATTERNS])
 def test_every_pattern_gives_finite_albedo(pattern):
     u, v = np.random.default_rng(0).uniform(-50, 50, (2, 500)).astype(np.float32)
     shades = albedo(Material(pattern), u, v, np.full(500, 0.01, np.float32))

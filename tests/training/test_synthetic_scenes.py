@@ -15,7 +15,8 @@ from pro_engine.training.synthetic.kinds import KINDS, build_scene, shares
 from pro_engine.training.synthetic.mural import mural
 from pro_engine.training.synthetic.palette import Palette
 from pro_engine.training.synthetic.sampling import Dice
-from pro_engine.training.synthetic.scene import PATTERNS, Camera, Material, Mesh, Scene
+from pro_engine.training.synthetic.scene import Camera, Material, Mesh, Scene
+from pro_engine.training.synthetic.textures import PATTERNS
 
 RED, BLUE = Material(color=(1.0, 0.0, 0.0)), Material(color=(0.0, 0.0, 1.0))
 MOST_TRIANGLES = 500_000
@@ -52,7 +53,7 @@ def check_mesh(mesh: Mesh) -> None:
     assert mesh.face_material.max() < len(mesh.materials)
     assert mesh.uv is None or mesh.uv.shape == (count, 3, 2)
     for material in mesh.materials:
-        assert material.pattern in PATTERNS
+        assert material.pattern in ("solid", *PATTERNS)
         assert all(0 <= part <= 1 for part in (*material.color, *material.color2))
 
 

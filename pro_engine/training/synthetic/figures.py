@@ -93,7 +93,7 @@ def _hair(mb: MeshBuilder, pal: Palette, detail: int) -> None:
         mb.lathe([(0.1 + brim, 0.055), (0.1, 0.06), (0.098, 0.1), (0.075, 0.14), (0, 0.155)], hat, centre=(0, 0.01, 0))
 
 
-def _torso(mb: MeshBuilder, pal: Palette, cloth: Material, hip: float, stout: float, sides: int) -> None:
+def _torso(mb: MeshBuilder, cloth: Material, hip: float, stout: float, sides: int) -> None:
     """Trunk from the hips at height `hip` to the neck."""
     rows = (
         (-0.08, 0.15, 0.11, 0.0),
@@ -139,7 +139,7 @@ def person(mb: MeshBuilder, pal: Palette, *, close: bool = False, sitting: bool 
     skin, top, trousers, shoe = pal.skin(), pal.cloth(), pal.cloth(), pal.plain("dark")
     hip = 0.48 if sitting else 0.92
     with mb.at(placement(scale=height / 1.75)):
-        _torso(mb, pal, top, hip, stout, sides)
+        _torso(mb, top, hip, stout, sides)
         stride = pal.pick((0.0, pal.uniform(-0.5, 0.5)))
         for side in (-1, 1):
             start = (side * 0.09, 0, hip - 0.02)

@@ -88,14 +88,14 @@ class Layout:
             Light(kind, (float(vector[0]), float(vector[1]), float(vector[2])), power, color, size)
         )
 
-    def outdoors(self, *, hdri_share: float = 0.25, haze: float = 0.35) -> None:
-        """Daylight: sky, sun, ambient light and, in a share `haze` of the scenes, haze."""
+    def outdoors(self) -> None:
+        """Daylight: sky, sun, ambient light and, in some scenes, haze."""
         pal, scene = self.pal, self.scene
-        scene.sky = pal.sky(hdri_share=hdri_share, open_air=True)
+        scene.sky = pal.sky(hdri_share=0.25, open_air=True)
         scene.lights.append(pal.sun(pal.uniform(0.0, 0.4) if scene.sky.clouds > 0.7 else None))
         scene.ambient = pal.ambient(0.4, 1.1)
         scene.ambient_reach = pal.uniform(3, 12)
-        if pal.chance(haze):
+        if pal.chance(0.35):
             scene.haze = pal.log_uniform(60, 1500)
             level = pal.uniform(0.6, 1.0)
             scene.haze_color = (level * 0.93, level * 0.97, level)

@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 
 Color = tuple[float, float, float]
 
-PATTERNS = ("solid", "noise", "cells", "flakes", "bricks", "checker", "wood", "waves", "image")
-"""Albedo patterns: `cells` is distance to Voronoi sites, `flakes` one shade per Voronoi cell, `image` a file."""
-
 
 @dataclass(frozen=True)
 class Material:
     """How a surface looks. Patterns are mapped in object space by box projection unless the mesh has `uv`."""
 
     pattern: str = "solid"
+    """Or one of `textures.PATTERNS`."""
     color: Color = (0.6, 0.6, 0.6)
     color2: Color = (0.4, 0.4, 0.4)
     """Second colour of two-tone patterns; mortar or joint colour of `bricks`."""

@@ -126,10 +126,10 @@ def closeup(pal: Palette, *, garden: bool = True) -> Scene:
     if mode == "board":
         _hung(layout, depth)
     lamps(layout, 1.0, pal.uniform(1.2, 2.5))
-    return layout.finish(lambda rng: table_camera(Dice(rng), layout, deep, size))
+    return layout.finish(lambda rng: table_camera(Dice(rng), layout, size))
 
 
-def table_camera(dice: Dice, layout: Layout, deep: float, size: float) -> Camera:
+def table_camera(dice: Dice, layout: Layout, size: float) -> Camera:
     """From the front edge, looking across or down at the things."""
     target = (0.0, 0.0, size * 0.4)
     if layout.discs and dice.chance(0.5):

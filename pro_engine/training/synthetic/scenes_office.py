@@ -20,7 +20,7 @@ from .scene import Camera, Material, Scene
 from .scenes_indoor import room_camera
 
 
-def _blinds(layout: Layout, walls: list[Wall], size: RoomSize) -> None:
+def _blinds(layout: Layout, walls: list[Wall]) -> None:
     """Horizontal slats or vertical strips before the windows, drawn more or less."""
     pal, mb = layout.pal, MeshBuilder()
     cloth, upright = pal.plain(pal.pick(("white", "white", "grey", "natural"))), pal.chance(0.3)
@@ -125,7 +125,7 @@ def _rows(layout: Layout, size: RoomSize) -> None:
                 layout.put(partition, x, y if sides == 2 else y + deep * 0.02, 0)
 
 
-def _single(layout: Layout, walls: list[Wall], size: RoomSize) -> None:
+def _single(layout: Layout, walls: list[Wall]) -> None:
     """One to three desks along walls or free in the room."""
     pal = layout.pal
     for wall in walls:
@@ -214,7 +214,7 @@ def _ceiling_grid(layout: Layout, size: RoomSize) -> None:
     layout.put_builder(mb)
 
 
-def _corridor_doors(layout: Layout, walls: list[Wall], size: RoomSize) -> None:
+def _corridor_doors(layout: Layout, walls: list[Wall]) -> None:
     """Closed doors, signs and notices at even steps along both long walls."""
     pal = layout.pal
     leaf, frame, pitch = pal.wood(), pal.plain(pal.pick(("grey", "white", "dark"))), pal.uniform(2.4, 4.5)
@@ -246,17 +246,17 @@ def office(pal: Palette) -> Scene:
         "corridor": lambda: RoomSize(pal.uniform(1.5, 2.8), pal.uniform(9, 32), pal.uniform(2.4, 3.0), "corridor"),
     }[mode]()
     walls = shell(layout, size)
-    _blinds(layout, walls, size)
+    _blinds(layout, walls)
     if pal.chance(0.6):
         _ceiling_grid(layout, size)
     if mode == "rows":
         _rows(layout, size)
     elif mode == "single":
-        _single(layout, walls, size)
+        _single(layout, walls)
     elif mode == "meeting":
         _meeting(layout, size)
     else:
-        _corridor_doors(layout, walls, size)
+        _corridor_doors(layout, walls)
     _along_walls(layout, walls, size, pal.uniform(0.1, 0.35) if mode == "corridor" else pal.uniform(0.3, 0.9))
     for _ in range(pal.count(0, 3)):
         x, y = pal.uniform(-0.4, 0.4) * size.width, pal.uniform(-0.4, 0.4) * size.depth

@@ -71,7 +71,7 @@ class Pyramid:
         return upper * (1 - wy) + lower * wy
 
 
-def fbm_table(seed: int, cells: int, octaves: int, persistence: float = 0.55) -> Array:
+def fbm_table(seed: int, cells: int, octaves: int) -> Array:
     """Periodic fractal noise in [0, 1], (TABLE_SIZE, TABLE_SIZE); `cells` blobs per side in the coarsest octave."""
     rng = np.random.default_rng(seed)
     total = np.zeros((TABLE_SIZE, TABLE_SIZE), np.float32)
@@ -82,7 +82,7 @@ def fbm_table(seed: int, cells: int, octaves: int, persistence: float = 0.55) ->
         values = np.pad(rng.random((count, count)).astype(np.float32), 2, mode="wrap")
         pixels = TABLE_SIZE // count
         smooth = cv2.resize(values, None, fx=pixels, fy=pixels, interpolation=cv2.INTER_CUBIC)
-        total += persistence**octave * smooth[2 * pixels : -2 * pixels, 2 * pixels : -2 * pixels]
+        total += 0.55**octave * smooth[2 * pixels : -2 * pixels, 2 * pixels : -2 * pixels]
     low, high = np.percentile(total, (0.5, 99.5))
     return np.clip((total - low) / (high - low), 0, 1).astype(np.float32)
 
@@ -96,21 +96,9 @@ def noise() -> Pyramid:
 @lru_cache(maxsize=1)
 def slopes() -> Pyramid:
     """Slope of a fine noise along u and v, two channels with unit spread, for bumps."""
-    height, spread = bump_heights()
-    return Pyramid(_differences(height) / np.float32(spread))
-
-
-@lru_cache(maxsize=1)
-def bump_heights() -> tuple[Array, float]:
-    """The fine noise whose `slopes` bend normals, and the spread of its differences over two texels."""
     height = fbm_table(seed=12, cells=16, octaves=4)
-    return height, float(_differences(height).std())
-
-
-def _differences(height: Array) -> Array:
-    along_u = np.roll(height, -1, 1) - np.roll(height, 1, 1)
-    along_v = np.roll(height, -1, 0) - np.roll(height, 1, 0)
-    return np.stack([along_u, along_v], -1)
+    steps = np.stack([np.roll(height, -1, axis) - np.roll(height, 1, axis) for axis in (1, 0)], -1)
+    return Pyramid(steps / steps.std())
 
 
 @lru_cache(maxsize=1)
@@ -129,14 +117,13 @@ def voronoi() -> tuple[Pyramid, Pyramid]:
 
 
 @lru_cache(maxsize=192)
-def load_texture(path: str) -> tuple[Pyramid, float]:
-    """Linear RGB pyramid of a picture file and its aspect (width / height). OSError when it cannot be read."""
+def load_texture(path: str) -> Pyramid:
+    """Linear RGB pyramid of a picture file. OSError when it cannot be read."""
     picture = cv2.imread(path, cv2.IMREAD_COLOR)
     if picture is None:
         raise OSError(f"cannot read texture {path}")
-    aspect = picture.shape[1] / picture.shape[0]
     small = cv2.resize(picture, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_AREA)[..., ::-1]
-    return Pyramid((small.astype(np.float32) / 255) ** 2.2), aspect
+    return Pyramid((small.astype(np.float32) / 255) ** 2.2)
 
 
 def box_axes(normal: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -149,21 +136,21 @@ def albedo(material: Material, u: Array, v: Array, footprint: Array) -> Array:
     """Linear albedo (N, 3) at (u, v), (N,) each, in object metres or mesh uv; `footprint` (N,) in the same unit."""
     if material.pattern == "solid":
         return np.broadcast_to(np.asarray(material.color, np.float32), (len(u), 3))
-    if material.pattern not in _PATTERNS:
-        raise ValueError(f"unknown pattern {material.pattern!r}, expected one of {('solid', *_PATTERNS)}")
+    if material.pattern not in PATTERNS:
+        raise ValueError(f"unknown pattern {material.pattern!r}, expected one of {('solid', *PATTERNS)}")
     u, v = np.asarray(u, np.float32), np.asarray(v, np.float32)
     cos, sin = math.cos(material.angle) * material.scale, math.sin(material.angle) * material.scale
     across = (cos * u - sin * v + material.offset[0]).astype(np.float32)
     along = ((sin * u + cos * v) * material.stretch + material.offset[1]).astype(np.float32)
     width = (footprint * (material.scale * max(1.0, material.stretch))).astype(np.float32)
-    return _PATTERNS[material.pattern](material, across, along, width)
+    return PATTERNS[material.pattern](material, across, along, width)
 
 
 def mean_albedo(material: Material) -> Array:
     """Average linear albedo (3,), for light that bounces off the surface."""
     color, color2 = np.asarray(material.color, np.float32), np.asarray(material.color2, np.float32)
     if material.pattern == "image" and material.image is not None:
-        mean = load_texture(material.image)[0].mean
+        mean = load_texture(material.image).mean
         return mean * color if material.tint else mean
     return color if material.pattern in ("solid", "bricks", "image") else (color + color2) * np.float32(0.5)
 
@@ -236,12 +223,11 @@ def _image(material: Material, u: Array, v: Array, width: Array) -> Array:
     color = np.asarray(material.color, np.float32)
     if material.image is None:
         return np.broadcast_to(color, (len(u), 3))
-    pyramid, _ = load_texture(material.image)
-    texel = pyramid.sample(u, -v, width)  # picture rows run down, v runs up
+    texel = load_texture(material.image).sample(u, -v, width)  # picture rows run down, v runs up
     return texel * color if material.tint else texel
 
 
-_PATTERNS: dict[str, Callable[[Material, Array, Array, Array], Array]] = {
+PATTERNS: dict[str, Callable[[Material, Array, Array, Array], Array]] = {
     "noise": _noise,
     "cells": _cells,
     "flakes": _flakes,
@@ -251,3 +237,4 @@ _PATTERNS: dict[str, Callable[[Material, Array, Array, Array], Array]] = {
     "waves": _waves,
     "image": _image,
 }
+"""All but `solid`: `cells` is distance to Voronoi sites, `flakes` one shade per Voronoi cell, `image` a file."""
