@@ -33,7 +33,6 @@ _KEY = "pro_engine_depth"
 
 _PNG_NONE, _PNG_FIRST, _PNG_LAST, _PNG_INFINITE = 0, 1, 65534, 65535
 _MILLIMETRE = 0.001
-_SIDECAR_ENTRIES = 4
 
 
 def _to_text(header: Header) -> str:
@@ -247,7 +246,7 @@ def _import_tifffile() -> Any:
     return tifffile
 
 
-# .pfm: rows from the bottom up; the header in a file beside it, tied to the values by their checksum
+# .pfm: rows from the bottom up; the header in a file beside it, with the checksum of the values that it is about
 
 
 def _sidecar(path: Path) -> Path:
@@ -255,27 +254,12 @@ def _sidecar(path: Path) -> Path:
 
 
 def _write_pfm(path: Path, values: FloatMap, header: Header, target: Path) -> None:
-    height, width = values.shape
-    checksum = 0
+    upwards = np.ascontiguousarray(values[::-1], "<f4")
     with open(path, "wb") as file:
-        file.write(b"Pf\n%d %d\n-1.0\n" % (width, height))
-        for rows in _row_strips(height, width):
-            data = values[::-1][rows].astype("<f4").tobytes()
-            checksum = zlib.crc32(data, checksum)
-            file.write(data)
-    # The old map keeps its entry while the new one has yet to take its place: a crash in between loses neither.
-    entries = list(_read_sidecar(target).items())[-_SIDECAR_ENTRIES + 1 :]
+        file.write(b"Pf\n%d %d\n-1.0\n" % values.shape[::-1])
+        file.write(upwards.data)
     with atomic_path(_sidecar(target)) as beside:
-        beside.write_text(json.dumps({**dict(entries), f"{checksum:08x}": header}, indent=1), encoding="utf-8")
-
-
-def _read_sidecar(path: Path) -> dict[str, Header]:
-    """Headers by the checksum of the values that they describe; empty where there is no such file."""
-    try:
-        entries = json.loads(_sidecar(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return entries if isinstance(entries, dict) else {}
+        beside.write_text(json.dumps({**header, "crc32": zlib.crc32(upwards.data)}, indent=1), encoding="utf-8")
 
 
 def _read_pfm(path: Path, max_pixels: int) -> Loaded:
@@ -287,15 +271,15 @@ def _read_pfm(path: Path, max_pixels: int) -> Loaded:
         width, height = int(head[2]), int(head[3])
         check_size(path, width, height, max_pixels)
         file.seek(head.end())
-        values = np.empty((height, width), dtype="<f4" if head[4].startswith(b"-") else ">f4")
-        checksum = 0
-        for rows in _row_strips(height, width):
-            data = file.read(4 * width * (rows.stop - rows.start))
-            if len(data) < 4 * width * (rows.stop - rows.start):
-                raise FileError(f"{path} is truncated ({width} x {height} values announced); copy it again.")
-            checksum = zlib.crc32(data, checksum)
-            values[::-1][rows] = np.frombuffer(data, dtype=values.dtype).reshape(-1, width)
-    return values, _to_header(json.dumps(_read_sidecar(path).get(f"{checksum:08x}")))
+        values = np.fromfile(file, "<f4" if head[4].startswith(b"-") else ">f4", width * height)
+    if len(values) < width * height:
+        raise FileError(f"{path} is truncated ({width} x {height} values announced); copy it again.")
+    try:
+        header = _to_header(_sidecar(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        header = None
+    known = header is not None and header.get("crc32") == zlib.crc32(values.data)
+    return values.reshape(height, width)[::-1], header if known else None
 
 
 WRITERS: dict[str, Callable[[Path, FloatMap, Header, Path], None]] = {
