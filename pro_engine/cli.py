@@ -57,8 +57,8 @@ from pro_engine.process import prepare
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pro_engine.jobs.infer import PhotoReport
     from pro_engine.jobs.photos import Failure, Photo
+    from pro_engine.jobs.report import PhotoReport
 
     PhotoProgress = Callable[[Photo, int, int], None]
 
@@ -139,7 +139,7 @@ def infer(
 ) -> None:
     """Depth of photos: NAME.disparity.* always, NAME.depth.* in metres once a scale is known, and what is asked."""
     options = inference_options(tiles, Refine.NONE if no_refine else refine, batch)
-    job = usage(
+    wanted = usage(
         lambda: JobOptions(
             maps=_formats(maps),
             mesh=_formats(mesh),
@@ -158,15 +158,17 @@ def infer(
         )
     )
     with errors_in_one_line(debug):
+        from pro_engine.jobs.photo_job import PhotoJob
         from pro_engine.jobs.photos import find_photos
 
         found, failures = find_photos(photos)
+        job = PhotoJob(out, wanted, options)
         loaded = partial(load, model, device, dtype, offline, _absolute(weights), _absolute(refiner), backend)
         if cluster is not None:
             from pro_engine.jobs.cluster import address_of, infer_on_ray
 
             outcomes = infer_on_ray(
-                found, out, loaded, job, options, address=address_of(cluster), workers=workers, gpu=device != "cpu"
+                found, job, loaded, address=address_of(cluster), workers=workers, gpu=device != "cpu"
             )
             _infer_found(found, failures, model, cluster, lambda progress: outcomes, as_json=as_json)
             return
@@ -177,7 +179,7 @@ def infer(
 
         def one_by_one(progress: PhotoProgress) -> Iterator[PhotoReport | Failure]:
             if predictor is not None:
-                yield from infer_all(found, out, predictor, job, options, progress=progress, strict=debug)
+                yield from infer_all(found, job, predictor, progress=progress, strict=debug)
 
         _infer_found(found, failures, name, place, one_by_one, as_json=as_json)
 
@@ -300,7 +302,7 @@ def _infer_found(
     as_json: bool,
 ) -> None:
     """Run the job and report; ends the program with exit code 1 when something failed, 130 when it was stopped."""
-    from pro_engine.jobs.infer import PhotoReport
+    from pro_engine.jobs.report import PhotoReport
 
     for failure in failures:
         complain(failure.input, failure.error)
@@ -327,7 +329,7 @@ def _infer_found(
             {
                 "model": model,
                 "device": place,
-                "results": [dataclasses.asdict(report) for report in reports],
+                "results": [report.to_json() for report in reports],
                 "failures": [dataclasses.asdict(failure) for failure in failures],
                 "stopped": stopped,
             }

@@ -1,26 +1,22 @@
 """The same job over the workers of a Ray cluster: one model each, one photo at a time.
 
 The machines must see photos and results under the same paths. Results appear whole or not at all, so a photo that is
-done a second time, because its worker ended on the way, leaves the same files.
+done a second time, because its worker ended on the way, leaves the same files. Ray starts workers that ended anew.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pro_engine.errors import DependencyError, InputError, ProEngineError
 from pro_engine.inference.predictor import DepthPredictor
-from pro_engine.jobs.infer import PhotoReport, try_photo
-from pro_engine.jobs.options import JobOptions
+from pro_engine.jobs.photo_job import PhotoJob
 from pro_engine.jobs.photos import Failure, Photo
-from pro_engine.options import InferenceOptions
+from pro_engine.jobs.report import PhotoReport
 
 SCHEME = "ray"
 DEATHS = 2
@@ -42,10 +38,8 @@ def address_of(cluster: str) -> str | None:
 
 def infer_on_ray(
     photos: Sequence[Photo],
-    folder: Path,
+    job: PhotoJob,
     load: Callable[[], DepthPredictor],
-    job: JobOptions,
-    options: InferenceOptions,
     *,
     address: str | None = None,
     workers: int | None = None,
@@ -54,77 +48,64 @@ def infer_on_ray(
     """`infer_all` on a cluster: an outcome for every photo, once each, in the order in which they are done.
 
     Args:
-        photos, folder, job, options: as for `infer_all`; absolute paths are sent.
+        photos, job: as for `infer_all`; absolute paths are sent.
         load: gives the model; called once by each worker, must be picklable.
         address: of the cluster, or None for a cluster of this machine's processors that ends with the job.
         workers: how many; None for one on each GPU, or where there is none on each machine.
         gpu: whether the workers may use GPUs.
 
     Raises:
-        DependencyError: Ray is not installed. InputError: `job.sequence`, whose frames depend on one another.
+        DependencyError: Ray is not installed. InputError: a sequence, whose frames depend on one another.
         ProEngineError: no connection to the cluster; or the model could not be loaded, as `load` says it.
     """
-    if job.sequence:
+    if job.options.sequence:
         raise InputError("Frames of a sequence depend on one another; leave out --cluster or --sequence.")
-    if job.align is not None:
-        job = replace(job, align=job.align.absolute())
-    everything = frozenset(photo.path.resolve() for photo in photos)
-    waiting = deque(Photo(photo.path.absolute(), photo.name) for photo in photos)
-    deaths = Counter[Photo]()
+    job = job.over(photos).absolute()
+    waiting = iter([Photo(photo.path.absolute(), photo.name) for photo in photos])
     with _connected(address) as ray:
-        options_of_actor, count = _crew_size(ray, workers, gpu)
-
-        def hire() -> Any:
-            actor = ray.remote(_Worker).options(**options_of_actor)
-            return actor.remote(load, folder.absolute(), job, options, everything)
-
-        idle = [hire() for _ in range(min(count, len(photos)))]
+        resources, count = _crew_size(ray, workers, gpu)
+        hired = ray.remote(_Worker).options(**resources, max_restarts=-1, max_task_retries=DEATHS - 1)
         busy: dict[Any, tuple[Any, Photo]] = {}
-        while waiting or busy:
-            while waiting and idle:
-                worker, photo = idle.pop(), waiting.popleft()
+
+        def give(worker: Any) -> None:
+            if (photo := next(waiting, None)) is not None:
                 busy[worker.infer.remote(photo)] = worker, photo
-            done = ray.wait(list(busy), num_returns=1)[0][0]
+
+        for _ in range(min(count, len(photos))):
+            give(hired.remote(load, job))
+        while busy:
+            (done,), _ = ray.wait(list(busy), num_returns=1)
             worker, photo = busy.pop(done)
-            try:
-                outcome = ray.get(done)
-            except ray.exceptions.RayActorError:
-                idle.append(hire())
-                deaths[photo] += 1
-                if deaths[photo] < DEATHS:
-                    waiting.append(photo)
-                    continue
-                outcome = Failure(
-                    str(photo.path), f"Its worker ended {DEATHS} times; is there memory for it? Try it alone."
-                )
-            except ray.exceptions.RayTaskError as error:  # no photo's fault: those are outcomes
-                if isinstance(error.cause, ProEngineError):
-                    raise error.cause from None
-                raise
-            else:
-                idle.append(worker)
+            outcome = _outcome(ray, done, photo)
+            give(worker)
             yield outcome
+
+
+def _outcome(ray: Any, done: Any, photo: Photo) -> PhotoReport | Failure:
+    """What a worker says of a photo, or that it ended too often. Raises ProEngineError: the model was not loaded."""
+    try:
+        outcome: PhotoReport | Failure = ray.get(done)
+        return outcome
+    except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError):
+        return Failure(str(photo.path), f"Its worker ended {DEATHS} times; is there memory for it? Try it alone.")
+    except ray.exceptions.RayTaskError as error:  # no photo's fault: those are outcomes
+        if isinstance(error.cause, ProEngineError):
+            raise error.cause from None
+        raise
 
 
 class _Worker:
     """What runs on the cluster: a model, loaded with the first photo."""
 
-    def __init__(
-        self,
-        load: Callable[[], DepthPredictor],
-        folder: Path,
-        job: JobOptions,
-        options: InferenceOptions,
-        inputs: Set[Path],
-    ) -> None:
-        self._load, self._folder, self._job, self._options, self._inputs = load, folder, job, options, inputs
+    def __init__(self, load: Callable[[], DepthPredictor], job: PhotoJob) -> None:
+        self._load, self._job = load, job
         self._predictor: DepthPredictor | None = None
 
     def infer(self, photo: Photo) -> PhotoReport | Failure:
         """The photo's outcome. Raises ProEngineError where the model cannot be loaded."""
         if self._predictor is None:
             self._predictor = self._load()
-        return try_photo(photo, self._folder, self._predictor, self._job, self._options, inputs=self._inputs)
+        return self._job.attempt(photo, self._predictor)
 
 
 @contextmanager

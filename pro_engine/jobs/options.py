@@ -28,6 +28,13 @@ class JobOptions(Checked):
     mesh: tuple[str, ...] = option((), "Formats of the textured mesh", choices=tuple(MESH_FORMATS))
     cloud: tuple[str, ...] = option((), "Formats of the coloured point cloud", choices=tuple(CLOUD_FORMATS))
     preview: bool = option(False, "Also write NAME.preview.png: photo, coarse and refined map side by side")
+    picture: bool = option(False, "Also write NAME.picture.png: the upright picture that the model saw")
+    max_pixels: int | None = option(
+        None, "Photos of more pixels are made smaller before the model sees them", minimum=1, unit="pixels"
+    )
+    anchors: bool = option(
+        False, "Also report the disparity of the nearest and of the farthest surface, with and without sky"
+    )
     near_m: float | None = option(
         None, "Distance of the nearest surface in metres; with the farthest it sets the scale", above=0
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from pro_engine.errors import FileError
 from pro_engine.io.image import IMAGE_SUFFIXES
 
-_OWN_OUTPUT = re.compile(r"\.(disparity|depth|preview|mesh|cloud)\.\w+$", re.IGNORECASE)
+_OWN_OUTPUT = re.compile(r"\.(disparity|depth|preview|picture|mesh|cloud)\.\w+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -95,26 +95,49 @@ def find_scale(result: DepthResult, name: str, job: JobOptions, *, assume: bool)
     return Scale(link, GeometryOptions.far_m, GeometryOptions.near_m, (text,))
 
 
+def find_anchors(disparity: FloatMap) -> dict[str, float] | None:
+    """Disparity of the nearest surface, of the farthest, and of the farthest in front of sky; None without contrast.
+
+    Any range of metres gives a scale through them: near_m and far_m give (1 / near_m - 1 / far_m) / (near - far).
+    """
+
+    def ends(cut_plateau: bool) -> tuple[float, float]:
+        link = range_scale_shift(disparity, near_m=1.0, far_m=2.0, cut_plateau=cut_plateau)
+        return (1.0 - link.shift) / link.scale, (0.5 - link.shift) / link.scale
+
+    try:
+        (near, far), (_, before_sky) = ends(False), ends(True)
+    except InputError:  # no contrast
+        return None
+    return {"near": near, "far": far, "far_before_sky": before_sky}
+
+
 class Shot:
-    """What the frames of one shot share: the scale of their maps and, but for sensors, of their metres."""
+    """What the frames of one shot share: the scale of their maps, their anchors and, but for sensors, their metres."""
 
     def __init__(self) -> None:
         self._hold = ScaleHold()
-        self._scale: Scale | None = None
         self._cuts = 0
+        self._scale: Scale | None = None
+        self._anchors: dict[str, float] | None = None
 
     def held(self, image: ImageArray, result: DepthResult) -> DepthResult:
         """The result of the next frame on the scale of those before it."""
         held = self._hold.apply(image, result)
         if self._hold.cuts != self._cuts:
-            self._cuts, self._scale = self._hold.cuts, None
+            self._cuts, self._scale, self._anchors = self._hold.cuts, None, None
         return held
 
-    def find_scale(self, result: DepthResult, name: str, job: JobOptions, *, assume: bool) -> Scale | None:
+    def scale(self, result: DepthResult, name: str, job: JobOptions, *, assume: bool) -> Scale | None:
         """As `find_scale`; a range is that of the first frame, since the nearest thing in view may be another later."""
         if self._scale is None or job.align is not None or result.scale_shift is not None:
             self._scale = find_scale(result, name, job, assume=assume)
         return self._scale
+
+    def anchors(self, disparity: FloatMap) -> dict[str, float] | None:
+        """As `find_anchors`; those of the first frame that has any."""
+        self._anchors = self._anchors or find_anchors(disparity)
+        return self._anchors
 
 
 def _range(result: DepthResult, near_m: float, far_m: float, job: JobOptions) -> ScaleShift:

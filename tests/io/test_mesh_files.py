@@ -222,8 +222,8 @@ def test_texture_too_large_for_graphics_cards_is_made_smaller(tmp_path: Path) ->
     wide = Mesh(mesh.vertices, mesh.faces, mesh.uv, np.full((4, 20000, 3), 90, np.uint8))
     save_mesh(tmp_path / "m.obj", wide)
     with Image.open(tmp_path / "m_texture.jpg") as picture:
-        assert picture.size == (16384, 3)
-        assert picture.getpixel((8000, 1)) == (90, 90, 90)
+        assert picture.size == (8192, 2)
+        assert picture.getpixel((4000, 1)) == (90, 90, 90)
 
 
 def test_vertices_that_no_triangle_uses_stay(tmp_path: Path) -> None:

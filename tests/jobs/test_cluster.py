@@ -21,9 +21,11 @@ from pro_engine.errors import InputError, ProEngineError, WeightsError
 from pro_engine.inference.load import load_model
 from pro_engine.io.depth import load_depth
 from pro_engine.jobs.cluster import address_of, infer_on_ray
-from pro_engine.jobs.infer import PhotoReport, infer_all
+from pro_engine.jobs.infer import infer_all
 from pro_engine.jobs.options import JobOptions
+from pro_engine.jobs.photo_job import PhotoJob
 from pro_engine.jobs.photos import Failure, Photo
+from pro_engine.jobs.report import PhotoReport
 from pro_engine.options import InferenceOptions
 
 COARSE = InferenceOptions(refine="none")
@@ -44,7 +46,7 @@ def photos(tmp_path: Path) -> list[Photo]:
 @pytest.fixture
 def share_out(tmp_path: Path) -> Iterator[partial]:
     """`infer_on_ray` for two workers; the cluster is gone after the test even if it is left half-way."""
-    yield partial(infer_on_ray, folder=tmp_path / "out", load=LOAD, job=JobOptions(), options=COARSE, workers=2)
+    yield partial(infer_on_ray, job=PhotoJob(tmp_path / "out", inference=COARSE), load=LOAD, workers=2)
     import ray
 
     ray.shutdown()
@@ -68,9 +70,10 @@ def test_every_photo_is_done_as_on_one_machine(photos, share_out, tmp_path):
     assert len(outcomes) == len(photos)
     assert {Path(o.input).stem for o in outcomes if isinstance(o, PhotoReport)} == {p.name for p in photos} - {"03"}
     (failure,) = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
-    (here,) = infer_all(photos[3:4], tmp_path / "here", LOAD(), JobOptions(), COARSE)
+    job = PhotoJob(tmp_path / "here", inference=COARSE)
+    (here,) = infer_all(photos[3:4], job, LOAD())
     assert failure == here
-    assert isinstance(next(infer_all(photos[:1], tmp_path / "here", LOAD(), JobOptions(), COARSE)), PhotoReport)
+    assert isinstance(next(infer_all(photos[:1], job, LOAD())), PhotoReport)
     shared, alone = (load_depth(tmp_path / folder / "00.disparity.npz")[0] for folder in ("out", "here"))
     np.testing.assert_allclose(shared, alone, atol=1e-3)
 
@@ -109,9 +112,9 @@ def test_a_model_that_cannot_be_loaded_ends_the_job_with_its_own_sentence(photos
     assert str(shared.value) == str(alone.value)
 
 
-def test_frames_of_a_sequence_are_not_shared_out(photos, share_out):
+def test_frames_of_a_sequence_are_not_shared_out(photos, share_out, tmp_path):
     with pytest.raises(InputError, match=r"depend on one another; leave out --cluster or --sequence"):
-        list(share_out(photos, job=JobOptions(sequence=True)))
+        list(share_out(photos, job=PhotoJob(tmp_path, JobOptions(sequence=True))))
 
 
 def test_an_address_is_told_from_the_flag():

@@ -1,0 +1,295 @@
+"""One photo, from its file to every file that is asked for: the one path that all hosts take."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pro_engine.errors import CancelledError, FileError, ProEngineError
+from pro_engine.geometry.cloud import depth_to_cloud
+from pro_engine.geometry.depth import DEPTH_SLACK, disparity_to_depth
+from pro_engine.geometry.mesh import depth_to_mesh
+from pro_engine.inference.predictor import DepthPredictor
+from pro_engine.inference.runtime import report
+from pro_engine.io.cloud import save_cloud
+from pro_engine.io.depth import save_depth
+from pro_engine.io.image import load_image, reduced_image, save_image
+from pro_engine.io.mesh import save_mesh
+from pro_engine.jobs.options import CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, JobOptions
+from pro_engine.jobs.photos import Failure, Photo
+from pro_engine.jobs.preview import make_preview
+from pro_engine.jobs.report import PhotoReport
+from pro_engine.jobs.scale import Lens, Scale, Shot, find_lens
+from pro_engine.options import GeometryOptions, InferenceOptions
+from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics
+
+Phase = Literal["read", "infer", "write"]
+PhaseProgress = Callable[[Phase, int, int], object]
+"""progress(phase, done, total): as each phase begins, and after every batch of "infer"; returning False stops."""
+
+_AUTO_POINTS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file to write: what it holds ("disparity", "depth", "preview", "picture", "mesh", "cloud"), its format and its
+    place."""
+
+    kind: str
+    format: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class PhotoJob:
+    """What is to be done with each photo of a job. Plain values, which can be sent to another process.
+
+    Attributes:
+        folder: where the results go; made if missing.
+        options: which files to write, and where metres and the lens come from.
+        inference: how to infer. `keep_coarse` is set by what `options` need.
+        inputs: resolved paths that no result may replace, besides that of the photo itself.
+    """
+
+    folder: Path
+    options: JobOptions = field(default_factory=JobOptions)
+    inference: InferenceOptions = field(default_factory=InferenceOptions)
+    inputs: frozenset[Path] = frozenset()
+
+    def over(self, photos: Sequence[Photo]) -> PhotoJob:
+        """The same job, of which no result may replace one of these photos."""
+        return replace(self, inputs=frozenset(photo.path.resolve() for photo in photos))
+
+    def absolute(self) -> PhotoJob:
+        """The same job for a process with another working folder."""
+        align = self.options.align
+        options = replace(self.options, align=None if align is None else align.absolute())
+        return replace(self, folder=self.folder.absolute(), options=options)
+
+    def shot(self, before: Shot | None = None) -> Shot | None:
+        """What the next photo shares with those before it: None if the photos are no frames of one shot."""
+        return (before or Shot()) if self.options.sequence else None
+
+    def outputs(self, photo: Photo, *, metric: bool = False) -> list[Output]:
+        """Every file that will be written for a photo; depth maps only where the scale will be known."""
+        job = self.options
+        kinds = ["disparity"]
+        if metric or job.align is not None or job.near_m is not None:
+            kinds.append("depth")
+        wanted = [(kind, name, MAP_FORMATS[name]) for kind in kinds for name in job.maps]
+        wanted += [(kind, "png", ".png") for kind in ("preview", "picture") if getattr(job, kind)]
+        wanted += [("mesh", name, MESH_FORMATS[name]) for name in job.mesh]
+        wanted += [("cloud", name, CLOUD_FORMATS[name]) for name in job.cloud]
+        return [Output(kind, name, self.folder / f"{photo.name}.{kind}{suffix}") for kind, name, suffix in wanted]
+
+    def run(
+        self,
+        photo: Photo,
+        predictor: DepthPredictor,
+        *,
+        shot: Shot | None = None,
+        progress: PhaseProgress | None = None,
+    ) -> PhotoReport:
+        """Read one photo, infer it and write what is asked for, one map at a time. `shot` is as `self.shot` gives it.
+
+        Raises:
+            CancelledError: progress asked to stop.
+            ProEngineError: the photo cannot be read or inferred, a file cannot be written, the scale cannot be found,
+                or results are there already and `options.existing` is "fail". The disparity is written before a scale
+                is sought.
+        """
+        start = time.perf_counter()
+        outputs = self.outputs(photo, metric=predictor.spec.metric)
+        if self._is_done(outputs, photo):
+            return PhotoReport(str(photo.path), skipped=True)
+        step = partial(_report, progress)
+        step("read", 0, 1)
+        image, from_file, reduced = _picture(photo.path, self.options.max_pixels)
+        height, width = image.shape[:2]
+        work = _Work(self, photo, outputs, image, find_lens(width, height, from_file, self.options), shot)
+        read_seconds = time.perf_counter() - start
+        inference = replace(self.inference, keep_coarse=self.options.preview and self.inference.refine != "none")
+        # The result gets no name here, so that each of its maps is freed as soon as it is written.
+        maps = _write_maps(
+            predictor.infer(
+                image, intrinsics=work.lens.intrinsics, options=inference, progress=partial(step, "infer")
+            ),
+            work,
+            step,
+        )
+        stride = None
+        if work.has_geometry and maps.scale is not None and maps.depth is not None:
+            stride = _stride(maps.depth, self.options)
+            _write_geometry(maps.depth, maps.scale, stride, maps.about, work)
+        seconds = time.perf_counter() - start
+        return PhotoReport(
+            input=str(photo.path),
+            outputs=tuple({"kind": out.kind, "format": out.format, "path": str(out.path)} for out in outputs),
+            width=width,
+            height=height,
+            reduced=reduced,
+            model=maps.about["model"],
+            tiles=maps.tiles,
+            seconds=seconds,
+            timings={
+                "read": read_seconds,
+                **maps.timings,
+                "write": seconds - read_seconds - maps.timings["total"],
+                "total": seconds,
+            },
+            scale=None if maps.scale is None else maps.scale.summary(),
+            lens=work.lens.summary(),
+            anchors=maps.anchors,
+            stride=stride,
+            warnings=_warnings(maps.scale, work),
+        )
+
+    def attempt(
+        self,
+        photo: Photo,
+        predictor: DepthPredictor,
+        *,
+        shot: Shot | None = None,
+        progress: PhaseProgress | None = None,
+        strict: bool = False,
+    ) -> PhotoReport | Failure:
+        """`run`, but what goes wrong is a `Failure`; with `strict` an error that is a bug of ours is raised.
+
+        Raises:
+            CancelledError: progress asked to stop.
+        """
+        try:
+            return self.run(photo, predictor, shot=shot, progress=progress)
+        except CancelledError:
+            raise
+        except ProEngineError as error:
+            reason = str(error)
+        except MemoryError:
+            reason = "Memory ran out; close other programs, or ask for fewer files at once."
+        except Exception as error:
+            if strict:
+                raise
+            reason = f"Unexpected {type(error).__name__}: {error}; run again with --debug and report it."
+        return Failure(str(photo.path), reason)
+
+    def _is_done(self, outputs: list[Output], photo: Photo) -> bool:
+        """Whether to skip the photo. Raises FileError where something is that must not be replaced."""
+        inputs = self.inputs | {photo.path.resolve()}
+        for out in outputs:
+            if out.path.resolve() in inputs:
+                raise FileError(f"A result would replace the photo {out.path}; choose another output folder.")
+        present = [out.path for out in outputs if out.path.exists()]
+        if present and self.options.existing == "fail":
+            raise FileError(f"{present[0]} is there already; choose another output folder, or --existing overwrite.")
+        return self.options.existing == "skip" and len(present) == len(outputs)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every writer of one photo needs to know."""
+
+    job: PhotoJob
+    photo: Photo
+    outputs: list[Output]
+    image: ImageArray
+    lens: Lens
+    shot: Shot | None
+
+    @property
+    def has_geometry(self) -> bool:
+        """Whether a mesh or a cloud is to be written."""
+        return bool(self.of("mesh") or self.of("cloud"))
+
+    def of(self, kind: str) -> list[Output]:
+        """The outputs of one kind."""
+        return [out for out in self.outputs if out.kind == kind]
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """What is left of a result when its maps are written: depth in metres if it has a scale, and what to tell of it."""
+
+    depth: FloatMap | None
+    scale: Scale | None
+    anchors: dict[str, float] | None
+    tiles: tuple[int, int]
+    timings: dict[str, float]
+    about: dict[str, Any]
+
+
+def _report(progress: PhaseProgress | None, phase: Phase, done: int, total: int) -> None:
+    """Tell `progress`, and raise CancelledError if it answers False."""
+    report(None if progress is None else partial(progress, phase), done, total)
+
+
+def _picture(path: Path, max_pixels: int | None) -> tuple[ImageArray, Intrinsics | None, bool]:
+    """The photo, its camera if the file tells it, and whether it was made smaller."""
+    image, intrinsics = load_image(path)
+    if max_pixels is None or image.shape[0] * image.shape[1] <= max_pixels:
+        return image, intrinsics, False
+    return *reduced_image(image, intrinsics, max_pixels), True
+
+
+def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
+    """Write the pictures, the disparity, then the depth if there is a scale."""
+    step("write", 0, 1)
+    job, shot = work.job.options, work.shot or Shot()
+    result = result if work.shot is None else shot.held(work.image, result)
+    for out in work.of("preview"):
+        save_image(out.path, make_preview(work.image, result))
+    for out in work.of("picture"):
+        save_image(out.path, work.image)
+    disparity = result.disparity if result.valid.all() else np.where(result.valid, result.disparity, np.float32(np.nan))
+    result = replace(result, disparity=disparity, coarse=None)  # free the coarse map before the next map is made
+    about: dict[str, Any] = {"photo": work.photo.path.name, "model": result.model, "tiles": list(result.tiles)}
+    for out in work.of("disparity"):
+        save_depth(out.path, disparity, quantity="disparity", metadata=about)
+    anchors = shot.anchors(disparity) if job.anchors else None
+    scale = shot.scale(result, work.photo.name, job, assume=work.has_geometry)
+    if scale is None:
+        return _Maps(None, None, anchors, result.tiles, result.timings, about)
+    about |= {"scale": scale.summary(), "lens": work.lens.summary()}
+    depth = result.depth
+    if depth is None or scale.scale_shift is not result.scale_shift:
+        depth = disparity_to_depth(disparity, scale.scale_shift, max_depth_m=job.far_m)
+    for out in work.of("depth"):
+        save_depth(out.path, depth, quantity="depth", metadata=about)
+    return _Maps(depth, scale, anchors, result.tiles, result.timings, about)
+
+
+def _stride(depth: FloatMap, job: JobOptions) -> int:
+    return max(1, math.ceil(math.sqrt(depth.size / _AUTO_POINTS))) if job.stride == "auto" else job.stride
+
+
+def _write_geometry(depth: FloatMap, scale: Scale, stride: int, about: Mapping[str, Any], work: _Work) -> None:
+    """Write clouds and meshes; `depth` is cut at the scale's far end in place."""
+    about = {**about, "notes": list(_warnings(scale, work))}
+    depth[depth > scale.far_m * (1 + DEPTH_SLACK)] = np.inf
+    intrinsics = work.lens.intrinsics
+    if work.of("cloud"):
+        cloud = depth_to_cloud(depth, intrinsics, image=work.image, stride=stride)
+        for out in work.of("cloud"):
+            save_cloud(out.path, cloud, metadata=about)
+        del cloud
+    if work.of("mesh"):
+        edge_rtol = work.job.options.edge_rtol
+        mesh = depth_to_mesh(depth, intrinsics, image=work.image, edge_rtol=edge_rtol, stride=stride)
+        for out in work.of("mesh"):
+            save_mesh(out.path, mesh, metadata=about)
+
+
+def _warnings(scale: Scale | None, work: _Work) -> tuple[str, ...]:
+    warnings = () if scale is None else scale.warnings
+    if work.has_geometry and work.lens.source == "assumed":
+        warnings += (
+            f"The lens is unknown: assumed {GeometryOptions.fov_x_deg:g} degrees across the longer side; give --fov or "
+            "--focal-35mm.",
+        )
+    return warnings
