@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine as a process of its own: finds it, starts it, hears it, ends it. Needs the standard library only.
+"""The engine as a process of its own: starts it, hears it, ends it. Needs the standard library only.
 
-One JSON object a line goes over pipes; no port is opened. Two threads read what the process says, so that `poll` never
-waits. The engine ends when its stdin closes, so it outlives neither Blender nor a crash of Blender.
+One JSON object a line: requests go over a pipe, answers come in a file, so that nothing here ever waits and no port is
+opened. The engine ends when its stdin closes, so it outlives neither Blender nor a crash of Blender.
 """
 
 from __future__ import annotations
@@ -10,35 +10,31 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
-from .diagnosis import sentence_of_end, sentence_of_error, sentence_of_start
-from .errors import UserError
+from .diagnosis import sentence_of_end, sentence_of_start
+from .errors import EngineError
+from .output import Output, full_folder
 
 PROTOCOL = 1
 OLDEST_VERSION = (0, 1)
 START_S = 60.0  # to `ready`; a cold disk and a virus scanner take their time
-CHECK_S = 30.0  # a loaded machine imports torch in more than 10 s
 QUIT_S = 2.0  # the engine gives a job 1 s to end by itself
-END_S = 0.5  # between the end of the process and the end of its output, when a child of its own keeps that open
+PAUSE_S = 0.01
 MAX_LINE = 1 << 20  # bytes
-MAX_WAITING = 1000  # lines nobody polled yet; after that the pipe fills and the engine waits
 MAX_NOISE = 20  # lines before `ready`
 POLL_LINES = 100
+MAX_ANSWERS = 64 << 20  # bytes for one job, hundreds of times what the largest grid of patches takes
+KEPT_BYTES = 1 << 20  # of a file that is no longer needed
 TAIL_LINES, TAIL_BYTES = 50, 1 << 14
 
 Event = dict[str, Any]
 
-
-class EngineError(UserError):
-    """The engine cannot be started, or is not there any more."""
+_ending: list[Client] = []  # told to end, and not seen to be gone
 
 
 class Client:
@@ -50,42 +46,45 @@ class Client:
 
     Attributes:
         version: of the engine; "" until it is ready.
-        heard_s: when it last said anything, stderr included; time.monotonic().
+        heard_s: when it was last seen to have said anything, stderr included; time.monotonic().
 
     Raises:
         EngineError: it cannot be started.
     """
 
     def __init__(self, command: Sequence[str], *, start_s: float = START_S) -> None:
+        reap()
         self.command = list(command)
         self.version = ""
         self._start_s = start_s
         self._oom_kills = _oom_kills()
+        self._answers, self._errors = Output(), Output()
         try:
             self._process = subprocess.Popen(
                 self.command,
+                bufsize=0,
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stdout=self._answers.end,
+                stderr=self._errors.end,
                 env=child_environment(os.environ),
                 cwd=os.path.dirname(self.command[0]) or None,  # a json.py beside a .blend must not be the engine's
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
                 start_new_session=True,  # Ctrl-C in Blender's terminal is meant for Blender
             )
         except OSError as error:
+            self._close()
             raise EngineError(sentence_of_start(self.command[0], error)) from error
+        assert self._process.stdin is not None
+        self._stdin = self._process.stdin
+        if hasattr(os, "set_blocking"):  # not in Windows' Pythons before 3.12, see `ask`
+            os.set_blocking(self._stdin.fileno(), False)
         self.heard_s = self._begun_s = time.monotonic()
-        self._lines: queue.Queue[Event | str] = queue.Queue(MAX_WAITING)
+        self._quit_s: float | None = None
+        self._unsent = b""
         self._noise: list[str] = []
         self._tail = b""
         self._jobs = 0
-        self._too_long = False
-        self._over_s: float | None = None  # when the end of the process was seen first
         self._failure = ""
-        self._reaper: threading.Thread | None = None
-        self._reader = threading.Thread(target=self._read_answers, args=(self._process.stdout,), daemon=True)
-        self._reader.start()
-        threading.Thread(target=self._read_stderr, args=(self._process.stderr,), daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -108,45 +107,54 @@ class Client:
         return self._tail.decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
 
     def ask(self, do: str, **values: Any) -> int:
-        """Send a request; its id, which the events of the answer repeat. A dead engine is noticed by `poll`."""
+        """Send a request, once the one before is answered; its id, which the events of the answer repeat.
+
+        Never waits, and a dead engine is noticed by `poll`: what the pipe does not take goes with later polls. Where a
+        pipe cannot be told so, in Windows before Python 3.12, it takes 4 KiB at once, and an engine reads at all times.
+        """
+        if self._answers.size > KEPT_BYTES and not self._answers.unread and not self._answers.rest:
+            self._answers.rewind()  # an engine without a job says nothing that could be lost
         self._jobs += 1
-        self._send({"id": self._jobs, "do": do, **values})
+        self._unsent += json.dumps({"id": self._jobs, "do": do, **values}).encode("ascii") + b"\n"
+        self._send()
         return self._jobs
 
-    def cancel(self, job: int) -> None:
-        """Ask to stop a job; the event `cancelled` follows. The process lives on: `quit` ends both."""
-        self._send({"do": "cancel", "job": job})
-
     def poll(self) -> list[Event]:
-        """The events since the last call, oldest first. Never waits.
+        """The events since the last call, oldest first; of a hundred lines at most. Never waits. None after `quit`.
 
         Raises:
             EngineError: it ended, was not ready in time, is no engine of ours or of another protocol. It is dead then,
                 and every later call says the same.
         """
+        reap()
         if self._failure:
             raise EngineError(self._failure)
-        events: list[Event] = []
-        for _ in range(POLL_LINES):
-            try:
-                line = self._lines.get_nowait()
-            except queue.Empty:
-                break
-            if isinstance(line, str):
-                self._noise = [*self._noise, line][-MAX_NOISE:]
-            elif line["event"] == "ready" and not self.ready:
-                self._welcome(line)
-            elif self.ready:
-                events.append(line)
+        if self._quit_s is not None:
+            return []
+        self._send()
+        ended = not self.alive  # before its files are read: what it wrote is in them
+        if self._answers.unread or self._errors.unread:
+            self.heard_s = time.monotonic()
+        self._tail = (self._tail + self._errors.tail(TAIL_BYTES))[-TAIL_BYTES:]
+        if self._errors.size > KEPT_BYTES:
+            self._errors.rewind()
+        lines = self._answers.lines(POLL_LINES)
+        if max(map(len, (*lines, self._answers.rest.partition(b"\n")[0]))) > MAX_LINE:
+            self._fail(f"The engine sent a line of more than {MAX_LINE >> 20} MiB, which it never should; update it.")
+        if self._answers.size > MAX_ANSWERS:
+            self._fail(f"The engine sent more than {MAX_ANSWERS >> 20} MiB, which it never should; update it.")
+        events = [event for line in lines if (event := self._taken(line)) is not None]
         if not events:
-            self._watch()
+            self._watch(ended and not lines)
         return events
 
     def quit(self) -> None:
-        """Have the process end, in the middle of a job too; it is gone within 3 s, killed if need be. Never waits."""
-        if self._reaper is None:
-            self._reaper = threading.Thread(target=self._reap, daemon=True)
-            self._reaper.start()
+        """Have the process end, in the middle of a job too. Never waits: `gone` tells when it has."""
+        if self._quit_s is None:
+            self._quit_s = time.monotonic()
+            _ending.append(self)
+            with contextlib.suppress(OSError):
+                self._stdin.close()
 
     def kill(self) -> None:
         """End the process at once, with what it started itself."""
@@ -158,53 +166,35 @@ class Client:
                     os.killpg(self.pid, 9)  # it leads a session of its own
         self.quit()
 
-    def close(self) -> None:
-        """`quit`, and wait until the process is gone, 3 s at most."""
-        self.quit()
-        if self._reaper is not None:
-            self._reaper.join(QUIT_S + 1)
-
-    def _send(self, request: Mapping[str, Any]) -> None:
-        stdin = self._process.stdin
-        with _broken_pipes_are_errors(), contextlib.suppress(OSError, ValueError):  # `poll` tells of the end
-            if stdin is not None:
-                stdin.write(json.dumps(request).encode("ascii") + b"\n")
-                stdin.flush()
-
-    def _reap(self) -> None:
-        self._send({"do": "quit"})
-        with _broken_pipes_are_errors(), contextlib.suppress(OSError):
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-        try:
-            self._process.wait(QUIT_S)
-        except subprocess.TimeoutExpired:
+    def gone(self) -> bool:
+        """Whether the process has ended. One that was told to and has not after 2 s is killed here."""
+        if self.alive and self._quit_s is not None and time.monotonic() - self._quit_s > QUIT_S:
             self.kill()
-            self._process.wait()
+        if self.alive:
+            return False
+        self._close()
+        return True
 
-    def _read_answers(self, stream: IO[bytes]) -> None:
-        with stream:
-            while line := stream.readline(MAX_LINE + 1):
-                self.heard_s = time.monotonic()
-                if len(line) > MAX_LINE:
-                    self._too_long = True
-                    return
-                if not self._hand_over(_parsed(line)):
-                    return
+    def _close(self) -> None:
+        self._answers.close()
+        self._errors.close()
 
-    def _hand_over(self, line: Event | str) -> bool:
-        """Queue a line; False when nobody will ever ask for it."""
-        while self._reaper is None:
-            with contextlib.suppress(queue.Full):
-                self._lines.put(line, timeout=0.2)
-                return True
-        return False
+    def _send(self) -> None:
+        if self._unsent:
+            with _broken_pipes_are_errors(), contextlib.suppress(OSError):
+                sent = self._stdin.write(self._unsent)  # None if the pipe is full
+                self._unsent = self._unsent[sent or 0 :]
 
-    def _read_stderr(self, stream: IO[bytes]) -> None:
-        with stream:
-            while chunk := os.read(stream.fileno(), TAIL_BYTES):  # in pieces: a progress bar ends no line
-                self.heard_s = time.monotonic()
-                self._tail = (self._tail + chunk)[-TAIL_BYTES:]
+    def _taken(self, line: bytes) -> Event | None:
+        """The event for whoever asked, if the line is one."""
+        event = _parsed(line)
+        if isinstance(event, str):
+            self._noise = [*self._noise, event][-MAX_NOISE:]
+        elif event["event"] == "ready" and not self.ready:
+            self._welcome(event)
+        elif self.ready:
+            return event
+        return None
 
     def _welcome(self, event: Event) -> None:
         protocol, version = event.get("protocol"), str(event.get("version") or "unknown")
@@ -216,29 +206,23 @@ class Client:
             self._fail(f"The engine has version {version[:40]}; update it to {oldest} or later.")
         self.version = version
 
-    def _watch(self) -> None:
-        """Fail if the process is gone, breaks the protocol, or is not ready in time."""
-        now_s = time.monotonic()
-        if self._too_long:
-            self._fail(f"The engine sent a line of more than {MAX_LINE >> 20} MiB, which it never should; update it.")
+    def _watch(self, over: bool) -> None:
+        """Fail if it is over, or the process breaks the protocol, or is not ready in time."""
         if not self.ready and len(self._noise) >= MAX_NOISE:
             self._fail(f'{self.command[0]} is not the engine, it says "{self._noise[0][:60]}"; choose another program.')
-        ended = not self.alive
-        if ended or not self._reader.is_alive():
-            self._over_s = self._over_s or now_s
-            quiet = not self._reader.is_alive() and self._lines.empty()
-            if (ended and quiet) or now_s - self._over_s > END_S:
-                self._fail(self._why_ended())
-        elif not self.ready and now_s - self._begun_s > self._start_s:
+        if over:
+            out_of_memory, code = _oom_kills() > self._oom_kills, self._process.returncode
+            self._fail(
+                sentence_of_end(
+                    self.command, code, self.stderr_tail, self._noise,
+                    ready=self.ready, out_of_memory=out_of_memory, full_folder=full_folder(),
+                )
+            )  # fmt: skip
+        if not self.ready and time.monotonic() - self._begun_s > self._start_s:
             self._fail(
                 f"{self.command[0]} was not ready within {self._start_s:.0f} s; try again, and check that it is the"
                 " engine."
             )
-
-    def _why_ended(self) -> str:
-        code, tail = self._process.poll(), self.stderr_tail
-        out_of_memory = _oom_kills() > self._oom_kills
-        return sentence_of_end(self.command, code, tail, self._noise, ready=self.ready, out_of_memory=out_of_memory)
 
     def _fail(self, sentence: str) -> None:
         self._failure = sentence
@@ -246,66 +230,17 @@ class Client:
         raise EngineError(sentence)
 
 
-@dataclass(frozen=True)
-class EngineInfo:
-    """What an engine says of itself. `models` are mappings with `name`, `summary`, `licence`, `commercial`, `weights`.
-
-    `weights` is "bundled", "in the cache", "fetched on first use", or what is missing.
-    """
-
-    version: str
-    device: str
-    python: str
-    torch: str
-    gpus: tuple[str, ...]
-    models: tuple[Mapping[str, str], ...]
+def reap() -> bool:
+    """See to the engines that were told to end; whether any is still there. Never waits; call it until none is."""
+    _ending[:] = [client for client in _ending if not client.gone()]
+    return bool(_ending)
 
 
-class EngineCheck:
-    """Starts an engine, asks what it is and ends it; poll it until it gives the answer.
-
-    Raises:
-        EngineError: it cannot be started.
-    """
-
-    def __init__(self, command: Sequence[str], *, limit_s: float = CHECK_S) -> None:
-        self._client = Client(command, start_s=limit_s)
-        self._limit_s, self._end_s = limit_s, time.monotonic() + limit_s
-        self._client.ask("info")
-
-    @property
-    def version(self) -> str:
-        """Of the engine; "" until it is ready, which is long before it knows its devices."""
-        return self._client.version
-
-    def poll(self) -> EngineInfo | None:
-        """The answer, or None while there is none. Never waits. EngineError: there will be none."""
-        for event in self._client.poll():
-            if event["event"] == "done":
-                self.close()
-                return _info_of(event.get("result"))
-            if event["event"] == "error":
-                self.close()
-                raise EngineError(sentence_of_error(self._client.command, event))
-        if time.monotonic() > self._end_s:
-            self.close()
-            raise EngineError(f"The engine did not answer within {self._limit_s:.0f} s; wait a little and try again.")
-        return None
-
-    def close(self) -> None:
-        """End the process; harmless when it has ended."""
-        self._client.quit()
-
-
-def check_engine(command: Sequence[str], *, limit_s: float = CHECK_S) -> EngineInfo:
-    """Wait for what an engine says of itself, `limit_s` seconds at most; EngineError: it says nothing."""
-    check = EngineCheck(command, limit_s=limit_s)
-    try:
-        while (info := check.poll()) is None:
-            time.sleep(0.02)
-    finally:
-        check.close()
-    return info
+def wait_for_ends() -> None:
+    """Until no engine that was told to end is there any more, 3 s at most."""
+    end_s = time.monotonic() + QUIT_S + 1
+    while reap() and time.monotonic() < end_s:
+        time.sleep(PAUSE_S)
 
 
 def child_environment(own: Mapping[str, str]) -> dict[str, str]:
@@ -346,14 +281,6 @@ def _parsed(line: bytes) -> Event | str:
 def _numbers(version: str) -> tuple[int, ...]:
     """`0.1.0rc1` as (0, 1); what is no version is older than any."""
     return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
-
-
-def _info_of(result: Any) -> EngineInfo:
-    try:
-        texts = (str(result[key]) for key in ("pro_engine", "device", "python", "torch"))
-        return EngineInfo(*texts, tuple(map(str, result["gpus"])), tuple(dict(model) for model in result["models"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise EngineError("The engine's answer is not complete; update the engine.") from error
 
 
 def _oom_kills() -> int:

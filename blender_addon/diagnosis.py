@@ -36,25 +36,25 @@ def sentence_of_error(command: Sequence[str], event: Mapping[str, Any]) -> str:
 
 def sentence_of_end(
     command: Sequence[str],
-    code: int | None,
+    code: int,
     stderr: Sequence[str],
     noise: Sequence[str],
     *,
     ready: bool,
     out_of_memory: bool,
+    full_folder: str = "",
 ) -> str:
     """Why a process ended.
 
     Args:
         command: that started it.
-        code: its exit code, minus the signal that killed it; None if it only closed its output.
+        code: its exit code, minus the signal that killed it.
         stderr, noise: the last lines it wrote there, and to stdout beside the protocol; the newest last.
         ready: whether it had been the engine at work.
         out_of_memory: whether the kernel has killed something for want of memory meanwhile.
+        full_folder: the folder of what it writes there, if its disk is full.
     """
     program = command[0]
-    if code is None:
-        return "The engine stopped answering; try again."
     module = lacking_module(stderr)
     if not ready and module:
         return _lacking(program, module)
@@ -65,6 +65,8 @@ def sentence_of_end(
     said = _said(stderr or noise)
     if code < 0 or code % 2**32 >= WINDOWS_CRASH:
         return f"The engine crashed ({_signal_name(code)}){said}; try again, then another device or a smaller photo."
+    if full_folder:
+        return f"The disk of {full_folder} is full, so the engine could not go on; make room there and try again."
     if not ready:
         return f"{program} is not the engine, it ended with code {code}{said}; choose the Python that has pro-engine."
     return f"The engine ended with exit code {code}{said}; try again."

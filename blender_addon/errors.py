@@ -4,3 +4,7 @@
 
 class UserError(Exception):
     """One sentence for the user: the value, what was expected, and what to do next."""
+
+
+class EngineError(UserError):
+    """The engine cannot be started, or is not there any more."""

@@ -7,7 +7,7 @@ import textwrap
 
 import bpy
 
-from .job import Notice
+from .activity import Notice
 
 CHARACTER_PX = 6.8  # on average, at a scale of 1
 MARGIN_PX = 60  # icon and border

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from .errors import UserError
+from .errors import EngineError
 
 VARIABLE = "PRO_ENGINE"
 PROGRAM = "pro-engine"
@@ -23,7 +23,7 @@ def engine_command(chosen: str = "", environment: Mapping[str, str] | None = Non
         environment: of this process unless given.
 
     Raises:
-        UserError: nothing is there, or nothing that can be started.
+        EngineError: nothing is there, or nothing that can be started.
     """
     environment = os.environ if environment is None else environment
     set_before = environment.get(VARIABLE, "")
@@ -32,7 +32,7 @@ def engine_command(chosen: str = "", environment: Mapping[str, str] | None = Non
             return _command(text, where, environment.get("PATH"))
     if found := shutil.which(PROGRAM, path=environment.get("PATH")):
         return _serving(Path(found))
-    raise UserError("No engine was found; install pro-engine, and choose its Python in the add-on's preferences.")
+    raise EngineError("No engine was found; install pro-engine, and choose its Python in the add-on's preferences.")
 
 
 def _command(text: str, where: str, search_path: str | None) -> list[str]:
@@ -41,15 +41,15 @@ def _command(text: str, where: str, search_path: str | None) -> list[str]:
         inside = ("bin/python", "Scripts/python.exe", f"bin/{PROGRAM}", "python.exe")
         program = next((path / name for name in inside if (path / name).is_file()), None)
         if program is None:
-            raise UserError(f"There is no Python in the folder {path}; choose in {where} a Python that has pro-engine.")
+            raise EngineError(f"There is no Python in {path}; choose in {where} a Python that has pro-engine.")
         path = program
     elif not path.exists():
         found = shutil.which(text, path=search_path) if path.name == text else None
         if found is None:
-            raise UserError(f"{path} does not exist; choose in {where} a Python that has pro-engine.")
+            raise EngineError(f"{path} does not exist; choose in {where} a Python that has pro-engine.")
         path = Path(found)
     if not os.access(path, os.X_OK):
-        raise UserError(f"{path} is no program that can be started; choose in {where} a Python that has pro-engine.")
+        raise EngineError(f"{path} is no program that can be started; choose in {where} a Python that has pro-engine.")
     return _serving(path)
 
 

@@ -10,11 +10,13 @@ from typing import ClassVar, NamedTuple
 
 import bpy
 
-from . import checkup, preferences, properties, session
+from . import preferences, properties, session
+from .activity import Activity, sentence_of
 from .build import frame_scene, parts_of
+from .client import wait_for_ends
 from .errors import UserError
 from .forecast import remember
-from .job import Job, sentence_of
+from .job import Job
 from .photos import file_of, image_file, photos_in
 from .rigging import camera_of_rig, pixel_of, rebuild
 
@@ -42,10 +44,69 @@ class _Sentence:
         return {"CANCELLED"}
 
 
-class _Running(_Sentence):
-    """An operator that starts a run and follows it to its end."""
+class _Active(_Sentence):
+    """An operator that starts an activity and follows it to its end."""
 
     bl_options: ClassVar = set()  # not to be repeated nor adjusted; each result pushes a step of undo itself
+
+    def begin(self, scene: bpy.types.Scene) -> Activity:
+        """Start the activity. UserError: it cannot be."""
+        raise NotImplementedError
+
+    def execute(self, context: bpy.types.Context) -> Returned:
+        """Start, and wait for the end."""
+        try:
+            activity = self.begin(context.scene)
+        except Exception as error:
+            return self.refuse(error)
+        try:
+            while activity.poll():
+                time.sleep(PAUSE_S)
+        finally:
+            activity.stop("The run was interrupted.")
+            wait_for_ends()  # a script may have nobody who would look after the engine later
+        return self._leave(activity)
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Returned:
+        """Start, and let Blender live."""
+        try:
+            self._activity = self.begin(context.scene)
+        except Exception as error:
+            return self.refuse(error)
+        self._shown: tuple[object, ...] = ()
+        self._timer = session.start_timer(context)
+        context.window_manager.modal_handler_add(self)
+        session.redraw()
+        return {"RUNNING_MODAL"}
+
+    def modal(self, _context: bpy.types.Context, event: bpy.types.Event) -> Returned:
+        """Look after it at each tick; all events go on to whom they are meant for."""
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        if self._activity.poll():
+            if self._activity.shown != self._shown:
+                self._shown = self._activity.shown
+                session.redraw()
+            return {"PASS_THROUGH"}
+        session.stop_timer(self._timer)
+        return self._leave(self._activity)
+
+    def cancel(self, _context: bpy.types.Context) -> None:
+        """Called by Blender when the window is closed or another file is opened."""
+        self._activity.stop(f"The window or the file was closed, so the run was ended; press {self.bl_label} again.")
+        session.stop_timer(self._timer)
+
+    def _leave(self, activity: Activity) -> Returned:
+        session.redraw()
+        notice = activity.notice
+        if notice is not None:
+            bad = "WARNING" if activity.worked else "ERROR"
+            self.report({bad if notice.is_error else "INFO"}, notice.text)
+        return {"FINISHED" if activity.worked else "CANCELLED"}
+
+
+class _Running(_Active):
+    """An operator that makes rigs of photos."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -58,8 +119,8 @@ class _Running(_Sentence):
         """The photos to work on, written to `folder` if need be. UserError: there are none."""
         raise NotImplementedError
 
-    def begin(self, scene: bpy.types.Scene) -> Job:
-        """Start the run. UserError: it cannot be."""
+    def begin(self, scene: bpy.types.Scene) -> Activity:
+        """Start the run."""
         chosen = preferences.chosen()
         recipe = properties.recipe_of(scene, chosen.device)
         if scene.library is not None:
@@ -67,7 +128,7 @@ class _Running(_Sentence):
         folder = session.new_folder(preferences.cache_folder())
         try:
             photos = self.photos(scene, folder)
-            return session.begin(
+            job = Job(
                 scene,
                 photos.files,
                 recipe,
@@ -77,63 +138,10 @@ class _Running(_Sentence):
                 shot=photos.are_a_shot,
                 plate=photos.plate,
             )
+            return session.begin(job)
         except Exception:
             session.drop_folder(folder)
             raise
-
-    def execute(self, context: bpy.types.Context) -> Returned:
-        """Start, and wait for the end."""
-        try:
-            job = self.begin(context.scene)
-        except Exception as error:
-            return self.refuse(error)
-        try:
-            while job.poll():
-                time.sleep(PAUSE_S)
-        finally:
-            job.stop("The run was interrupted.")
-        return self._leave(job)
-
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Returned:
-        """Start, and let Blender live."""
-        try:
-            self.job = self.begin(context.scene)
-        except Exception as error:
-            return self.refuse(error)
-        self._shown = None
-        self._timer = session.start_timer(context)
-        context.window_manager.modal_handler_add(self)
-        session.redraw()
-        return {"RUNNING_MODAL"}
-
-    def modal(self, _context: bpy.types.Context, event: bpy.types.Event) -> Returned:
-        """Look after the run at each tick; all events go on to whom they are meant for."""
-        if event.type != "TIMER":
-            return {"PASS_THROUGH"}
-        if self.job.poll():
-            shown = (self.job.doing, round(self.job.run.progress, 3), round(self.job.run.seconds_left or 0))
-            if shown != self._shown:
-                self._shown = shown
-                session.redraw()
-            return {"PASS_THROUGH"}
-        session.stop_timer(self._timer)
-        return self._leave(self.job)
-
-    def cancel(self, _context: bpy.types.Context) -> None:
-        """Called by Blender when the window is closed or another file is opened."""
-        self.job.stop("The window or the file was closed, so the run was ended; press Estimate again.")
-        session.stop_timer(self._timer)
-
-    def _leave(self, job: Job) -> Returned:
-        session.redraw()
-        notice = job.notice
-        if notice is None:
-            return {"CANCELLED"}
-        if job.built and notice.is_error:
-            self.report({"WARNING"}, notice.text)
-        else:
-            self.report({"ERROR" if notice.is_error else "INFO"}, notice.text)
-        return {"FINISHED"} if job.built else {"CANCELLED"}
 
 
 class PRO_OT_estimate(_Running, bpy.types.Operator):  # noqa: N801 - Blender's manner
@@ -278,59 +286,20 @@ class PRO_OT_place(_Sentence, bpy.types.Operator):  # noqa: N801
         return {"FINISHED"}
 
 
-class PRO_OT_test_engine(bpy.types.Operator):  # noqa: N801
+class PRO_OT_test_engine(_Active, bpy.types.Operator):  # noqa: N801
     """Start the engine, and have it tell version, device and models"""
 
     bl_idname = "pro.test_engine"
     bl_label = "Test engine"
-    bl_options: ClassVar = set()
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """One test at a time."""
-        return not checkup.busy()
+        return session.test is None or session.test.over
 
-    def execute(self, _context: bpy.types.Context) -> Returned:
-        """Wait for the answer."""
-        checkup.begin(preferences.chosen().engine)
-        while checkup.poll():
-            time.sleep(PAUSE_S)
-        return self._tell()
-
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Returned:
-        """Let Blender live meanwhile."""
-        checkup.begin(preferences.chosen().engine)
-        if not checkup.busy():
-            return self._tell()
-        self._timer = session.start_timer(context)
-        context.window_manager.modal_handler_add(self)
-        session.redraw()
-        return {"RUNNING_MODAL"}
-
-    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> Returned:
-        """Look at each tick."""
-        if event.type != "TIMER":
-            return {"PASS_THROUGH"}
-        before = checkup.doing()
-        if checkup.poll():
-            if checkup.doing() != before:
-                session.redraw()
-            return {"PASS_THROUGH"}
-        session.stop_timer(self._timer)
-        return self._tell()
-
-    def cancel(self, _context: bpy.types.Context) -> None:
-        """The window is gone."""
-        checkup.end()
-        session.stop_timer(self._timer)
-
-    def _tell(self) -> Returned:
-        session.redraw()
-        notice = checkup.notice
-        if notice is None:
-            return {"CANCELLED"}
-        self.report({"ERROR" if notice.is_error else "INFO"}, notice.text)
-        return {"CANCELLED" if notice.is_error else "FINISHED"}
+    def begin(self, _scene: bpy.types.Scene) -> Activity:
+        """Start the test."""
+        return session.begin_test(preferences.chosen().engine)
 
 
 class PRO_OT_copy_install(bpy.types.Operator):  # noqa: N801

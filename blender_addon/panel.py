@@ -8,10 +8,10 @@ from typing import ClassVar
 import bpy
 
 from . import session
+from .activity import Notice
 from .errors import UserError
 from .forecast import forecast
 from .geometry import Estimate
-from .job import Notice
 from .layout import duration, number, sentence, size
 from .photos import file_of
 from .picture_size import picture_size
@@ -93,9 +93,9 @@ class PRO_PT_run(_Panel, bpy.types.Panel):  # noqa: N801
     def draw(self, _context: bpy.types.Context) -> None:
         """Draw it."""
         job = session.job
-        left = job.run.seconds_left
+        left = job.seconds_left
         text = f"{job.doing}, {duration(left)}" if left is not None and left >= 1 else job.doing
-        self.layout.progress(factor=job.run.progress, text=text)
+        self.layout.progress(factor=job.progress, text=text)
         _large(self.layout, "pro.cancel", "CANCEL")
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import bpy
 from bpy.props import StringProperty
 
-from . import checkup
+from . import session
 from .layout import sentence
 from .photos import file_of
 from .run import EngineOptions
@@ -101,10 +101,11 @@ class PRO_AP_preferences(bpy.types.AddonPreferences):  # noqa: N801 - Blender's 
         column.prop(self, "device")
         column.prop(self, "cache", placeholder=str(default_cache()))
         layout.operator("pro.test_engine", icon="FILE_REFRESH")
-        if checkup.busy():
-            layout.label(text=checkup.doing(), icon="TIME")
-        elif checkup.notice is not None:
-            sentence(layout, context, checkup.notice)
+        test = session.test
+        if test is not None and test.notice is not None:
+            sentence(layout, context, test.notice)
+        elif test is not None:
+            layout.label(text=test.doing, icon="TIME")
         box = layout.box()
         box.label(text="The engine is a program of its own. To install it, run in a clone of the project:")
         row = box.row(align=True)

@@ -19,7 +19,7 @@ from bpy.props import (
     StringProperty,
 )
 
-from . import checkup
+from . import session
 from .build import FRAME_KEY, BuildOptions
 from .errors import UserError
 from .geometry import MIN_BUDGET, MeshOptions
@@ -49,7 +49,7 @@ def _items(of: type, name: str, texts: dict[str, tuple[str, str]]) -> list[tuple
 
 
 def _models(_settings: Any, _context: bpy.types.Context, _typed: str) -> list[str]:
-    info = checkup.info
+    info = session.test.info if session.test is not None else None
     return [model["name"] for model in info.models] if info is not None else list(MODELS)
 
 

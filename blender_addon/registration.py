@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import checkup, export, forecast, operators, panel, preferences, properties, session
+from . import export, forecast, operators, panel, preferences, properties, session
 
 MODULES = (preferences, operators, export, panel)
 
@@ -22,7 +22,6 @@ def register() -> None:
 def unregister() -> None:
     """In reverse order; what runs is ended."""
     session.unregister()
-    checkup.forget()
     forecast.forget()
     for module in reversed(MODULES):
         for cls in reversed(module.classes):

@@ -1,14 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Photos to depth maps on disk, from the start of the engine to its end. Whoever has a timer or a loop drives it.
-
-    run = Run(photos, folder)
-    run.start()
-    while not run.ended:
-        run.poll()  # every 0.1 s or so
-    run.results, run.skipped, run.failure
-
-The window's operator, `blender -b` and the tests use the same class. Needs the standard library only.
-"""
+"""Photos to depth maps on disk. Needs the standard library only."""
 
 from __future__ import annotations
 
@@ -19,13 +10,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from .client import START_S, Client, EngineError, Event
+from .activity import Activity, Notice
+from .client import START_S, Client, Event
 from .diagnosis import sentence_of_error
-from .errors import UserError
-from .locate import engine_command
+from .errors import EngineError, UserError
 
-State = Literal["idle", "starting", "loading", "inferring", "done", "failed", "cancelled"]
-
+WORDS = {"starting": "Starting engine", "loading": "Loading model", "inferring": "Estimating"}
 SILENCE_S = 300.0  # one step of a large model on a busy CPU
 FETCH_SILENCE_S = 1800.0  # weights come over a slow line before anything is said
 WEIGHTS = ("weights", "refiner_weights")
@@ -80,22 +70,22 @@ class Skipped(NamedTuple):
     reason: str
 
 
-class Run:
+class Run(Activity):
     """One run of the engine over one photo or many, in their order; the model is loaded once.
 
     Args:
         photos: the files; relative ones are meant from the working folder of now.
         folder: where the maps go, made by the engine; photos of the same name get folders of their own inside.
         options: for all photos; relative files of weights are meant from the working folder of now.
-        engine: as `locate.engine_command` takes it.
+        engine, start_s: as of `Activity`.
         online: whether missing weights may be fetched; only if Blender's online access is on.
         shot: whether the photos are frames of one shot and share a scale.
-        start_s, silence_s: seconds until the engine must be ready, and until it must have said anything at work.
+        silence_s: seconds until the engine must have said anything at work.
 
     Attributes:
-        state: "idle", then "starting", "loading" and "inferring", then "done", "failed" or "cancelled".
-        failure: why it failed, in one sentence; "" otherwise.
-        results, skipped: of the photos so far, also of a run that failed or was cancelled.
+        state: of the engine: "starting", "loading" or "inferring".
+        failure: why not all photos were tried, or none gave depth, in one sentence; "" otherwise.
+        results, skipped: of the photos so far, also of a run that failed or was stopped.
         seconds_left: of the whole run, None while nobody knows.
         loads: how often the model was loaded.
     """
@@ -112,20 +102,19 @@ class Run:
         start_s: float = START_S,
         silence_s: float | None = None,
     ) -> None:
+        super().__init__(engine, start_s=start_s)
         self.photos = [Path(photo).absolute() for photo in photos]
         files = {name: str(Path(path).absolute()) for name in WEIGHTS if (path := getattr(options, name))}
         self.options, self.online = replace(options, **files), online
         self.shot = shot
-        self.state: State = "idle"
+        self.state: Literal["starting", "loading", "inferring"] = "starting"
         self.failure = ""
         self.results: list[PhotoDepth] = []
         self.skipped: list[Skipped] = []
         self.seconds_left: float | None = None
         self.loads = 0
         self._folders = _folders(self.photos, Path(folder).absolute())
-        self._engine, self._start_s = engine, start_s
         self._silence_s = silence_s or (FETCH_SILENCE_S if online else SILENCE_S)
-        self._client: Client | None = None
         self._job: int | None = None
         self._fraction = 0.0  # of the current photo
         self._opened = False  # whether the engine has come as far as the current photo
@@ -134,89 +123,79 @@ class Run:
         self._ends = 0
 
     @property
-    def ended(self) -> bool:
-        """Whether nothing more comes."""
-        return self.state in ("done", "failed", "cancelled")
-
-    @property
     def progress(self) -> float:
         """Of the whole run, 0 to 1; never falls."""
         return min(1.0, (self._index + self._fraction) / len(self.photos)) if self.photos else 0.0
 
     @property
-    def current(self) -> Path | None:
-        """The photo at work; None when it has ended."""
-        return None if self.ended or self._index >= len(self.photos) else self.photos[self._index]
+    def doing(self) -> str:
+        """What the engine does, and with which photo."""
+        return self._counted(WORDS[self.state], self._index + 1)
 
     @property
-    def client(self) -> Client | None:
-        """The engine's process, None before the start."""
-        return self._client
+    def shown(self) -> tuple[object, ...]:
+        """As of `Activity`."""
+        return (self.doing, round(self.progress, 3), round(self.seconds_left or 0))
 
     @property
     def _index(self) -> int:
         return len(self.results) + len(self.skipped)
 
-    def start(self) -> None:
-        """Start the engine. What goes wrong is told by `state` and `failure`, here as later."""
-        if self.state != "idle":
-            raise RuntimeError("A run starts once; make another.")
-        if not self.photos:
-            self._fail("There is no photo; choose one.")
-            return
-        self._launch()
-
-    def poll(self) -> State:
-        """Take in what the engine said; the state after it. Never waits, except that a dead engine is started anew."""
-        if self._client is None or self.ended:
-            return self.state
-        try:
-            for event in self._client.poll():
-                self._take(event)
-                if self.ended:
-                    return self.state
-            if self.state == "starting" and self._client.ready:
-                self._ask()
-            self._check_silence()
-        except EngineError as error:
-            self._lose_engine(str(error))
-        return self.state
-
-    def cancel(self) -> None:
-        """Stop at once; the engine is gone within 3 s. What is done stays."""
-        if not self.ended:
-            self._end("cancelled")
-
-    def close(self) -> None:
-        """`cancel`, and wait until the engine is gone, 3 s at most."""
-        self.cancel()
-        if self._client is not None:
-            self._client.close()
+    def _counted(self, text: str, number: int) -> str:
+        return f"{text} {number}/{len(self.photos)}" if len(self.photos) > 1 else text
 
     def _launch(self) -> None:
+        if not self.photos:
+            raise UserError("There is no photo; choose one.")
         self.state = "starting"
-        try:
-            self._client = Client(engine_command(self._engine), start_s=self._start_s)
-        except UserError as error:
-            self._fail(str(error))
+        super()._launch()
 
-    def _ask(self) -> None:
+    def _dismiss(self) -> None:
+        super()._dismiss()
+        self.seconds_left, self._job = None, None
+
+    def _go_on(self) -> None:
+        if self.client is not None:
+            self._hear(self.client)
+        if self.client is None:
+            self._conclude()
+
+    def _hear(self, client: Client) -> None:
+        for event in client.poll():
+            self._take(client, event)
+            if self.client is None:
+                return
+        if self.state == "starting" and client.ready:
+            self._ask(client)
+        elif self._job is not None and time.monotonic() - client.heard_s > self._silence_s:
+            client.kill()
+            what = "loaded the model" if self.state == "loading" else "worked"
+            raise EngineError(
+                f"The engine said nothing for {self._silence_s:.0f} s while it {what}, and was ended; use fewer"
+                " patches, a smaller photo or another device."
+            )
+
+    def _conclude(self) -> None:
+        """The engine has done its part."""
+        text = self.failure or f"{len(self.results)} of {len(self.photos)} photos have depth."
+        self.notice = Notice(text, bool(self.failure), lines_of(self.skipped))
+
+    def _ask(self, client: Client) -> None:
         """Ask for the next photo; the end if there is none."""
-        assert self._client is not None
         if self._index == len(self.photos):
             self._finish()
             return
         if self.state == "starting":
             self.state = "loading"
         self._fraction, self._opened, self._asked_s = 0.0, False, time.monotonic()
-        self._client.heard_s = self._asked_s
+        client.heard_s = self._asked_s
         photo, folder = str(self.photos[self._index]), str(self._folders[self._index])
         values = {**asdict(self.options), "offline": not self.online, "max_pixels": MAX_PIXELS}
         if self.shot:  # engines that do not know it refuse it
             values["shot"] = True
-        self._job = self._client.ask("infer", photo=photo, folder=folder, **values)
+        self._job = client.ask("infer", photo=photo, folder=folder, **values)
 
-    def _take(self, event: Event) -> None:
+    def _take(self, client: Client, event: Event) -> None:
         if self._job is None or event.get("id") != self._job:
             return
         kind = event["event"]
@@ -224,10 +203,12 @@ class Run:
             self._advance(event)
         elif kind == "done":
             self._receive(event.get("result"))
+            self._ask(client)
         elif kind == "cancelled":
             self._skip("The engine gave the photo up; try again.")
+            self._ask(client)
         elif kind == "error":
-            self._give_up(event)
+            self._give_up(client, event)
 
     def _advance(self, event: Event) -> None:
         phase, done, total = event.get("phase"), event.get("done"), event.get("total")
@@ -257,68 +238,53 @@ class Run:
         self._ends = 0
         self._fraction = 0.0
         self.results.append(record)
-        self._ask()
 
-    def _give_up(self, event: Event) -> None:
+    def _give_up(self, client: Client, event: Event) -> None:
         """One photo is skipped; what went wrong before the photo was opened would go wrong with every one."""
-        assert self._client is not None
-        reason = sentence_of_error(self._client.command, event)
+        reason = sentence_of_error(client.command, event)
         reason = reason.replace("offline mode is on", "Blender's online access is off")  # the switch that users know
         if self._opened:
             self._skip(reason)
+            self._ask(client)
         else:
             self._fail(reason)
 
     def _skip(self, reason: str) -> None:
-        self._drop_photo(reason)
-        self._ask()
-
-    def _drop_photo(self, reason: str) -> None:
         self._fraction = 0.0
         self.skipped.append(Skipped(self.photos[self._index], reason))
 
-    def _check_silence(self) -> None:
-        if self._client is None or self._job is None or self.state == "starting":
-            return
-        if time.monotonic() - self._client.heard_s > self._silence_s:
-            self._client.kill()
-            what = "loaded the model" if self.state == "loading" else "worked"
-            raise EngineError(
-                f"The engine said nothing for {self._silence_s:.0f} s while it {what}, and was ended; use fewer"
-                " patches, a smaller photo or another device."
-            )
-
     def _lose_engine(self, reason: str) -> None:
-        """The engine died: of this photo, it may be, so another one is started for the next."""
+        """It died, of this photo, it may be, so another one is started for the next."""
         if self.state == "starting" or self._job is None:
             self._fail(reason)
             return
-        self._job = None
         self._ends += 1
-        self._drop_photo(reason)
+        self._skip(reason)
+        self._dismiss()
         if self._index == len(self.photos):
             self._finish()
         elif self._ends == MAX_ENDS:
             self._fail(f"The engine ended at {MAX_ENDS} photos in a row, at the last one so: {reason}")
         else:
-            self._launch()
+            self._try(self._launch)
 
     def _finish(self) -> None:
-        if self.results:
-            self._end("done")
-        elif len(self.photos) == 1:
-            self._fail(self.skipped[0].reason)
-        else:
-            self._fail(f"None of the {len(self.photos)} photos gave depth, the first one so: {self.skipped[0].reason}")
+        """No photo is left."""
+        first, count = self.skipped[:1], len(self.photos)
+        if first and not self.results:
+            self.failure = first[0].reason
+            if count > 1:
+                self.failure = f"None of the {count} photos gave depth, the first one so: {self.failure}"
+        self._dismiss()
 
     def _fail(self, sentence: str) -> None:
         self.failure = sentence
-        self._end("failed")
+        self._dismiss()
 
-    def _end(self, state: State) -> None:
-        self.state, self.seconds_left, self._job = state, None, None
-        if self._client is not None:
-            self._client.quit()
+
+def lines_of(skipped: Iterable[Skipped]) -> tuple[str, ...]:
+    """What to say of photos without a result, a line each."""
+    return tuple(f"{one.photo.name}: {one.reason}" for one in skipped)
 
 
 def _folders(photos: list[Path], folder: Path) -> list[Path]:

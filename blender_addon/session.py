@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What runs now, and what was said last. Kept in this module, never in the file: undo would take it back.
 
-There is one run at a time. All of this belongs to the main thread.
+There is one run at a time, and one test of the engine.
 """
 
 from __future__ import annotations
@@ -9,22 +9,24 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import bpy
 from bpy.app.handlers import persistent
 
+from .activity import Notice, sentence_of
+from .client import reap, wait_for_ends
+from .engine_test import EngineTest
 from .errors import UserError
-from .job import Job, Notice, hide, sentence_of
+from .job import Job, hide
 from .rigging import Recipe, place, rig_of
-from .run import Run
 
 FOLDER_PREFIX = "run-"
 TICK_S = 0.1  # between looks at the engine
 REDRAWN = {"VIEW_3D": "UI", "PREFERENCES": "WINDOW"}  # the kind of region in which we draw, by area
 
 job: Job | None = None  # the last run, over or not
+test: EngineTest | None = None  # the last test of the engine, over or not
 notice: Notice | None = None  # what was said beside a run
 _timers: list[bpy.types.Timer] = []
 _last_rig = 0  # `session_uid` of the rig that was built last, by runs that are forgotten
@@ -47,26 +49,8 @@ def tell(text: str, *, is_error: bool = False) -> None:
     redraw()
 
 
-def begin(
-    scene: bpy.types.Scene,
-    photos: Sequence[Path],
-    recipe: Recipe,
-    folder: Path,
-    *,
-    engine: str,
-    online: bool,
-    shot: bool = False,
-    plate: bpy.types.Image | None = None,
-) -> Job:
+def begin(new: Job) -> Job:
     """Start a run; the files of the one before go, unless they hold results that are in no scene.
-
-    Args:
-        scene: where the results go.
-        photos: in their order.
-        recipe: for all of them.
-        folder: of `new_folder`.
-        engine, online, shot: as of `Run`.
-        plate: as of `Job`.
 
     Raises:
         UserError: a run is under way.
@@ -75,10 +59,17 @@ def begin(
     if busy():
         raise UserError("A photo is being worked on; wait for it, or press Cancel.")
     _forget()
-    run = Run(photos, folder, recipe.engine, engine=engine, online=online, shot=shot)
-    job, notice = Job(scene, run, recipe, folder, plate), None
-    run.start()
+    job, notice = new, None
+    job.begin()
     return job
+
+
+def begin_test(engine: str) -> EngineTest:
+    """Start a test of an engine, as `locate.engine_command` takes it."""
+    global test
+    test = EngineTest(engine, info=test.info if test is not None else None)
+    test.begin()
+    return test
 
 
 def cancel(why: str = "Cancelled.") -> None:
@@ -143,11 +134,18 @@ def start_timer(context: bpy.types.Context) -> bpy.types.Timer:
 
 
 def stop_timer(timer: bpy.types.Timer) -> None:
-    """No more of them; harmless when Blender has done so with the window."""
+    """No more of them, as what they were for is over; harmless when Blender has done so with the window."""
     if timer in _timers:
         _timers.remove(timer)
         with contextlib.suppress(ReferenceError, RuntimeError, TypeError):
             bpy.context.window_manager.event_timer_remove(timer)
+    if reap() and not bpy.app.background and not bpy.app.timers.is_registered(_reap_later):
+        bpy.app.timers.register(_reap_later, first_interval=TICK_S, persistent=True)
+
+
+def _reap_later() -> float | None:
+    """For `bpy.app.timers`: looks after engines that were told to end, as long as there are any."""
+    return TICK_S if reap() else None
 
 
 def redraw() -> None:
@@ -181,13 +179,16 @@ def register() -> None:
 
 def unregister() -> None:
     """End what runs, and leave nothing behind."""
-    global notice, _last_rig
-    if job is not None:
-        job.stop("The add-on was disabled.")
-        job.run.close()
+    global test, notice, _last_rig
+    for activity in (job, test):
+        if activity is not None:
+            activity.stop("The add-on was disabled.")
     for timer in list(_timers):
         stop_timer(timer)
+    if bpy.app.timers.is_registered(_reap_later):
+        bpy.app.timers.unregister(_reap_later)
+    wait_for_ends()
     _forget()
-    notice, _last_rig = None, 0
+    test, notice, _last_rig = None, None, 0
     if _on_load in bpy.app.handlers.load_post:
         bpy.app.handlers.load_post.remove(_on_load)

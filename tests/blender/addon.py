@@ -144,17 +144,17 @@ def everything():
 
 def started(name, folder):
     """A run under way, polled by the check, as the modal operator does."""
-    session, properties = part("session"), part("properties")
-    scene = bpy.context.scene
+    session, scene = part("session"), bpy.context.scene
     photos = [photo_of(folder / "photos", one) for one in ([name] if isinstance(name, str) else name)]
-    return session.begin(
+    job = part("job").Job(
         scene,
         photos,
-        properties.recipe_of(scene),
+        part("properties").recipe_of(scene),
         session.new_folder(folder / "cache"),
         engine=bpy.context.preferences.addons[PACKAGE].preferences.engine,
         online=False,
     )
+    return session.begin(job)
 
 
 def follow(job, limit_s=30.0):

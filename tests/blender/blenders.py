@@ -26,6 +26,7 @@ if not PYTHONS and importlib.util.find_spec("bpy"):
 needs_blender = pytest.mark.skipif(
     not PYTHONS, reason="Blender as a module is not installed; let PRO_BPY_PYTHON name a Python that has it"
 )
+posix = pytest.mark.skipif(os.name == "nt", reason="fake engines are scripts with a #! line")
 
 
 @cache

@@ -126,7 +126,7 @@ def check_drawn(folder):
     settings.photo = str(photo_of(folder / "photos", "slow.png"))
     found["chosen"] = drawn()
     job = started("slow.png", folder)
-    until(lambda: job.poll() and job.run.progress > 0)
+    until(lambda: job.poll() and job.progress > 0)
     found["at work"] = drawn()
     follow(job)
     found["done"] = drawn()

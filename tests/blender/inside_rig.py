@@ -289,7 +289,7 @@ def check_real(folder, engine, photos):
 
     socket.socket = Guarded
     begun_s = time.monotonic()
-    tested = [called(bpy.ops.pro.test_engine), [time.monotonic() - begun_s], part("checkup").notice.text]
+    tested = [called(bpy.ops.pro.test_engine), [time.monotonic() - begun_s], part("session").test.notice.text]
     until(lambda: resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > 0)  # the engine has ended
     tested[1].append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime)
     settings = bpy.context.scene.pro
@@ -299,17 +299,18 @@ def check_real(folder, engine, photos):
     session, properties = part("session"), part("properties")
     scene = bpy.context.scene
     found = [*part("photos").photos_in(Path(photos), "*"), Path(photos) / "missing.jpg", Path(photos)]
-    job = session.begin(
+    job = part("job").Job(
         scene, found, properties.recipe_of(scene, "cpu"), session.new_folder(folder / "cache"),
         engine=preferences.engine, online=bpy.app.online_access,
     )  # fmt: skip
+    session.begin(job)
     gaps, progress = [], []
     while True:
-        working, begun_s = not job.run.ended, time.monotonic()
+        working, begun_s = job.client is not None, time.monotonic()
         more = job.poll()
         if working:
             gaps.append(time.monotonic() - begun_s)
-        progress.append(job.run.progress)
+        progress.append(job.progress)
         if not more:
             break
         time.sleep(0.05)
@@ -327,7 +328,7 @@ def check_real(folder, engine, photos):
         "weights": called(bpy.ops.pro.estimate),
         "tested": tested,
         "said": [job.notice.text, list(job.notice.details)],
-        "loads": job.run.loads,
+        "loads": job.loads,
         "gap": max(gaps),
         "steps": len(set(progress)),
         "pictures": pictures,

@@ -63,8 +63,8 @@ def check_life(folder):
     preferences.engine, preferences.cache = engine, cache
     again = ours()
     job = started("slow.png", folder)
-    until(lambda: job.poll() and job.run.progress > 0)
-    pid = job.run.client.pid
+    until(lambda: job.poll() and job.progress > 0)
+    pid = job.client.pid
     before = census()
     begun_s = time.monotonic()
     bpy.ops.preferences.addon_disable(module=PACKAGE)
@@ -269,7 +269,7 @@ def check_meanwhile(folder):
 
     def begin(name="slow.png"):
         job = started(name, folder)
-        until(lambda: job.poll() and job.run.progress > 0)
+        until(lambda: job.poll() and job.progress > 0)
         return job
 
     job = begin()
@@ -294,7 +294,7 @@ def check_meanwhile(folder):
     found["waits in edit mode"] = waited_for_object_mode(begin("shot.png"))
 
     before, job = census(), begin()
-    begun_s, pid = time.monotonic(), job.run.client.pid
+    begun_s, pid = time.monotonic(), job.client.pid
     found["cancel"] = [called(bpy.ops.pro.cancel), session.busy(), said()]
     found["button free after"] = time.monotonic() - begun_s
     found["engine gone after"] = until(lambda: not is_running(pid))
@@ -303,7 +303,7 @@ def check_meanwhile(folder):
 
     rigs = set(bpy.data.objects)
     job = started(["early.png", "late.png", "hang.png"], folder)
-    until(lambda: job.poll() and len(job.run.results) == 2)
+    until(lambda: job.poll() and len(job.results) == 2)
     found["batch at work"] = [job.doing, before == census()]
     called(bpy.ops.pro.cancel)
     found["batch cancelled"] = [said(), before == census()]
@@ -311,7 +311,7 @@ def check_meanwhile(folder):
     found["batch shown"] = shown_of(sorted((one for one in {*bpy.data.objects} - rigs if "pro_depth" in one), key=str))
 
     job = begin()
-    os.kill(job.run.client.pid, 9)
+    os.kill(job.client.pid, 9)
     begun_s = time.monotonic()
     follow(job)
     found["killed after"], found["killed"] = time.monotonic() - begun_s, said()

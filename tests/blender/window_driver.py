@@ -95,7 +95,7 @@ class Scene:
     def at_work(self) -> Steps:
         """Wait until the engine has told of progress."""
         yield from until(lambda: self.session.busy(), what="the start")
-        yield from until(lambda: self.session.job.run.progress > 0, ENGINE_LIMIT_S, "the first progress")
+        yield from until(lambda: self.session.job.progress > 0, ENGINE_LIMIT_S, "the first progress")
 
     def to_the_end(self) -> Steps:
         """Wait until nothing runs."""
@@ -229,7 +229,7 @@ def tutorial(scene: Scene) -> Steps:
         yield DRAWN_S
     scene.picture("ready")
     yield from scene.press(ESTIMATE)
-    yield from until(lambda: scene.session.job.run.progress > 0.5, ENGINE_LIMIT_S, "half of the run")
+    yield from until(lambda: scene.session.job.progress > 0.5, ENGINE_LIMIT_S, "half of the run")
     yield DRAWN_S
     scene.picture("at-work")
     yield from scene.to_the_end()
