@@ -10,7 +10,8 @@ A number in a test's name is that of what the add-on is held to:
 6   the live and the adaptive surface are the baked one
 7   depth survives save and reload bit for bit, and is enough to rebuild
 8   no face over the tear ratio, none on pixels without depth, all facing the camera
-9   engine tested in 10 s; its death is told in 1 s, Blender's ends it in 2 s; cancel takes 1 s
+9   engine tested in 10 s; its death is told in 1 s, Blender's ends it in 2 s; cancel takes 1 s (tests wait for each of
+    these as long as it takes; `benchmarks/addon_client.py` times them)
 10  no gap over 0.2 s while the engine works; no run state on the scene; results go where they were asked for
 11  the window, `blender -b` and the tests drive the same plain class
 12  every bad input and fault is one sentence, and leaves the scene as it was
