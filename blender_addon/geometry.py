@@ -9,7 +9,7 @@ along -z. The vertex of a pixel lies on the ray through its centre, and its UV i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .blocks import BoolMap, Faces, FloatMap, Indices, Pyramid, cell_corners, cell_faces
 from .errors import UserError
+from .options import Checked, option, same_as
 
 BYTES_PER_VERTEX = 108  # while a mesh is built, over what the pixels take; fitted to peaks of 0.05 to 8.3 million
 BYTES_PER_PIXEL = 72  # photo, depth and what making and merging the mesh takes on the way
@@ -28,33 +29,31 @@ MIN_BUDGET = 100
 REDUCE_CHOICES = ("flat", "even")
 
 
-def _option(default: Any, text: str, **limits: Any) -> Any:
-    """A field whose help and limits panels and messages are built from."""
-    return field(default=default, metadata={"help": text, **limits})
-
-
 @dataclass(frozen=True)
-class MeshOptions:
+class MeshOptions(Checked):
     """How the grid of pixels becomes a mesh. UserError: a value outside its limits."""
 
-    tear: float = _option(0.05, "Relative step in depth between neighbouring pixels where the mesh tears", above=0)
-    erode_px: int = _option(0, "Pixels taken away along tears and holes", minimum=0, maximum=64)
-    vertices: int = _option(0, "About how many vertices the mesh may have; 0 for one a pixel", minimum=0)
-    reduce: str = _option(
+    tear: float = same_as(
+        "GeometryOptions.edge_rtol",
+        default=0.05,  # above the engine's: a torn mesh shows its holes in every other view, a stretched one hides them
+        help="Relative step in depth between neighbouring pixels where the mesh tears",
+        label="Tear",
+    )
+    erode_px: int = option(0, "Pixels taken away along tears and holes", label="Erode", minimum=0, maximum=64)
+    vertices: int = option(
+        0, "About how many vertices the mesh may have; 0 for one a pixel", label="Vertices", minimum=0
+    )
+    reduce: str = option(
         "flat",
         "How vertices are saved: flat merges flat regions, even takes every n-th pixel",
+        label="Reduce",
         choices=REDUCE_CHOICES,
     )
 
     def __post_init__(self) -> None:
-        if not self.tear > 0:
-            raise UserError(f"The tear threshold is {self.tear}; give a number above 0, such as 0.05.")
-        if not 0 <= self.erode_px <= 64:
-            raise UserError(f"Erosion is {self.erode_px} px; give 0 to 64.")
-        if self.vertices != 0 and self.vertices < MIN_BUDGET:
-            raise UserError(f"The budget is {self.vertices} vertices; give {MIN_BUDGET} or more, or 0 for no limit.")
-        if self.reduce not in REDUCE_CHOICES:
-            raise UserError(f"Reduce is {self.reduce!r}; give {' or '.join(REDUCE_CHOICES)}.")
+        super().__post_init__()
+        if 0 < self.vertices < MIN_BUDGET:
+            raise UserError(f"Vertices is {self.vertices}; give {MIN_BUDGET} or more, or 0 for no limit.")
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from .errors import UserError
 from .geometry import Pinhole
+from .options import Checked, option, same_as
 
 LENS_CHOICES = ("EXIF", "FOCAL", "FOV", "CAMERA")
-
-
-def _option(default: Any, text: str) -> Any:
-    """A field whose help panels are built from."""
-    return field(default=default, metadata={"help": text})
 
 
 class SceneCamera(NamedTuple):
@@ -50,24 +46,31 @@ class SceneCamera(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Lens:
+class Lens(Checked):
     """Where focal length and principal point come from. UserError: numbers that are no lens."""
 
-    source: str = _option("EXIF", "Where the focal length comes from")
-    focal_mm: float = _option(35.0, "Focal length; with the sensor it gives the field of view")
-    sensor_mm: float = _option(36.0, "Sensor along the longer side of the photo; 36 mm for equivalent focal lengths")
-    fov_deg: float = _option(55.0, "Field of view across the width of the photo; also used where a photo does not tell")
-    camera: SceneCamera | None = field(
-        default=None, metadata={"help": "Camera of the scene that matches the photo, such as one made by fSpy"}
+    source: str = option("EXIF", "Where the focal length comes from", label="Lens from", choices=LENS_CHOICES)
+    focal_mm: float = option(
+        35.0, "Focal length; with the sensor it gives the field of view", label="Focal", above=0, below=math.inf
+    )
+    sensor_mm: float = option(
+        36.0,
+        "Sensor along the longer side of the photo; 36 mm for equivalent focal lengths",
+        label="Sensor",
+        above=0,
+        below=math.inf,
+    )
+    fov_deg: float = same_as(
+        "GeometryOptions.fov_x_deg",
+        help="Field of view across the width of the photo; also used where a photo does not tell",
+        label="FOV",
+    )
+    camera: SceneCamera | None = option(
+        None, "Camera of the scene that matches the photo, such as one made by fSpy", label="Camera"
     )
 
     def __post_init__(self) -> None:
-        if self.source not in LENS_CHOICES:
-            raise UserError(f"The camera comes from {self.source!r}; give {', '.join(LENS_CHOICES)}.")
-        if not (0 < self.focal_mm < math.inf and 0 < self.sensor_mm < math.inf):
-            raise UserError(
-                f"The focal length is {self.focal_mm:g} mm and the sensor {self.sensor_mm:g} mm; give numbers above 0."
-            )
+        super().__post_init__()
         if self.source == "CAMERA" and self.camera is None:
             raise UserError("No camera is chosen; choose one under Camera, or take the lens from the photo.")
 

@@ -12,12 +12,14 @@ import ast
 import hashlib
 import importlib.util
 import io
+import json
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ FOLDER = Path(__file__).resolve().parent
 MANIFEST, LICENCE_FILE = "blender_manifest.toml", "LICENSE"
 LICENCE, OLDEST_BLENDER = "GPL-3.0-or-later", "4.2.0"
 MAX_BYTES = 2_000_000
+OPTIONS_FILE = "options.json"  # what the engine declares; `options.py` reads it
 LEFT_OUT = frozenset({"__pycache__", "package.py"})  # and what begins with a dot; the manifest tells Blender the same
 KEYS = frozenset(
     {"schema_version", "id", "version", "name", "tagline", "maintainer", "type", "website", "tags", "license",
@@ -135,6 +138,28 @@ def engine_version(root: Path) -> str:
     raise SystemExit(f"{root / 'pro_engine' / '__init__.py'} has no __version__; run this in a clone of the project.")
 
 
+def engine_options(root: Path) -> str:
+    """The text of options.json: the engine's options with default, help and limits, by class and field."""
+    sys.path.insert(0, str(root))
+    try:
+        from pro_engine import options
+    finally:
+        sys.path.remove(str(root))
+    owners = (options.ModelOptions, options.InferenceOptions, options.GeometryOptions)
+    declared = {
+        owner.__name__: {
+            field.name: {
+                **field.metadata,
+                "choices": options.choices_of(owner, field.name),
+                "default": None if field.default is MISSING else field.default,
+            }
+            for field in options.options_of(owner)
+        }
+        for owner in owners
+    }
+    return json.dumps(declared, indent=1, sort_keys=True, default=str) + "\n"
+
+
 def validator(blender: str | None) -> list[str] | None:
     """The command that validates a zip given as its last argument; None where there is no Blender.
 
@@ -160,6 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     version = engine_version(FOLDER.parent)
+    if given.folder == FOLDER:
+        (FOLDER / OPTIONS_FILE).write_text(engine_options(FOLDER.parent), "utf-8")
     wrong = problems(given.folder, version)
     data = b"" if wrong else zip_of(given.folder)
     if len(data) > MAX_BYTES:

@@ -5,7 +5,6 @@ Annotations are evaluated here: Blender makes properties of them.
 """
 
 import math
-from dataclasses import fields
 from typing import Any
 
 import bpy
@@ -24,28 +23,36 @@ from .build import FRAME_KEY, BuildOptions
 from .errors import UserError
 from .geometry import MIN_BUDGET, MeshOptions
 from .lens import Lens, SceneCamera
+from .options import of
 from .rigging import Recipe, ScaleChoice
 from .run import EngineOptions
 
 DEFAULT_BUDGET = 500_000
-FINE_TILES = (8, 8)
+CUSTOM_TILES, FINE_TILES = (4, 4), (8, 8)
 RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5) else set()  # before, every path does
 MODELS = ("compact",)  # comes with the engine; it tells of others when it is tested
 
 
-def _help(of: type, name: str) -> str:
-    """What an option of the run or the build says of itself."""
-    return next(f.metadata["help"] for f in fields(of) if f.name == name)
+SMALLEST = 1e-4  # what a number that has to be above 0 may be in the panel
 
 
-def _default(of: type, name: str) -> Any:
-    return next(f.default for f in fields(of) if f.name == name)
+def _shown(owner: type, name: str, **more: Any) -> dict[str, Any]:
+    """Label, help, default and limits of an option as arguments of a property of Blender; `more` replaces them."""
+    field = of(owner, name)
+    found = {"name": field.metadata["label"], "description": field.metadata["help"]}
+    if field.default is not None:
+        found["default"] = field.default
+    if "minimum" in field.metadata or "above" in field.metadata:
+        found["min"] = field.metadata.get("minimum", SMALLEST)
+    if "maximum" in field.metadata:
+        found["max"] = field.metadata["maximum"]
+    return {**found, **more}
 
 
-def _items(of: type, name: str, texts: dict[str, tuple[str, str]]) -> list[tuple[str, str, str]]:
-    """Items of an enumeration, of the choices that an option has; a choice without a text is an error here."""
-    choices = next(f.metadata["choices"] for f in fields(of) if f.name == name)
-    return [(choice, *texts[choice]) for choice in choices]
+def _enum(owner: type, name: str, texts: dict[str, tuple[str, str]]) -> Any:
+    """An enumeration of the choices that an option has; a choice without a text is an error here."""
+    items = [(choice, *texts[choice]) for choice in of(owner, name).metadata["choices"]]
+    return EnumProperty(items=items, **_shown(owner, name))
 
 
 def _models(_settings: Any, _context: bpy.types.Context, _typed: str) -> list[str]:
@@ -76,8 +83,8 @@ class PRO_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's manner
     )
     model: StringProperty(
         name="Model",
-        description=f"{_help(EngineOptions, 'model')}; Test engine in the preferences lists them",
-        default=_default(EngineOptions, "model"),
+        description=f"{of(EngineOptions, 'model').metadata['help']}; Test engine in the preferences lists them",
+        default=EngineOptions.model,
         search=_models,
         search_options={"SUGGESTION"},
     )
@@ -93,152 +100,101 @@ class PRO_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's manner
         default="STANDARD",
     )
     tiles: IntVectorProperty(
-        name="Patches", description="Rows and columns of patches", size=2, default=(4, 4), min=1, max=32
+        **_shown(EngineOptions, "tiles", description="Rows and columns of patches", default=CUSTOM_TILES), size=2
     )
 
-    camera_source: EnumProperty(
-        name="Lens from",
-        description=_help(Lens, "source"),
-        items=[
-            ("EXIF", "Photo", "What the photo tells (EXIF); where it tells nothing, the field of view below"),
-            ("FOCAL", "Focal", "Focal length and size of the sensor"),
-            ("FOV", "FOV", "Field of view"),
-            ("CAMERA", "Camera", "A camera of the scene that matches the photo; the rig is put where it stands"),
-        ],
+    camera_source: _enum(
+        Lens,
+        "source",
+        {
+            "EXIF": ("Photo", "What the photo tells (EXIF); where it tells nothing, the field of view below"),
+            "FOCAL": ("Focal", "Focal length and size of the sensor"),
+            "FOV": ("FOV", "Field of view"),
+            "CAMERA": ("Camera", "A camera of the scene that matches the photo; the rig is put where it stands"),
+        },
     )
-    focal_mm: FloatProperty(
-        name="Focal", description=_help(Lens, "focal_mm"), default=35.0, min=0.1, soft_max=1000.0, unit="CAMERA"
-    )
-    sensor_mm: FloatProperty(
-        name="Sensor", description=_help(Lens, "sensor_mm"), default=36.0, min=0.1, soft_max=100.0, unit="CAMERA"
-    )
+    focal_mm: FloatProperty(**_shown(Lens, "focal_mm", min=0.1, soft_max=1000.0, unit="CAMERA"))
+    sensor_mm: FloatProperty(**_shown(Lens, "sensor_mm", min=0.1, soft_max=100.0, unit="CAMERA"))
     fov: FloatProperty(
-        name="FOV",
-        description=_help(Lens, "fov_deg"),
-        default=math.radians(_default(Lens, "fov_deg")),
-        min=math.radians(1.0),
-        max=math.radians(170.0),
-        subtype="ANGLE",
+        **_shown(
+            Lens,
+            "fov_deg",
+            default=math.radians(Lens.fov_deg),  # Blender's angles are in radians
+            min=math.radians(1.0),
+            max=math.radians(170.0),  # wider pictures are no pinhole's
+            subtype="ANGLE",
+        )
     )
-    camera: PointerProperty(name="Camera", description=_help(Lens, "camera"), type=bpy.types.Object, poll=_is_camera)
+    camera: PointerProperty(**_shown(Lens, "camera"), type=bpy.types.Object, poll=_is_camera)
 
-    scale_source: EnumProperty(
-        name="Scale from",
-        description=_help(ScaleChoice, "by"),
-        items=_items(
-            ScaleChoice,
-            "by",
-            {
-                "NEAR_FAR": ("Near/Far", "Distances of the nearest and of the farthest surface"),
-                "POINT": ("Point", "The distance of one pixel, and of the nearest or the farthest surface"),
-                "METRIC": ("Model", "Metres of the model itself, where it knows them"),
-            },
-        ),
+    scale_source: _enum(
+        ScaleChoice,
+        "by",
+        {
+            "NEAR_FAR": ("Near/Far", "Distances of the nearest and of the farthest surface"),
+            "POINT": ("Point", "The distance of one pixel, and of the nearest or the farthest surface"),
+            "METRIC": ("Model", "Metres of the model itself, where it knows them"),
+        },
     )
-    near: FloatProperty(
-        name="Near", description=_help(ScaleChoice, "near_m"), default=1.0, min=1e-4, soft_max=1000.0,
-        subtype="DISTANCE", unit="LENGTH",
-    )  # fmt: skip
-    far: FloatProperty(
-        name="Far", description=_help(ScaleChoice, "far_m"), default=20.0, min=1e-4, soft_max=10_000.0,
-        subtype="DISTANCE", unit="LENGTH",
-    )  # fmt: skip
-    point: IntVectorProperty(name="Point", description=_help(ScaleChoice, "point"), size=2, min=0)
-    distance: FloatProperty(
-        name="Distance", description=_help(ScaleChoice, "distance_m"), default=5.0, min=1e-4, soft_max=1000.0,
-        subtype="DISTANCE", unit="LENGTH",
-    )  # fmt: skip
-    point_keeps: EnumProperty(
-        name="Keep",
-        description=_help(ScaleChoice, "kept"),
-        items=_items(
-            ScaleChoice,
-            "kept",
-            {
-                "FAR": ("Far", "The farthest surface stays at Far"),
-                "NEAR": ("Near", "The nearest surface stays at Near"),
-            },
-        ),
+    near: FloatProperty(**_shown(ScaleChoice, "near_m", soft_max=1000.0, subtype="DISTANCE", unit="LENGTH"))
+    far: FloatProperty(**_shown(ScaleChoice, "far_m", soft_max=10_000.0, subtype="DISTANCE", unit="LENGTH"))
+    point: IntVectorProperty(**_shown(ScaleChoice, "point"), size=2)
+    distance: FloatProperty(**_shown(ScaleChoice, "distance_m", soft_max=1000.0, subtype="DISTANCE", unit="LENGTH"))
+    point_keeps: _enum(
+        ScaleChoice,
+        "kept",
+        {
+            "FAR": ("Far", "The farthest surface stays at Far"),
+            "NEAR": ("Near", "The nearest surface stays at Near"),
+        },
     )
-    sky: EnumProperty(
-        name="Sky",
-        description=_help(ScaleChoice, "sky"),
-        items=_items(
-            ScaleChoice,
-            "sky",
-            {
-                "drop": ("Drop", "No mesh where the sky is"),
-                "card": ("Card", "The sky as a card at Far"),
-                "keep": ("Keep", "There is no sky: the even background is a surface at Far"),
-            },
-        ),
+    sky: _enum(
+        ScaleChoice,
+        "sky",
+        {
+            "drop": ("Drop", "No mesh where the sky is"),
+            "card": ("Card", "The sky as a card at Far"),
+            "keep": ("Keep", "There is no sky: the even background is a surface at Far"),
+        },
     )
 
-    kind: EnumProperty(
-        name="Kind",
-        description=_help(BuildOptions, "kind"),
-        items=_items(
-            BuildOptions,
-            "kind",
-            {
-                "mesh": ("Mesh", "A baked mesh"),
-                "live": ("Live", "A flat mesh with a Displace modifier: its strength is the relief"),
-                "adaptive": ("Adaptive", "A single quad that Cycles divides while it renders"),
-            },
-        ),
+    kind: _enum(
+        BuildOptions,
+        "kind",
+        {
+            "mesh": ("Mesh", "A baked mesh"),
+            "live": ("Live", "A flat mesh with a Displace modifier: its strength is the relief"),
+            "adaptive": ("Adaptive", "A single quad that Cycles divides while it renders"),
+        },
     )
-    material: EnumProperty(
-        name="Material",
-        description=_help(BuildOptions, "material"),
-        items=_items(
-            BuildOptions,
-            "material",
-            {
-                "emission": ("Emission", "The photo as it is, whatever the lights"),
-                "principled": ("Principled", "A rough surface that the lights of the scene light"),
-            },
-        ),
+    material: _enum(
+        BuildOptions,
+        "material",
+        {
+            "emission": ("Emission", "The photo as it is, whatever the lights"),
+            "principled": ("Principled", "A rough surface that the lights of the scene light"),
+        },
     )
     vertices: IntProperty(
-        name="Vertices",
-        description=f"{_help(MeshOptions, 'vertices')}; {MIN_BUDGET} at least",
-        default=DEFAULT_BUDGET,
-        min=0,
-        soft_max=10_000_000,
-        step=10_000,
-    )
-    reduce: EnumProperty(
-        name="Reduce",
-        description=_help(MeshOptions, "reduce"),
-        items=_items(
+        **_shown(
             MeshOptions,
-            "reduce",
-            {
-                "flat": ("Flat", "Large faces where the surface is flat, small ones where it is not"),
-                "even": ("Even", "Faces of the same size everywhere"),
-            },
-        ),
+            "vertices",
+            description=f"{of(MeshOptions, 'vertices').metadata['help']}; {MIN_BUDGET} at least",
+            default=DEFAULT_BUDGET,  # what a viewport turns with ease; a script that builds takes every pixel
+            soft_max=10_000_000,
+            step=10_000,
+        )
     )
-    tear: FloatProperty(
-        name="Tear",
-        description=_help(MeshOptions, "tear"),
-        default=_default(MeshOptions, "tear"),
-        min=0.001,
-        soft_max=1.0,
-        precision=3,
-        step=1,
-        subtype="FACTOR",
-        max=10.0,
+    reduce: _enum(
+        MeshOptions,
+        "reduce",
+        {
+            "flat": ("Flat", "Large faces where the surface is flat, small ones where it is not"),
+            "even": ("Even", "Faces of the same size everywhere"),
+        },
     )
-    erode_px: IntProperty(
-        name="Erode",
-        description=_help(MeshOptions, "erode_px"),
-        default=_default(MeshOptions, "erode_px"),
-        min=0,
-        max=64,
-        soft_max=8,
-        subtype="PIXEL",
-    )
+    tear: FloatProperty(**_shown(MeshOptions, "tear", min=0.001, soft_max=1.0, precision=3, step=1, subtype="FACTOR"))
+    erode_px: IntProperty(**_shown(MeshOptions, "erode_px", soft_max=8, subtype="PIXEL"))
 
     batch_folder: StringProperty(
         name="Folder", description="All photos in this folder, one after another", subtype="DIR_PATH", options=RELATIVE

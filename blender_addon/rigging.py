@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import bpy
 import mathutils
@@ -32,6 +32,7 @@ from .depth import scale_of_range as range_scale
 from .errors import UserError
 from .geometry import Estimate, FloatMap, MeshOptions, estimate_of, open_cells
 from .lens import Lens
+from .options import Checked, option, same_as
 from .run import MAX_PIXELS, EngineOptions, PhotoDepth
 
 # on the rig: what the engine knew of the photo
@@ -42,27 +43,26 @@ PLATES = (".exr", ".hdr")  # files that hold more than a screen shows, and are n
 BANDS, BAND_ROWS = 16, 24  # of a map of which the vertices are counted by samples
 
 
-def _option(default: Any, text: str, **limits: Any) -> Any:
-    """A field whose help panels are built from."""
-    return field(default=default, metadata={"help": text, **limits})
-
-
 @dataclass(frozen=True)
-class ScaleChoice:
+class ScaleChoice(Checked):
     """How the engine's numbers become metres, and what becomes of the sky. UserError: distances that are none."""
 
-    by: str = _option("NEAR_FAR", "Which distances are known", choices=SCALE_CHOICES)
-    near_m: float = _option(1.0, "Distance of the nearest surface in the photo")
-    far_m: float = _option(20.0, "Distance of the farthest surface in the photo; what lies beyond is sky")
-    point: tuple[int, int] = _option((0, 0), "Pixel of the photo whose distance is known, from its top left corner")
-    distance_m: float = _option(5.0, "Distance of that pixel along the camera's axis of view")
-    kept: str = _option("FAR", "Which end stays where it is", choices=KEPT_CHOICES)
-    sky: str = _option("drop", "What becomes of what lies beyond Far", choices=SKY_CHOICES)
+    by: str = option("NEAR_FAR", "Which distances are known", label="Scale from", choices=SCALE_CHOICES)
+    near_m: float = same_as("GeometryOptions.near_m", help="Distance of the nearest surface in the photo", label="Near")
+    far_m: float = same_as(
+        "GeometryOptions.far_m",
+        help="Distance of the farthest surface in the photo; what lies beyond is sky",
+        label="Far",
+    )
+    point: tuple[int, int] = option(
+        (0, 0), "Pixel of the photo whose distance is known, from its top left corner", label="Point", minimum=0
+    )
+    distance_m: float = option(5.0, "Distance of that pixel along the camera's axis of view", label="Distance", above=0)
+    kept: str = option("FAR", "Which end stays where it is", label="Keep", choices=KEPT_CHOICES)
+    sky: str = option("drop", "What becomes of what lies beyond Far", label="Sky", choices=SKY_CHOICES)
 
     def __post_init__(self) -> None:
-        for value, choices in ((self.by, SCALE_CHOICES), (self.kept, KEPT_CHOICES), (self.sky, SKY_CHOICES)):
-            if value not in choices:
-                raise UserError(f"{value!r} is unknown; give {', '.join(choices)}.")
+        super().__post_init__()
         if not (0 < self.far_m < math.inf and (self.by == "METRIC" or 0 < self.near_m < self.far_m)):
             raise UserError(f"Near is {self.near_m:g} m and far {self.far_m:g} m; give 0 < near < far.")
         if self.by == "POINT" and not 0 < self.distance_m < math.inf:

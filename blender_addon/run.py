@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +14,7 @@ from .activity import Activity, Notice
 from .client import START_S, Client, Event
 from .diagnosis import sentence_of_error
 from .errors import EngineError, UserError
+from .options import same_as
 
 WORDS = {"starting": "Starting engine", "loading": "Loading model", "inferring": "Estimating"}
 SILENCE_S = 300.0  # one step of a large model on a busy CPU
@@ -23,22 +24,17 @@ MAX_PIXELS = 130_000_000  # Blender counts the bytes of a float image that it pa
 MAX_ENDS = 3  # of the engine in a row, each at another photo
 
 
-def _option(default: Any, text: str) -> Any:
-    """A field whose help panels are built from."""
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True)
 class EngineOptions:
     """What the engine is asked for; it checks the values itself and says what it knows."""
 
-    model: str = _option("compact", "Name of the model, as the engine lists them")
-    device: str = _option("auto", "auto, cpu, cuda, cuda:1 or mps")
-    dtype: str = _option("auto", "Numbers the model computes with: auto, float32, bfloat16, float16 or int8")
-    weights: str = _option("", "File of weights instead of the model's own")
-    refiner_weights: str = _option("", "File of weights of the refiner instead of the model's own")
-    tiles: str | tuple[int, int] = _option("auto", "auto, or rows and columns of patches")
-    refine: str = _option("trained", "trained; blend: seamless without training; none: the coarse map")
+    model: str = same_as("ModelOptions.name", help="Name of the model, as the engine lists them", label="Model")
+    device: str = same_as("ModelOptions.device", label="Device")
+    dtype: str = same_as("ModelOptions.dtype", label="Number format")
+    weights: str = same_as("ModelOptions.weights", default="", label="Weights")  # properties of Blender are never None
+    refiner_weights: str = same_as("ModelOptions.refiner_weights", default="", label="Refiner's weights")
+    tiles: str | tuple[int, int] = same_as("InferenceOptions.tiles", label="Patches")
+    refine: str = same_as("InferenceOptions.refine", label="Refine")
 
 
 class PhotoDepth(NamedTuple):

@@ -20,6 +20,7 @@ from .blocks import cell_corners
 from .datablocks import MATERIAL_CHOICES, UV_NAME, Made, new_float_image, new_mesh
 from .errors import UserError
 from .geometry import BoolMap, FloatMap, MeshOptions, Pinhole, depth_to_mesh, open_cells, plane_mesh, position_map
+from .options import Checked, option
 
 KIND_CHOICES = ("mesh", "live", "adaptive")
 SURFACE_KEY = "pro_surface"  # on the surface object: kind and material
@@ -27,20 +28,14 @@ MODIFIER = "Depth"
 
 
 @dataclass(frozen=True)
-class BuildOptions:
+class BuildOptions(Checked):
     """What is built. UserError: an unknown kind or material."""
 
-    kind: str = field(default="mesh", metadata={"help": "How the surface gets its shape", "choices": KIND_CHOICES})
-    material: str = field(
-        default="emission",
-        metadata={"help": "The photo as light or as a surface to be lit", "choices": MATERIAL_CHOICES},
+    kind: str = option("mesh", "How the surface gets its shape", label="Kind", choices=KIND_CHOICES)
+    material: str = option(
+        "emission", "The photo as light or as a surface to be lit", label="Material", choices=MATERIAL_CHOICES
     )
     mesh: MeshOptions = field(default_factory=MeshOptions)
-
-    def __post_init__(self) -> None:
-        for value, choices in ((self.kind, KIND_CHOICES), (self.material, MATERIAL_CHOICES)):
-            if value not in choices:
-                raise UserError(f"{value!r} is unknown; give {', '.join(choices)}.")
 
 
 class Shape(NamedTuple):

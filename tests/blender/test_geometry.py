@@ -31,7 +31,7 @@ from blender_addon.geometry import (
 from pro_engine.io.arrays import save_array
 
 ANCHORS = Anchors(near=9.0, far=1.0, far_before_sky=2.0)
-UNTORN = MeshOptions(tear=math.inf)
+UNTORN = MeshOptions(tear=10.0)
 
 
 def street(height=240, width=320):

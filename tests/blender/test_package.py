@@ -79,7 +79,7 @@ def test_1_the_zip_holds_the_add_on_and_its_licence_and_nothing_else(zipped):
         names = archive.namelist()
         assert archive.testzip() is None
     assert set(names) >= NEEDED and names == sorted(names)
-    assert {Path(name).suffix for name in names} == {"", ".py", ".toml"}
+    assert {Path(name).suffix for name in names} == {"", ".json", ".py", ".toml"}
     assert "package.py" not in names
     assert zipped.name == f"pro_depth-{pro_engine.__version__}.zip"
     assert zipped.stat().st_size <= 2_000_000

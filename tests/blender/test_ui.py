@@ -91,7 +91,7 @@ REASONS = {
     "near beyond far": "Near is 30 m and far 20 m",
     "no camera": "No camera is chosen",
     "orthographic": "no perspective camera",
-    "budget": "The budget is 7",
+    "budget": "Vertices is 7",
     "wrong engine": "does not exist",
     "no engine": "no program that can be started",
     "another program": "is not the engine",
