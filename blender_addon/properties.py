@@ -213,7 +213,7 @@ def metres_per_unit(scene: bpy.types.Scene) -> float:
     return 1.0 if scene.unit_settings.system == "NONE" else scene.unit_settings.scale_length
 
 
-def recipe_of(scene: bpy.types.Scene, device: str = "auto") -> Recipe:
+def recipe_of(scene: bpy.types.Scene, device: str = EngineOptions.device) -> Recipe:
     """The settings of a scene as plain values. UserError: numbers that contradict each other, or no camera."""
     s, metres = scene.pro, metres_per_unit(scene)
     refine = "none" if s.quality == "DRAFT" else EngineOptions.refine

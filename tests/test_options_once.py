@@ -10,13 +10,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from blender_addon import package
 from pro_engine.options import GeometryOptions, InferenceOptions, ModelOptions, choices_of, field_of, options_of
 from ros2_pro.demo_settings import DemoSettings
 from ros2_pro.sample import sample
 from ros2_pro.settings import home_of, options
 
 ROOT = Path(__file__).resolve().parents[1]
-OF_THE_ENGINE = {one.name for owner in (ModelOptions, InferenceOptions, GeometryOptions) for one in options_of(owner)}
+ENGINE_OWNERS = (ModelOptions, InferenceOptions, GeometryOptions)
+OF_THE_ENGINE = {one.name for owner in ENGINE_OWNERS for one in options_of(owner)}
 Paths = tuple[Path, ...]
 MAKERS = ("option", "same_as")
 
@@ -49,7 +51,7 @@ def place(path: Path, node: ast.AST) -> str:
 def choices_again(paths: Paths, homes: tuple[tuple[type, str], ...]) -> list[str]:
     """Where a list has all the choices of an option, or a text more than two of them."""
     known = [choices for home in homes if len(choices := choices_of(*home)) > 1]
-    assert len(known) > 5
+    assert len(known) > 2
     found = []
     for path in paths:
         for node in hand_written(path):
@@ -125,3 +127,37 @@ def test_launch_files_hold_no_numbers() -> None:
 
 def test_the_file_of_parameters_is_made_from_the_settings() -> None:
     assert (ROOT / "config/pro.yaml").read_text("utf-8") == sample(), "python -m ros2_pro.sample >config/pro.yaml"
+
+
+BLENDER_SOURCES = tuple(path for path in sorted((ROOT / "blender_addon").rglob("*.py")) if path.name != "package.py")
+
+
+def test_the_add_ons_file_of_options_is_what_the_engine_declares() -> None:
+    known = (ROOT / "blender_addon/options.json").read_text("utf-8")
+    assert known == package.engine_options(ROOT), "python blender_addon/package.py writes it"
+
+
+def test_the_add_on_declares_its_options_once() -> None:
+    declared = tuple(path for path in BLENDER_SOURCES if path.name != "options.py")
+    assert len(declared) > 25
+    assert declared_by_hand(declared) == []
+
+
+def test_the_add_on_writes_no_defaults_and_choices_of_the_engine_again() -> None:
+    homes = tuple((owner, one.name) for owner in ENGINE_OWNERS for one in options_of(owner))
+    assert defaults_again(BLENDER_SOURCES, homes) == []
+    assert choices_again(BLENDER_SOURCES, homes) == []
+
+
+def test_numbers_of_the_panel_come_from_the_options() -> None:
+    """A property has its default and limits from `_shown`, which takes what the panel replaces by name."""
+    (path,) = (path for path in BLENDER_SOURCES if path.name == "properties.py")
+    found = [
+        f"{place(path, keyword.value)}: {keyword.arg}"
+        for node in hand_written(path)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Property")
+        for keyword in node.keywords
+        if keyword.arg in ("default", "min", "max") and isinstance(keyword.value, (ast.Constant, ast.Tuple))
+        if not (isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, str))
+    ]
+    assert found == []
