@@ -82,6 +82,7 @@ RULES = {
     "cli_train": Rule(BASE | {"training", "cli_shared", "cli_train", "public"}, outside("rich", "typer")),
     "ros2_pro": Rule(WHOLE_API | {"options", "ros2_pro"}, ROS_PACKAGES),
     "blender_addon": Rule(frozenset({"blender_addon"}), BLENDER_PACKAGES),
+    "blender_addon.package": Rule(frozenset({"options"})),  # no part of the add-on: writes the engine's options into it
 }
 
 
@@ -89,7 +90,7 @@ def part_of(module: str) -> str:
     """The part of the project a dotted module belongs to, by the longest rule that fits; '' when it is none of ours."""
     top, _, rest = module.partition(".")
     if top in ("ros2_pro", "blender_addon"):
-        return top
+        return module if module in RULES else top
     if top != "pro_engine":
         return ""
     if not rest:
