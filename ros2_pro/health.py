@@ -77,6 +77,7 @@ class Health:
         self._unlogged: Counter[str] = Counter()
         self._input, self._output, self._dropped = Rate(clock), Rate(clock), Rate(clock)
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._by_stamp = True
         self._frames_in = self._frames_out = 0
         self._last_input: float | None = None
         self._engine_s = self._wait_s = 0.0
@@ -88,14 +89,18 @@ class Health:
             self._last_input = self._clock()
             self._input.tick()
 
-    def finished(self, *, latency_s: float, engine_s: float, wait_s: float) -> None:
+    def finished(self, *, latency_s: float, engine_s: float, wait_s: float, by_stamp: bool = True) -> None:
         """A frame was published.
 
-        latency_s: from its stamp to now; engine_s: in the model; wait_s: from its arrival to the start of work.
+        latency_s: from its stamp (`by_stamp`), or from its arrival, to now; engine_s: in the model; wait_s: from its
+        arrival to the start of work.
         """
         with self._lock:
             self._frames_out += 1
             self._output.tick()
+            if by_stamp != self._by_stamp:
+                self._latencies.clear()
+                self._by_stamp = by_stamp
             self._latencies.append(latency_s)
             self._engine_s, self._wait_s = engine_s, wait_s
 
@@ -137,6 +142,9 @@ class Health:
                 "frames dropped": str(sum(self._counts[cause] for cause in DROPS)),
                 "latency p50 (s)": _percentile(self._latencies, 0.5),
                 "latency p95 (s)": _percentile(self._latencies, 0.95),
+                "latency from": "the image's stamp"
+                if self._by_stamp
+                else "its arrival, as its stamp is of another clock",
                 "engine time (s)": f"{self._engine_s:.3f}",
                 "wait before work (s)": f"{self._wait_s:.3f}",
             }

@@ -11,6 +11,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.task import Future as RosFuture
@@ -73,8 +74,10 @@ class ProNode(LifecycleNode):
         self.create_service(Trigger, "~/reload", self._on_reload, callback_group=waiting)
         # The one absolute name: where every tool of ROS looks for it.
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._report)
-        self.create_timer(ADAPT_PERIOD_S, self._adapt)
+        # Housekeeping goes on where the time of ROS stands still: in a paused simulation, after a recording.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._report, clock=self._steady)
+        self.create_timer(ADAPT_PERIOD_S, self._adapt, clock=self._steady)
 
     @property
     def settings(self) -> Settings:
@@ -234,7 +237,7 @@ class ProNode(LifecycleNode):
         if self._processor is None:
             return _answer(response, False, "The node is not active; activate it first.")
         written = self._processor.snapshot()
-        timer = self.create_timer(SNAPSHOT_TIMEOUT_S, lambda: _cancel(written))
+        timer = self.create_timer(SNAPSHOT_TIMEOUT_S, lambda: _cancel(written), clock=self._steady)
         try:
             await self._awaitable(written)
         finally:

@@ -26,6 +26,7 @@ from ros2_pro.settings import WAYS_TO_METRES, Settings
 from ros2_pro.snapshot import write_snapshot
 
 FUTURE_S = 1.0  # a stamp this far ahead of the clock is wrong
+OTHER_CLOCK_S = 600.0  # a stamp this far off is of another clock, of a recording or a simulation
 INFO_OFFSET_S = 1.0  # a camera info this far from the image is told
 
 
@@ -128,8 +129,11 @@ class Processor:
             return
         self._publish(view, wanted, settings)
         self._finish_snapshots(view, settings)
+        latency_s = self._around.now_s() - seconds(message.header.stamp)
+        by_stamp = abs(latency_s) < OTHER_CLOCK_S
         self._health.finished(
-            latency_s=self._around.now_s() - seconds(message.header.stamp),
+            latency_s=latency_s if by_stamp else time.monotonic() - frame.received_s,
+            by_stamp=by_stamp,
             engine_s=engine_s,
             wait_s=started_s - frame.received_s,
         )
@@ -164,7 +168,8 @@ class Processor:
         back = self._stamp_s is not None and stamp_s < self._stamp_s
         if back:
             self._tracker.reset()
-        if back or stamp_s == 0 or stamp_s > self._around.now_s() + FUTURE_S:
+        now_s = self._around.now_s()  # 0 where a simulation's clock has not come yet
+        if back or stamp_s == 0 or (now_s and stamp_s > now_s + FUTURE_S):
             self._health.count("time_jump", f"The image's stamp is {stamp_s:.3f} s, after {self._stamp_s or 0:.3f} s.")
         self._stamp_s = stamp_s
 

@@ -58,8 +58,7 @@ class _Kept:
     line: Line
     inlier_share: float
     quantiles: Vector
-    stamp_s: float
-    now_s: float
+    time_s: float  # as of `_Memory`
 
     def carried(self, quantiles: Vector) -> _Kept:
         """The same in the normalisation of another frame."""
@@ -68,20 +67,32 @@ class _Kept:
 
 @dataclass
 class _Memory:
-    """What is known of earlier frames; times are of the clock except for `stamp_s`."""
+    """What is known of earlier frames.
+
+    time_s: what has passed by their stamps, or by the clock where those stand still: a simulation or a recording may
+    run at any speed.
+    """
 
     good: _Kept | None = None
     candidate: _Kept | None = None
     confirmations: int = 0
     stamp_s: float = -math.inf
     now_s: float = -math.inf
-    since_s: float = math.inf  # of the last usable fit, or of the first frame before there is one
-    gap_s: float = 0.0  # between the last two frames
+    time_s: float = 0.0
+    since_s: float = math.inf  # time of the last usable fit, or of the first frame before there is one
+    gap_s: float = 0.0  # of the clock, between the last two frames
     last: Scale | None = None
 
-    def age_s(self, now_s: float) -> float:
+    def next(self, stamp_s: float, now_s: float) -> None:
+        """A frame came."""
+        if self.now_s > -math.inf:
+            self.gap_s = now_s - self.now_s
+            self.time_s += (stamp_s - self.stamp_s) or self.gap_s
+        self.stamp_s, self.now_s, self.since_s = stamp_s, now_s, min(self.since_s, self.time_s)
+
+    def age_s(self, time_s: float) -> float:
         """Of the last usable fit."""
-        return math.inf if self.good is None else now_s - self.good.now_s
+        return math.inf if self.good is None else time_s - self.good.time_s
 
 
 class ScaleTracker:
@@ -118,7 +129,8 @@ class ScaleTracker:
             samples: of the sensor at the time of the image, or None. Only `align` looks at them.
             stamp_s: of the image, in seconds. An earlier one than before means that time was turned back: `align`
                 starts anew.
-            now_s: of a clock that only goes forward, in seconds; ages are told by it.
+            now_s: of a clock that only goes forward, in seconds; ages are told by it where stamps stand still, and from
+                the last frame on.
             metric: what the model itself gives, for `metric`.
         """
         settings = self._settings
@@ -141,9 +153,10 @@ class ScaleTracker:
         last = memory.last
         if last is None:
             return _nothing("There was no frame yet.")
-        if settings.mode != "align":
+        if settings.mode != "align" or memory.now_s == -math.inf:  # the last frame was of another mode
             return last
-        age_s, silent_s = memory.age_s(now_s), now_s - memory.since_s
+        time_s = memory.time_s + now_s - memory.now_s
+        age_s, silent_s = memory.age_s(time_s), time_s - memory.since_s
         current = replace(last, age_s=age_s, scale_shift=last.scale_shift if age_s <= settings.hold_s else None)
         patience_s = max(settings.stale_after_s, 2 * memory.gap_s if last.state == "ok" else 0.0)
         if silent_s <= patience_s or last.state == "stale":
@@ -157,13 +170,13 @@ class ScaleTracker:
         if stamp_s < self._memory.stamp_s or now_s < self._memory.now_s:
             self.reset()
         memory, settings = self._memory, self._settings
-        memory.gap_s = now_s - memory.now_s if memory.now_s > -math.inf else 0.0
-        memory.stamp_s, memory.now_s, memory.since_s = stamp_s, now_s, min(memory.since_s, now_s)
+        memory.next(stamp_s, now_s)
+        time_s = memory.time_s
         quantiles = quantiles_of(disparity, valid)
-        good = memory.good.carried(quantiles) if memory.good and memory.age_s(now_s) <= settings.hold_s else None
+        good = memory.good.carried(quantiles) if memory.good and memory.age_s(time_s) <= settings.hold_s else None
         if samples is None:
             offset = f"{settings.max_offset_s:g} s of the image"
-            return self._held(good, now_s, f"the sensor sent nothing usable within {offset}")
+            return self._held(good, f"the sensor sent nothing usable within {offset}")
         try:
             fit = fit_line(
                 disparity, valid, samples, quantiles,
@@ -171,15 +184,14 @@ class ScaleTracker:
             )  # fmt: skip
         except NoFitError as error:
             memory.candidate = None
-            return self._held(good, now_s, str(error), error)
-        kept = _Kept(fit.line, fit.inlier_share, quantiles, stamp_s, now_s)
+            return self._held(good, str(error), error)
+        kept = _Kept(fit.line, fit.inlier_share, quantiles, time_s)
         line = fit.line
         if good is not None and are_alike(fit, good.line):
-            passed_s = (stamp_s - good.stamp_s) or (now_s - good.now_s)  # some cameras leave their stamps at 0
-            line = smoothed(fit, good.line, passed_s, settings.smoothing_s)
+            line = smoothed(fit, good.line, time_s - good.time_s, settings.smoothing_s)
         elif good is not None and not self._confirmed(fit, kept):
-            return self._held(good, now_s, "the fit is far off the last good one", fit)
-        memory.good, memory.candidate, memory.since_s = replace(kept, line=line), None, now_s
+            return self._held(good, "the fit is far off the last good one", fit)
+        memory.good, memory.candidate, memory.since_s = replace(kept, line=line), None, time_s
         return _fitted(line, fit)
 
     def _confirmed(self, fit: Fit, kept: _Kept) -> bool:
@@ -191,15 +203,15 @@ class ScaleTracker:
         memory.candidate = kept
         return memory.confirmations >= CONFIRMATIONS
 
-    def _held(self, good: _Kept | None, now_s: float, why: str, tried: Fit | NoFitError | None = None) -> Scale:
+    def _held(self, good: _Kept | None, why: str, tried: Fit | NoFitError | None = None) -> Scale:
         """The last good fit carried to this frame, if any; `tried` is what this frame's own samples gave, if any."""
         memory = self._memory
         share, samples = (tried.inlier_share, tried.samples) if tried is not None else (0.0, 0)
-        silent_s = now_s - memory.since_s
+        silent_s = memory.time_s - memory.since_s
         stale = silent_s > self._settings.stale_after_s
         return Scale(
             None if good is None else pro.ScaleShift(*good.line, good.inlier_share, "sensor"),
-            memory.age_s(now_s),
+            memory.age_s(memory.time_s),
             share,
             samples,
             "stale" if stale else "none" if good is None else "held",

@@ -48,10 +48,11 @@ class Desk:
         self.infos, self.sensor = CameraInfoCache(), SensorCache()
         self.published = {}
         self._stamps = itertools.count(1)
+        self.ros_time_s = 1e9
         self.image_topic = "/camera/image_raw"
         around = Surroundings(
             settings=lambda: from_values(self.values),
-            now_s=lambda: 1e9,
+            now_s=lambda: self.ros_time_s,
             stopping=lambda: False,
             image_topic=lambda: self.image_topic,
         )

@@ -6,8 +6,8 @@ The file named by the environment variable STUB holds JSON: `delay` seconds a pa
 raises). Its disparity falls from 1 at the left edge to 0.1 at the right one. What it is called with is written beside
 that file, a line an event.
 
-More of the environment, for tests of many faults: STUB_REPORT_S, seconds between two diagnostics; STUB_ACK, a pipe that
-gets a byte for every frame that was worked on.
+More of the environment: STUB_REPORT_S, seconds between two diagnostics; STUB_SNAPSHOT_S, how long a snapshot waits for
+an image; STUB_ACK, a pipe that gets a byte for every frame that was worked on.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ def arrange():
     from ros2_pro.processor import Processor
 
     node.DIAGNOSTICS_PERIOD_S = float(os.environ["STUB_REPORT_S"])
+    node.SNAPSHOT_TIMEOUT_S = float(os.environ.get("STUB_SNAPSHOT_S", node.SNAPSHOT_TIMEOUT_S))
     publish, process = LifecyclePublisher.publish, Processor.process
 
     def publish_or_fail(self, message):

@@ -67,6 +67,15 @@ def test_latencies_show_as_percentiles(desk):
     assert values["engine time (s)"] == "0.250" and values["wait before work (s)"] == "0.500"
 
 
+def test_a_latency_of_a_stamp_of_another_clock_is_told_from_the_arrival_and_apart(desk):
+    desk.health.finished(latency_s=0.5, engine_s=0.25, wait_s=0.5)
+    assert desk.state().values["latency from"] == "the image's stamp"
+    desk.health.finished(latency_s=0.1, by_stamp=False, engine_s=0.25, wait_s=0.5)
+    values = desk.state().values
+    assert values["latency p50 (s)"] == values["latency p95 (s)"] == "0.100"
+    assert values["latency from"].startswith("its arrival")
+
+
 def test_levels(desk):
     assert desk.state().level == STALE
     desk.health.received()

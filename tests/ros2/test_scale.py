@@ -316,6 +316,20 @@ def test_time_that_goes_back_starts_anew(jump: str) -> None:
     assert error(scale, disparity, inverse / 3) < 0.02  # not held against what was before
 
 
+@pytest.mark.parametrize("speed", [0.1, 1.0, 10.0])
+def test_hold_is_told_by_stamps_at_any_speed_of_a_simulation(speed: float) -> None:
+    disparity = disparity_of(scene("room"))
+    tracker = ScaleTracker(replace(ALIGN, hold_s=5.0))
+    states = []
+    for step in range(64):  # 10 images a second of simulated time, and one fit at the beginning
+        points = None if step else samples(scene("room"), 0)
+        stamp_s = 100 + step / 10
+        states.append(tracker.update(disparity, everywhere(disparity), points, stamp_s, 7 + (stamp_s - 100) / speed))
+    held = [scale.scale_shift is not None for scale in states]
+    assert held == [True] * 51 + [False] * 13 or held == [True] * 50 + [False] * 14  # 5.0 s are held, more or less
+    assert states[-1].age_s == pytest.approx(6.3)
+
+
 def test_settings_change_at_run_time_and_the_state_stays() -> None:
     inverse = scene("room")
     disparity = disparity_of(inverse)
