@@ -119,11 +119,37 @@ def _wait(condition: Callable[[], Any], timeout_s: float) -> None:
         time.sleep(0.05)
 
 
+class _Listener:
+    """Takes the maps and keeps when they came, how old they were, and what the node says of itself."""
+
+    def __init__(self, topics: tuple[str, ...], go_on: Any) -> None:
+        import rclpy
+        from diagnostic_msgs.msg import DiagnosticArray
+        from rclpy.qos import QoSProfile
+        from sensor_msgs.msg import Image, PointCloud2
+
+        self.latencies: list[float] = []
+        self.arrivals: list[float] = []
+        self.state: dict[str, str] = {}
+        self._go_on = go_on
+        self.node = rclpy.create_node("listener")
+        self.node.create_subscription(Image, "depth/image_rect", self._on_depth, QoSProfile(depth=1))
+        if "points" in topics:
+            self.node.create_subscription(PointCloud2, "points", lambda _: None, QoSProfile(depth=1))
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+
+    def _on_depth(self, message: Any) -> None:
+        stamp = message.header.stamp
+        self.latencies.append(self.node.get_clock().now().nanoseconds * 1e-9 - stamp.sec - 1e-9 * stamp.nanosec)
+        self.arrivals.append(time.monotonic())
+        self._go_on.release()
+
+    def _on_diagnostics(self, message: Any) -> None:
+        self.state.update({item.key: item.value for item in message.status[0].values})
+
+
 def _measure(case: tuple[str, int, int, float, tuple[str, ...]], frames: int) -> Row:
     import rclpy
-    from diagnostic_msgs.msg import DiagnosticArray
-    from rclpy.qos import QoSProfile
-    from sensor_msgs.msg import Image, PointCloud2
 
     model, width, height, rate_hz, topics = case
     command = [sys.executable, __file__, "--node", "--ros-args", "-p", f"engine.model:={model}"]
@@ -133,29 +159,12 @@ def _measure(case: tuple[str, int, int, float, tuple[str, ...]], frames: int) ->
     go_on, sent = context.Semaphore(1), context.Value("i", 0)
     camera = context.Process(target=_camera, args=(width, height, rate_hz, frames, go_on, sent))
     rclpy.init()
-    node = rclpy.create_node("listener")
-    latencies: list[float] = []
-    arrivals: list[float] = []
-    state: dict[str, str] = {}
-
-    def on_depth(message: Any) -> None:
-        stamp = message.header.stamp
-        latencies.append(node.get_clock().now().nanoseconds * 1e-9 - stamp.sec - 1e-9 * stamp.nanosec)
-        arrivals.append(time.monotonic())
-        go_on.release()
-
-    def on_diagnostics(message: Any) -> None:
-        state.update({item.key: item.value for item in message.status[0].values})
-
-    node.create_subscription(Image, "depth/image_rect", on_depth, QoSProfile(depth=1))
-    if "points" in topics:
-        node.create_subscription(PointCloud2, "points", lambda message: None, QoSProfile(depth=1))
-    node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
+    heard = _Listener(topics, go_on)
     enough = threading.Event()
 
     def spin() -> None:
         while not enough.is_set():
-            rclpy.spin_once(node, timeout_sec=0.1)
+            rclpy.spin_once(heard.node, timeout_sec=0.1)
 
     spinner = threading.Thread(target=spin)
     spinner.start()
@@ -163,7 +172,7 @@ def _measure(case: tuple[str, int, int, float, tuple[str, ...]], frames: int) ->
     try:
         _wait(lambda: sent.value == frames or camera.exitcode is not None, 600)
         end = time.monotonic() + 15
-        while len(arrivals) < sent.value and time.monotonic() < end:
+        while len(heard.arrivals) < sent.value and time.monotonic() < end:
             time.sleep(0.1)
         time.sleep(1.5)  # one more of the diagnostics
     finally:
@@ -172,9 +181,10 @@ def _measure(case: tuple[str, int, int, float, tuple[str, ...]], frames: int) ->
         camera.terminate()
         process.terminate()
         process.wait(20)
-        node.destroy_node()
+        heard.node.destroy_node()
         rclpy.shutdown()
-    ordered = sorted(latencies[1:] or latencies or [float("nan")])  # the first one warms up
+    arrivals = heard.arrivals
+    ordered = sorted(heard.latencies[1:] or heard.latencies or [float("nan")])  # the first one warms up
     span = arrivals[-1] - arrivals[0] if len(arrivals) > 1 else float("nan")
     return Row(
         model,
@@ -186,8 +196,8 @@ def _measure(case: tuple[str, int, int, float, tuple[str, ...]], frames: int) ->
         (len(arrivals) - 1) / span,
         ordered[len(ordered) // 2],
         ordered[int(0.95 * (len(ordered) - 1))],
-        float(state.get("engine time (s)", "nan")),
-        float(state.get("memory (MB)", "nan")),
+        float(heard.state.get("engine time (s)", "nan")),
+        float(heard.state.get("memory (MB)", "nan")),
     )
 
 

@@ -116,14 +116,9 @@ class PhotoJob:
         work = _Work(self, photo, outputs, image, find_lens(width, height, from_file, self.options), shot)
         read_seconds = time.perf_counter() - start
         inference = replace(self.inference, keep_coarse=self.options.preview and self.inference.refine != "none")
-        # The result gets no name here, so that each of its maps is freed as soon as it is written.
-        maps = _write_maps(
-            predictor.infer(
-                image, intrinsics=work.lens.intrinsics, options=inference, progress=partial(step, "infer")
-            ),
-            work,
-            step,
-        )
+        told = partial(step, "infer")
+        infer = partial(predictor.infer, intrinsics=work.lens.intrinsics, options=inference, progress=told)
+        maps = _write_maps(infer(image), work, step)  # no name for the result: each map is freed once it is written
         stride = None
         if work.has_geometry and maps.scale is not None and maps.depth is not None:
             stride = _stride(maps.depth, self.options)
