@@ -32,13 +32,14 @@ INFO_OFFSET_S = 1.0  # a camera info this far from the image is told
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a processor needs of the node: its present settings, its clock in seconds, and topics."""
+    """What a processor needs of the node: its present settings, its clocks in seconds, and topics."""
 
     settings: Callable[[], Settings]
     now_s: Callable[[], float]
     stopping: Callable[[], bool]
     image_topic: Callable[[], str]
     tf: sources.TfLookup | None = None
+    clock: Callable[[], float] = time.monotonic  # steady, in seconds: of `Frame.received_s` and the scale's age
 
 
 @dataclass(eq=False)
@@ -77,7 +78,7 @@ class Processor:
 
     def scale_now(self) -> Scale:
         """Where metres come from now, for diagnostics; of any thread."""
-        return self._tracker.status(time.monotonic())
+        return self._tracker.status(self._around.clock())
 
     def snapshot(self) -> Future[Path]:
         """Ask for a snapshot of the next frame; the future has its folder."""
@@ -98,7 +99,7 @@ class Processor:
                 self._health.count("internal_error", _where(error))
 
     def _process(self, frame: Frame) -> None:
-        started_s = time.monotonic()
+        started_s = self._around.clock()
         settings = self._around.settings()
         self._tracker.configure(settings.scale)
         wanted = self._work_wanted(settings)
@@ -115,9 +116,9 @@ class Processor:
         picture = codec.decode_compressed(message) if compressed else codec.decode_image(message)
         image = picture.image
         info = self._infos.get(settings.input.camera_info_timeout_s)  # before the model, whose time newer ones pass
-        begun_s = time.monotonic()
+        begun_s = self._around.clock()
         result = self._engine.infer(image, settings.engine, lambda: not self._around.stopping())
-        engine_s = time.monotonic() - begun_s
+        engine_s = self._around.clock() - begun_s
         # Only now, so that a frame that is dropped is counted as that alone.
         self._note(picture, message.format if compressed else message.encoding, message.header)
         info, lens = self._lens(info, message.header, image, settings)
@@ -206,7 +207,7 @@ class Processor:
             result.valid,
             self._samples(view, stamp_s, settings),
             stamp_s,
-            time.monotonic(),
+            self._around.clock(),
             metric=result.scale_shift,
         )
         if scale.rejected:

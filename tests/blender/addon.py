@@ -70,7 +70,7 @@ for job in requests():
     elif name.startswith("killed"): os.kill(os.getpid(), 9)
     elif name.startswith("garbage"): print("\\x00\\xff{{{" * 50, flush=True); answer(job, name)
     elif name.startswith("incomplete"): say("done", id=job["id"], result={})
-    elif name.startswith("hang"): time.sleep(60)
+    elif name.startswith("hang"): time.sleep(3600)
     else: answer(job, name)
 """
 SIZE = 96, 64
@@ -157,5 +157,5 @@ def started(name, folder):
     return session.begin(job)
 
 
-def follow(job, limit_s=30.0):
-    until(lambda: not job.poll(), limit_s)
+def follow(job):
+    until(lambda: not job.poll())

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-LIMIT_S = 300
+LIMIT_S = 1800  # only matters where something is broken
 PYTHONS = [path for path in os.environ.get("PRO_BPY_PYTHON", "").split(os.pathsep) if path]
 if not PYTHONS and importlib.util.find_spec("bpy"):
     PYTHONS = [sys.executable]

@@ -23,6 +23,9 @@ A number in a test's name is that of what the add-on is held to:
 18  offline nothing opens a socket
 19  labels fit, everything has a tooltip and a unit
 20  Python 3.11 to 3.14, numpy 1.26 to 2.4
+
+Seconds above are what users are promised; tests assert what happens and in which order, and `test_window` leaves the
+seconds of a real window in `out/blender-window`.
 """
 
 import sys

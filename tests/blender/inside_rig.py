@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
 import socket
 import sys
 import time
@@ -14,7 +13,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.blender.addon import SIZE, called, everything, installed, part, photo_of
-from tests.blender.engines import program, until
+from tests.blender.engines import program
 from tests.blender.inside_build import census, main
 
 # ---- again
@@ -288,10 +287,7 @@ def check_real(folder, engine, photos):
             raise OSError("no socket is to be opened")
 
     socket.socket = Guarded
-    begun_s = time.monotonic()
-    tested = [called(bpy.ops.pro.test_engine), [time.monotonic() - begun_s], part("session").test.notice.text]
-    until(lambda: resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > 0)  # the engine has ended
-    tested[1].append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime)
+    tested = [called(bpy.ops.pro.test_engine), part("session").test.notice.text]
     settings = bpy.context.scene.pro
     settings.quality, settings.vertices, settings.batch_folder = "CUSTOM", 2000, photos
     settings.tiles = 1, 1
@@ -304,15 +300,9 @@ def check_real(folder, engine, photos):
         engine=preferences.engine, online=bpy.app.online_access,
     )  # fmt: skip
     session.begin(job)
-    gaps, progress = [], []
-    while True:
-        working, begun_s = job.client is not None, time.monotonic()
-        more = job.poll()
-        if working:
-            gaps.append(time.monotonic() - begun_s)
+    progress = []
+    while job.poll():
         progress.append(job.progress)
-        if not more:
-            break
         time.sleep(0.05)
     rigs = [one for one in scene.objects if "pro_depth" in one]
     pictures = {}
@@ -329,8 +319,8 @@ def check_real(folder, engine, photos):
         "tested": tested,
         "said": [job.notice.text, list(job.notice.details)],
         "loads": job.loads,
-        "gap": max(gaps),
         "steps": len(set(progress)),
+        "polls": len(progress),
         "pictures": pictures,
         "added": {name: count - before[name] for name, count in census().items()},
         "sockets": [len(opened), (folder / "guarded" / "sockets").exists()],

@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 import threading
-import time
 from pathlib import Path
 
 import bpy
@@ -66,14 +65,13 @@ def check_life(folder):
     until(lambda: job.poll() and job.progress > 0)
     pid = job.client.pid
     before = census()
-    begun_s = time.monotonic()
     bpy.ops.preferences.addon_disable(module=PACKAGE)
+    until(lambda: not is_running(pid))
     return {
         "with": with_it[1],
         "same without": without == after,
         "same with": with_it == again,
         "nothing": without[0] == [] and not without[1],
-        "engine gone": until(lambda: not is_running(pid)) and time.monotonic() - begun_s < 3,
         "scene as before": before == census(),
         "files": os.listdir(folder / "cache"),
         "threads": [thread.name for thread in threading.enumerate()],
@@ -294,10 +292,9 @@ def check_meanwhile(folder):
     found["waits in edit mode"] = waited_for_object_mode(begin("shot.png"))
 
     before, job = census(), begin()
-    begun_s, pid = time.monotonic(), job.client.pid
+    pid = job.client.pid
     found["cancel"] = [called(bpy.ops.pro.cancel), session.busy(), said()]
-    found["button free after"] = time.monotonic() - begun_s
-    found["engine gone after"] = until(lambda: not is_running(pid))
+    until(lambda: not is_running(pid))
     found["cancel leaves nothing"] = before == census() and not job.poll()
     found["cancel nothing"] = called(bpy.ops.pro.cancel)
 
@@ -312,9 +309,8 @@ def check_meanwhile(folder):
 
     job = begin()
     os.kill(job.client.pid, 9)
-    begun_s = time.monotonic()
     follow(job)
-    found["killed after"], found["killed"] = time.monotonic() - begun_s, said()
+    found["killed"] = said()
 
     job = begin()
     bpy.data.scenes.remove(scene)

@@ -206,7 +206,7 @@ def test_1_blenders_tool_finds_nothing_wrong(zipped, python, capsys):
 def test_blenders_own_build_takes_the_same_files(zipped, copy, tmp_path, python):
     tool = package.validator(python)[1]
     command = [python, tool, "build", "--source-dir", str(copy), "--output-filepath", str(tmp_path / "theirs.zip")]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
     with zipfile.ZipFile(zipped) as ours, zipfile.ZipFile(tmp_path / "theirs.zip") as theirs:
         assert {name: ours.read(name) for name in ours.namelist()} == {
             name: theirs.read(name) for name in theirs.namelist()
@@ -289,5 +289,5 @@ def test_20_the_sources_are_python_for_every_interpreter_found(interpreter):
     program = "import sys, pathlib\nfor path in sys.argv[1:]: compile(pathlib.Path(path).read_bytes(), path, 'exec')"
     sources = [str(path) for path in package.files_of(ADDON) if path.suffix == ".py"]
     command = [interpreter, "-W", "error", "-c", program, *sources]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr

@@ -36,8 +36,8 @@ def python(request):
 @needs_blender
 @pytest.mark.parametrize("case", ["whole", "eroded", "torn", "budget", "live", "adaptive"])
 def test_5_the_estimate_of_a_rebuild_is_within_ten_percent(python, case):
-    guess, truth, result, spent_s = facts(python, "promises")[case]
-    assert result == "FINISHED" and guess == pytest.approx(truth, rel=0.1) and spent_s < 1
+    guess, truth, result = facts(python, "promises")[case]
+    assert result == "FINISHED" and guess == pytest.approx(truth, rel=0.1)
 
 
 @needs_blender

@@ -25,7 +25,7 @@ from window_hands import Hands, Shown, Steps, Stopwatch, children, shown_in, unt
 REPOSITORY, TAB = "user_default", "PRO"
 MODULE = f"bl_ext.{REPOSITORY}.pro_depth"
 ESTIMATE, CANCEL = "pro.estimate", "pro.cancel"
-ENGINE_LIMIT_S = 90.0
+ENGINE_LIMIT_S = 600.0
 WATCHED_S = 4.0
 TICK_S = 0.1  # of the add-on
 DRAWN_S = 1.5  # until the panels have moved to where they belong

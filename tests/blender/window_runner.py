@@ -1,7 +1,7 @@
 """Runs in the tree: a screen, a Blender that plays one scene, and a look at what is left when it has ended.
 
 `python3 window_runner.py SCENE FOLDER LIMIT_S` leaves in FOLDER what the scene leaves, and `end.json`: the exit code of
-Blender, and for how many seconds anything it had started lived on. Needs the standard library only.
+Blender, for how many seconds anything it had started lived on, and what still does. Needs the standard library only.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 SCREEN = "1600x1000x24"
-START_LIMIT_S = 30.0
-LEFT_LIMIT_S = 20.0
+START_LIMIT_S = 120.0
+LEFT_LIMIT_S = 60.0
 
 
 def others(*known: int) -> list[int]:
@@ -58,7 +58,7 @@ def main(scene: str, folder: Path, limit_s: float) -> None:
             blender.send_signal(signal.SIGABRT)
             code = blender.wait()
     left_s = seconds_until(lambda: not others(screen.pid), LEFT_LIMIT_S)
-    (folder / "end.json").write_text(json.dumps({"code": code, "left_s": left_s}))
+    (folder / "end.json").write_text(json.dumps({"code": code, "left_s": left_s, "left": others(screen.pid)}))
 
 
 if __name__ == "__main__":

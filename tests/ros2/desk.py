@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import numpy as np
 from rig import camera_image, camera_info
@@ -38,14 +37,28 @@ class Model:
         return pro.DepthResult(self.disparity.copy(), np.ones((HEIGHT, WIDTH), np.bool_), scale_shift=self.metric)
 
 
+class Infos(CameraInfoCache):
+    """Waits for nothing; keeps how long it was to wait for the first camera info."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits_s = []
+
+    def get(self, timeout_s):
+        self.waits_s.append(timeout_s)
+        return super().get(0)
+
+
 class Desk:
-    """A processor on a desk: listeners and messages are plain lists, and settings are set between two frames."""
+    """A processor on a desk: listeners and messages are plain lists, settings are set and the clock is turned between
+    two frames."""
 
     def __init__(self, folder):
         self.values = {"snapshot_folder": str(folder), "scale.mode": "fixed"}
         self.listeners = frozenset(TOPICS)
         self.model, self.health = Model(), Health(lambda cause, line: None)
-        self.infos, self.sensor = CameraInfoCache(), SensorCache()
+        self.infos, self.sensor = Infos(), SensorCache()
+        self.now_s = 1000.0  # of the steady clock
         self.published = {}
         self._stamps = itertools.count(1)
         self.ros_time_s = 1e9
@@ -55,6 +68,7 @@ class Desk:
             now_s=lambda: self.ros_time_s,
             stopping=lambda: False,
             image_topic=lambda: self.image_topic,
+            clock=lambda: self.now_s,
         )
         self.processor = Processor(around, Engine(self.model.load), self.health, self, self.infos, self.sensor)
 
@@ -81,7 +95,7 @@ class Desk:
             message.header.stamp.nanosec = int(offset_s * 1e9)
             self.sensor.put(message)
         self.published = {}
-        self.processor.process(Frame(image, time.monotonic()))
+        self.processor.process(Frame(image, self.now_s))
         assert not self.health.counts().get("internal_error"), self.health.report(stale_after_s=1).text
         return dict(self.published)
 

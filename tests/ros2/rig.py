@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from domain import own_domain
 
-os.environ["ROS_DOMAIN_ID"] = str(10 + os.getpid() % 90)
+os.environ["ROS_DOMAIN_ID"] = str(own_domain())
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; the extra `ros` has it")
@@ -33,6 +34,8 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: E402
 
 HERE = Path(__file__).parent
+PATIENCE_S = 60.0  # for what comes at once unless something is broken, on a machine with other work
+ASK_AGAIN_S = 5.0
 OFTEN = {"STUB_REPORT_S": "0.1"}  # diagnostics ten times a second, for tests that wait for them
 OUTPUTS = {
     "depth/image_rect": Image,
@@ -49,7 +52,7 @@ def qos(reliability: str = "reliable", depth: int = 1) -> QoSProfile:
     return QoSProfile(depth=depth, history=HistoryPolicy.KEEP_LAST, reliability=kind)
 
 
-def wait_for(condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+def wait_for(condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
     """What the condition gives as soon as it is true; falsy after the time is over."""
     end = time.monotonic() + timeout_s
     while not (value := condition()) and time.monotonic() < end:
@@ -82,7 +85,7 @@ class NodeProcess:
         part.replace(self._stub)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        """What the stub's loader ("load") or model ("infer", at its beginning) was called with, in order."""
+        """What the stub's loader ("load") or model ("infer", "passed" where a pass ends) was called with, in order."""
         path = self._stub.with_suffix(".events")
         lines = path.read_text().splitlines() if path.is_file() else []
         return [event for event in map(json.loads, lines) if event["event"] == kind]
@@ -96,7 +99,7 @@ class NodeProcess:
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGESIZE") / 1e6
 
-    def end(self, number: int = signal.SIGINT, timeout_s: float = 10.0) -> int:
+    def end(self, number: int = signal.SIGINT, timeout_s: float = PATIENCE_S) -> int:
         """Send a signal and wait; the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -153,7 +156,7 @@ class Rig:
         keep = self.received[topic].append
         return self.node.create_subscription(OUTPUTS[topic], topic, keep, qos(reliability, depth))
 
-    def ready(self, timeout_s: float = 20.0, *, topic: str = "image") -> None:
+    def ready(self, timeout_s: float = PATIENCE_S, *, topic: str = "image") -> None:
         """Wait until the node listens and its outputs are found."""
         assert wait_for(lambda: self.node.count_subscribers(topic), timeout_s), "the node does not listen"
         topics = [topic for topic in OUTPUTS if topic in self.received]
@@ -165,7 +168,7 @@ class Rig:
         """Now."""
         return self.node.get_clock().now().to_msg()
 
-    def take(self, topic: str, count: int, timeout_s: float = 2.0) -> list[Any]:
+    def take(self, topic: str, count: int, timeout_s: float = PATIENCE_S) -> list[Any]:
         """The messages of a topic once there are `count`, or those that came in time."""
         wait_for(lambda: len(self.received[topic]) >= count, timeout_s)
         return list(self.received[topic])
@@ -174,11 +177,13 @@ class Rig:
         """The node's counters by cause; fresh: of a report made after this call."""
         if fresh:
             seen = len(self.diagnostics)
-            assert wait_for(lambda: len(self.diagnostics) > seen + 1, 5.0), "no diagnostics"
+            assert wait_for(lambda: len(self.diagnostics) > seen + 1), "no diagnostics"
         prefix = "count "
         return {key[len(prefix) :]: int(value) for key, value in self.diagnostics[-1].items() if key.startswith(prefix)}
 
-    def report(self, until: Callable[[dict[str, str]], Any] = lambda report: True, timeout_s: float = 5.0) -> Any:
+    def report(
+        self, until: Callable[[dict[str, str]], Any] = lambda report: True, timeout_s: float = PATIENCE_S
+    ) -> Any:
         """The first of the diagnostics made after this call of which `until` is true."""
         asked_s = time.time()
 
@@ -190,22 +195,28 @@ class Rig:
         assert report, f"no such diagnostics; the newest: {self.diagnostics[-1:]}"
         return report
 
-    def call(self, kind: Any, service: str, request: Any, timeout_s: float = 5.0, *, attempts: int = 1) -> Any:
+    def call(self, kind: Any, service: str, request: Any, timeout_s: float = PATIENCE_S, *, again: bool = False) -> Any:
         """The answer of a service of the node, by its name behind `pro/`.
 
-        On a busy machine an answer is lost where the node has not yet found the client; what may be asked twice is.
+        An answer is lost where the node has not yet found the client; what may be asked twice is (`again`).
         """
         client = self._clients.get(service) or self.node.create_client(kind, f"pro/{service}")
         self._clients[service] = client
         assert client.wait_for_service(timeout_s), f"no service {service}"
-        for _ in range(attempts):
-            future = client.call_async(request)
-            if wait_for(future.done, timeout_s):
-                return future.result()
-        raise AssertionError(f"no answer of {service}")
+        futures: list[Any] = []
+
+        def answer() -> Any:
+            if again or not futures:
+                futures.append(client.call_async(request))
+            done = wait_for(lambda: [future for future in futures if future.done()], ASK_AGAIN_S)
+            return done and done[0]
+
+        answered = wait_for(answer, timeout_s)
+        assert answered, f"no answer of {service}"
+        return answered.result()
 
     def _ask(self, kind: Any, service: str, request: Any) -> Any:
-        return self.call(kind, service, request, attempts=3)
+        return self.call(kind, service, request, again=True)
 
     def set(self, **parameters: Any) -> list[Any]:
         """Set parameters (dots as two underscores); the results."""
@@ -230,7 +241,7 @@ class Rig:
     def close(self) -> None:
         """Leave the graph."""
         self._closing = True
-        self._thread.join(5)
+        self._thread.join(PATIENCE_S)
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
 
@@ -272,7 +283,7 @@ class Camera:
     def close(self) -> None:
         """Leave the graph."""
         self._closing.set()
-        self._thread.join(5)
+        self._thread.join(PATIENCE_S)
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)
 

@@ -1,6 +1,7 @@
 """The real node with a model that takes no time and does what a file says.
 
-The file named by the environment variable STUB holds JSON: `delay` seconds a pass, `raise` (a name of an exception),
+The file named by the environment variable STUB holds JSON: `delay` seconds a pass, `hold` (true: a pass lasts until the
+file no longer says so), `raise` (a name of an exception),
 `output` ("nan", "shape", "type" or "none"), `load_delay` seconds, `fail_load`, `metric` (scale and shift to metres),
 `weights_mb` (memory that a model loaded from now on holds), `publish` (text of an error of rcl that every output
 raises). Its disparity falls from 1 at the left edge to 0.1 at the right one. What it is called with is written beside
@@ -51,6 +52,9 @@ class StubPredictor:
         wish = wishes()
         tell("infer", tiles=options.tiles, refine=options.refine, batch_size=options.batch_size)
         time.sleep(wish.get("delay", 0))
+        while wishes().get("hold"):
+            time.sleep(0.01)
+        tell("passed")
         if "raise" in wish:
             raise ERRORS[wish["raise"]]("as the test wants it")
         if not progress(1, 1):

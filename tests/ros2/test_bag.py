@@ -12,6 +12,8 @@ from rclpy.serialization import deserialize_message
 from rig import Rig, qos, ros_arguments, wait_for
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+pytestmark = pytest.mark.flaky(reruns=1)  # a real graph: DDS may lose what is sent while its parts find each other
+
 BAG = Path(__file__).parents[3] / "shared" / "eval" / "rosbag2_7scenes" / "rosbag2_7scenes.mcap"
 KINDS = {
     "/camera/image_raw/compressed": CompressedImage,
@@ -54,7 +56,7 @@ def play(start, namespace, bag, topic, **parameters):
     rig = Rig(namespace, ("depth/image_rect", "depth/camera_info"))
     try:
         listened = "image/compressed" if compressed else "image"
-        rig.ready(60.0, topic=listened)
+        rig.ready(topic=listened)
         images = rig.node.create_publisher(CompressedImage, listened, qos()) if compressed else rig.image
         sensor = rig.node.create_publisher(Image, "scale/depth", qos())
         assert wait_for(lambda: images.get_subscription_count() and sensor.get_subscription_count())
@@ -70,13 +72,13 @@ def play(start, namespace, bag, topic, **parameters):
             send(first)
             if rig.take("depth/camera_info", 1, 5.0):  # image, sensor and camera info have all arrived
                 break
-        begin = rig.report(lambda report: int(report["frames received"]) == sum(map(int, ended(report))), 60.0)
+        begin = rig.report(lambda report: int(report["frames received"]) == sum(map(int, ended(report))))
         for messages in rig.received.values():
             messages.clear()
         for count, (stamp, image) in enumerate(sorted(bag[topic].items()), 1):
             send(stamp)
             for output in ("depth/image_rect", "depth/camera_info"):
-                came = rig.take(output, count, 60.0)
+                came = rig.take(output, count)
                 assert len(came) == count, f"{output} {count}: {rig.diagnostics[-1]}\n{process.text()}"
                 assert came[-1].header == image.header
         report = rig.report()

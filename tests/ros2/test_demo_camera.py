@@ -16,7 +16,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed; the extra `ros` has
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from rig import qos, wait_for
+from rig import PATIENCE_S, qos, wait_for
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 import pro_engine as pro
@@ -25,6 +25,8 @@ from ros2_pro.causes import CAUSES, MessageError
 from ros2_pro.demo_faults import FAULTS, Shot, faults_from
 from ros2_pro.demo_node import SENSOR_RANGE_M, camera_info, seen_by_sensor
 from ros2_pro.demo_scene import Scene
+
+graph = pytest.mark.flaky(reruns=1)  # a real one: DDS may lose what is sent while its parts find each other
 
 SCRIPT = Path(__file__).parents[2] / "scripts/demo_camera"
 TOPICS = {
@@ -60,7 +62,7 @@ class Listener:
 
         return keep
 
-    def until(self, condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+    def until(self, condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
         """Spin until the condition holds; what it gave."""
 
         def look() -> Any:
@@ -81,6 +83,7 @@ def listener(namespace: str) -> Iterator[Listener]:
     made.close()
 
 
+@graph
 def test_all_topics_of_a_picture_have_one_header(start: Callable[..., Any], listener: Listener, namespace: str) -> None:
     process = start(command(namespace, width=320, height=180, rate_hz=5, compressed="true", fov_x_deg=70))
     came = listener.came
@@ -112,6 +115,7 @@ def test_all_topics_of_a_picture_have_one_header(start: Callable[..., Any], list
     assert process.end() == 0, process.text()
 
 
+@graph
 def test_best_effort_is_offered_where_it_is_asked_for(
     start: Callable[..., Any], listener: Listener, namespace: str
 ) -> None:
@@ -121,22 +125,24 @@ def test_best_effort_is_offered_where_it_is_asked_for(
     assert info.qos_profile.reliability == rclpy.qos.ReliabilityPolicy.BEST_EFFORT
 
 
+@graph
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_leaves_cleanly(start: Callable[..., Any], listener: Listener, namespace: str, number: int) -> None:
     process = start(command(namespace, width=64, height=36, rate_hz=20))
     assert listener.until(lambda: listener.came["image"]), process.text()
     process.process.send_signal(number)
-    assert process.end(number, 5.0) == 0, process.text()
+    assert process.end(number) == 0, process.text()
     assert "Traceback" not in process.text()
 
 
+@graph
 def test_it_ends_after_the_last_picture(
     start: Callable[..., Any], listener: Listener, namespace: str, tmp_path: Path
 ) -> None:
     for name in ("a.png", "b.png"):
         assert cv2.imwrite(str(tmp_path / name), np.zeros((48, 64, 3), np.uint8))
     process = start(command(namespace, source=tmp_path, loop="false", rate_hz=10))
-    assert process.process.wait(20) == 0, process.text()
+    assert process.process.wait(PATIENCE_S) == 0, process.text()
 
 
 @pytest.mark.parametrize(
@@ -153,11 +159,12 @@ def test_what_cannot_be_is_refused_in_one_sentence(
     start: Callable[..., Any], namespace: str, parameters: dict[str, Any], words: str
 ) -> None:
     process = start(command(namespace, **parameters))
-    assert process.process.wait(30) == 2
+    assert process.process.wait(PATIENCE_S) == 2
     lines = [line for line in process.text().splitlines() if "[INFO]" not in line]
     assert len(lines) == 1 and lines[0].startswith("demo_camera: ") and words in lines[0], lines
 
 
+@graph
 def test_faults_come_in_turn(start: Callable[..., Any], listener: Listener, namespace: str) -> None:
     process = start(
         command(namespace, width=64, height=36, rate_hz=10, faults="padded_rows,bad_encoding", fault_every=2)

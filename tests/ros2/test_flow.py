@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
+import re
 import sys
 import time
 
 import numpy as np
 import pytest
-from rcl_interfaces.srv import GetParameters, SetParameters
-from rclpy.parameter import Parameter
-from rig import HERE, OFTEN, OUTPUTS, Camera, camera_image, ros_arguments, wait_for
+from rig import HERE, OFTEN, OUTPUTS, camera_image, ros_arguments, wait_for
 
 from ros2_pro.causes import CAUSES
 from ros2_pro.health import ERROR, OK, STALE, WARN
 
-SLACK_S = 0.3  # a frame may be older than one period of the input by this when work on it begins
-ANSWER_S = 0.3
-FRAMES_4K = 200
-LATER = 20  # looks at the memory after the beginning, at the least: a fast camera is through before a slow node
+pytestmark = pytest.mark.flaky(reruns=1)  # a real graph: DDS may lose what is sent while its parts find each other
+
+BEGIN, ROUNDS, FRAMES_A_ROUND = 4, 8, 12  # of 4K: 96 frames of 25 MB
 GROWTH_MB = 50
+ANSWERS, REPORTS = 12, 4
 FIGURES = (
     "input rate (Hz)", "output rate (Hz)", "frames received", "frames finished", "frames dropped", "latency p50 (s)",
     "latency p95 (s)", "engine time (s)", "wait before work (s)", "memory (MB)", "peak memory (MB)",
@@ -27,63 +25,72 @@ FIGURES = (
 
 
 def accounted(report):
-    """Whether every frame that came in was finished or counted as overrun, but for those under way."""
+    """Whether every frame that came in was finished or replaced by a newer one, but for one in the model and one that
+    waits: there is no queue."""
     received, finished, overrun = (int(report[f]) for f in ("frames received", "frames finished", "count overrun"))
     return finished + overrun <= received <= finished + overrun + 2
 
 
-def test_at_5_times_more_frames_than_it_can_do_the_newest_is_taken(bench, namespace):
+def test_of_more_frames_than_it_can_do_the_newest_is_taken(bench):
     table = bench(OFTEN)
-    table.node.wish(delay=0.5)
-    rate_hz = 10.0
-    with table.listening("disparity"), contextlib.closing(Camera(namespace, rate_hz=rate_hz)):
-        table.rig.report(lambda report: int(report["frames finished"]) >= 2)
-        seen = len(table.rig.diagnostics)
-        table.rig.report(lambda report: int(report["frames finished"]) >= 8, 20)
-        reports, levels = table.rig.diagnostics[seen:], table.rig.levels[seen:]
-    waits_s = [float(report["wait before work (s)"]) for report in reports]
-    assert len(waits_s) >= 3 and max(waits_s) <= 1 / rate_hz + SLACK_S, waits_s
-    assert any(level == WARN and "dropped" in text for level, text in levels), levels
-    report = table.rig.report()
-    assert accounted(report) and int(report["count overrun"]) > 2 * int(report["frames finished"]), report
-    assert int(report["frames dropped"]) == int(report["count overrun"])
+    rig, node = table.rig, table.node
+    with table.listening("disparity"):
+        table.look("disparity")
+        rig.received["disparity"].clear()
+        to_be_taken = []
+        for _ in range(4):
+            calls = len(node.events("infer"))
+            node.wish(hold=True)
+            to_be_taken.append(table.send())
+            assert wait_for(lambda n=calls: len(node.events("infer")) > n)
+            for _ in range(10):
+                newest = table.send()
+                time.sleep(0.02)
+            rig.get("points.stride")  # answered after all that came before
+            assert accounted(rig.report())
+            node.wish()
+            to_be_taken.append(newest)
+            assert wait_for(lambda: len(rig.received["disparity"]) >= len(to_be_taken)), node.text()
+        assert [message.header.stamp for message in rig.received["disparity"]] == to_be_taken
+    report = rig.report()
+    assert int(report["frames received"]) == int(report["frames finished"]) + int(report["count overrun"])
+    assert int(report["frames dropped"]) == int(report["count overrun"]) > int(report["frames finished"])
+    assert any(level == WARN and "dropped" in text for level, text in rig.levels), rig.levels
 
 
-def test_200_frames_of_4k_at_5_times_more_than_it_can_do_take_no_memory(bench, start, namespace):
+def test_96_frames_of_4k_of_which_it_can_do_few_take_no_memory(bench, start, namespace):
     table = bench(OFTEN)
-    table.node.wish(delay=0.7)
-    memory_mb = {True: [], False: []}
+    table.node.wish(hold=True)
     table.rig.report()
+    peaks_mb = []
     with table.listening("preview"):
         start(
             [sys.executable, str(HERE / "fast_camera.py"), *ros_arguments(namespace)],
             {"FASTDDS_DEFAULT_PROFILES_FILE": str(HERE.parents[1] / "config" / "fastdds_64mb.xml")},
         )
-        begun_s = time.monotonic()
-        received = 0
-        while received < FRAMES_4K or len(memory_mb[False]) < LATER:
-            received = int(table.rig.diagnostics[-1]["frames received"])
-            begins = received < FRAMES_4K / 4 or int(table.rig.diagnostics[-1]["frames finished"]) < 4
-            memory_mb[begins].append(table.node.resident_mb())
-            assert time.monotonic() - begun_s < 90, f"only {received} frames"
-            time.sleep(0.1)
+        for _ in range(ROUNDS):
+            came, resident_mb = int(table.rig.report()["frames received"]), []
+
+            def enough(report, came=came, resident_mb=resident_mb):
+                resident_mb.append(table.node.resident_mb())
+                return int(report["frames received"]) >= came + FRAMES_A_ROUND
+
+            report = table.rig.report(enough, 600)
+            peaks_mb.append(max(resident_mb))
+            done = int(report["frames finished"])
+            table.node.wish()
+            table.rig.report(lambda report, done=done: int(report["frames finished"]) > done)
+            table.node.wish(hold=True)
         report = table.rig.report()
-    waits_s = [float(r["wait before work (s)"]) for r in table.rig.diagnostics]
-    rates_hz = [float(r["input rate (Hz)"]) for r in table.rig.diagnostics if int(r["frames received"]) > 10]
-    begin_mb, peak_mb = max(memory_mb[True]), max(memory_mb[False])
-    print(
-        f"{received} frames at {min(rates_hz)} to {max(rates_hz)} Hz, {report['frames finished']} worked on;", end=" "
-    )
-    print(f"longest wait {max(waits_s):.2f} s; peak {begin_mb:.0f} MB in the first quarter, {peak_mb:.0f} MB later")
-    assert peak_mb - begin_mb < GROWTH_MB
-    assert max(waits_s) <= 1 / min(rates_hz) + SLACK_S
-    assert accounted(report) and int(report["count overrun"]) > FRAMES_4K / 2
+    print(f"{report['frames received']} frames, {report['frames finished']} worked on; MB: {np.round(peaks_mb)}")
+    assert max(peaks_mb[BEGIN:]) - max(peaks_mb[:BEGIN]) < GROWTH_MB
+    assert accounted(report) and int(report["count overrun"]) > ROUNDS * FRAMES_A_ROUND / 2
 
 
 def test_nothing_is_computed_for_nobody(bench):
     table = bench(OFTEN)
     for _ in range(5):
-        table.rig.image.publish(camera_image(stamp=table.rig.stamp()))
+        table.send()
         time.sleep(0.1)
     report = table.rig.report(lambda report: int(report["frames received"]) >= 3)
     assert report["frames finished"] == report["frames dropped"] == "0" and not table.node.events("infer")
@@ -92,40 +99,23 @@ def test_nothing_is_computed_for_nobody(bench):
     assert table.node.events("infer")
 
 
-def test_parameters_and_diagnostics_answer_during_an_inference_of_5_s(bench):
+def test_parameters_and_diagnostics_answer_during_an_inference(bench):
     table = bench()
-    rig, took_s = table.rig, []
-    clients = {
-        kind: rig.node.create_client(kind, f"pro/{kind.__name__[:3].lower()}_parameters")
-        for kind in (GetParameters, SetParameters)
-    }
-    assert all(client.wait_for_service(5.0) for client in clients.values())
-
-    def asked(kind, **request):
-        begun_s = time.monotonic()
-        future = clients[kind].call_async(kind.Request(**request))
-        assert wait_for(future.done, 10.0)
-        took_s.append(time.monotonic() - begun_s)
-        return future.result()
-
+    rig = table.rig
     with table.listening("disparity"):
         table.look("disparity")
         calls = len(table.node.events("infer"))
-        table.node.wish(delay=5)
-        rig.image.publish(camera_image(stamp=rig.stamp()))
+        table.node.wish(hold=True)
+        table.send()
         assert wait_for(lambda: len(table.node.events("infer")) > calls)
-        first, end_s, stride = len(rig.diagnostics), time.monotonic() + 5, 1
-        while time.monotonic() < end_s - 0.5:
-            stride = stride % 9 + 1
-            wanted = Parameter("points.stride", value=stride).to_parameter_msg()
-            assert asked(SetParameters, parameters=[wanted]).results[0].successful
-            assert asked(GetParameters, names=["points.stride"]).values[0].integer_value == stride
-            time.sleep(0.1)
-        reports, stamps_s = rig.diagnostics[first:], rig.report_stamps_s[first:]
-    assert len({report["frames finished"] for report in reports}) == 1, "the inference was over"
-    print(f"{len(took_s)} answers: median {np.median(took_s):.3f} s, longest {max(took_s):.3f} s; {np.diff(stamps_s)}")
-    assert len(took_s) > 10 and np.quantile(took_s, 0.9) <= ANSWER_S
-    assert len(stamps_s) >= 4 and np.diff(stamps_s).mean() == pytest.approx(1.0, abs=0.1)
+        first = len(rig.diagnostics)
+        for number in range(ANSWERS):
+            stride = 1 + number % 9
+            assert rig.set(points__stride=stride)[0].successful and rig.get("points.stride") == [stride]
+        assert wait_for(lambda: len(rig.diagnostics) >= first + REPORTS)
+        assert len(table.node.events("passed")) == calls, "the inference was over"
+        table.node.wish()
+        assert wait_for(lambda: len(table.node.events("passed")) > calls)
 
 
 def test_outputs_are_stamped_exactly_like_the_image_and_of_its_size(bench):
@@ -169,16 +159,15 @@ def test_diagnostics_have_every_figure_and_every_level(bench):
         for _ in range(3):
             table.look("disparity")
         table.rig.report(lambda report: table.rig.levels[-1] == (OK, "working"))
-        last_s = time.monotonic()
-        table.rig.report(lambda report: table.rig.levels[-1][0] == STALE, 8)
-        assert time.monotonic() - last_s > 2.0 and table.rig.levels[-1][1].startswith("no image for")
+        table.rig.report(lambda report: table.rig.levels[-1][0] == STALE)
+        assert float(re.fullmatch(r"no image for (.+) s", table.rig.levels[-1][1])[1]) >= 3.0
         table.node.wish(**{"raise": "RuntimeError"})
         table.rig.image.publish(camera_image(stamp=table.rig.stamp()))
         report = table.rig.report(lambda report: table.rig.levels[-1][0] == ERROR)
     assert table.rig.levels[-1][1] == "engine_error: RuntimeError: as the test wants it"
     figures = {name: float(report[name]) for name in FIGURES}
-    assert figures["frames finished"] == 3 <= figures["frames received"]
-    assert 0 < figures["latency p50 (s)"] <= figures["latency p95 (s)"] < 2 and figures["memory (MB)"] > 30
+    assert 3 <= figures["frames finished"] < figures["frames received"]
+    assert 0 < figures["latency p50 (s)"] <= figures["latency p95 (s)"] and figures["memory (MB)"] > 30
     assert (report["model"], report["device"], report["camera info"], report["state"]) == (
         "stub", "cpu", "known", "active",
     )  # fmt: skip

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fault_rig import AGAIN_WITHIN_S, HEIGHT, WIDTH, CompressedRig, FaultRig, start_stub
+from fault_rig import HEIGHT, WIDTH, CompressedRig, FaultRig, start_stub
 from fuzz import Fuzz
-from rig import OUTPUTS, qos, rclpy, wait_for
+from rig import OUTPUTS, PATIENCE_S, qos, rclpy, wait_for
 
 from ros2_pro import camera, codec
 from ros2_pro.causes import CAUSES, MessageError
@@ -19,7 +19,6 @@ from ros2_pro.causes import CAUSES, MessageError
 IMAGES, COMPRESSED = 9000, 1000
 WARM_UP = 200
 GROWTH_MB = 100
-TAKES_AT_MOST_S = 10.0
 
 
 class Acks:
@@ -30,8 +29,8 @@ class Acks:
         self.path = path
         self._pipe = os.open(path, os.O_RDWR)  # so that neither side waits for the other to open it
 
-    def wait(self, timeout_s: float = TAKES_AT_MOST_S) -> bool:
-        """Whether the next frame was worked on in time."""
+    def wait(self, timeout_s: float = PATIENCE_S) -> bool:
+        """Whether the next frame was worked on."""
         ready, _, _ = select.select([self._pipe], [], [], timeout_s)
         return bool(ready and os.read(self._pipe, 1))
 
@@ -40,6 +39,7 @@ class Acks:
         os.close(self._pipe)
 
 
+@pytest.mark.flaky(reruns=1)  # a real graph: DDS may lose one of the messages
 @pytest.mark.parametrize(("transport", "count"), [("raw", IMAGES), ("compressed", COMPRESSED)])
 def test_the_node_outlives_messages_of_all_kinds(start, namespace, tmp_path, transport, count):
     acks, fuzz = Acks(tmp_path / "acks"), Fuzz(20)
@@ -52,8 +52,8 @@ def test_the_node_outlives_messages_of_all_kinds(start, namespace, tmp_path, tra
         for topic, kind in OUTPUTS.items():
             listeners.create_subscription(kind, topic, lambda message: None, qos())
         found = (rig.image.get_subscription_count, rig.info.get_subscription_count)
-        assert wait_for(lambda: all(count() for count in found), 20.0), process.text()
-        assert wait_for(lambda: taken(rig, acks), 20.0), process.text()
+        assert wait_for(lambda: all(count() for count in found)), process.text()
+        assert wait_for(lambda: taken(rig, acks)), process.text()
         before = rig.report()
         for number in range(count):
             image = make()
@@ -71,7 +71,7 @@ def test_the_node_outlives_messages_of_all_kinds(start, namespace, tmp_path, tra
         assert min(finished, dropped) > 0.2 * count and growth_mb < GROWTH_MB
         assert not [cause for cause in ("internal_error", "publish_failed", "overrun") if cause in rig.moved({})]
         rig.listen("depth/image_rect")
-        rig.ready(AGAIN_WITHIN_S)
+        rig.ready()
         rig.healthy()
     finally:
         rig.close()

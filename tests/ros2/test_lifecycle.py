@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rig import OFTEN, Rig, camera_image, stub_command, wait_for
+from rig import OFTEN, PATIENCE_S, Rig, camera_image, stub_command, wait_for
 from std_srvs.srv import Trigger
+
+pytestmark = pytest.mark.flaky(reruns=1)  # a real graph: DDS may lose what is sent while its parts find each other
 
 WEIGHTS_MB = 150
 LEAK_MB = 20
@@ -17,22 +17,22 @@ LEAK_MB = 20
 class Manager(Rig):
     """A rig that changes the node's state as a lifecycle manager does."""
 
-    def change(self, transition: int, timeout_s: float = 10.0) -> bool:
+    def change(self, transition: int) -> bool:
         request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(self.call(ChangeState, "change_state", request, timeout_s).success)
+        return bool(self.call(ChangeState, "change_state", request).success)
 
     def state(self) -> int:
-        return int(self.call(GetState, "get_state", GetState.Request(), attempts=4).current_state.id)
+        return int(self.call(GetState, "get_state", GetState.Request(), again=True).current_state.id)
 
-    def look(self, timeout_s: float = 10.0) -> None:
+    def look(self) -> None:
         """Publish images until there is one more result."""
         before = len(self.received["disparity"])
 
         def looked():
             self.image.publish(camera_image(stamp=self.stamp()))
-            return wait_for(lambda: len(self.received["disparity"]) > before, 0.3)
+            return wait_for(lambda: len(self.received["disparity"]) > before, 1.0)
 
-        assert wait_for(looked, timeout_s)
+        assert wait_for(looked)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_missing_model_fails_configure_and_the_node_lives_on(start, namespace,
 
 def test_a_missing_model_ends_a_node_that_starts_by_itself(start, namespace):
     node = start(stub_command(namespace, engine__model="missing"), OFTEN)
-    assert node.process.wait(15) == 1
+    assert node.process.wait(PATIENCE_S) == 1
     assert "The weights are missing" in node.text() and "Traceback" not in node.text()
 
 
@@ -116,18 +116,18 @@ def test_deactivating_in_mid_inference_answers_and_old_frames_are_not_published_
     node = start(stub_command(namespace), OFTEN)
     manager.ready()
     manager.look()
-    node.wish(delay=2.5)
+    node.wish(hold=True)
     calls = len(node.events("infer"))
     old = manager.stamp()
     manager.image.publish(camera_image(stamp=old))
     assert wait_for(lambda: len(node.events("infer")) > calls)
-    begun_s = time.monotonic()
+    passed = len(node.events("passed"))
     assert manager.change(Transition.TRANSITION_DEACTIVATE)
-    assert time.monotonic() - begun_s <= 3.0
+    assert len(node.events("passed")) == passed, "the answer came after the pass"
     assert manager.change(Transition.TRANSITION_ACTIVATE)
     node.wish()
     manager.look()
-    time.sleep(max(0.0, begun_s + 3.0 - time.monotonic()))  # by now the old pass is over
+    assert wait_for(lambda: len(node.events("passed")) >= passed + 2), "the old pass is not over"
     manager.look()
     assert old not in [message.header.stamp for message in manager.received["disparity"]]
     assert "Traceback" not in node.text() and not manager.counts()["internal_error"]

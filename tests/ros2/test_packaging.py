@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from domain import own_domain
 
 import pro_engine
 from ros2_pro.sample import sample
@@ -106,8 +107,8 @@ def test_metadata_is_that_of_before(venv: Path) -> None:
 def test_a_program_runs_and_refuses_in_one_sentence(venv: Path, program: str, arguments: list[str], words: str) -> None:
     pytest.importorskip("rclpy", reason="ROS 2 is not installed; the extra `ros` has it")
     command = [str(venv / "bin/python"), str(venv / "lib/ros2_pro" / program), "--ros-args", *arguments]
-    env = {**os.environ, "ROS_DOMAIN_ID": str(10 + os.getpid() % 90), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, cwd=venv)
+    env = {**os.environ, "ROS_DOMAIN_ID": str(own_domain()), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=env, cwd=venv)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert words in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
+import re
 import time
 from pathlib import Path
 
@@ -14,12 +14,14 @@ import pytest
 import trimesh
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
-from rig import OFTEN, OUTPUTS, Camera, camera_image, wait_for
+from rig import OFTEN, OUTPUTS, PATIENCE_S, camera_image, wait_for
 from std_srvs.srv import Trigger
 
 import pro_engine as pro
 from ros2_pro.health import STALE
 from ros2_pro.settings import Settings, options, value_of
+
+pytestmark = pytest.mark.flaky(reruns=1)  # a real graph: DDS may lose what is sent while its parts find each other
 
 ALL = dict(options())
 READ_ONLY = [name for name, option in ALL.items() if option.metadata.get("read_only")]
@@ -72,25 +74,23 @@ def test_a_set_shows_in_the_next_frame(bench):
     assert depth[0, 0] == round(1000 / (0.3 * 1 + 0.1)) and table.node.events("infer")[-1]["tiles"] == [2, 3]
 
 
-def test_the_rate_is_bounded_and_the_input_called_stale_as_parameters_say(bench, namespace):
+def test_the_rate_is_bounded_and_the_input_called_stale_as_parameters_say(bench):
     table = bench(OFTEN)
-
-    def period_s():
-        before = len(table.rig.received["disparity"])
-        assert wait_for(lambda: len(table.rig.received["disparity"]) > before)
-        begun_s, before = time.monotonic(), len(table.rig.received["disparity"])
-        assert wait_for(lambda: len(table.rig.received["disparity"]) >= before + 4)
-        return (time.monotonic() - begun_s) / 4
-
+    rig = table.rig
     with table.listening("disparity"):
-        with contextlib.closing(Camera(namespace, rate_hz=20.0)):
-            free_s = period_s()
-            assert table.rig.set(input__max_rate_hz=3.0)[0].successful
-            assert free_s < 0.2 < period_s() < 0.6
-        assert table.rig.set(input__stale_after_s=0.5)[0].successful
-        begun_s = time.monotonic()
-        table.rig.report(lambda report: table.rig.levels[-1][0] == STALE)
-        assert time.monotonic() - begun_s < 2.0
+        for _ in range(3):
+            table.look("disparity")
+        assert rig.set(input__max_rate_hz=0.001)[0].successful  # one in 1000 s
+        table.look("disparity")
+        done = int(rig.report()["frames finished"])
+        for _ in range(10):
+            table.send()
+            time.sleep(0.02)
+        report = rig.report(lambda report: int(report["frames received"]) > done + 3)
+        assert int(report["frames finished"]) == done and int(report["count overrun"]) >= 2
+        assert rig.set(input__stale_after_s=0.5)[0].successful
+        rig.report(lambda report: rig.levels[-1][0] == STALE)
+        assert float(re.fullmatch(r"no image for (.+) s", rig.levels[-1][1])[1]) >= 0.5
 
 
 def test_a_read_only_parameter_is_refused_with_a_reason(bench):
@@ -124,7 +124,7 @@ def test_a_snapshot_is_equal_to_what_is_published(bench, tmp_path):
     rig = table.rig
     with table.listening(*OUTPUTS):
         client = rig.node.create_client(Trigger, "pro/snapshot")
-        assert client.wait_for_service(5.0)
+        assert client.wait_for_service(PATIENCE_S)
         future = client.call_async(Trigger.Request())
         taken = []
 
@@ -159,12 +159,12 @@ def test_a_snapshot_that_cannot_be_written_says_why(bench, tmp_path):
     (tmp_path / "file").write_text("in the way")
     table = bench(OFTEN, snapshot_folder=str(tmp_path / "file"))
     client = table.rig.node.create_client(Trigger, "pro/snapshot")
-    assert client.wait_for_service(5.0)
+    assert client.wait_for_service(PATIENCE_S)
     future = client.call_async(Trigger.Request())
 
     def answered():
         table.rig.image.publish(camera_image(stamp=table.rig.stamp()))
-        return wait_for(future.done, 0.2)
+        return wait_for(future.done, 1.0)
 
     assert wait_for(answered)
     assert not future.result().success and str(tmp_path / "file") in future.result().message

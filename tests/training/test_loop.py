@@ -54,7 +54,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 def wait_for_step(run: Path, step: int, program: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         assert program.poll() is None, program.communicate()[1]
         with contextlib.suppress(FileNotFoundError):
@@ -166,7 +166,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(start, tmp_path: Path) -> None:
     program = start(tmp_path, changes, seconds=0.03)
     wait_for_step(tmp_path, 10, program)
     program.send_signal(signal.SIGINT)
-    message = program.communicate(timeout=60)[1]
+    message = program.communicate(timeout=600)[1]
     assert program.returncode == 9
     step = load_checkpoint(tmp_path / "last.pt")["step"]
     assert message.strip() == f"Stopped at step {step} of 400; give the same command again to go on from there."
@@ -176,7 +176,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(start, tmp_path: Path) -> None:
 def test_two_processes_are_one_with_the_whole_batch(line: ModuleType, start, tmp_path: Path) -> None:
     changes = {"devices": 2, "batch": 8, "learning_rate": 0.03}
     program = start(tmp_path / "two", changes)
-    message = program.communicate(timeout=240)[1]
+    message = program.communicate(timeout=600)[1]
     assert program.returncode == 0, message
     train(line.LineTask(), line.line_config(**{**changes, "devices": 1}), tmp_path / "one")
     torch.testing.assert_close(
@@ -189,7 +189,7 @@ def test_two_processes_are_one_with_the_whole_batch(line: ModuleType, start, tmp
 
 def test_a_broken_loss_in_one_process_stops_both_and_is_told_once(line: ModuleType, start, tmp_path: Path) -> None:
     program = start(tmp_path, {"devices": 2}, 0.0, "25")
-    message = program.communicate(timeout=240)[1]
+    message = program.communicate(timeout=600)[1]
     assert program.returncode == 9
     assert message.count("The loss is nan at step 24; the batch is in") == 1
     bad = load_checkpoint(tmp_path / "bad_batch.pt")
