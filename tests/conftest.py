@@ -1,9 +1,11 @@
-"""Networks small enough for a test to run many times, that still obey the contract of Ψ; for tests anywhere below."""
+"""For tests anywhere below: networks small enough to run many times that still obey the contract of Ψ, and `kept`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -79,6 +81,56 @@ def tiny_predictor(
     if refiner is None and trained:
         refiner = ProRefiner(CHANNELS)
     return DepthPredictor(psi, refiner, name="tiny", device="cpu", dtype=dtype)
+
+
+class Kept:
+    """kept(key, make): what is dear to start, started once for a module's tests: what the context manager that `make`
+    gives yields. After a test that failed, or set `spoilt`, what it used is ended, so that neither another test nor the
+    same one run once more meets what is left of it.
+    """
+
+    def __init__(self, things: dict[Hashable, tuple[Any, ExitStack]]) -> None:
+        self._things = things
+        self._used: set[Hashable] = set()
+        self.spoilt = False
+
+    def __call__(self, key: Hashable, make: Callable[[], AbstractContextManager[Any]]) -> Any:
+        if key not in self._things:
+            closing = ExitStack()
+            self._things[key] = closing.enter_context(make()), closing
+        self._used.add(key)
+        return self._things[key][0]
+
+    def end(self) -> None:
+        for key in self._used:
+            self._things.pop(key)[1].close()
+
+
+@pytest.fixture(scope="module")
+def kept_things() -> Iterator[dict[Hashable, tuple[Any, ExitStack]]]:
+    """What `kept` keeps: anything by a key, with what ends it."""
+    things: dict[Hashable, tuple[Any, ExitStack]] = {}
+    yield things
+    for _, closing in things.values():
+        closing.close()
+
+
+_KEPT = pytest.StashKey[Kept]()
+
+
+@pytest.fixture
+def kept(request: pytest.FixtureRequest, kept_things: dict[Hashable, tuple[Any, ExitStack]]) -> Iterator[Kept]:
+    """See `Kept`."""
+    made = request.node.stash[_KEPT] = Kept(kept_things)
+    yield made
+    if made.spoilt:
+        made.end()
+
+
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Tell `kept` of a failure before its test's fixtures are taken down."""
+    if call.excinfo is not None and _KEPT in item.stash:
+        item.stash[_KEPT].spoilt = True
 
 
 @pytest.fixture(scope="session")

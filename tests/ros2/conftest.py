@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,79 +43,37 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     yield from _starter(tmp_path)
 
 
-class Kept:
-    """A node and a rig around it for many tests; after a test that failed another one takes its place."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._closing = contextlib.ExitStack()
-        self._rig: Any = None
-
-    def get(self, kind: type[Any], parameters: dict[str, Any]) -> Any:
-        """The rig of this kind, started where there is none."""
-        from fault_rig import start_stub
-
-        if self._rig is None:
-            name = next(_namespaces)
-            start = self._closing.enter_context(contextlib.contextmanager(_starter)(self._folder / name.strip("/")))
-            self._rig = self._closing.enter_context(
-                contextlib.closing(kind(start_stub(start, name, **parameters), name))
-            )
-            self._rig.ready()
-        return self._rig
-
-    def drop(self) -> None:
-        """End both."""
-        self._rig = None
-        self._closing.close()
-
-
-_FAILED = pytest.StashKey[bool]()
-
-
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Remember for `well` that a test failed."""
-    item.stash[_FAILED] = item.stash.get(_FAILED, False) or call.excinfo is not None
-
-
-@pytest.fixture(scope="module")
-def kept_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[defaultdict[type[Any], Kept]]:
-    """Nodes that are kept for a module's tests, by kind of rig; `well` hands them out."""
-    made: defaultdict[type[Any], Kept] = defaultdict(lambda: Kept(tmp_path_factory.mktemp("ros2")))
-    yield made
-    for one in made.values():
-        one.drop()
-
-
 @pytest.fixture
-def well(request: pytest.FixtureRequest, kept_nodes: Any) -> Iterator[Callable[..., Any]]:
-    """The kept node of a kind of rig, as if nothing had ever happened to it; it has to be well afterwards, too.
-
-    A node that is not, or whose test failed, is ended, so that neither another test nor the same one run once more
-    meets what is left of it.
+def well(kept: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """well(kind, **parameters): a node with a rig of this kind around it, kept for a module's tests, as if nothing had
+    ever happened to it; it has to be well afterwards, too.
     """
-    request.node.stash[_FAILED] = False
-    with contextlib.ExitStack() as dropping, contextlib.ExitStack() as checking:
+    from fault_rig import start_stub
 
-        def hand_out(kind: type[Any], **parameters: Any) -> Any:
-            one = kept_nodes[kind]
-            dropping.callback(one.drop)
-            rig = one.get(kind, parameters)
-            rig.goes_on()
-            checking.callback(look_after, rig)
-            return rig
+    @contextlib.contextmanager
+    def started(kind: type[Any], parameters: dict[str, Any]) -> Iterator[Any]:
+        name = next(_namespaces)
+        with contextlib.ExitStack() as closing:
+            start = closing.enter_context(contextlib.contextmanager(_starter)(tmp_path_factory.mktemp("ros2")))
+            rig = closing.enter_context(contextlib.closing(kind(start_stub(start, name, **parameters), name)))
+            rig.ready()
+            yield rig
 
-        def look_after(rig: Any) -> None:
-            rig.process.wish()
-            rig.goes_on()
-            rig.healthy()
+    def hand_out(kind: type[Any], **parameters: Any) -> Any:
+        handed.append(kept(kind, lambda: started(kind, parameters)))
+        handed[-1].goes_on()
+        return handed[-1]
 
-        yield hand_out
-        if request.node.stash[_FAILED]:
-            checking.pop_all()
-        else:
-            checking.close()
-            dropping.pop_all()
+    handed: list[Any] = []
+    yield hand_out
+    if kept.spoilt:
+        return
+    kept.spoilt = True  # unless it is well
+    for rig in handed:
+        rig.process.wish()
+        rig.goes_on()
+        rig.healthy()
+    kept.spoilt = False
 
 
 @pytest.fixture
