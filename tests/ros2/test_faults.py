@@ -58,10 +58,10 @@ def test_f01_encoding_that_is_none(rig, encoding):
     rig.drops("bad_encoding", image)
 
 
-@pytest.mark.parametrize("kept", [0, 1, 3 * WIDTH * HEIGHT - 1], ids=["none", "one byte", "all but one byte"])
-def test_f02_data_shorter_than_the_size_says(rig, kept):
+@pytest.mark.parametrize("length", [0, 1, 3 * WIDTH * HEIGHT - 1], ids=["none", "one byte", "all but one byte"])
+def test_f02_data_shorter_than_the_size_says(rig, length):
     image = rig.good_frame()
-    image.data = image.data[:kept]
+    image.data = image.data[:length]
     rig.drops("short_data", image)
 
 
