@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,39 +18,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pro_engine.cli_eval import evaluate
-from pro_engine.cli_model import (
-    Backend,
-    BackendFlag,
-    BatchFlag,
-    DeviceFlag,
-    DtypeFlag,
-    ModelFlag,
-    OfflineFlag,
-    Refine,
-    RefineFlag,
-    RefinerFlag,
-    TilesFlag,
-    WeightsFlag,
-    inference_options,
-    load,
-    whole_number,
-)
-from pro_engine.cli_shared import (
-    FAILED,
-    STOPPED,
-    DebugFlag,
-    JsonFlag,
-    complain,
-    errors_in_one_line,
-    help_text,
-    pair,
-    print_json,
-    print_table,
-    progress_bar,
-    usage,
-)
+from pro_engine.cli_flags import JsonFlag, verb
+from pro_engine.cli_shared import FAILED, STOPPED, complain, print_json, print_table, progress_bar
 from pro_engine.cli_train import app as train_app
-from pro_engine.jobs.options import JobOptions
+from pro_engine.jobs.options import BenchInference, BenchOptions, ClusterOptions, ExportOptions, JobOptions
+from pro_engine.options import InferenceOptions, ModelOptions
 from pro_engine.process import prepare
 
 if TYPE_CHECKING:
@@ -68,23 +39,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its tables leave 20 columns to the help of a flag, and cut long flags
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(train_app, name="train")
-
-
-class Existing(str, Enum):
-    """The values of --existing."""
-
-    OVERWRITE = "overwrite"
-    SKIP = "skip"
-    FAIL = "fail"
-
-
-class ExportFormat(str, Enum):
-    """The values of --format."""
-
-    ONNX = "onnx"
 
 
 @app.callback(invoke_without_command=True)
@@ -96,194 +54,153 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-@app.command()
+@verb(app, "infer")
 def infer(
-    photos: Annotated[list[str], typer.Argument(help="Photos, folders or quoted patterns", metavar="PHOTO...")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if missing")] = Path(),
-    maps: Annotated[str, typer.Option(help=help_text(JobOptions, "maps"))] = "npz",
-    mesh: Annotated[str, typer.Option(help=help_text(JobOptions, "mesh"))] = "",
-    cloud: Annotated[str, typer.Option(help=help_text(JobOptions, "cloud"))] = "",
-    preview: Annotated[bool, typer.Option("--preview", help=help_text(JobOptions, "preview"))] = False,
-    near: Annotated[float | None, typer.Option(help=help_text(JobOptions, "near_m"))] = None,
-    far: Annotated[float | None, typer.Option(help=help_text(JobOptions, "far_m"))] = None,
-    keep_background: Annotated[
-        bool, typer.Option("--keep-background", help=help_text(JobOptions, "keep_background"))
-    ] = False,
-    align: Annotated[Path | None, typer.Option(help=help_text(JobOptions, "align"))] = None,
-    fov: Annotated[float | None, typer.Option(help=help_text(JobOptions, "fov_x_deg"))] = None,
-    focal_35mm: Annotated[float | None, typer.Option("--focal-35mm", help=help_text(JobOptions, "focal_35mm"))] = None,
-    stride: Annotated[str, typer.Option(help=help_text(JobOptions, "stride"))] = "auto",
-    edge_rtol: Annotated[float, typer.Option(help=help_text(JobOptions, "edge_rtol"))] = 0.04,
-    sequence: Annotated[bool, typer.Option("--sequence", help=help_text(JobOptions, "sequence"))] = False,
-    existing: Annotated[Existing, typer.Option(help=help_text(JobOptions, "existing"))] = Existing.OVERWRITE,
-    tiles: TilesFlag = "auto",
-    refine: RefineFlag = Refine.TRAINED,
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO", hidden=True)],  # the text says more than a type
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PATH", help="Folder for the results; made if missing")
+    ] = Path(),
+    *,
+    wanted: JobOptions,
+    inference: InferenceOptions,
     no_refine: Annotated[bool, typer.Option("--no-refine", help="The same as --refine none")] = False,
-    batch: BatchFlag = "auto",
-    model: ModelFlag = "compact",
-    weights: WeightsFlag = None,
-    refiner: RefinerFlag = None,
-    device: DeviceFlag = "auto",
-    dtype: DtypeFlag = "auto",
-    backend: BackendFlag = Backend.TORCH,
-    offline: OfflineFlag = False,
-    cluster: Annotated[
-        str | None,
-        typer.Option(help="Share the photos out over a Ray cluster: ray for this machine, or ray://HOST:PORT"),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Models on the cluster; by default one on each GPU, else each machine", min=1)
-    ] = None,
+    model: ModelOptions,
+    cluster: ClusterOptions,
     as_json: JsonFlag = False,
-    debug: DebugFlag = False,
+    debug: bool = False,
 ) -> None:
-    """Depth of photos: NAME.disparity.* always, NAME.depth.* in metres once a scale is known, and what is asked."""
-    options = inference_options(tiles, Refine.NONE if no_refine else refine, batch)
-    wanted = usage(
-        lambda: JobOptions(
-            maps=_formats(maps),
-            mesh=_formats(mesh),
-            cloud=_formats(cloud),
-            preview=preview,
-            near_m=near,
-            far_m=far,
-            keep_background=keep_background,
-            align=align,
-            fov_x_deg=fov,
-            focal_35mm=focal_35mm,
-            stride="auto" if stride == "auto" else whole_number("stride", stride),
-            edge_rtol=edge_rtol,
-            sequence=sequence,
-            existing=existing.value,
+    """Depth maps, meshes and point clouds of photos.
+
+    PHOTO is a photo, a folder of photos, or a pattern in quotes such as "in/*.jpg". NAME.disparity.* is always written,
+    NAME.depth.* in metres once a scale is known, and then what is asked for.
+    """
+    from pro_engine.inference.load import load
+    from pro_engine.jobs.photo_job import PhotoJob
+    from pro_engine.jobs.photos import find_photos
+
+    if no_refine:
+        inference = dataclasses.replace(inference, refine="none")
+    job = PhotoJob(out, wanted, inference)
+    found, failures = find_photos(photos)
+    if cluster.cluster is not None:
+        from pro_engine.jobs.cluster import address_of, infer_on_ray
+
+        outcomes = infer_on_ray(
+            found,
+            job,
+            partial(load, _absolute(model)),
+            address=address_of(cluster.cluster),
+            workers=cluster.workers,
+            gpu=model.device != "cpu",
         )
-    )
-    with errors_in_one_line(debug):
-        from pro_engine.jobs.photo_job import PhotoJob
-        from pro_engine.jobs.photos import find_photos
+        _infer_found(found, failures, model.name, cluster.cluster, lambda progress: outcomes, as_json=as_json)
+        return
+    from pro_engine.jobs.infer import infer_all
 
-        found, failures = find_photos(photos)
-        job = PhotoJob(out, wanted, options)
-        loaded = partial(load, model, device, dtype, offline, _absolute(weights), _absolute(refiner), backend)
-        if cluster is not None:
-            from pro_engine.jobs.cluster import address_of, infer_on_ray
+    predictor = load(model) if found else None
+    name, place = (None, None) if predictor is None else (predictor.name, str(predictor.device))
 
-            outcomes = infer_on_ray(
-                found, job, loaded, address=address_of(cluster), workers=workers, gpu=device != "cpu"
-            )
-            _infer_found(found, failures, model, cluster, lambda progress: outcomes, as_json=as_json)
-            return
-        from pro_engine.jobs.infer import infer_all
+    def one_by_one(progress: PhotoProgress) -> Iterator[PhotoReport | Failure]:
+        if predictor is not None:
+            yield from infer_all(found, job, predictor, progress=progress, strict=debug)
 
-        predictor = loaded() if found else None
-        name, place = (None, None) if predictor is None else (predictor.name, str(predictor.device))
-
-        def one_by_one(progress: PhotoProgress) -> Iterator[PhotoReport | Failure]:
-            if predictor is not None:
-                yield from infer_all(found, job, predictor, progress=progress, strict=debug)
-
-        _infer_found(found, failures, name, place, one_by_one, as_json=as_json)
+    _infer_found(found, failures, name, place, one_by_one, as_json=as_json)
 
 
-@app.command()
+@verb(app, "models")
 def models(as_json: JsonFlag = False) -> None:
-    """The models by name, their licences, and whether their weights are here."""
-    with errors_in_one_line():
-        from pro_engine.jobs.system import list_models
+    """The models: licences, and whether their weights are here."""
+    from pro_engine.jobs.system import list_models
 
-        rows = list_models()
-        if as_json:
-            print_json(rows)
-            return
-        print_table(("name", "summary", "licence", "commercial use", "weights"), [tuple(row.values()) for row in rows])
+    rows = list_models()
+    if as_json:
+        print_json(rows)
+        return
+    print_table(("name", "summary", "licence", "commercial use", "weights"), [tuple(row.values()) for row in rows])
 
 
-@app.command()
+@verb(app, "info")
 def info(as_json: JsonFlag = False) -> None:
-    """Versions, devices, memory, bundled weights and extras of this installation."""
-    with errors_in_one_line():
-        from pro_engine.jobs.system import system_info
+    """Versions, devices, memory, weights and extras that are here."""
+    from pro_engine.jobs.system import system_info
 
-        facts = system_info()
-        if as_json:
-            print_json(facts)
-            return
-        print_table(("", ""), [(name.replace("_", " "), _text(value)) for name, value in facts.items()])
+    facts = system_info()
+    if as_json:
+        print_json(facts)
+        return
+    print_table(("", ""), [(name.replace("_", " "), _text(value)) for name, value in facts.items()])
 
 
-@app.command()
+@verb(app, "bench")
 def bench(
-    photo: Annotated[Path | None, typer.Argument(help="A photo to time on; by default one is generated")] = None,
-    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels of the generated picture")] = "3840x2160",
-    runs: Annotated[int, typer.Option(min=1, help="Timed runs")] = 5,
-    warm_up: Annotated[int, typer.Option(min=1, help="Runs before them that do not count")] = 1,
-    tiles: TilesFlag = "4x4",
-    refine: RefineFlag = Refine.TRAINED,
-    batch: BatchFlag = "auto",
-    model: ModelFlag = "compact",
-    weights: WeightsFlag = None,
-    refiner: RefinerFlag = None,
-    device: DeviceFlag = "auto",
-    dtype: DtypeFlag = "auto",
-    backend: BackendFlag = Backend.TORCH,
-    offline: OfflineFlag = False,
+    photo: Annotated[Path | None, typer.Argument(metavar="PHOTO", hidden=True)] = None,
+    *,
+    options: BenchOptions,
+    inference: BenchInference,
+    model: ModelOptions,
     as_json: JsonFlag = False,
-    debug: DebugFlag = False,
 ) -> None:
-    """Time every phase on one picture, and the floor: its Ψ passes alone, in the same run."""
-    options = inference_options(tiles, refine, batch)
-    width, height = pair("size", size)
-    with errors_in_one_line(debug):
-        from pro_engine.io.image import load_image
-        from pro_engine.jobs.bench import run_bench, sample_picture
+    """Time every phase on one picture, and the floor of it.
 
-        start = time.perf_counter()
-        predictor = load(model, device, dtype, offline, weights, refiner, backend)
-        load_seconds = time.perf_counter() - start
-        image = sample_picture(height, width) if photo is None else load_image(photo)[0]
-        with progress_bar() as show:
-            report = run_bench(
-                predictor,
-                image,
-                options,
-                load_seconds=load_seconds,
-                runs=runs,
-                warm_up=warm_up,
-                on_step=lambda done, total: show("timing", done, total),
-            )
-        if as_json:
-            print_json(dataclasses.asdict(report))
-        else:
-            print(report.title())
-            print_table(("", ""), report.rows())
+    The floor is the passes through Ψ alone, timed in the same run. The picture is PHOTO, or one that is generated.
+    """
+    from pro_engine.inference.load import load
+    from pro_engine.io.image import load_image
+    from pro_engine.jobs.bench import run_bench, sample_picture
+
+    start = time.perf_counter()
+    predictor = load(model)
+    load_seconds = time.perf_counter() - start
+    width, height = options.size
+    image = sample_picture(height, width) if photo is None else load_image(photo)[0]
+    with progress_bar() as show:
+        report = run_bench(
+            predictor,
+            image,
+            inference,
+            load_seconds=load_seconds,
+            runs=options.runs,
+            warm_up=options.warm_up,
+            on_step=lambda done, total: show("timing", done, total),
+        )
+    if as_json:
+        print_json(dataclasses.asdict(report))
+    else:
+        print(report.title())
+        print_table(("", ""), report.rows())
 
 
-@app.command()
+@verb(app, "export")
 def export(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for psi.onnx and refiner.onnx; made if missing")],
-    format: Annotated[ExportFormat, typer.Option(help="Of the files")] = ExportFormat.ONNX,
-    model: ModelFlag = "compact",
-    weights: WeightsFlag = None,
-    refiner: RefinerFlag = None,
-    offline: OfflineFlag = False,
-    debug: DebugFlag = False,
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="PATH", help="Folder for psi.onnx and refiner.onnx; made if missing"),
+    ],
+    options: ExportOptions,
 ) -> None:
-    """A model as ONNX files, for ONNX Runtime, TensorRT and others; `--backend onnxruntime --weights OUT` runs them."""
-    with errors_in_one_line(debug):
-        from pro_engine.jobs.export import export_onnx
+    """A model as ONNX files, for ONNX Runtime and other programs.
 
-        for one in export_onnx(load(model, "cpu", "float32", offline, weights, refiner), out):
-            print(f"{one.path}: {one.size / 1e6:.1f} MB, within {one.difference:.0e} of PyTorch's range")
+    `pro-engine infer --backend onnxruntime --weights OUT` runs them, and so do TensorRT and others.
+    """
+    from pro_engine.inference.load import load
+    from pro_engine.jobs.export import export_onnx
+
+    for one in export_onnx(load(options.model()), out):
+        print(f"{one.path}: {one.size / 1e6:.1f} MB, within {one.difference:.0e} of PyTorch's range")
 
 
 @app.command()
 def serve() -> None:
-    """Serve another program, such as the Blender add-on, over this process's stdin and stdout: JSON, a line each."""
+    """Serve another program over stdin and stdout: JSON, a line each.
+
+    The Blender add-on is such a program.
+    """
     from pro_engine.worker import serve as serve_here
 
     serve_here()
 
 
-app.command("eval")(evaluate)
+verb(app, "eval")(evaluate)
 
 
 def main() -> None:
@@ -338,13 +255,10 @@ def _infer_found(
         raise typer.Exit(STOPPED if stopped else FAILED)
 
 
-def _absolute(path: Path | None) -> Path | None:
-    return None if path is None else path.absolute()
-
-
-def _formats(text: str) -> tuple[str, ...]:
-    """`npz,exr` as a tuple without repeats."""
-    return tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
+def _absolute(model: ModelOptions) -> ModelOptions:
+    """The same model for a process in another folder."""
+    weights, refiner = (path and path.absolute() for path in (model.weights, model.refiner_weights))
+    return dataclasses.replace(model, weights=weights, refiner_weights=refiner)
 
 
 def _tell(report: PhotoReport, *, as_json: bool) -> None:

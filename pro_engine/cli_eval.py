@@ -9,83 +9,46 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pro_engine.cli_model import (
-    BatchFlag,
-    DeviceFlag,
-    DtypeFlag,
-    ModelFlag,
-    OfflineFlag,
-    Refine,
-    RefineFlag,
-    RefinerFlag,
-    TilesFlag,
-    WeightsFlag,
-    inference_options,
-    load,
-)
-from pro_engine.cli_shared import (
-    FAILED,
-    STOPPED,
-    DebugFlag,
-    JsonFlag,
-    complain,
-    errors_in_one_line,
-    help_text,
-    print_json,
-    print_table,
-    progress_bar,
-    usage,
-)
+from pro_engine.cli_flags import JsonFlag
+from pro_engine.cli_shared import FAILED, STOPPED, complain, print_json, print_table, progress_bar
 from pro_engine.evaluation.options import EvalOptions
-from pro_engine.options import InferenceOptions
+from pro_engine.options import InferenceOptions, ModelOptions
 
 if TYPE_CHECKING:
     from pro_engine.evaluation.datasets import EvalDataset
     from pro_engine.evaluation.summary import EvalReport
     from pro_engine.inference.predictor import DepthPredictor
 
-DataFlag = Annotated[list[Path], typer.Option("--data", "-d", help="Folder of a dataset; may be given several times")]
 _SHOWN = ("absrel", "delta1", "r2", "d3r", "boundary_f1", "edge_recall", "edge_precision", "matte_boundary_recall")
 
 
 def evaluate(
-    data: DataFlag,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.json and index.html; made if missing")],
-    kind: Annotated[str, typer.Option(help="Kind of the datasets, or auto: told by their files")] = "auto",
-    predictions: Annotated[Path | None, typer.Option(help=help_text(EvalOptions, "predictions"))] = None,
-    items: Annotated[int | None, typer.Option(help=help_text(EvalOptions, "items"))] = None,
-    ce: Annotated[bool, typer.Option("--ce", help=help_text(EvalOptions, "ce"))] = False,
-    save_maps: Annotated[bool, typer.Option("--save-maps", help=help_text(EvalOptions, "save_maps"))] = False,
-    pictures: Annotated[int, typer.Option(help=help_text(EvalOptions, "pictures"))] = EvalOptions.pictures,
-    tiles: TilesFlag = "auto",
-    refine: RefineFlag = Refine.TRAINED,
-    batch: BatchFlag = "auto",
-    model: ModelFlag = "compact",
-    weights: WeightsFlag = None,
-    refiner: RefinerFlag = None,
-    device: DeviceFlag = "auto",
-    dtype: DtypeFlag = "auto",
-    offline: OfflineFlag = False,
+    data: Annotated[
+        list[Path],
+        typer.Option("--data", "-d", metavar="PATH", help="Folder of a dataset; repeat it for several"),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PATH", help="Folder for report.json and index.html; made if missing")
+    ],
+    options: EvalOptions,
+    inference: InferenceOptions,
+    model: ModelOptions,
     as_json: JsonFlag = False,
-    debug: DebugFlag = False,
+    debug: bool = False,
 ) -> None:
-    """Score a model, or maps that are there already, on a dataset; OUT/index.html shows the result."""
-    inference = inference_options(tiles, refine, batch)
-    options = usage(
-        lambda: EvalOptions(items=items, ce=ce, predictions=predictions, save_maps=save_maps, pictures=pictures)
-    )
-    with errors_in_one_line(debug):
-        from pro_engine.evaluation.datasets import open_dataset
-        from pro_engine.evaluation.report import report_as_dict, save_report
+    """Score a model, or maps, on a dataset. OUT/index.html shows the result, OUT/report.json has it for programs."""
+    from pro_engine.evaluation.datasets import open_dataset
+    from pro_engine.evaluation.report import report_as_dict, save_report
+    from pro_engine.inference.load import load
 
-        datasets = [open_dataset(path, kind) for path in data]
-        predictor = load(model, device, dtype, offline, weights, refiner) if predictions is None else None
-        report = _run(datasets, predictor, options, inference, out, _about(data, datasets, predictor, options), debug)
-        _, page = save_report(out, report)
-        if as_json:
-            print_json(report_as_dict(report))
-        else:
-            _tell(report, page)
+    datasets = [open_dataset(path, options.kind) for path in data]
+    predictor = load(model) if options.predictions is None else None
+    report = _run(datasets, predictor, options, inference, out, _about(data, datasets, predictor, options), debug)
+    _, page = save_report(out, report)
+    if as_json:
+        print_json(report_as_dict(report))
+    else:
+        _tell(report, page)
     if report.stopped or report.skipped:
         raise typer.Exit(STOPPED if report.stopped else FAILED)
 

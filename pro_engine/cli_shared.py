@@ -1,63 +1,15 @@
-"""What the verbs of the command line share: errors in one line, the progress bar, tables, and flags from fields."""
+"""What the verbs of the command line print: a progress bar, complaints, JSON and tables; and their exit codes."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, TypeVar
 
-import typer
 from rich.console import Console
 
-from pro_engine.errors import InputError, ProEngineError
-
 FAILED, STOPPED = 1, 130
-_Options = TypeVar("_Options")
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print a JSON summary to stdout")]
-DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error")]
-
-
-def help_text(options: type, name: str) -> str:
-    """The help text of the field `name` of an options dataclass, with its choices."""
-    metadata = {field.name: field.metadata for field in dataclasses.fields(options)}[name]
-    text, choices = str(metadata["help"]), metadata.get("choices")
-    return f"{text}: {', '.join(choices)}" if choices else text
-
-
-def usage(build: Callable[[], _Options]) -> _Options:
-    """What `build` makes; a value that it refuses is a mistake in the command."""
-    try:
-        return build()
-    except InputError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def pair(name: str, text: str) -> tuple[int, int]:
-    """`4x3` as (4, 3); anything else is a mistake in the flag --`name`."""
-    match = re.fullmatch(r"(\d{1,6})[x×](\d{1,6})", text.strip().lower())
-    if match is None or "0" in match.groups():
-        raise typer.BadParameter(f"--{name} is {text!r}; give two whole numbers above 0, such as 4x4.")
-    return int(match[1]), int(match[2])
-
-
-@contextmanager
-def errors_in_one_line(debug: bool = False) -> Iterator[None]:
-    """Turn an error that ends a verb into one line on stderr and exit code 1; with `debug` let it through."""
-    try:
-        yield
-    except ProEngineError as error:
-        if debug:
-            raise
-        print(f"pro-engine: {error}", file=sys.stderr)
-        raise typer.Exit(FAILED) from None
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        raise typer.Exit(STOPPED) from None
 
 
 @contextmanager

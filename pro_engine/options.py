@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -109,14 +109,32 @@ def choices_of(owner: type, name: str) -> tuple[str, ...]:
     known: tuple[str, ...] | None = field_of(owner, name).metadata.get("choices")
     if known is not None:
         return known
-    literals = (hint for hint in _members(hint_of(owner, name)) if get_origin(hint) is Literal)
+    literals = (hint for hint in members_of(hint_of(owner, name)) if get_origin(hint) is Literal)
     return tuple(choice for literal in literals for choice in get_args(literal))
+
+
+def members_of(hint: Any) -> tuple[Any, ...]:
+    """The types that a union consists of; any other type alone."""
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def range_in_words(limits: Mapping[str, Any]) -> str:
+    """The range that the notes of an option set: "from 1 to 32", "at least 1", "above 0 and below 180"; or ""."""
+    low, high, above, below = (limits.get(name) for name in ("minimum", "maximum", "above", "below"))
+    parts = [f"above {above:g}"] if above is not None else []
+    if low is not None:
+        parts.append(f"at least {low:g}" if high is None and below is None else f"from {low:g}")
+    if high is not None:
+        parts.append(f"to {high:g}" if low is not None else f"up to {high:g}")
+    if below is not None:
+        parts.append(f"to below {below:g}" if low is not None else f"{'and ' if parts else ''}below {below:g}")
+    return " ".join(parts)
 
 
 def limits_in_words(owner: type, name: str) -> str:
     """What the option `name` takes: its choices, or the range of its numbers; "" where its type alone says it."""
     choices, limits = choices_of(owner, name), field_of(owner, name).metadata
-    return _one_of(choices) if choices else _range(limits).strip()
+    return _one_of(choices) if choices else range_in_words(limits)
 
 
 class Checked:
@@ -134,7 +152,7 @@ class Checked:
 def check(owner: type, name: str, value: object) -> None:
     """Hold a value to the type and the limits of the option `name` of `owner`. Raises OptionError."""
     field = field_of(owner, name)
-    limits, hints = field.metadata, _members(hint_of(owner, name))
+    limits, hints = field.metadata, members_of(hint_of(owner, name))
     if isinstance(value, tuple) and not value and field.default != ():
         raise OptionError("{0} is empty; give at least one.", name)
     if not any(_fits(hint, value, limits) for hint in hints):
@@ -147,11 +165,6 @@ def _shown(value: object) -> str:
     is_list = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
     text = repr(",".join(value)) if is_list else repr(value)  # type: ignore[arg-type]
     return text.replace("{", "{{").replace("}", "}}")
-
-
-def _members(hint: Any) -> tuple[Any, ...]:
-    """The types that a union consists of; any other type alone."""
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
 def _fits(hint: Any, value: object, limits: Any) -> bool:
@@ -222,13 +235,9 @@ def _several(kinds: tuple[Any, ...], limits: Any) -> str:
 
 
 def _range(limits: Any) -> str:
-    """The limits in words: " from 1 to 32", " above 0 and below 180"."""
-    low, high = limits.get("minimum"), limits.get("maximum")
-    parts = [f"from {low:g}"] if low is not None else []
-    parts += [f"above {limits['above']:g}"] if "above" in limits else []
-    parts += [f"to {high:g}" if low is not None else f"up to {high:g}"] if high is not None else []
-    parts += [f"{'and ' if parts else ''}below {limits['below']:g}"] if "below" in limits else []
-    return "".join(f" {part}" for part in parts)
+    """The limits behind what they are of: " from 1 to 32", " of at least 1"."""
+    words = range_in_words(limits)
+    return words and (" of " if words.startswith("at ") else " ") + words
 
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]

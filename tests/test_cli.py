@@ -246,29 +246,30 @@ def test_ctrl_c_is_clean(run, tmp_path, monkeypatch):
 
 USAGE_ERRORS = {
     "no photo": ([], "PHOTO"),
-    "map format": (["--maps", "jpg"], "maps is 'jpg'; give one or more of npz"),
-    "no map format": (["--maps", ""], "maps is empty"),
-    "mesh format": (["--mesh", "fbx"], "mesh is 'fbx'; give one or more of glb"),
-    "cloud format": (["--cloud", "las"], "cloud is 'las'; give one or more of ply"),
-    "tiles text": (["--tiles", "4by4"], "two whole numbers"),
-    "tiles zero": (["--tiles", "0x4"], "two whole numbers"),
+    "map format": (["--maps", "jpg"], "--maps is 'jpg'; give one or more of npz"),
+    "no map format": (["--maps", ""], "--maps is empty"),
+    "mesh format": (["--mesh", "fbx"], "--mesh is 'fbx'; give one or more of glb"),
+    "cloud format": (["--cloud", "las"], "--cloud is 'las'; give one or more of ply"),
+    "tiles text": (["--tiles", "4by4"], "--tiles is '4by4'; give auto or ROWSxCOLUMNS, such as 4x4, each"),
+    "tiles zero": (["--tiles", "0x4"], "--tiles is '0x4'; give auto or ROWSxCOLUMNS"),
     "tiles large": (["--tiles", "33x1"], "from 1 to 32"),
-    "batch": (["--batch", "many"], "auto or a whole number"),
+    "batch": (["--batch", "many"], "--batch is 'many'; give auto or a whole number from 1 to 4096."),
     "batch zero": (["--batch", "0"], "from 1 to 4096"),
-    "refine": (["--refine", "maybe"], "refine"),
-    "dtype": (["--dtype", "int4"], "give auto, float32, bfloat16, float16 or int8"),
-    "near alone": (["--near", "1"], "Only one of near_m and far_m"),
-    "far alone": (["--far", "1"], "Only one of near_m and far_m"),
-    "near beyond far": (["--near", "5", "--far", "2"], "near must be below far"),
-    "near negative": (["--near", "-1", "--far", "2"], "give a number above 0"),
+    "refine": (["--refine", "maybe"], "--refine is 'maybe'; give trained, blend or none."),
+    "dtype": (["--dtype", "int4"], "--dtype is 'int4'; give auto, float32, bfloat16, float16 or int8."),
+    "near alone": (["--near", "1"], "Only one of --near and --far is given"),
+    "far alone": (["--far", "1"], "Only one of --near and --far is given"),
+    "near text": (["--near", "here", "--far", "2"], "--near is 'here'; give a number above 0 (m)."),
+    "near beyond far": (["--near", "5", "--far", "2"], "--near is 5 and --far 2; near must be below far"),
+    "near negative": (["--near", "-1", "--far", "2"], "--near is -1.0; give a number above 0 (m)."),
     "far nan": (["--near", "1", "--far", "nan"], "give a number above 0"),
     "near and align": (["--near", "1", "--far", "2", "--align", "x.npz"], "one of them"),
-    "fov": (["--fov", "180"], "below 180"),
-    "fov and focal": (["--fov", "60", "--focal-35mm", "28"], "give one of them"),
-    "stride": (["--stride", "0"], "whole number from 1"),
+    "fov": (["--fov", "180"], "--fov is 180.0; give a number above 0 and below 180 (degrees)."),
+    "fov and focal": (["--fov", "60", "--focal-35mm", "28"], "Both --fov and --focal-35mm are given"),
+    "stride": (["--stride", "0"], "--stride is 0; give auto or a whole number of at least 1."),
     "stride text": (["--stride", "few"], "auto or a whole number"),
     "edge": (["--edge-rtol", "-1"], "give a number above 0"),
-    "existing": (["--existing", "ask"], "existing"),
+    "existing": (["--existing", "ask"], "--existing is 'ask'; give overwrite, skip or fail."),
     "unknown flag": (["--speed"], "No such option"),
 }
 
@@ -278,9 +279,8 @@ def test_usage_errors(run, photo, kind):
     flags, message = USAGE_ERRORS[kind]
     done = run("infer", *([] if kind == "no photo" else [photo]), *flags)
     assert done.exit_code == 2
-    flat = " ".join(done.stderr.replace("│", " ").split())
-    assert message in flat
-    assert "Traceback" not in flat
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
 
 
 def bad_file(kind: str, folder: Path) -> list[str]:
@@ -351,7 +351,7 @@ def test_bad_files_are_one_line_and_exit_1(run, tmp_path, kind):
     ("flags", "message"),
     [
         (["--model", "compcat"], "did you mean compact"),
-        (["--device", "gpu"], "give auto, cpu, cuda, cuda:N or mps"),
+        (["--device", "gpu"], "--device is 'gpu'; give auto, cpu, cuda, cuda:N or mps"),
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors does not exist"),
         (["--weights", "in/garden.png"], "neither a safetensors file nor a PyTorch checkpoint"),
         (["--device", "cuda:99"], "cuda:99 was asked for"),

@@ -101,18 +101,17 @@ def test_eval_stopped_reports_what_is_done(run, truth, monkeypatch):
         (["--data", "data", "--kind", "kitti"], 1, "The kind of dataset is 'kitti'; give 'auto' or one of"),
         (["--data", "data", "--predictions", "data"], 1, "near has no prediction; put near.npy"),
         (["--data", "data", "--predictions", "nowhere"], 1, "nowhere is not a folder; give the folder that holds"),
-        (["--data", "data", "--predictions", "data", "--ce"], 2, "ce needs a model to run"),
-        (["--data", "data", "--items", "0"], 2, "items is 0; give a whole number from 1"),
-        (["--data", "data", "--tiles", "0x2"], 2, "two whole numbers"),
+        (["--data", "data", "--predictions", "data", "--ce"], 2, "given; --ce needs a model to run."),
+        (["--data", "data", "--items", "0"], 2, "--items is 0; give a whole number of at least 1."),
+        (["--data", "data", "--tiles", "0x2"], 2, "--tiles is '0x2'; give auto or ROWSxCOLUMNS"),
         ([], 2, "--data"),
     ],
 )
 def test_eval_mistakes(run, truth, flags, code, message):
     done = run("eval", "-o", "out", *flags)
     assert done.exit_code == code, done.stdout
-    flat = " ".join(done.stderr.replace("│", " ").split())
-    assert message in flat
-    assert "Traceback" not in flat
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_eval_without_out_is_a_mistake(run, truth):

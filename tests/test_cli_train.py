@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -11,14 +10,13 @@ import sys
 import time
 from pathlib import Path
 
-import click
 import cv2
 import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from pro_engine import cli_train
+from pro_engine import cli_flags
 from pro_engine.cli import app
 from pro_engine.io.weights import read_weights, save_weights
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
@@ -37,6 +35,21 @@ def run(*arguments: object):
     return CliRunner().invoke(app, ["train", *map(str, arguments)])
 
 
+def options_of_command(owner: type, flags: list[str]) -> object:
+    """What a verb with the options `owner` is called with."""
+    seen: list[object] = []
+
+    def run(options: object) -> None:
+        seen.append(options)
+
+    run.__annotations__["options"] = owner
+    again = typer.Typer()
+    cli_flags.verb(again, "verb")(run)
+    done = CliRunner().invoke(again, flags)
+    assert done.exit_code == 0, done.output
+    return seen[0]
+
+
 @pytest.fixture
 def views(tmp_path: Path) -> Path:
     """One view of 96x64: a near box before a ramp."""
@@ -52,73 +65,46 @@ def views(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_field_is_a_flag_with_its_help(verb: str) -> None:
-    group = typer.main.get_command(cli_train.app)
-    parameters = {p.name: p for p in group.commands[verb].params}  # type: ignore[attr-defined]
-    fields = {field.name: field for field in dataclasses.fields(VERBS[verb])}
-    assert set(parameters) - {"help"} == set(fields) | {"debug"}
-    for name, field in fields.items():
-        assert parameters[name].opts == ["--" + name.replace("_", "-")]
-        assert parameters[name].help == field.metadata["help"]
-        assert parameters[name].required == (field.default is dataclasses.MISSING)
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_flags_left_out_are_the_defaults_of_the_fields(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[object] = []
-    again = typer.Typer()
-    monkeypatch.setattr(cli_train, "app", again)
-    cli_train._verb(VERBS[verb], verb, seen.append)
-    again.command("other")(lambda: None)
-    done = CliRunner().invoke(again, [verb, *REQUIRED[verb]])
-    assert done.exit_code == 0, done.output
+def test_flags_left_out_are_the_defaults_of_the_fields(verb: str) -> None:
+    seen = options_of_command(VERBS[verb], REQUIRED[verb])
     paths = {"base": {"data": (Path("a"),), "out": Path("o"), "steps": 5}, "scenes": {"out": Path("o"), "count": 2}}
     paths["refiner"] = paths["base"]
     paths["bundle"] = {"base": Path("b"), "refiner": Path("r"), "out": Path("o")}
-    assert seen == [VERBS[verb](**paths[verb])]
+    assert seen == VERBS[verb](**paths[verb])
 
 
-def test_flags_reach_their_fields(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[RefinerConfig] = []
-    again = typer.Typer()
-    monkeypatch.setattr(cli_train, "app", again)
-    cli_train._verb(RefinerConfig, "refiner", seen.append)
-    again.command("other")(lambda: None)
+def test_flags_reach_their_fields() -> None:
     flags = "--data a --data b --out o --steps 5 --patch 518x392 --no-gpct --no-bfm --precision bf16-mixed --devices 2"
-    done = CliRunner().invoke(again, ["refiner", *flags.split(), "--initial", "x.safetensors", "--overlap", "0"])
-    assert done.exit_code == 0, done.output
-    assert seen == [
-        RefinerConfig(
-            data=(Path("a"), Path("b")),
-            out=Path("o"),
-            steps=5,
-            patch=(518, 392),
-            gpct=False,
-            bfm=False,
-            precision="bf16-mixed",
-            devices=2,
-            initial=Path("x.safetensors"),
-            overlap=0.0,
-        )
-    ]
+    seen = options_of_command(RefinerConfig, [*flags.split(), "--initial", "x.safetensors", "--overlap", "0"])
+    assert seen == RefinerConfig(
+        data=(Path("a"), Path("b")),
+        out=Path("o"),
+        steps=5,
+        patch=(518, 392),
+        gpct=False,
+        bfm=False,
+        precision="bf16-mixed",
+        devices=2,
+        initial=Path("x.safetensors"),
+        overlap=0.0,
+    )
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("refiner --overlap 1", "overlap is 1.0; give less than 1."),
-        ("refiner --batch 3 --devices 2", "batch is 3, which 2 devices"),
-        ("refiner --patch 100", "--patch is '100'; give two whole numbers"),
-        ("base --precision fp8", "'fp8' is not one of"),
-        ("scenes --cameras-per-scene 0", "cameras_per_scene is 0; give a finite number from 1."),
+        ("refiner --overlap 1", "--overlap is 1.0; give a number from 0 to below 1."),
+        ("refiner --batch 3 --devices 2", "--batch is 3, which 2 devices"),
+        ("refiner --patch 100", "--patch is '100'; give WIDTHxHEIGHT, such as 256x192, each at least 1."),
+        ("base --precision fp8", "--precision is 'fp8'; give fp32, bf16-mixed or 16-mixed."),
+        ("scenes --cameras-per-scene 0", "--cameras-per-scene is 0; give a whole number of at least 1."),
     ],
 )
 def test_a_flag_that_cannot_be_is_a_mistake_in_the_command(flags: str, message: str) -> None:
     verb, *rest = flags.split()
     done = run(verb, *REQUIRED[verb], *rest)
-    assert done.exit_code == click.UsageError.exit_code
-    plain = " ".join(done.stderr.replace("│", " ").split())
-    assert message in plain
+    assert done.exit_code == 2
+    assert message in done.stderr.splitlines()[-1]
 
 
 def test_scenes_are_rendered_and_continued(tmp_path: Path) -> None:

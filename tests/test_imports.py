@@ -72,14 +72,14 @@ RULES = {
     "cli": Rule(
         BASE
         | {"inference", "jobs", "jobs.cluster", "jobs.export", "evaluation", "training", "process", "worker", "public"}
-        | {"cli", "cli_eval", "cli_model", "cli_shared", "cli_train"},
+        | {"cli", "cli_eval", "cli_flags", "cli_shared", "cli_train"},
         outside("click", "numpy", "rich", "typer"),
     ),
     "__main__": Rule(frozenset({"cli"})),
-    "cli_model": Rule(CORE | {"inference", "cli_shared", "cli_model"}, outside("typer")),
-    "cli_eval": Rule(CORE | {"inference", "evaluation", "cli_shared", "cli_model", "cli_eval"}, outside("typer")),
-    "cli_shared": Rule(CORE, outside("rich", "typer")),
-    "cli_train": Rule(BASE | {"training", "cli_shared", "cli_train", "public"}, outside("rich", "typer")),
+    "cli_eval": Rule(CORE | {"inference", "evaluation", "cli_flags", "cli_shared", "cli_eval"}, outside("typer")),
+    "cli_flags": Rule(CORE | {"cli_flags", "cli_shared"}, outside("typer")),
+    "cli_shared": Rule(outside=outside("rich")),
+    "cli_train": Rule(CORE | {"training", "cli_flags", "cli_shared", "cli_train"}, outside("typer")),
     "ros2_pro": Rule(WHOLE_API | {"options", "ros2_pro"}, ROS_PACKAGES),
     "blender_addon": Rule(frozenset({"blender_addon"}), BLENDER_PACKAGES),
     "blender_addon.package": Rule(frozenset({"options"})),  # no part of the add-on: writes the engine's options into it

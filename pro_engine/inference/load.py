@@ -23,7 +23,7 @@ from pro_engine.models.presets import (
     load_psi,
     load_refiner,
 )
-from pro_engine.options import ModelOptions, check
+from pro_engine.options import ModelOptions, OptionError, check
 
 PathLike = str | os.PathLike[str]
 
@@ -92,7 +92,8 @@ def _load_onnx(
     from pro_engine.inference.onnx import load_onnx
 
     if dtype not in ("auto", "float32") or refiner_weights is not None:
-        raise InputError("onnxruntime computes in float32, with the refiner that was exported; leave both options out.")
+        sentence = "onnxruntime computes in float32, with the refiner that was exported; leave out {0} and {1}."
+        raise OptionError(sentence, "dtype", "refiner_weights")
     if folder is None:
         raise InputError(
             f"onnxruntime needs an export as its weights; run: pro-engine export --model {preset.name} --out FOLDER"

@@ -24,7 +24,7 @@ from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec, Refiner, Refin
 from pro_engine.models.blend import BlendRefiner
 from pro_engine.models.int8 import quantize_convolutions
 from pro_engine.models.pro import AnyModule, center_and_spread, fold_batch_norm, sample_roi
-from pro_engine.options import InferenceOptions
+from pro_engine.options import InferenceOptions, ModelOptions
 from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics, ScaleShift
 
 _DEFAULTS = InferenceOptions()
@@ -59,8 +59,8 @@ class DepthPredictor:
         refiner: Refiner | None = None,
         *,
         name: str = "",
-        device: str = "auto",
-        dtype: str = "auto",
+        device: str = ModelOptions.device,
+        dtype: str = ModelOptions.dtype,
     ) -> None:
         self.name = name
         self.spec: PsiSpec = psi.spec

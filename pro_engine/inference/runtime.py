@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
-from pro_engine.errors import CancelledError, DeviceError, InputError
+from pro_engine.errors import CancelledError, DeviceError
 from pro_engine.models.base import PsiSpec
 from pro_engine.models.int8 import int8_supported
+from pro_engine.options import ModelOptions, OptionError, check
 
 Progress = Callable[[int, int], object]
 """progress(done, total): called after every batch; returning False, or raising CancelledError, stops the run."""
@@ -31,27 +32,27 @@ _MAX_BATCH = {"cpu": 4, "mps": 8, "cuda": 64}
 _FREE_IF_UNKNOWN = 2 * 2**30
 
 
-def resolve_device(name: str = "auto") -> torch.device:
+def resolve_device(name: str = ModelOptions.device) -> torch.device:
     """The torch device for "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:N" or "mps".
 
     Raises:
         InputError: another name. DeviceError: a device that this machine or this build of torch does not have.
     """
     if not isinstance(name, str):
-        raise InputError(f"device is {name!r}; give a string: auto, cpu, cuda, cuda:N or mps.")
+        raise OptionError(f"{{0}} is {name!r}; give a string: auto, cpu, cuda, cuda:N or mps.", "device")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdecimal())):
-        raise InputError(f"device is {name!r}; give auto, cpu, cuda, cuda:N or mps.")
+        raise OptionError(f"{{0}} is {name!r}; give auto, cpu, cuda, cuda:N or mps.", "device")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count == 0:
-            raise DeviceError(f"{name} was asked for but torch {torch.__version__} sees no CUDA GPU; use device='cpu'.")
+            raise DeviceError(f"{name} was asked for but torch {torch.__version__} sees no CUDA GPU; use cpu.")
         if int(index or 0) >= count:
             raise DeviceError(f"{name} was asked for but there are {count} CUDA GPUs, numbered from 0.")
     if kind == "mps" and not _has_mps():
-        raise DeviceError("mps was asked for but torch sees no Apple GPU here; use device='cpu'.")
+        raise DeviceError("mps was asked for but torch sees no Apple GPU here; use cpu.")
     return torch.device(name)
 
 
@@ -64,16 +65,15 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     Raises:
         InputError: another name. DeviceError: int8 where it does not run.
     """
+    check(ModelOptions, "dtype", name)
     if name == "auto":
         if device.type != "cuda":
             return torch.float32
         major, _ = torch.cuda.get_device_capability(device)
         return torch.bfloat16 if major >= 8 else torch.float16
-    if not isinstance(name, str) or name not in _DTYPES:
-        raise InputError(f"dtype is {name!r}; give auto, float32, bfloat16, float16 or int8.")
     if name == "int8" and not (device.type == "cpu" and int8_supported()):
         raise DeviceError(
-            f"dtype int8 needs an x86 processor with VNNI instructions, not {device} of this machine; use dtype='auto'."
+            f"dtype int8 needs an x86 processor with VNNI instructions, not {device} of this machine; use auto."
         )
     return _DTYPES[name]
 
@@ -181,7 +181,7 @@ def out_of_memory(device: torch.device) -> DeviceError:
     """The error for a device that does not hold even one picture at Ψ's input size."""
     return DeviceError(
         f"The memory of {device} does not hold even one patch; close other programs, take a smaller model, "
-        "or use device='cpu'."
+        "or run on the cpu."
     )
 
 

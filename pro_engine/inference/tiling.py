@@ -87,7 +87,7 @@ def plan(
     height: int,
     width: int,
     spec: PsiSpec,
-    tiles: Literal["auto"] | tuple[int, int] = "auto",
+    tiles: Literal["auto"] | tuple[int, int] = InferenceOptions.tiles,
     *,
     shifted: bool = False,
 ) -> Plan:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pro_engine.errors import DependencyError, FileError, WeightsError
 from pro_engine.io.atomic import atomic_path
 from pro_engine.io.paths import PathLike, readable_file
+from pro_engine.options import ModelOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,7 +98,7 @@ def bundled_weights(filename: str) -> Path:
 
 
 def cached_weights(
-    repo: str, filename: str, *, revision: str = "main", cache_dir: PathLike | None = None
+    repo: str, filename: str, *, revision: str = "main", cache_dir: PathLike | None = ModelOptions.cache_dir
 ) -> Path | None:
     """The path of a hub file that was fetched before, or None; the network is not touched.
 
@@ -116,8 +117,8 @@ def fetch_weights(
     licence: str,
     commercial: bool,
     revision: str = "main",
-    offline: bool = False,
-    cache_dir: PathLike | None = None,
+    offline: bool = ModelOptions.offline,
+    cache_dir: PathLike | None = ModelOptions.cache_dir,
     announce: Callable[[str], None] | None = None,
 ) -> Path:
     """A file of the Hugging Face hub: from the cache if it is there, else downloaded into it.

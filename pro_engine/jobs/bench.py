@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from pro_engine.inference import runtime, tiling
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.tiling import Plan
+from pro_engine.jobs.options import BenchOptions
 from pro_engine.models.int8 import flop_formulas
 from pro_engine.options import InferenceOptions
 from pro_engine.types import ImageArray
@@ -109,8 +110,8 @@ def run_bench(
     options: InferenceOptions,
     *,
     load_seconds: float,
-    runs: int = 5,
-    warm_up: int = 1,
+    runs: int = BenchOptions.runs,
+    warm_up: int = BenchOptions.warm_up,
     on_step: Callable[[int, int], None] | None = None,
 ) -> BenchReport:
     """Time `predictor.infer(image)` and the floor in turn, `runs` times, after `warm_up` runs that do not count."""

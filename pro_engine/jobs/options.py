@@ -1,4 +1,4 @@
-"""What a job over photos shall write. Flags and panels are built from these fields; their help lives here alone."""
+"""Options of the jobs: what each shall do and write. Flags, requests and panels are made from these fields."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pro_engine.options import Checked, GeometryOptions, OptionError, option, same_as
+from pro_engine.options import (
+    Checked,
+    GeometryOptions,
+    InferenceOptions,
+    ModelOptions,
+    OptionError,
+    option,
+    same_as,
+)
 
 # The name by which people ask for a format, and the suffix of the file.
 MAP_FORMATS = {"npz": ".npz", "npy": ".npy", "png16": ".png", "exr": ".exr", "tiff": ".tiff", "pfm": ".pfm"}
@@ -35,20 +43,28 @@ class JobOptions(Checked):
     anchors: bool = option(
         False, "Also report the disparity of the nearest and of the farthest surface, with and without sky"
     )
-    near_m: float | None = option(
-        None, "Distance of the nearest surface in metres; with the farthest it sets the scale", above=0
+    near_m: float | None = same_as(
+        GeometryOptions,
+        "near_m",
+        default=None,
+        help="Distance of the nearest surface; with the farthest it sets the scale",
     )
-    far_m: float | None = option(
-        None, "Distance of the farthest surface in metres; meshes and clouds end there, so the sky is cut", above=0
+    far_m: float | None = same_as(
+        GeometryOptions,
+        "far_m",
+        default=None,
+        help="Distance of the farthest surface; meshes and clouds end there, so the sky is cut",
     )
     keep_background: bool = option(False, "An even background is a wall at the farthest distance, not sky to be cut")
     align: Path | None = option(
         None, "Sensor depth to take the scale from: a file, or a folder with one named like each photo"
     )
-    fov_x_deg: float | None = option(
-        None, "Horizontal field of view in degrees, instead of the photo's EXIF", above=0, below=180
+    fov_x_deg: float | None = same_as(
+        GeometryOptions, "fov_x_deg", default=None, help="Horizontal field of view, instead of the photo's EXIF"
     )
-    focal_35mm: float | None = option(None, "35 mm equivalent focal length in mm, instead of the photo's EXIF", above=0)
+    focal_35mm: float | None = option(
+        None, "Focal length as on 35 mm film, instead of the photo's EXIF", above=0, unit="mm"
+    )
     stride: Literal["auto"] | int = option(
         "auto", "Every how many pixels a mesh or cloud has a point, or auto: at most a million points", minimum=1
     )
@@ -72,3 +88,67 @@ class JobOptions(Checked):
             raise OptionError(
                 f"{{0}} is {self.near_m:g} and {{1}} {self.far_m:g}; near must be below far.", "near_m", "far_m"
             )
+
+
+@dataclass(frozen=True)
+class ClusterOptions(Checked):
+    """Where a job over photos is shared out, if anywhere.
+
+    Raises:
+        OptionError: a value outside its limits.
+    """
+
+    cluster: str | None = option(
+        None, "Share the photos out over a Ray cluster: ray for one of this machine alone, or ray://HOST:PORT"
+    )
+    workers: int | None = option(
+        None, "Models on the cluster; by default one on each GPU, or where there is none on each machine", minimum=1
+    )
+
+
+@dataclass(frozen=True)
+class BenchOptions(Checked):
+    """What is timed, and how often.
+
+    Raises:
+        OptionError: a value outside its limits.
+    """
+
+    size: tuple[int, int] = option((3840, 2160), "Size of the generated picture", minimum=1, items="width, height")
+    runs: int = option(5, "Timed runs", minimum=1)
+    warm_up: int = option(1, "Runs before them that do not count", minimum=1)
+
+
+@dataclass(frozen=True)
+class BenchInference(InferenceOptions):
+    """How to infer what is timed: always the same work."""
+
+    tiles: Literal["auto"] | tuple[int, int] = same_as(InferenceOptions, "tiles", default=(4, 4))
+
+
+@dataclass(frozen=True)
+class ExportOptions(Checked):
+    """Which model is exported, and to what.
+
+    Raises:
+        OptionError: a value outside its limits.
+    """
+
+    format: Literal["onnx"] = option("onnx", "Format of the files")
+    name: str = same_as(ModelOptions, "name")
+    weights: Path | None = same_as(ModelOptions, "weights", help="File of weights instead of the model's own")
+    refiner_weights: Path | None = same_as(ModelOptions, "refiner_weights")
+    offline: bool = same_as(ModelOptions, "offline")
+    cache_dir: Path | None = same_as(ModelOptions, "cache_dir")
+
+    def model(self) -> ModelOptions:
+        """The model in the form that can be exported."""
+        return ModelOptions(
+            name=self.name,
+            device="cpu",
+            dtype="float32",
+            weights=self.weights,
+            refiner_weights=self.refiner_weights,
+            offline=self.offline,
+            cache_dir=self.cache_dir,
+        )

@@ -66,8 +66,9 @@ class LoopConfig(Checked):
         parts = self.devices * self.accumulate
         if self.batch % parts:
             raise OptionError(
-                f"batch is {self.batch}, which {self.devices} devices x {self.accumulate} accumulated parts do not "
-                f"divide; give a multiple of {parts}."
+                f"{{0}} is {self.batch}, which {self.devices} devices x {self.accumulate} accumulated parts do not "
+                f"divide; give a multiple of {parts}.",
+                "batch",
             )
 
 
@@ -118,7 +119,7 @@ class RefinerConfig(LoopConfig):
     )
     architecture: str = option(ModelOptions.name, "The model whose network the weights file of --psi is of")
     initial: Path | None = option(None, "Weights of a refiner to start from (refiner run or bundle)", curve=False)
-    patch: tuple[int, int] = option((256, 192), "WIDTHxHEIGHT of a patch as Ψ sees it", minimum=1)
+    patch: tuple[int, int] = option((256, 192), "Size of a patch as Ψ sees it", minimum=1, items="width, height")
     overlap: float = option(
         PUBLISHED_OVERLAP, "Share of a patch's side that neighbours have in common", minimum=0, below=1
     )
@@ -145,8 +146,9 @@ class RefinerConfig(LoopConfig):
         super().__post_init__()
         if self.features and self.imagined:
             raise OptionError(
-                f"imagined is {self.imagined}, but imagined networks have no features; add --no-features, or leave it "
-                "at 0."
+                f"{{0}} is {self.imagined}, but imagined networks have no features; add --no-features, or leave it "
+                "at 0.",
+                "imagined",
             )
 
 
@@ -157,7 +159,10 @@ class ScenesConfig(Checked):
     out: Path = option(help="Folder for the pictures; finished scenes in it are kept")
     count: int = option(help="Number of scenes; each gives up to --cameras-per-scene pictures", minimum=1)
     size: tuple[int, int] = option(
-        (416, 312), "WIDTHxHEIGHT of a landscape picture; one in five is turned to portrait", minimum=16
+        (416, 312),
+        "Size of a landscape picture; one in five is turned to portrait",
+        minimum=16,
+        items="width, height",
     )
     seed: int = option(0, "Number of the first scene; scene N is the same whenever it is rendered", minimum=0)
     workers: int = option(1, "Processes", minimum=1)
@@ -168,7 +173,7 @@ class ScenesConfig(Checked):
         "Depth of glass in the labels: its surface's, or that of what shows through it; the picture is the same",
     )
     kinds: tuple[str, ...] = option(
-        (), "NAME=FACTOR: this kind of scene more or less often than usual, such as office=3; repeat it"
+        (), "Such as office=3: this kind of scene more or less often than usual; repeat it for several"
     )
 
 

@@ -227,7 +227,7 @@ def test_bad_requests(tiny, predictor, tmp_path):
     with pytest.raises(FileError, match="is not a folder"):
         run(data, predictions=tmp_path / "nowhere")
     for values in ({"items": 0}, {"items": True}, {"pictures": -1}, {"items": 2.0}):
-        with pytest.raises(InputError, match="give a whole number from"):
+        with pytest.raises(InputError, match="give a whole number of at least"):
             EvalOptions(**values)
     for values in ({"ce": True}, {"save_maps": True}):
         with pytest.raises(InputError, match="needs a model to run"):

@@ -123,7 +123,7 @@ def test_what_is_no_export_is_refused(exported, tmp_path):
     with pytest.raises(InputError, match="needs an export"):
         load(None)
     for wrong in ({"dtype": "float16"}, {"refiner_weights": tmp_path / "x"}):
-        with pytest.raises(InputError, match="leave both options out"):
+        with pytest.raises(InputError, match="leave out dtype and refiner_weights"):
             load(exported[0], **wrong)
     with pytest.raises(InputError, match="give torch or onnxruntime"):
         load_model(backend="tensorflow")

@@ -335,11 +335,11 @@ def test_what_the_machine_lacks_is_said_before_the_run(line: ModuleType) -> None
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"steps": 0}, "steps is 0; give a finite number from 1"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0; give more than 0"),
-        ({"average": 1.0}, "average is 1.0; give less than 1"),
-        ({"clip_norm": float("nan")}, "clip_norm is nan; give a finite number"),
-        ({"precision": "fp8"}, "precision is 'fp8'; give one of fp32, bf16-mixed, 16-mixed"),
+        ({"steps": 0}, "steps is 0; give a whole number of at least 1."),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; give a number above 0."),
+        ({"average": 1.0}, "average is 1.0; give a number from 0 to below 1."),
+        ({"clip_norm": float("nan")}, "clip_norm is nan; give a number above 0."),
+        ({"precision": "fp8"}, "precision is 'fp8'; give fp32, bf16-mixed or 16-mixed."),
         ({"batch": 6, "devices": 2, "accumulate": 2}, "give a multiple of 4"),
     ],
 )
