@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from pro_engine.inference.video import ScaleHold, VideoPredictor
     from pro_engine.io.cloud import save_cloud
     from pro_engine.io.depth import load_depth, save_depth
-    from pro_engine.io.image import load_image
+    from pro_engine.io.image import load_image, read_photo
     from pro_engine.io.mesh import save_mesh
     from pro_engine.options import InferenceOptions, ModelOptions, OptionError
-    from pro_engine.types import DepthResult, Intrinsics, Mesh, PointCloud, ScaleShift
+    from pro_engine.types import DepthResult, Intrinsics, LoadedPhoto, Mesh, Plate, PointCloud, ScaleShift
 
 __version__ = "0.1.0"
 
@@ -66,10 +66,10 @@ _HOMES = {
     "inference.video": ("ScaleHold", "VideoPredictor"),
     "io.cloud": ("save_cloud",),
     "io.depth": ("load_depth", "save_depth"),
-    "io.image": ("load_image",),
+    "io.image": ("load_image", "read_photo"),
     "io.mesh": ("save_mesh",),
     "options": ("InferenceOptions", "ModelOptions", "OptionError"),
-    "types": ("DepthResult", "Intrinsics", "Mesh", "PointCloud", "ScaleShift"),
+    "types": ("DepthResult", "Intrinsics", "LoadedPhoto", "Mesh", "Plate", "PointCloud", "ScaleShift"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -83,9 +83,11 @@ __all__ = [
     "InferenceOptions",
     "InputError",
     "Intrinsics",
+    "LoadedPhoto",
     "Mesh",
     "ModelOptions",
     "OptionError",
+    "Plate",
     "PointCloud",
     "ProEngineError",
     "ScaleHold",
@@ -106,6 +108,7 @@ __all__ = [
     "load_model",
     "project",
     "range_scale_shift",
+    "read_photo",
     "save_cloud",
     "save_depth",
     "save_mesh",

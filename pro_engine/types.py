@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -122,6 +123,57 @@ class Intrinsics:
         return Intrinsics(
             self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5, width, height
         )
+
+
+@dataclass(frozen=True)
+class Plate:
+    """Where the pixels of a picture lie on a larger or smaller frame, as OpenEXR's windows say.
+
+    data, display: x and y of the first pixel, x and y of the last, of the pixels that are there and of the frame.
+    pixel_aspect: width of a pixel divided by its height (2 for a squeezed anamorphic picture).
+    """
+
+    data: tuple[int, int, int, int]
+    display: tuple[int, int, int, int]
+    pixel_aspect: float = 1.0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pixels that are there."""
+        return self.data[2] - self.data[0] + 1, self.data[3] - self.data[1] + 1
+
+    def lens(self, of_frame: Callable[[float, float], Intrinsics]) -> Intrinsics:
+        """The camera of the pixels that are there; its axis meets the middle of the frame.
+
+        Args:
+            of_frame: the camera of a frame of this width and height with square pixels.
+        """
+        width, height = self.display[2] - self.display[0] + 1, self.display[3] - self.display[1] + 1
+        frame = of_frame(width * self.pixel_aspect, height).resized(width, height)
+        return Intrinsics(
+            fx=frame.fx,
+            fy=frame.fy,
+            cx=frame.cx + self.display[0] - self.data[0],
+            cy=frame.cy + self.display[1] - self.data[1],
+            width=self.size[0],
+            height=self.size[1],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedPhoto:
+    """A photo and what its file says of it.
+
+    image (H, W, 3) uint8 RGB, upright; intrinsics its camera in pixels, or None; plate where it lies on the plate, or
+    None where it is the whole of it; notes sentences on what was chosen, assumed or left out; panorama why it counts as
+    a panorama, which no pinhole camera sees, or None.
+    """
+
+    image: ImageArray
+    intrinsics: Intrinsics | None = None
+    plate: Plate | None = None
+    notes: tuple[str, ...] = ()
+    panorama: str | None = None
 
 
 @dataclass(frozen=True)

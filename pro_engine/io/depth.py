@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pro_engine.errors import FileError, InputError
 from pro_engine.io.atomic import atomic_path
-from pro_engine.io.depth_formats import READERS, WRITERS, Header
+from pro_engine.io.depth_formats import READERS, WRITERS, Coding, Header
 from pro_engine.io.paths import (
     MAX_PIXELS,
     PathLike,
@@ -22,7 +22,7 @@ from pro_engine.io.paths import (
     readable_file,
     writer_for,
 )
-from pro_engine.types import FloatMap
+from pro_engine.types import FloatMap, Plate
 
 __all__ = ["DEPTH_SUFFIXES", "DepthInfo", "load_depth", "save_depth"]
 
@@ -55,6 +55,7 @@ def save_depth(
     *,
     quantity: Literal["depth", "disparity"] = "depth",
     metadata: Mapping[str, Any] | None = None,
+    plate: Plate | None = None,
 ) -> None:
     """Write a map atomically, in the format of the suffix.
 
@@ -78,10 +79,12 @@ def save_depth(
         values: (H, W) floats; depth in metres, or relative disparity. NaN is unknown, +inf infinitely far.
         quantity: what the values are.
         metadata: further facts to store, plain JSON.
+        plate: where the map lies on its plate, which .exr alone can tell (its data and display windows).
 
     Raises:
         FileError: an unknown suffix, or the system refuses.
-        InputError: not an (H, W) array of floats, a negative depth, or metadata that JSON does not hold.
+        InputError: not an (H, W) array of floats, a negative depth, a plate of another size, or metadata that JSON does
+            not hold.
         DependencyError: .exr without the package OpenEXR.
     """
     target = as_path(path)
@@ -95,8 +98,10 @@ def save_depth(
         "metadata": checked_metadata(metadata),
     }
     floats = _checked_values(values, quantity)
+    if plate is not None and plate.size != floats.shape[::-1]:
+        raise InputError(f"The map is {floats.shape[::-1]} but the plate {plate.size} (width, height); give its own.")
     with atomic_path(target) as temporary:
-        writer(temporary, floats, header, target)
+        writer(temporary, floats, header, target, Coding(plate=plate))
 
 
 def _checked_values(values: NDArray[Any], quantity: str) -> FloatMap:

@@ -1,8 +1,8 @@
 """The formats of depth maps, one writer and one reader each, in two tables by suffix.
 
-A writer takes (temporary path to fill, (H, W) contiguous float32, header, final path). A reader takes (path, pixel
-limit) and returns the stored array and the header, or None where the file has none. The header is a small JSON object
-with the key `pro_engine_depth`. What a reader raises over a damaged file is put into words by `load_depth`.
+A writer takes (temporary path to fill, (H, W) contiguous float32, header, final path, coding). A reader takes (path,
+pixel limit) and returns the stored array and the header, or None where the file has none. The header is a small JSON
+object with the key `pro_engine_depth`. What a reader raises over a damaged file is put into words by `load_depth`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,12 +20,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pro_engine.errors import DependencyError, FileError, InputError
-from pro_engine.io import exr, pictures
+from pro_engine.io import exr, pictures, tiff
 from pro_engine.io.atomic import atomic_path
 from pro_engine.io.paths import check_size
-from pro_engine.types import FloatMap
+from pro_engine.types import FloatMap, Plate
 
 Header = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How a map is written, where its format leaves a choice.
+
+    plate: of EXR, where the map lies.
+    """
+
+    plate: Plate | None = None
+
+
 Loaded = tuple[NDArray[Any], Header | None]
 
 _STRIP_VALUES = 1 << 22
@@ -33,6 +46,7 @@ _KEY = "pro_engine_depth"
 
 _PNG_NONE, _PNG_FIRST, _PNG_LAST, _PNG_INFINITE = 0, 1, 65534, 65535
 _MILLIMETRE = 0.001
+_LONGEST_TEXT = 1 << 24
 
 
 def _to_text(header: Header) -> str:
@@ -60,7 +74,7 @@ def _row_strips(height: int, width: int) -> list[slice]:
 # .npy: the map, then a second array with the header; np.load of the file gives the first
 
 
-def _write_npy(path: Path, values: FloatMap, header: Header, _target: Path) -> None:
+def _write_npy(path: Path, values: FloatMap, header: Header, _target: Path, _coding: Coding) -> None:
     with open(path, "wb") as file:
         np.save(file, values, allow_pickle=False)
         np.save(file, np.array(_to_text(header)), allow_pickle=False)
@@ -75,9 +89,9 @@ def _read_npy(path: Path, max_pixels: int) -> Loaded:
 def _read_array(file: IO[bytes], path: Path, max_pixels: int) -> NDArray[Any]:
     """One array in NumPy's format, its shape checked before its values are read; `file` must seek."""
     start = file.tell()
-    version = np.lib.format.read_magic(file)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape = read_header(file)[0]
+    shape, _, dtype = _read_array_header(file)
+    if dtype.kind not in "biuf":
+        raise FileError(f"{path} holds {dtype.name} values, not depth; give floats or 16-bit millimetres.")
     if len(shape) == 2:
         check_size(path, shape[1], shape[0], max_pixels)
     elif np.prod(shape, dtype=np.float64) > max_pixels:
@@ -86,20 +100,30 @@ def _read_array(file: IO[bytes], path: Path, max_pixels: int) -> NDArray[Any]:
     return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
+def _read_array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type of the array that follows in the file."""
+    is_first = np.lib.format.read_magic(file) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+    return read(file)
+
+
 def _read_text(file: IO[bytes]) -> object:
     """The text in the array that follows in the file; None where nothing or something else follows."""
     start = file.tell()
     if file.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
         return None
     file.seek(start)
-    text = np.lib.format.read_array(file, allow_pickle=False)
-    return text.item() if text.size == 1 else None
+    shape, _, dtype = _read_array_header(file)
+    if shape != () or dtype.kind not in "SU" or dtype.itemsize > _LONGEST_TEXT:
+        return None
+    file.seek(start)
+    return np.lib.format.read_array(file, allow_pickle=False).item()
 
 
 # .npz: the entries `depth` or `disparity`, and `info`
 
 
-def _write_npz(path: Path, values: FloatMap, header: Header, _target: Path) -> None:
+def _write_npz(path: Path, values: FloatMap, header: Header, _target: Path, _coding: Coding) -> None:
     # Stored: noise in the low bits leaves a deflated map three quarters of its size, for ten times the time.
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, array in (("info", np.array(_to_text(header))), (header["quantity"], values)):
@@ -153,7 +177,7 @@ def _millimetres(index: int) -> int:
     return int((1, 2, 5)[index % 3] * 10 ** (index // 3))
 
 
-def _write_png(path: Path, values: FloatMap, header: Header, target: Path) -> None:
+def _write_png(path: Path, values: FloatMap, header: Header, target: Path, _coding: Coding) -> None:
     from PIL import Image, PngImagePlugin
 
     offset, step, limits = _png_scale(values, header["quantity"], target)
@@ -197,28 +221,41 @@ def _png_table(header: Header) -> FloatMap:
 # .exr: one channel Y, which every program shows as grey
 
 
-def _write_exr(path: Path, values: FloatMap, header: Header, target: Path) -> None:
+def _write_exr(path: Path, values: FloatMap, header: Header, target: Path, coding: Coding) -> None:
     openexr = exr.import_openexr()
     attributes = {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage, _MARK: _to_text(header)}
+    if coding.plate is not None:
+        data, display = coding.plate.data, coding.plate.display
+        attributes |= {"dataWindow": (data[:2], data[2:]), "displayWindow": (display[:2], display[2:])}
+        attributes["pixelAspectRatio"] = coding.plate.pixel_aspect
     try:
         openexr.File(attributes, {"Y": values}).write(str(path))
     except (RuntimeError, ValueError) as error:
         raise FileError(f"{target} cannot be written as OpenEXR ({error}); check the disk's free space.") from error
 
 
+# How likely a channel is to hold depth, by the end of its name; colours never do, others where they are alone.
+_EXR_NAMES = {"z": 0, "depth": 0, "y": 1, "v": 1, **dict.fromkeys(("r", "g", "b", "a", "red", "green", "blue"), 3)}
+_EXR_OTHER = 2
+
+
 def _read_exr(path: Path, max_pixels: int) -> Loaded:
-    channels, attributes = exr.read_channels(path, max_pixels)
-    maps = {name: values for name, values in channels.items() if values.ndim == 2}
-    chosen = [name for name in maps if name.rpartition(".")[2] in ("Y", "Z", "V", "depth")] or list(maps)
-    if len(chosen) != 1:
-        raise FileError(f"{path} holds the channels {', '.join(channels)}, not one map; export a single depth channel.")
-    return maps[chosen[0]], _to_header(attributes.get(_MARK))
+    parts = exr.read_layout(path)
+    channels = [(part, name) for part in parts for name in part.channels]
+    ranks = [_EXR_NAMES.get(name.rpartition(".")[2].casefold(), _EXR_OTHER) for _, name in channels]
+    chosen = [channel for channel, rank in zip(channels, ranks, strict=True) if rank == min(ranks, default=0)]
+    if len(chosen) != 1 or (len(channels) > 1 and min(ranks) > _EXR_OTHER):
+        names = ", ".join(name for _, name in channels)
+        raise FileError(f"{path} holds the channels {names}, not one map; export a single depth channel.")
+    part, name = chosen[0]
+    values = exr.read_channels(path, part, [name], max_pixels)[name]
+    return values, _to_header(part.text(_MARK))
 
 
 # .tiff
 
 
-def _write_tiff(path: Path, values: FloatMap, header: Header, _target: Path) -> None:
+def _write_tiff(path: Path, values: FloatMap, header: Header, _target: Path, _coding: Coding) -> None:
     tifffile = _import_tifffile()
     with tifffile.TiffWriter(path, bigtiff=values.nbytes > 1 << 31) as file:
         file.write(
@@ -233,9 +270,9 @@ def _write_tiff(path: Path, values: FloatMap, header: Header, _target: Path) -> 
 def _read_tiff(path: Path, max_pixels: int) -> Loaded:
     with _import_tifffile().TiffFile(path) as file:
         page = file.pages.first
-        check_size(path, page.imagewidth, page.imagelength, max_pixels)
-        values = np.asarray(page.asarray())
-        return values, _to_header(page.description)
+        tiff.check_page(path, page, max_pixels)
+        values = tiff.samples_of(path, page, page.samplesperpixel)
+        return values[..., 0] if page.samplesperpixel == 1 else values, _to_header(page.description)
 
 
 def _import_tifffile() -> Any:
@@ -253,7 +290,7 @@ def _sidecar(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def _write_pfm(path: Path, values: FloatMap, header: Header, target: Path) -> None:
+def _write_pfm(path: Path, values: FloatMap, header: Header, target: Path, _coding: Coding) -> None:
     upwards = np.ascontiguousarray(values[::-1], "<f4")
     with open(path, "wb") as file:
         file.write(b"Pf\n%d %d\n-1.0\n" % values.shape[::-1])
@@ -282,7 +319,7 @@ def _read_pfm(path: Path, max_pixels: int) -> Loaded:
     return values.reshape(height, width)[::-1], header if known else None
 
 
-WRITERS: dict[str, Callable[[Path, FloatMap, Header, Path], None]] = {
+WRITERS: dict[str, Callable[[Path, FloatMap, Header, Path, Coding], None]] = {
     ".npy": _write_npy,
     ".npz": _write_npz,
     ".png": _write_png,

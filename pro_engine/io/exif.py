@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from pro_engine.types import Intrinsics
 
 _log = logging.getLogger(__name__)
 
+_DAMAGE = (OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, EOFError, struct.error)
+_BIG_TIFF = (b"+\0", b"\0+")
 _MM_PER_FOCAL_PLANE_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 _DEFAULT_FOCAL_PLANE_UNIT = 2
 _PLAUSIBLE_FOV_DEG = (0.5, 170.0)
@@ -29,10 +32,27 @@ def read_exif(picture: Image.Image) -> Image.Exif:
     try:
         exif = picture.getexif()
         exif.get_ifd(ExifTags.IFD.Exif)
-    except (OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, EOFError, struct.error) as error:
+    except _DAMAGE as error:
         _log.warning("The EXIF data of %s is damaged and left out: %s", getattr(picture, "filename", ""), error)
         return Image.Exif()
     return exif
+
+
+def of_tiff(path: Path) -> Image.Exif:
+    """The EXIF data of a file built like a TIFF, which belongs to its first picture; empty as of `read_exif`."""
+    tags = Image.Exif()
+    try:
+        with open(path, "rb") as file:
+            if file.read(4)[2:] in _BIG_TIFF:  # which only the reader of pictures knows
+                with Image.open(path, formats=("TIFF",)) as picture:
+                    return read_exif(picture)
+            file.seek(0)
+            tags.load_from_fp(file)
+            tags.get_ifd(ExifTags.IFD.Exif)
+    except _DAMAGE as error:
+        _log.warning("The EXIF data of %s is damaged and left out: %s", path, error)
+        return Image.Exif()
+    return tags
 
 
 def orientation(exif: Image.Exif) -> int:

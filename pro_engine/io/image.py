@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, features
 
 from pro_engine.errors import DependencyError, FileError, InputError
-from pro_engine.io import linear, pictures
+from pro_engine.io import exr, exr_picture, linear, pictures, raw, tiff
 from pro_engine.io.atomic import atomic_path
 from pro_engine.io.paths import (
     MAX_PIXELS,
@@ -22,82 +23,134 @@ from pro_engine.io.paths import (
     reading_failed,
     writer_for,
 )
-from pro_engine.types import ImageArray, Intrinsics
+from pro_engine.types import ImageArray, Intrinsics, LoadedPhoto
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "load_image", "reduced_image", "save_image"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "RAW_SUFFIXES", "load_image", "read_photo", "reduced_image", "save_image"]
+
+RAW_SUFFIXES = frozenset(
+    {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef"}
+    | {".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"}
+)
+"""Suffixes, in lower case, of camera raw files."""
 
 IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".exr", ".gif", ".hdr", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
-    | {".mpo", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+    | {".jxl", ".mpo", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
 )
-"""Suffixes, in lower case, of files that `load_image` reads; a folder is searched for these."""
-
-_CAMERA_RAW_SUFFIXES = frozenset(
-    {".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw", ".x3f"}
-)
+"""Suffixes, in lower case, of other files that `read_photo` reads; a folder is searched for these."""
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
+_JXL_HEADS = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+_VIDEO = "a video; make frames of it (ffmpeg -i VIDEO frames/%05d.png) and give the folder with --sequence"
+
+# First bytes of files that are taken for photos, and what they are.
+_NO_PHOTOS: tuple[tuple[bytes, str], ...] = (
+    (b"\x1a\x45\xdf\xa3", _VIDEO),
+    (b"\0\0\x01\xba", _VIDEO),
+    (b"\0\0\x01\xb3", _VIDEO),
+    (b"OggS", _VIDEO),
+    (b"FLV\x01", _VIDEO),
+    (b"DDS ", "a DDS texture; save it as PNG"),
+    (b"8BPS", "a Photoshop document; export it as PNG or TIFF"),
+    (b"SDPX", "a DPX picture; convert it to EXR"),
+    (b"XPDS", "a DPX picture; convert it to EXR"),
+    (b"\x80\x2a\x5f\xd7", "a Cineon picture; convert it to EXR"),
+    (b"%PDF", "not an image but a PDF document; export the picture as PNG"),
+    (b"<svg", "not an image of pixels but a drawing; export it as PNG"),
+)
 
 
 def load_image(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> tuple[ImageArray, Intrinsics | None]:
-    """Read a photo and, where EXIF tells, its camera. The content decides the format, not the suffix.
+    """Read a photo and, where EXIF tells, its camera: image and intrinsics of `read_photo`.
 
-    Reads JPEG, PNG, TIFF, WebP, GIF, BMP, PPM, JPEG 2000, AVIF, OpenEXR and Radiance HDR; HEIC with the extra `heif`.
+    Raises:
+        FileError, DependencyError, InputError: as `read_photo`.
+    """
+    photo = read_photo(path, max_pixels=max_pixels)
+    return photo.image, photo.intrinsics
+
+
+def read_photo(path: PathLike, *, layer: str | None = None, max_pixels: int = MAX_PIXELS) -> LoadedPhoto:
+    """Read a photo and what its file says of it. The content decides the format, not the suffix.
+
+    Reads JPEG, PNG, TIFF, WebP, GIF, BMP, PPM, TGA, JPEG 2000, AVIF, OpenEXR and Radiance HDR; HEIC with the extra
+    `heif`, camera raw files with the extra `raw`, JPEG XL with a plug-in of Pillow.
     - The image is turned upright by EXIF; the camera is that of the upright image.
-    - An embedded colour profile (ICC) other than sRGB is converted to sRGB; CMYK without one is converted plainly.
-    - 16-bit values keep their high byte. Transparent parts turn white. Grey becomes three equal channels.
-    - Of an animation or a file of several pages, the first is read.
+    - An embedded colour profile (ICC), gamma or primaries other than those of sRGB are converted; CMYK without a
+      profile is converted plainly.
+    - 16-bit values keep their high byte; where only the low 8 to 14 bits are in use, those are stretched. Transparent
+      parts turn white. Grey becomes three equal channels.
+    - Of an animation or a file of several pages the first is read, of a TIFF never a thumbnail, of an EXR the beauty.
     - Scene-linear pictures (EXR, HDR, float TIFF) are exposed for the eye, see `pro_engine.io.linear`.
 
     Args:
         path: the file.
+        layer: of an EXR file: name of the layer, part or channel to read, in letters of any case; None: the beauty.
         max_pixels: the largest width x height that is decoded; the size is checked before a pixel is.
 
-    Returns:
-        The image, (H, W, 3) uint8 RGB, upright, C-contiguous; and its intrinsics in pixels, or None.
-
     Raises:
-        FileError: missing, a folder, empty, not an image, truncated, damaged, or larger than `max_pixels`.
+        FileError: missing, a folder, empty, not an image, truncated, damaged, larger than `max_pixels`, or without that
+            layer.
         DependencyError: the format needs a package that is not installed.
         InputError: `path` is not a path, or `max_pixels` is not a whole number above 0.
     """
     check_max_pixels(max_pixels)
     source = readable_file(path)
-    if source.suffix.lower() in _CAMERA_RAW_SUFFIXES:
-        raise FileError(f"{source} is a camera raw file; develop it to TIFF, PNG or JPEG first.")
-    return _reader_for(source)(source, max_pixels)
-
-
-def _reader_for(path: Path) -> Callable[[Path, int], tuple[ImageArray, Intrinsics | None]]:
-    """The reader for a file, told by its first bytes."""
     try:
-        with open(path, "rb") as file:
+        with open(source, "rb") as file:
             head = file.read(32)
     except OSError as error:
-        raise reading_failed(path, error) from error
-    if head.startswith(b"\x76\x2f\x31\x01"):
-        return lambda source, limit: (linear.read_exr(source, limit), None)
+        raise reading_failed(source, error) from error
+    if head.startswith(exr.MAGIC):
+        return exr_picture.read_exr(source, max_pixels, layer)
+    photo = _reader_for(source, head)(source, max_pixels)
+    if layer is None:
+        return photo
+    return replace(photo, notes=(*photo.notes, f"It has no layers; {layer!r} was not looked for."))
+
+
+def _reader_for(path: Path, head: bytes) -> Callable[[Path, int], LoadedPhoto]:
+    """The reader for a file, told by its first bytes; those of camera raw files are like a TIFF's."""
+    if path.suffix.lower() in RAW_SUFFIXES:
+        return raw.read_raw
     if head.startswith((b"#?RADIANCE", b"#?RGBE")):
-        return lambda source, limit: (linear.read_hdr(source, limit), None)
+        return _read_hdr
     if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return _read_tiff
+        return lambda source, limit: tiff.read_tiff(source, limit) or raw.read_raw(source, limit)
+    if head.startswith(_JXL_HEADS):
+        return _read_jxl
     if head[4:8] == b"ftyp" and head[8:12] in _AVIF_BRANDS + _HEIF_BRANDS:
         return _read_avif if any(brand in head[8:] for brand in _AVIF_BRANDS) else _read_heif
+    if head[4:8] == b"ftyp" and head[8:12] == b"crx ":
+        return raw.read_raw
+    if path.suffix.lower() == ".tga":
+        return lambda source, limit: pictures.read_picture(source, limit, (*pictures.FORMATS, "TGA"))
+    what = next((what for start, what in _NO_PHOTOS if head.startswith(start)), None)
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide") or (head.startswith(b"RIFF") and head[8:12] == b"AVI "):
+        what = _VIDEO
+    if what is not None:
+        raise FileError(f"{path} is {what}.")
     return pictures.read_picture
 
 
-def _read_tiff(path: Path, max_pixels: int) -> tuple[ImageArray, Intrinsics | None]:
-    """Through Pillow, which knows the camera, or through OpenCV for the kinds that Pillow does not take."""
+def _read_hdr(path: Path, max_pixels: int) -> LoadedPhoto:
+    image, notes = linear.read_hdr(path, max_pixels)
+    return LoadedPhoto(image, notes=notes)
+
+
+def _read_jxl(path: Path, max_pixels: int) -> LoadedPhoto:
     try:
-        return pictures.read_picture(path, max_pixels, ("TIFF",))
-    except FileError as error:
-        if not isinstance(error.__cause__, UnidentifiedImageError):
-            raise
-    return linear.read_unusual_tiff(path, max_pixels), None
+        import pillow_jxl  # noqa: F401  # registers itself
+    except ImportError as error:
+        raise DependencyError(
+            f"{path} is a JPEG XL picture; convert it to PNG or TIFF, or install pillow-jxl-plugin (its licence is the "
+            "GPL-3.0)."
+        ) from error
+    return pictures.read_picture(path, max_pixels, ("JXL",))
 
 
-def _read_heif(path: Path, max_pixels: int) -> tuple[ImageArray, Intrinsics | None]:
+def _read_heif(path: Path, max_pixels: int) -> LoadedPhoto:
     try:
         import pillow_heif
     except ImportError as error:
@@ -108,7 +161,7 @@ def _read_heif(path: Path, max_pixels: int) -> tuple[ImageArray, Intrinsics | No
     return pictures.read_picture(path, max_pixels, ("HEIF",))
 
 
-def _read_avif(path: Path, max_pixels: int) -> tuple[ImageArray, Intrinsics | None]:
+def _read_avif(path: Path, max_pixels: int) -> LoadedPhoto:
     if not features.check("avif"):
         raise DependencyError(f"{path} is an AVIF picture, which this Pillow lacks; run: pip install -U pillow")
     return pictures.read_picture(path, max_pixels, ("AVIF",))

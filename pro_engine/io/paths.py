@@ -18,6 +18,8 @@ PathLike = str | os.PathLike[str]
 MAX_PIXELS = 400_000_000
 """The largest picture or map that is read unless the caller allows more: four times 100 megapixels."""
 
+_MOST_BYTES_A_PIXEL = 16  # four channels of 32 bits
+
 _WRITE_ADVICE = {
     errno.ENOSPC: "the disk is full; free some space or write to another disk",
     errno.EDQUOT: "the disk quota is used up; free some space or write to another disk",
@@ -81,6 +83,19 @@ def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
         raise FileError(
             f"{path} claims {width} x {height} pixels, more than the limit of {max_pixels / 1e6:g} megapixels; "
             "make it smaller, or raise max_pixels if you trust the file."
+        )
+
+
+def check_bytes(path: Path, count: float, max_pixels: int) -> None:
+    """Refuse a file by the bytes that its values take, before one of them is read: 16 for each of `max_pixels` at most.
+
+    Raises:
+        FileError: it holds more.
+    """
+    if count > _MOST_BYTES_A_PIXEL * max_pixels:
+        raise FileError(
+            f"{path} holds {count / 1e9:.1f} GB of values, more than the limit of "
+            f"{_MOST_BYTES_A_PIXEL * max_pixels / 1e9:g} GB; save one map or picture alone, or raise max_pixels."
         )
 
 

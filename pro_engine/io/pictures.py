@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from pro_engine.errors import FileError
-from pro_engine.io import exif
-from pro_engine.io.linear import to_srgb
+from pro_engine.io import exif, jpeg, png
+from pro_engine.io.bits import used_bits
+from pro_engine.io.linear import expose
+from pro_engine.io.panorama import panorama_reason
 from pro_engine.io.paths import check_size, decoding
-from pro_engine.types import ImageArray, Intrinsics
+from pro_engine.types import LoadedPhoto
 
 _log = logging.getLogger(__name__)
 
@@ -26,12 +29,18 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000")
 
 _WAYS_OUT = "copy or export it again as JPEG, PNG or TIFF"
 _STRIP_PIXELS = 1 << 22
+_WITH_ALPHA = ("RGBA", "RGBa", "LA", "PA")
 _PROFILE_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
 
 
 @contextmanager
 def opened(
-    path: Path, max_pixels: int, formats: tuple[str, ...] = FORMATS, advice: str = _WAYS_OUT
+    path: Path,
+    max_pixels: int,
+    formats: tuple[str, ...] = FORMATS,
+    advice: str = _WAYS_OUT,
+    *,
+    source: io.BytesIO | None = None,
 ) -> Iterator[Image.Image]:
     """Open a picture, check its size before a pixel is decoded, and close it after the block.
 
@@ -42,13 +51,14 @@ def opened(
         max_pixels: the largest width x height that is accepted.
         formats: names of the Pillow formats that are tried.
         advice: the next step for a user whose file is damaged.
+        source: the bytes to decode, where they are not those of the file.
 
     Raises:
         FileError: not a picture of these formats, too large, truncated or damaged.
     """
     with _pillow_limit.lifted(), decoding(path, "picture", advice):
         try:
-            picture = Image.open(path, formats=formats)
+            picture = Image.open(path if source is None else source, formats=formats)
         except UnidentifiedImageError as error:
             raise FileError(f"{path} is not an image that can be read, or it is cut short; {advice}.") from error
         with picture:
@@ -97,42 +107,105 @@ def strips(picture: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
 
 
 def read_picture(
-    path: Path, max_pixels: int, formats: tuple[str, ...] = FORMATS
-) -> tuple[ImageArray, Intrinsics | None]:
-    """Read the first frame of a picture: upright RGB (H, W, 3) uint8 and the camera that EXIF names, or None.
+    path: Path,
+    max_pixels: int,
+    formats: tuple[str, ...] = FORMATS,
+    *,
+    source: io.BytesIO | None = None,
+    of_file: Image.Exif | None = None,
+) -> LoadedPhoto:
+    """Read the first frame of a picture: upright RGB, the camera that EXIF names, and what was chosen or left out.
 
     Needs little more memory than Pillow's own copy (4 bytes a pixel) and the result (3 bytes a pixel).
+
+    Args:
+        path: the file.
+        max_pixels: the largest width x height that is accepted.
+        formats: names of the Pillow formats that are tried.
+        source: the bytes to decode, where they are not those of the file.
+        of_file: the EXIF data, where it is not that of `source`.
 
     Raises:
         FileError: as `opened`.
     """
-    with opened(path, max_pixels, formats) as picture:
-        # Pillow turns a TIFF while it loads and takes the tag away. Elsewhere the EXIF data may lie behind the pixels:
-        # asking for it would load them, with their errors.
-        early = exif.read_exif(picture) if picture.format == "TIFF" else None
-        picture.load()
-        tags = exif.read_exif(picture)
-        turn = exif.orientation(tags)
-        of_camera = tags if early is None else early
-        width, height = exif.upright_size(*picture.size, turn)
-        image = np.empty((height, width, 3), dtype=np.uint8)
-        stored = exif.stored_view(image, turn)
-        if picture.mode == "F":
-            stored[...] = to_srgb(np.asarray(picture))
-        else:
-            transform = _transform_to_srgb(picture)
-            for rows, strip in strips(picture):
-                stored[rows] = _to_rgb(strip, transform)
-        return image, exif.camera(of_camera, width, height, exif.orientation(of_camera))
+    try:
+        with opened(path, max_pixels, formats, source=source) as picture:
+            # Pillow turns a TIFF while it loads and takes the tag away. Elsewhere the EXIF data may lie behind the
+            # pixels: asking for it would load them, with their errors.
+            early = exif.read_exif(picture) if picture.format == "TIFF" else None
+            picture.load()
+            tags = exif.read_exif(picture)
+            turn = exif.orientation(tags)
+            of_camera = of_file or early or tags
+            pixels, notes = png.decoded(path, picture) if picture.format == "PNG" else (picture, ())
+            found = finished(pixels, of_camera, turn, notes=notes, panorama=panorama_reason(picture))
+    except FileError as error:
+        whole = None if source is not None else jpeg.with_its_end(path, error)
+        if whole is None:
+            raise
+        found = read_picture(path, max_pixels, ("JPEG",), source=io.BytesIO(whole))
+        return replace(found, notes=("The mark at its end is missing; its pixels are all there.", *found.notes))
+    return found
 
 
-def _to_rgb(strip: Image.Image, transform: ImageCms.ImageCmsTransform | None) -> NDArray[np.uint8]:
+def finished(
+    picture: Image.Image | NDArray[np.uint8],
+    tags: Image.Exif,
+    turn: int,
+    *,
+    notes: tuple[str, ...] = (),
+    panorama: str | None = None,
+) -> LoadedPhoto:
+    """A decoded picture as upright sRGB, with its camera.
+
+    Args:
+        picture: a loaded picture of any mode, or (H, W, 3) uint8 sRGB.
+        tags: EXIF data of the file.
+        turn: EXIF orientation by which the picture is still to be turned.
+        notes: what was found on the way. panorama: why it counts as a panorama, or None.
+    """
+    stored_width, stored_height = picture.size if isinstance(picture, Image.Image) else picture.shape[1::-1]
+    width, height = exif.upright_size(stored_width, stored_height, turn)
+    image = np.empty((height, width, 3), dtype=np.uint8)
+    stored = exif.stored_view(image, turn)
+    more: tuple[str, ...] = ()
+    if not isinstance(picture, Image.Image):
+        stored[...] = picture
+    elif picture.mode == "F":
+        stored[...], more = expose(np.asarray(picture))
+    else:
+        more = _fill(stored, picture)
+    camera = exif.camera(tags, width, height, exif.orientation(tags))
+    return LoadedPhoto(image, camera, notes=notes + more, panorama=panorama)
+
+
+def _fill(stored: NDArray[np.uint8], picture: Image.Image) -> tuple[str, ...]:
+    """Fill the pixels as they are stored; returns what was left out."""
+    shift = 0
+    notes: tuple[str, ...] = ()
+    if picture.mode.startswith("I"):
+        used, notes = used_bits(int(np.max(picture.getextrema())), 16)
+        shift = used - 8
+    has_matte = picture.has_transparency_data
+    if picture.mode in _WITH_ALPHA and picture.getchannel(len(picture.getbands()) - 1).getextrema()[1] == 0:
+        has_matte, notes = False, ("Its alpha is 0 everywhere and was left out.",)
+        if picture.mode == "RGBa":
+            picture = Image.merge("RGB", picture.split()[:3])
+    transform = _transform_to_srgb(picture)
+    for rows, strip in strips(picture):
+        stored[rows] = _to_rgb(strip, transform, shift, has_matte=has_matte)
+    return notes
+
+
+def _to_rgb(
+    strip: Image.Image, transform: ImageCms.ImageCmsTransform | None, shift: int, *, has_matte: bool
+) -> NDArray[np.uint8]:
     """A strip of any mode as RGB (h, w, 3) uint8, or (h, w, 1) where it is grey."""
     if strip.mode.startswith("I"):
         # 16 bits, in a word of 16 or 32: the high byte, so that 8-bit values widened by 257 come back exact
-        high_byte: NDArray[np.uint8] = np.clip(np.asarray(strip) >> 8, 0, 255).astype(np.uint8)
+        high_byte: NDArray[np.uint8] = np.clip(np.asarray(strip) >> shift, 0, 255).astype(np.uint8)
         return high_byte[..., np.newaxis]
-    if strip.has_transparency_data:
+    if has_matte:
         white = Image.new("RGBA", strip.size, (255, 255, 255, 255))
         strip = Image.alpha_composite(white, strip.convert("RGBA")).convert("RGB")
     elif strip.mode not in _PROFILE_SPACES:

@@ -120,7 +120,7 @@ BAD_IMAGES: dict[str, tuple[Bad, str, type[ProEngineError]]] = {
     ),
     "zeros": (image_file("a.bmp", bytes(5000)), r"a\.bmp is not an image", FileError),
     "noise": (image_file("a.webp", PHOTO.tobytes()), r"a\.webp is not an image", FileError),
-    "camera raw": (image_file("a.NEF", GOOD_TIFF_HEAD + bytes(99)), "camera raw file; develop", FileError),
+    "camera raw": (image_file("a.NEF", GOOD_TIFF_HEAD + bytes(99)), "camera raw file.*develop it", ProEngineError),
     "first bytes only": (cut("a.png", 0.001), r"a\.png is not an image .*cut short", FileError),
     "cut jpeg": (cut("a.jpg", 0.6), r"a\.jpg is truncated", FileError),
     "cut png": (cut("a.png", 0.9), r"a\.png is truncated", FileError),
@@ -293,3 +293,39 @@ def try_damaged(path: Path, load: Callable[..., object], random: np.random.Gener
         path.write_bytes(data)
         with contextlib.suppress(ProEngineError):
             load(path, max_pixels=1_000_000)
+
+
+def header_of(shape: str, dtype: str) -> bytes:
+    head = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "expected"),
+    [
+        ("(40, 40)", "|V5242880", "void.* values, not depth"),
+        ("(20000, 20000)", "<c16", "complex128 values, not depth"),
+        ("(40, 40)", "<U5000000", "str.* values, not depth"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_the_type_of_values_is_looked_at_before_they_are_read(
+    tmp_path: Path, suffix: str, shape: str, dtype: str, expected: str
+) -> None:
+    """The values are not even there: a reader that did not look first would say that they are missing."""
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".npy":
+        path.write_bytes(header_of(shape, dtype))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.npy", header_of(shape, dtype))
+    with pytest.raises(FileError, match=expected):
+        load_depth(path)
+
+
+def test_an_endless_text_is_no_header(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("info.npy", header_of("()", "<U50000000"))
+        archive.writestr("depth.npy", header_of("(1, 1)", "<f4") + bytes(4))
+    with pytest.raises(FileError, match=r"entries .*info.*depth.*, not one map"):
+        load_depth(tmp_path / "a.npz")

@@ -17,7 +17,7 @@ from pro_engine.errors import FileError, InputError
 from pro_engine.io import depth_formats
 from pro_engine.io.atomic import atomic_path
 from pro_engine.io.depth import DEPTH_SUFFIXES, DepthInfo, load_depth, save_depth
-from pro_engine.types import FloatMap
+from pro_engine.types import FloatMap, Plate
 
 Quantity = Literal["depth", "disparity"]
 
@@ -253,3 +253,29 @@ def test_header_of_a_later_version_is_not_guessed(tmp_path: Path) -> None:
         np.save(file, np.array(json.dumps({"pro_engine_depth": 2, "quantity": "depth", "unit": "mm"})))
     with pytest.raises(FileError, match=r"a\.npy.*version 2.*update"):
         load_depth(tmp_path / "a.npy")
+
+
+def test_exr_map_lies_on_its_plate(tmp_path: Path) -> None:
+    plate = Plate((20, 10, 22, 11), (0, 0, 95, 63), 2.0)
+    save_depth(tmp_path / "a.exr", np.ones((2, 3), np.float32), plate=plate)
+    with OpenEXR.File(str(tmp_path / "a.exr")) as file:
+        header = file.header()
+        assert [corner.tolist() for corner in header["dataWindow"]] == [[20, 10], [22, 11]]
+        assert [corner.tolist() for corner in header["displayWindow"]] == [[0, 0], [95, 63]]
+        assert header["pixelAspectRatio"] == 2
+    assert load_depth(tmp_path / "a.exr")[0].shape == (2, 3)
+    with pytest.raises(InputError, match=r"\(3, 3\) but the plate \(3, 2\)"):
+        save_depth(tmp_path / "b.exr", np.ones((3, 3), np.float32), plate=plate)
+
+
+@pytest.mark.parametrize("others", [("R", "G", "B"), ("ZBack", "A"), ("Y",), ("Depth.R", "Depth.G")])
+def test_depth_among_other_channels_and_parts(tmp_path: Path, others: tuple[str, ...]) -> None:
+    depth, other = np.full((5, 7), 2, np.float32), np.zeros((5, 7), np.float32)
+    header = {"type": OpenEXR.scanlineimage}
+    for name in ("Z", "z", "depth", "ViewLayer.Depth.Z"):
+        OpenEXR.File(header, {name: depth, **dict.fromkeys(others, other)}).write(str(tmp_path / "a.exr"))
+        parts = [OpenEXR.Part(dict(header), dict.fromkeys(others, other), "first")]
+        parts.append(OpenEXR.Part(dict(header), {name: depth}, "second"))
+        OpenEXR.File(parts).write(str(tmp_path / "b.exr"))
+        for path in (tmp_path / "a.exr", tmp_path / "b.exr"):
+            assert load_depth(path)[0].min() == 2
