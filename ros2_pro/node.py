@@ -11,7 +11,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # has a module of its own since Jazzy
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.task import Future as RosFuture
@@ -63,6 +63,7 @@ class ProNode(LifecycleNode):
         self._outputs: Outputs | None = None
         self._processor: Processor | None = None
         self._worker: FrameWorker[Frame] | None = None
+        self._tf: sources.TfLookup | None = None
         self._subscriptions_of_ours: list[AdaptiveSubscription] = []
         self._stalled = False
         self._several = False
@@ -104,12 +105,13 @@ class ProNode(LifecycleNode):
         """Listen and work."""
         assert self._engine is not None and self._outputs is not None
         worker = self._worker = FrameWorker(self._work)
+        self._tf = sources.TfLookup.create(self)
         around = Surroundings(
             settings=lambda: self._settings,
             now_s=lambda: self.get_clock().now().nanoseconds * 1e-9,
             stopping=lambda: worker.stopping,
             image_topic=lambda: self._subscriptions_of_ours[0].topic if self._subscriptions_of_ours else "",
-            tf=sources.TfLookup.create(self),
+            tf=self._tf,
         )
         self._processor = Processor(around, self._engine, self._health, self._outputs, self._infos, self._sensor)
         self._subscribe()
@@ -163,6 +165,9 @@ class ProNode(LifecycleNode):
         if self._worker is not None:
             self._worker.stop(STOP_TIMEOUT_S)
         self._worker = self._processor = None
+        if self._tf is not None:
+            self._tf.close()
+            self._tf = None
         self._infos.forget()
         self._sensor.forget()
 
@@ -170,11 +175,12 @@ class ProNode(LifecycleNode):
         given, scale = self._settings.input, self._settings.scale
         kind, topic = (Image, "image") if given.transport == "raw" else (CompressedImage, "image/compressed")
         sensor_kind, sensor_topic = SENSORS[scale.source]
-        for wanted_kind, name, callback, reliability, depth in (
+        wanted = [
             (kind, topic, self._on_image, given.reliability, 1),
             (CameraInfo, "camera_info", self._infos.put, "auto", 1),
             (sensor_kind, sensor_topic, self._sensor.put, "auto", SENSOR_DEPTH),
-        ):
+        ]
+        for wanted_kind, name, callback, reliability, depth in wanted:
             self._subscriptions_of_ours.append(
                 AdaptiveSubscription(
                     self, wanted_kind, name, callback, reliability=reliability, depth=depth,

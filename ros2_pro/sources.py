@@ -72,6 +72,10 @@ class TfLookup:
         buffer = tf2_ros.Buffer()
         return cls(buffer, tf2_ros.TransformListener(buffer, node), tf2_ros.TransformException, Time())
 
+    def close(self) -> None:
+        """Stop listening. The listener would else stay subscribed until Python collects it, or for good."""
+        self._listener.unregister()
+
     def pose(self, frame: str, sensor_frame: str) -> Pose | None:
         """The newest pose of the sensor in `frame`; None where tf does not link the two.
 

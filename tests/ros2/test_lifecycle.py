@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rig import OFTEN, PATIENCE_S, Rig, camera_image, stub_command, wait_for
+from rig import HERE, OFTEN, PATIENCE_S, Rig, camera_image, stub_command, wait_for
 from std_srvs.srv import Trigger
 
 pytestmark = pytest.mark.flaky(reruns=1)  # a real graph: DDS may lose what is sent while its parts find each other
@@ -92,6 +92,20 @@ def test_two_full_cycles_let_everything_go(start, namespace, manager):
         assert loaded_mb - resident_mb[-1] > WEIGHTS_MB - LEAK_MB
     print("MB when unconfigured, after each cycle:", [round(mb) for mb in resident_mb])
     assert resident_mb[3] - resident_mb[1] < LEAK_MB and resident_mb[1] - resident_mb[0] < 2 * LEAK_MB
+
+
+def test_activated_again_the_node_listens_to_tf_once_and_not_at_all_in_between(start, namespace, manager):
+    doubles = str(HERE / "doubles")  # of tf2_ros, which makes two subscriptions as the real one does
+    start(stub_command(namespace, autostart=False), {**OFTEN, "PYTHONPATH": doubles})
+    assert manager.change(Transition.TRANSITION_CONFIGURE)
+
+    def listening():
+        found = manager.node.get_subscriptions_info_by_topic("/tf")
+        return sum(info.node_namespace == namespace for info in found)
+
+    for _ in range(3):
+        assert manager.change(Transition.TRANSITION_ACTIVATE) and wait_for(lambda: listening() == 1), listening()
+        assert manager.change(Transition.TRANSITION_DEACTIVATE) and wait_for(lambda: listening() == 0), listening()
 
 
 def test_a_missing_model_fails_configure_and_the_node_lives_on(start, namespace, manager):
