@@ -105,6 +105,7 @@ def start(context):
     ]
     if given("scale_topic"):
         remappings += [(f"scale/{kind}", given("scale_topic")) for kind in ("depth", "points", "scan")]
+        remappings.append(("scale/camera_info", beside(given("scale_topic"), "camera_info")))
     node = Node(
         package="ros2_pro",
         executable="pro_node",

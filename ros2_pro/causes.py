@@ -45,6 +45,7 @@ NOTES: dict[str, str] = {
     "no_scale": "depth or points are wanted, but nothing gives metres",
     "scale_rejected": "a scale was fitted badly and not used",
     "scale_stale": "the source of the scale went silent",
+    "unregistered_sensor": "the sensor's depth image is of another frame than the image, and was taken as registered",
     "bad_scale_source": "a message of the scale's source could not be used",
 }
 CAUSES = {**DROPS, **NOTES}

@@ -58,10 +58,15 @@ class SensorCache:
 
     def __init__(self) -> None:
         self._messages: deque[Any] = deque(maxlen=SENSOR_MESSAGES_KEPT)
+        self.info: Any = None  # the newest camera info of a depth camera
 
     def put(self, message: Any) -> None:
         """Keep a message with a header."""
         self._messages.append(message)
+
+    def put_info(self, info: Any) -> None:
+        """Keep the newest camera info."""
+        self.info = info
 
     def nearest(self, stamp_s: float, max_offset_s: float) -> Any:
         """The message whose stamp is nearest, or None where the nearest is farther than `max_offset_s`."""
@@ -75,3 +80,4 @@ class SensorCache:
     def forget(self) -> None:
         """As at the start."""
         self._messages.clear()
+        self.info = None

@@ -180,6 +180,8 @@ class ProNode(LifecycleNode):
             (CameraInfo, "camera_info", self._infos.put, "auto", 1),
             (sensor_kind, sensor_topic, self._sensor.put, "auto", SENSOR_DEPTH),
         ]
+        if sensor_kind is Image:
+            wanted.append((CameraInfo, "scale/camera_info", self._sensor.put_info, "auto", 1))
         for wanted_kind, name, callback, reliability, depth in wanted:
             self._subscriptions_of_ours.append(
                 AdaptiveSubscription(

@@ -232,18 +232,22 @@ class Processor:
             return None
         try:
             height, width = view.disparity.shape
-            return sources.samples_of(
+            samples = sources.samples_of(
                 message,
                 width,
                 height,
                 lens=view.lens,
                 frame_id=view.header.frame_id,
                 sensor_pose=settings.scale.sensor_pose,
+                sensor_info=self._sensor.info,
                 tf=self._around.tf,
             )
         except MessageError as error:
             self._health.count(error.cause, str(error))
             return None
+        if samples.note:
+            self._health.count("unregistered_sensor", samples.note)
+        return samples
 
     def _publish(self, view: _View, wanted: frozenset[str], settings: Settings) -> None:
         publish = self._outputs.publish

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ros2_pro import codec
+from ros2_pro.camera import Lens, lens_from_info
 from ros2_pro.causes import MessageError
 from ros2_pro.inbox import seconds
-
-if TYPE_CHECKING:
-    from ros2_pro.camera import Lens
 
 Vector = NDArray[np.float64]
 FloatMap = NDArray[np.float32]
@@ -36,12 +34,14 @@ _REAL_TYPES = {7: "f4", 8: "f8"}  # sensor_msgs/PointField FLOAT32, FLOAT64
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Depths at pixels: columns, rows (N,) float32 in pixels of the image, centres at integers; depth (N,) float32, z
-    in metres in the camera's optical frame; stamp in seconds."""
+    in metres in the camera's optical frame; stamp in seconds; note: what was assumed of where they are from, if
+    anything was."""
 
     columns: NDArray[np.float32]
     rows: NDArray[np.float32]
     depth: NDArray[np.float32]
     stamp: float
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +120,7 @@ def samples_of(
     lens: Lens | None,
     frame_id: str,
     sensor_pose: Sequence[float],
+    sensor_info: Any = None,
     tf: TfLookup | None,
 ) -> Samples:
     """Samples of an Image (depth), PointCloud2 or LaserScan.
@@ -130,21 +131,35 @@ def samples_of(
         lens: of the camera; points and scans need it.
         frame_id: the camera's optical frame.
         sensor_pose: as in `pose_from_parameters`, for where tf does not know.
+        sensor_info: the camera info of a depth image, or None.
         tf: None where there is none.
 
     Raises:
         MessageError: "bad_scale_source".
     """
     kind = type(message).__name__
+    sensor_frame = message.header.frame_id
     if kind == "Image":
-        return from_depth_image(message, width, height)
+        if not sensor_frame or not frame_id or sensor_frame == frame_id:
+            return from_depth_image(message, width, height)
+        try:
+            pose = _pose(sensor_frame, frame_id, sensor_pose, tf)
+        except MessageError:
+            pose = None
+        if lens is not None and sensor_info is not None and pose is not None:
+            return from_depth_camera(message, sensor_info, lens, pose)
+        note = (
+            f"The depth image is of frame {sensor_frame!r} and the image of {frame_id!r}; it is taken as registered. "
+            "Register it, or publish its camera info on scale/camera_info and its place on tf (or scale.sensor_pose)."
+        )
+        return replace(from_depth_image(message, width, height), note=note)
     if lens is None:
         raise _bad(f"A {kind} needs a camera info to be seen in the image; publish one or set input.fallback_fov_x_deg")
     readers: dict[str, Callable[[Any, Lens, Pose], Samples]] = {
         "PointCloud2": from_points,
         "LaserScan": from_scan,
     }
-    return readers[kind](message, lens, _pose(message.header.frame_id, frame_id, sensor_pose, tf))
+    return readers[kind](message, lens, _pose(sensor_frame, frame_id, sensor_pose, tf))
 
 
 def _pose(sensor_frame: str, frame: str, sensor_pose: Sequence[float], tf: TfLookup | None) -> Pose:
@@ -165,30 +180,56 @@ def from_depth_image(message: Any, width: int, height: int) -> Samples:
     Raises:
         MessageError: "bad_scale_source" for a message that is not a depth image, or of another aspect ratio.
     """
-    try:
-        depth: FloatMap = codec.decode_depth(message)
-    except MessageError as error:
-        raise _bad(str(error)) from error
+    depth = _decoded(message)
     own_height, own_width = depth.shape
     if abs(own_width * height / (own_height * width) - 1) > ASPECT_SLACK:
         raise _bad(
             f"The depth image is {own_width}x{own_height} and the image {width}x{height}, so they do not show the same "
             "view; register the depth to the camera, or send points"
         )
-    with np.errstate(invalid="ignore"):
-        known = np.flatnonzero((depth > 0) & (depth < np.inf))
-    chosen = _thinned(len(known), 2 * MAX_SAMPLES)  # twice as many, as edges are left out
-    rows, columns = np.divmod(known[chosen], own_width)
-    flat = ~_at_edge(depth, rows, columns)
-    rows, columns = rows[flat], columns[flat]
-    chosen = _thinned(len(rows), MAX_SAMPLES)
-    rows, columns = rows[chosen], columns[chosen]
+    rows, columns = _flat_pixels(depth, MAX_SAMPLES)
     return Samples(
         ((columns + 0.5) * (width / own_width) - 0.5).astype(np.float32),
         ((rows + 0.5) * (height / own_height) - 0.5).astype(np.float32),
         depth[rows, columns],
         seconds(message.header.stamp),
     )
+
+
+def from_depth_camera(message: Any, info: Any, lens: Lens, pose: Pose) -> Samples:
+    """Samples of a depth image that another camera sees: `info` is its camera info, the image rectified.
+
+    Raises:
+        MessageError: "bad_scale_source" for a message that is not a depth image, or a camera info of no camera.
+    """
+    depth = _decoded(message)
+    height, width = depth.shape
+    try:
+        x_slope, y_slope = lens_from_info(info, width, height, rectified=True).slopes
+    except MessageError as error:
+        raise _bad(f"scale/camera_info cannot be used: {error}") from error
+    rows, columns = _flat_pixels(depth, MAX_POINTS)
+    z = depth[rows, columns].astype(np.float64)
+    return _seen(np.stack([z * x_slope[columns], z * y_slope[rows], z]), lens, pose, seconds(message.header.stamp))
+
+
+def _decoded(message: Any) -> FloatMap:
+    try:
+        return codec.decode_depth(message)
+    except MessageError as error:
+        raise _bad(str(error)) from error
+
+
+def _flat_pixels(depth: FloatMap, limit: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of at most `limit` pixels, evenly, where a depth is known and no edge."""
+    with np.errstate(invalid="ignore"):
+        known = np.flatnonzero((depth > 0) & (depth < np.inf))
+    chosen = _thinned(len(known), 2 * limit)  # twice as many, as edges are left out
+    rows, columns = np.divmod(known[chosen], depth.shape[1])
+    flat = ~_at_edge(depth, rows, columns)
+    rows, columns = rows[flat], columns[flat]
+    chosen = _thinned(len(rows), limit)
+    return rows[chosen], columns[chosen]
 
 
 def _at_edge(depth: FloatMap, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.bool_]:

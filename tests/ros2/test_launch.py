@@ -202,6 +202,7 @@ def test_topics_are_remapped(launch: Launcher) -> None:
     assert found["image/compressed"] == "/cam/image_raw/compressed"
     assert found["camera_info"] == "/cam/camera_info"
     assert {found[f"scale/{kind}"] for kind in ("depth", "points", "scan")} == {"/lidar"}
+    assert found["scale/camera_info"] == "/camera_info"
     argv = launch("pro.launch.py", image="/cam/image_raw", camera_info="/calibration").processes["pro_node"].argv
     assert remaps(argv)["camera_info"] == "/calibration"
 
@@ -213,7 +214,8 @@ def test_remapped_topics_are_those_of_the_node() -> None:
     from ros2_pro.outputs import TOPICS
 
     source = inspect.getsource(node)
-    for topic in ("image", "image/compressed", "camera_info", "scale/depth", "scale/points", "scale/scan"):
+    for topic in ("image", "image/compressed", "camera_info", "scale/camera_info", "scale/depth", "scale/points",
+                  "scale/scan"):  # fmt: skip
         assert f'"{topic}"' in source
     shown = {topic for _, topic, _ in TOPICS.values()}
     config = yaml.safe_load((ROOT / "rviz/pro.rviz").read_text("utf-8"))["Visualization Manager"]

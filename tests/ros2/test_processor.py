@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from desk import Desk
+from desk import HEIGHT, WIDTH, Desk, depth_message, measured
+from rig import camera_info
 
 
 @pytest.fixture
@@ -26,3 +28,15 @@ def test_a_stamp_is_not_of_the_future_before_there_is_a_time(desk):
     desk.look()
     desk.look()  # stamped 3 s
     assert desk.health.counts()["time_jump"] == 1
+
+
+def test_a_sensor_of_another_frame_is_registered_or_told(desk):
+    desk.set(scale__mode="align")
+    message = depth_message(measured(0.3, 0.2))
+    message.header.frame_id = "depth_optical"
+    assert desk.depth(message) is not None
+    assert desk.health.counts()["unregistered_sensor"] == 1
+    desk.sensor.put_info(camera_info(WIDTH, HEIGHT, focal_px=50.0))
+    desk.set(scale__sensor_pose=(0.0, 0.0, 1e-9, 0.0, 0.0, 0.0))
+    np.testing.assert_allclose(desk.depth(message), measured(0.3, 0.2), rtol=0.01)
+    assert desk.health.counts()["unregistered_sensor"] == 1

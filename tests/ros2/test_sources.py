@@ -160,6 +160,58 @@ class TestDepthImage:
         assert caught.value.cause == "bad_scale_source"
 
 
+class TestDepthCamera:
+    """A sensor with a view half as wide again, 6 cm beside the camera, which both see a slanted plane."""
+
+    NORMAL, DISTANCE, BASELINE = np.array([0.3, -0.2, 1.0]), 4.0, np.array([0.06, 0.0, 0.01])
+    SENSOR = pro.Intrinsics(30.0, 36.0, 30.5, 23.0, WIDTH, HEIGHT)
+
+    def plane(self, k: pro.Intrinsics, seen_from: np.ndarray) -> np.ndarray:
+        rows, columns = np.mgrid[0 : k.height, 0 : k.width]
+        rays = np.stack([(columns - k.cx) / k.fx, (rows - k.cy) / k.fy, np.ones(rows.shape)], axis=-1)
+        return (self.DISTANCE - self.NORMAL @ seen_from) / (rays @ self.NORMAL)
+
+    def read(self, frame: str = "depth", **changes: Any) -> sources.Samples:
+        message = depth_image(self.plane(self.SENSOR, self.BASELINE))
+        message.header.frame_id = frame
+        info = CameraInfo(width=WIDTH, height=HEIGHT, p=np.c_[self.SENSOR.matrix(), np.zeros(3)].ravel().tolist())
+        options = {
+            "lens": STRAIGHT,
+            "frame_id": "camera",
+            "sensor_info": info,
+            "sensor_pose": (*self.BASELINE, 0, 0, 0),
+        }
+        return sources.samples_of(message, WIDTH, HEIGHT, **{**options, "tf": None, **changes})
+
+    def error(self, found: sources.Samples) -> float:
+        """Mean relative difference between the samples and what the camera sees there."""
+        x, y = (found.columns - LENS.cx) / LENS.fx, (found.rows - LENS.cy) / LENS.fy
+        truth = self.DISTANCE / (np.stack([x, y, np.ones(x.shape)], axis=-1) @ self.NORMAL)
+        return float(np.mean(np.abs(found.depth / truth - 1)))
+
+    @pytest.mark.parametrize("place", ["parameters", "tf"])
+    def test_it_is_registered_by_its_camera_info_and_its_place(self, place: str) -> None:
+        tf = _Tf(sources.Pose(np.eye(3), self.BASELINE))
+        found = self.read() if place == "parameters" else self.read(tf=tf, sensor_pose=(0,) * 6)
+        assert self.error(found) < 1e-5 and len(found.depth) > 500 and not found.note
+
+    @pytest.mark.parametrize("lacking", [{"lens": None}, {"sensor_info": None}, {"sensor_pose": (0,) * 6}])
+    def test_it_is_taken_as_registered_and_that_is_noted_where_something_lacks(self, lacking: dict[str, Any]) -> None:
+        found = self.read(**lacking)
+        assert self.error(found) > 0.05
+        for word in ("'depth'", "'camera'", "registered", "scale/camera_info", "tf"):
+            assert word in found.note
+
+    def test_nothing_is_noted_where_the_frames_agree_or_are_not_named(self) -> None:
+        for frames in (("camera", "camera"), ("", "camera"), ("depth", "")):
+            assert not self.read(frames[0], frame_id=frames[1]).note
+
+    def test_a_camera_info_of_no_camera_is_refused(self) -> None:
+        with pytest.raises(MessageError, match=r"scale/camera_info.*calibrate") as caught:
+            self.read(sensor_info=CameraInfo())
+        assert caught.value.cause == "bad_scale_source"
+
+
 class TestPoints:
     @pytest.mark.parametrize(
         "layout",
@@ -484,7 +536,9 @@ class TestTfLookup:
 
         listening = []
         module = SimpleNamespace(
-            Buffer=Buffer, TransformListener=lambda *given: listening.append(given), TransformException=UnlinkedError
+            Buffer=Buffer,
+            TransformListener=lambda *given: listening.append(given),
+            TransformException=UnlinkedError,
         )
         monkeypatch.setitem(sys.modules, "tf2_ros", module)
         lookup = sources.TfLookup.create("node")
