@@ -133,7 +133,7 @@ class Processor:
         latency_s = self._around.now_s() - seconds(message.header.stamp)
         by_stamp = abs(latency_s) < OTHER_CLOCK_S
         self._health.finished(
-            latency_s=latency_s if by_stamp else time.monotonic() - frame.received_s,
+            latency_s=latency_s if by_stamp else self._around.clock() - frame.received_s,
             by_stamp=by_stamp,
             engine_s=engine_s,
             wait_s=started_s - frame.received_s,
