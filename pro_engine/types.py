@@ -164,13 +164,15 @@ class Plate:
 class LoadedPhoto:
     """A photo and what its file says of it.
 
-    image (H, W, 3) uint8 RGB, upright; intrinsics its camera in pixels, or None; plate where it lies on the plate, or
-    None where it is the whole of it; notes sentences on what was chosen, assumed or left out; panorama why it counts as
-    a panorama, which no pinhole camera sees, or None.
+    image (H, W, 3) uint8 RGB, upright; intrinsics its camera in pixels, or None; lens_is_sure False where the file
+    contradicts itself, so that the camera is a guess; plate where it lies on the plate, or None where it is the whole
+    of it; notes sentences on what was chosen, assumed or left out; panorama why it counts as a panorama, which no
+    pinhole camera sees, or None.
     """
 
     image: ImageArray
     intrinsics: Intrinsics | None = None
+    lens_is_sure: bool = True
     plate: Plate | None = None
     notes: tuple[str, ...] = ()
     panorama: str | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ _BIG_TIFF = (b"+\0", b"\0+")
 _MM_PER_FOCAL_PLANE_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 _DEFAULT_FOCAL_PLANE_UNIT = 2
 _PLAUSIBLE_FOV_DEG = (0.5, 170.0)
+_SENSOR_MM = (2.0, 60.0)  # the width of sensors, from those of phones to medium format
+_DIAGONAL_35MM = math.hypot(36.0, 24.0)
+_SAME_SHAPE = 0.02
+_SAME_FOCAL = 0.15
+_CUT_AT_FULL_SIZE = 0.5  # the share of a side of the shot from which on a crop was hardly made smaller
 _TURNED_BY_A_QUARTER = (5, 6, 7, 8)
 
 
@@ -81,11 +87,22 @@ def upright_size(width: int, height: int, turn: int) -> tuple[int, int]:
     return (height, width) if turn in _TURNED_BY_A_QUARTER else (width, height)
 
 
-def camera(exif: Image.Exif, width: int, height: int, turn: int) -> Intrinsics | None:
-    """The camera of the upright image, as a centred lens; None where EXIF does not tell.
+@dataclass(frozen=True)
+class Camera:
+    """What EXIF tells of the lens: intrinsics of the upright image or None, whether to rely on them, and notes."""
 
-    FocalLengthIn35mmFilm is preferred; otherwise FocalLength with the sensor's FocalPlaneXResolution (and Y). A focal
-    length that gives an implausible field of view is left out: editors often leave such tags wrong.
+    intrinsics: Intrinsics | None = None
+    is_sure: bool = True
+    notes: tuple[str, ...] = ()
+
+
+def camera(exif: Image.Exif, width: int, height: int, turn: int) -> Camera:
+    """The camera of the upright image, as a centred lens.
+
+    FocalLengthIn35mmFilm is preferred; otherwise FocalLength with the sensor's FocalPlaneXResolution (and Y). Both are
+    those of the shot as taken, whose size is ExifImageWidth x ExifImageHeight. A file of the same shape is a smaller or
+    larger copy; one of another shape was cropped. Editors often leave such tags wrong: a lens or a sensor that cannot
+    be is left out.
 
     Args:
         exif: the data of `read_exif`.
@@ -93,21 +110,66 @@ def camera(exif: Image.Exif, width: int, height: int, turn: int) -> Intrinsics |
         turn: EXIF orientation by which the stored image was turned.
     """
     tags = exif.get_ifd(ExifTags.IFD.Exif)
-    focal_35mm = _number(tags, ExifTags.Base.FocalLengthIn35mmFilm)
-    if focal_35mm is not None:
-        found = Intrinsics.from_focal_35mm(width, height, focal_35mm=focal_35mm)
+    stored = upright_size(width, height, turn)
+    shot = _number(tags, ExifTags.Base.ExifImageWidth), _number(tags, ExifTags.Base.ExifImageHeight)
+    frame = stored if shot[0] is None or shot[1] is None else (shot[0], shot[1])
+    focal_px, notes = _focal(tags, *frame)
+    if focal_px is None:
+        return Camera(notes=notes)
+    if _difference(frame[::-1], stored) < _difference(frame, stored):  # the pixels were turned, the tags were not
+        frame, focal_px = frame[::-1], focal_px[::-1]
+    if _difference(frame, stored) > _SAME_SHAPE + 1 / min(stored):
+        factor, is_sure, note = _crop(frame, stored)
+        notes = (*notes, note)
     else:
-        focal_px = _focal_from_sensor(tags, *upright_size(width, height, turn))
-        if focal_px is None:
-            return None
-        fx, fy = focal_px[::-1] if turn in _TURNED_BY_A_QUARTER else focal_px
-        found = Intrinsics(fx, fy, (width - 1) / 2, (height - 1) / 2, width, height)
+        factor, is_sure = math.hypot(*stored) / math.hypot(*frame), True
+    fx, fy = focal_px[::-1] if turn in _TURNED_BY_A_QUARTER else focal_px
+    fx, fy = fx * factor, fy * factor
+    found = Intrinsics(fx, fy, (width - 1) / 2, (height - 1) / 2, width, height)
     low, high = _PLAUSIBLE_FOV_DEG
-    return found if low <= found.fov_x_deg <= high else None
+    if not low <= found.fov_x_deg <= high:
+        return Camera(notes=(f"Its EXIF data gives a field of view of {found.fov_x_deg:.2g} degrees: left out.",))
+    return Camera(found, is_sure, notes)
 
 
-def _focal_from_sensor(tags: dict[int, Any], stored_width: int, stored_height: int) -> tuple[float, float] | None:
-    """Focal lengths (fx, fy) in stored pixels from millimetres and pixels per sensor length, or None."""
+def _difference(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """How much the shapes of two sizes differ, as a share; 1 / min(size) of it may be rounding to whole pixels."""
+    return abs(math.log(one[0] / one[1] * other[1] / other[0]))
+
+
+def _focal(tags: dict[int, Any], width: float, height: float) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
+    """Focal lengths (fx, fy) in pixels of a shot of this size, or None; and what contradicts itself."""
+    focal_35mm = _number(tags, ExifTags.Base.FocalLengthIn35mmFilm)
+    from_sensor, notes = _focal_from_sensor(tags, width, height)
+    if focal_35mm is None:
+        return from_sensor, notes
+    focal_px = focal_35mm * math.hypot(width, height) / _DIAGONAL_35MM
+    if from_sensor is not None and abs(math.log(from_sensor[0] / focal_px)) > _SAME_FOCAL:
+        notes = (
+            f"Its EXIF data contradicts itself: the sensor gives a lens of {from_sensor[0]:.0f} pixels, the 35 mm "
+            f"equivalent one of {focal_px:.0f}; the latter was taken.",
+        )
+    return (focal_px, focal_px), () if from_sensor is None else notes
+
+
+def _crop(frame: tuple[float, float], stored: tuple[int, int]) -> tuple[float, bool, str]:
+    """What the focal length of the whole shot is multiplied with, whether that is sure, and a note.
+
+    A large part of the shot was most likely cut out as it was; a small file was made smaller as well, by what nobody
+    knows, and counts as the largest part of its shape.
+    """
+    largest = max(stored[0] / frame[0], stored[1] / frame[1])
+    sizes = f"{stored[0]} x {stored[1]} of {frame[0]:.0f} x {frame[1]:.0f} pixels"
+    if _CUT_AT_FULL_SIZE <= largest <= 1:
+        return 1.0, True, f"The photo was cropped ({sizes}); its lens is that of the whole shot, cut at full size."
+    text = f"The photo was cropped and resized ({sizes}); its lens is a guess, as of the largest part of that shape."
+    return largest, False, text
+
+
+def _focal_from_sensor(
+    tags: dict[int, Any], width: float, height: float
+) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
+    """Focal lengths (fx, fy) in pixels of the shot from millimetres and pixels per sensor length, or None; notes."""
     focal_mm = _number(tags, ExifTags.Base.FocalLength)
     per_unit_x = _number(tags, ExifTags.Base.FocalPlaneXResolution)
     per_unit_y = _number(tags, ExifTags.Base.FocalPlaneYResolution) or per_unit_x
@@ -115,13 +177,12 @@ def _focal_from_sensor(tags: dict[int, Any], stored_width: int, stored_height: i
         int(_number(tags, ExifTags.Base.FocalPlaneResolutionUnit) or _DEFAULT_FOCAL_PLANE_UNIT)
     )
     if focal_mm is None or per_unit_x is None or per_unit_y is None or unit_mm is None:
-        return None
-    # The resolution counts the pixels of the shot as taken; the file may have been made smaller since.
-    shot_width = _number(tags, ExifTags.Base.ExifImageWidth) or stored_width
-    shot_height = _number(tags, ExifTags.Base.ExifImageHeight) or stored_height
-    fx = focal_mm / unit_mm * per_unit_x * stored_width / shot_width
-    fy = focal_mm / unit_mm * per_unit_y * stored_height / shot_height
-    return fx, fy
+        return None, ()
+    sensor_mm = width / per_unit_x * unit_mm
+    low, high = _SENSOR_MM
+    if not low <= sensor_mm <= high:
+        return None, (f"Its EXIF data gives a sensor {sensor_mm:.2g} mm wide, which cannot be; the lens is unknown.",)
+    return (focal_mm / unit_mm * per_unit_x, focal_mm / unit_mm * per_unit_y), ()
 
 
 def _number(tags: dict[int, Any], tag: int) -> float | None:

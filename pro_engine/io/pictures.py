@@ -176,7 +176,8 @@ def finished(
     else:
         more = _fill(stored, picture)
     camera = exif.camera(tags, width, height, exif.orientation(tags))
-    return LoadedPhoto(image, camera, notes=notes + more, panorama=panorama)
+    notes += more + camera.notes
+    return LoadedPhoto(image, camera.intrinsics, camera.is_sure, notes=notes, panorama=panorama)
 
 
 def _fill(stored: NDArray[np.uint8], picture: Image.Image) -> tuple[str, ...]:

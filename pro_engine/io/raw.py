@@ -36,7 +36,8 @@ def read_raw(path: Path, max_pixels: int) -> LoadedPhoto:
         tags = _tags(path, raw)
     height, width = image.shape[:2]
     # The turn of the pixels is done; a lens with square pixels does not care for it.
-    return LoadedPhoto(image, exif.camera(tags, width, height, exif.orientation(tags)))
+    camera = exif.camera(tags, width, height, exif.orientation(tags))
+    return LoadedPhoto(image, camera.intrinsics, camera.is_sure, notes=camera.notes)
 
 
 def _tags(path: Path, raw: object) -> Image.Exif:

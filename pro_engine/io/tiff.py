@@ -11,7 +11,7 @@ import io
 import math
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -79,7 +79,7 @@ def check_page(path: Path, page: Any, max_pixels: int) -> None:
 
 
 def _with_notes(photo: LoadedPhoto, notes: tuple[str, ...]) -> LoadedPhoto:
-    return LoadedPhoto(photo.image, photo.intrinsics, photo.plate, notes + photo.notes, photo.panorama)
+    return replace(photo, notes=notes + photo.notes)
 
 
 def _tag(page: Any, code: int) -> Any:

@@ -11,7 +11,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from pro_engine.io import pictures
-from pro_engine.io.image import load_image
+from pro_engine.io.image import load_image, read_photo
 from pro_engine.types import ImageArray, Intrinsics
 
 
@@ -116,3 +116,79 @@ def test_damaged_exif_does_not_cost_the_picture(tmp_path: Path, exif: bytes) -> 
     image, intrinsics = load_image(tmp_path / "a.jpg")
     assert image.shape == (48, 64, 3)
     assert intrinsics is None
+
+
+CANON = {"FocalLength": 15.4, "FocalPlaneXResolution": 8114.3, "FocalPlaneYResolution": 8114.3}
+
+
+@pytest.mark.parametrize("size", [(96, 64), (19, 13)])
+def test_a_sensor_that_cannot_be_gives_no_lens(tmp_path: Path, size: tuple[int, int]) -> None:
+    """A program made the picture smaller and its size in EXIF too, but kept the resolution of the sensor."""
+    save_with_exif(tmp_path / "a.jpg", size, ExifImageWidth=size[0], ExifImageHeight=size[1], **CANON)
+    photo = read_photo(tmp_path / "a.jpg")
+    assert photo.intrinsics is None
+    assert "sensor" in photo.notes[0]
+    assert "cannot be" in photo.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("sensor_mm", "is_known"), [(1.5, False), (3.0, True), (36.0, True), (55.0, True), (70.0, False)]
+)
+def test_sensors_from_phones_to_medium_format(tmp_path: Path, sensor_mm: float, is_known: bool) -> None:
+    tags = {"FocalLength": 2 * sensor_mm, "FocalPlaneXResolution": 4000 / sensor_mm, "FocalPlaneResolutionUnit": 4}
+    save_with_exif(tmp_path / "a.jpg", (400, 300), ExifImageWidth=4000, ExifImageHeight=3000, **tags)
+    _, camera = load_image(tmp_path / "a.jpg")
+    assert (camera is not None) == is_known
+    assert camera is None or camera.fx == pytest.approx(800)
+
+
+SHOT = {"ExifImageWidth": 400, "ExifImageHeight": 300}
+DIAGONAL = 500 / math.hypot(36, 24)
+
+
+@pytest.mark.parametrize("size", [(330, 256), (256, 330), (400, 200), (200, 300), (300, 300)])
+def test_crop_at_full_size_keeps_the_lens_of_the_shot(tmp_path: Path, size: tuple[int, int]) -> None:
+    save_with_exif(tmp_path / "a.jpg", size, FocalLengthIn35mmFilm=26, **SHOT)
+    photo = read_photo(tmp_path / "a.jpg")
+    assert photo.intrinsics is not None
+    assert photo.intrinsics.fx == photo.intrinsics.fy == pytest.approx(26 * DIAGONAL)
+    assert photo.lens_is_sure
+    assert "cropped" in photo.notes[0]
+
+
+def test_crop_of_a_sensor_has_square_pixels(tmp_path: Path) -> None:
+    tags = {"FocalLength": 50.0, "FocalPlaneXResolution": 3810.0, "FocalPlaneResolutionUnit": 3}
+    save_with_exif(tmp_path / "a.jpg", (96, 64), ExifImageWidth=6000, ExifImageHeight=3000, **tags)
+    photo = read_photo(tmp_path / "a.jpg")
+    assert photo.intrinsics is not None
+    assert photo.intrinsics.fx == photo.intrinsics.fy == pytest.approx(50 * 381 * 64 / 3000)
+    assert not photo.lens_is_sure
+    assert "96 x 64 of 6000 x 3000" in photo.notes[0]
+
+
+@pytest.mark.parametrize("size", [(130, 168), (60, 60), (900, 300)])
+def test_crop_that_was_resized_is_a_guess(tmp_path: Path, size: tuple[int, int]) -> None:
+    save_with_exif(tmp_path / "a.jpg", size, FocalLengthIn35mmFilm=26, **SHOT)
+    photo = read_photo(tmp_path / "a.jpg")
+    assert photo.intrinsics is not None
+    assert photo.intrinsics.fx == photo.intrinsics.fy
+    assert not photo.lens_is_sure
+    assert "guess" in photo.notes[0]
+
+
+@pytest.mark.parametrize("size", [(400, 300), (300, 400), (200, 150), (133, 100), (800, 600)])
+def test_copies_of_the_shape_of_the_shot_are_no_crops(tmp_path: Path, size: tuple[int, int]) -> None:
+    save_with_exif(tmp_path / "a.jpg", size, FocalLengthIn35mmFilm=26, **SHOT)
+    photo = read_photo(tmp_path / "a.jpg")
+    assert photo.intrinsics is not None
+    assert photo.intrinsics.fx == pytest.approx(26 * math.hypot(*size) / math.hypot(36, 24))
+    assert (photo.lens_is_sure, photo.notes) == (True, ())
+
+
+def test_sensor_and_35mm_equivalent_that_disagree(tmp_path: Path) -> None:
+    tags = {"FocalLength": 10.0, "FocalPlaneXResolution": 10.0, "FocalPlaneResolutionUnit": 4}
+    save_with_exif(tmp_path / "a.jpg", (400, 300), FocalLengthIn35mmFilm=26, **tags)
+    photo = read_photo(tmp_path / "a.jpg")
+    assert photo.intrinsics is not None
+    assert photo.intrinsics.fx == pytest.approx(26 * DIAGONAL)
+    assert "contradicts itself" in photo.notes[0]
