@@ -32,7 +32,6 @@ VIT_TOKENS = [*[(15, 20)] * 4, (20, 15), (17, 17), *[(13, 24)] * 2, *[(18, 24)] 
 VIT_MIXED_TOKENS = [(15, 20), (20, 15), (17, 17), (13, 24), (18, 24), (21, 28), (28, 21), (24, 24), (18, 32)]
 """Rows and columns of patches; what stands there several times is drawn more often."""
 ENCODER_RATE = 0.25
-TRUNK_RATE = 0.15
 BLOCK_DECAY = 0.85
 FROZEN_BLOCKS = 5
 """Encoder blocks up to stride 8 stay as ImageNet left them: their backward pass costs as much as all the rest."""
@@ -163,17 +162,17 @@ class VitTask(BaseTask):
             network.trunk.norm.requires_grad_(True)
         tokens = VIT_MIXED_TOKENS if config.mixed_sizes else VIT_TOKENS
         super().__init__(config, network, [(rows * PATCH, columns * PATCH) for rows, columns in tokens])
-        self._network = network
+        self._network, self._trunk_rate = network, config.trunk_rate
 
     def groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Decoder and head at the full rate, the trunk's last block at `TRUNK_RATE` of it, each one before at
+        """Decoder and head at the full rate, the trunk's last block at its share of it, each one before at
         `BLOCK_DECAY` of the next."""
         trunk = self._network.trunk
         groups = [{"params": [*self._network.decoder.parameters(), *self._network.head.parameters()]}]
         rates = [learning_rate]
         for distance, part in enumerate((trunk.norm, *reversed(trunk.blocks))):
             groups.append({"params": [p for p in part.parameters() if p.requires_grad]})
-            rates.append(learning_rate * TRUNK_RATE * BLOCK_DECAY ** max(distance - 1, 0))
+            rates.append(learning_rate * self._trunk_rate * BLOCK_DECAY ** max(distance - 1, 0))
         return [{**group, "lr": rate} for group, rate in zip(groups, rates, strict=True) if group["params"]]
 
 

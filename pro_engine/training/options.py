@@ -91,6 +91,7 @@ class BaseConfig(LoopConfig):
         None, "vit: file of weights whose trunk to start from instead of DINOv2's; the decoder is new", curve=False
     )
     freeze_trunk: bool = option(False, "vit: leave the trunk as it is and train the decoder alone, to warm it up")
+    trunk_rate: float = option(0.15, "vit: share of the learning rate at which the trunk's last block learns", above=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
