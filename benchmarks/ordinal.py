@@ -18,7 +18,7 @@ from pathlib import Path
 from views import load
 
 from pro_engine.evaluation.datasets import open_dataset
-from pro_engine.options import InferenceOptions
+from pro_engine.options import InferenceOptions, choices_of
 from pro_engine.types import FloatMap
 
 PAIRS = Path(__file__).with_name("ordinal_pairs.json")
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--architecture", choices=("compact", "vit"), default="compact")
-    parser.add_argument("--refine", choices=("none", "blend", "trained"), default="none")
+    parser.add_argument("--refine", choices=choices_of(InferenceOptions, "refine"), default="none")
     parser.add_argument("--side", type=int, help="root of the input's area, in pixels, instead of the model's own")
     options = parser.parse_args(arguments)
     model = load(options.architecture, options.weights)

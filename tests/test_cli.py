@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -363,6 +367,28 @@ def test_bad_models(photo, tmp_path, monkeypatch, flags, message):
     assert done.exit_code == 1
     (line,) = done.stderr.strip().splitlines()
     assert message in line
+
+
+def help_pages(group: Any, *verbs: str) -> Iterator[list[str]]:
+    """The words of every command that shows a page of help."""
+    yield list(verbs)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from help_pages(command, *verbs, name)
+        else:
+            yield [*verbs, name]
+
+
+@pytest.mark.parametrize("verbs", help_pages(typer.main.get_command(app)), ids=" ".join)
+def test_help_is_whole_at_80_columns_and_in_words_of_the_command_line(verbs, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    done = CliRunner().invoke(app, [*verbs, "-h"])
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert len(lines) > 3 and max(map(len, lines)) <= 80
+    assert not [line for line in lines[1:] if "…" in line or line.endswith(("..", "-"))]
+    assert not re.findall(r"[Tt]rue|[Ff]alse|None|list\[|<\w+>|[a-z]_[a-z]|\([a-z]+, [a-z]+\)", done.stdout)
 
 
 def test_models_info_and_bench(run, photo):

@@ -6,12 +6,22 @@ Sources are read, not run, so that what is found can be pointed at. The checks o
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
 
 from blender_addon import package
+from pro_engine.cli import app
+from pro_engine.cli_flags import FLAGS, NO_FLAG
+from pro_engine.evaluation.options import EvalOptions
+from pro_engine.jobs.options import BenchInference, BenchOptions, ClusterOptions, ExportOptions, JobOptions
 from pro_engine.options import GeometryOptions, InferenceOptions, ModelOptions, choices_of, field_of, options_of
+from pro_engine.training.options import BaseConfig, BundleConfig, RefinerConfig, ScenesConfig
 from ros2_pro.demo_settings import DemoSettings
 from ros2_pro.sample import sample
 from ros2_pro.settings import home_of, options
@@ -161,3 +171,143 @@ def test_numbers_of_the_panel_come_from_the_options() -> None:
         if not (isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, str))
     ]
     assert found == []
+
+
+ENGINE_SOURCES = tuple(
+    path for folder in ("pro_engine", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))
+)
+ENGINE_HOMES = tuple((owner, one.name) for owner in (*ENGINE_OWNERS, JobOptions) for one in options_of(owner))
+DECLARING = ("pro_engine/options.py", "pro_engine/jobs/options.py")
+NAMESAKES = {
+    "DepthPredictor.__init__.name": "what the results call the model, whatever it is",
+    "DepthResult.tiles": "the grid of a result",
+    "ModelPreset.refiner_weights": "the file that a preset's refiner comes in",
+    "PhotoReport.anchors": "what was found, not whether to look for it",
+    "PhotoReport.stride": "what was taken of a photo",
+    "PhotoReport.tiles": "what was taken of a photo",
+    "Scale.near_m": "what is known of a photo",
+    "_Made.tiles": "what was taken of an item",
+    "_SameConv.__init__.stride": "of a convolution",
+    "check_image.name": "what an error calls the array",
+    "as_mask.name": "what an error calls the array",
+    "depth_to_cloud.stride": "every pixel, unless a job asks for less",
+    "depth_to_mesh.stride": "every pixel, unless a job asks for less",
+}
+"""Parameters and fields of the engine that are called like an option and are something else."""
+
+
+def literal_defaults(path: Path, names: set[str]) -> Iterator[tuple[str, ast.AST]]:
+    """(Class.field or function.parameter, node) where one of the names has a default that is written out."""
+    waiting: list[tuple[str, ast.AST]] = [("", ast.parse(path.read_text("utf-8")))]
+    while waiting:
+        home, node = waiting.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            home = f"{home}{node.name}."
+        given: list[tuple[str, ast.expr | None]] = []
+        if isinstance(node, ast.arguments):
+            positional = [*node.posonlyargs, *node.args]
+            positional = positional[len(positional) - len(node.defaults) :]
+            pairs = zip([*positional, *node.kwonlyargs], [*node.defaults, *node.kw_defaults], strict=True)
+            given = [(argument.arg, value) for argument, value in pairs]
+        elif isinstance(node, ast.ClassDef):
+            fields = [one for one in node.body if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)]
+            given = [(one.target.id, one.value) for one in fields if isinstance(one.target, ast.Name)]
+        for name, value in given:
+            if name in names and value is not None and is_literal(value):
+                yield home + name, value
+        waiting += [(home, child) for child in ast.iter_child_nodes(node)]
+
+
+def is_literal(value: ast.expr) -> bool:
+    try:
+        ast.literal_eval(value)
+    except ValueError:
+        return False
+    return True
+
+
+def test_the_engine_gives_no_option_a_second_default() -> None:
+    names = {name for _, name in ENGINE_HOMES}
+    found = [(home, place(path, node)) for path in ENGINE_SOURCES for home, node in literal_defaults(path, names)]
+    assert {home for home, _ in found} >= NAMESAKES.keys(), "a namesake is gone; take it from the list"
+    assert [where for home, where in found if home not in NAMESAKES] == []
+
+
+def test_the_engine_writes_no_choices_again() -> None:
+    found = choices_again(ENGINE_SOURCES, ENGINE_HOMES)
+    declared = [where for where in found if where.partition(":")[0] in DECLARING]
+    assert len(declared) == 4 and found == declared
+
+
+def test_the_engine_declares_its_options_once() -> None:
+    homes = {(owner.__name__, one.name) for owner in (*ENGINE_OWNERS, JobOptions) for one in options_of(owner)}
+    found = []
+    for path in ENGINE_SOURCES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            for one in node.body if isinstance(node, ast.ClassDef) else ():
+                is_made = isinstance(one, ast.AnnAssign) and one.value is not None and maker_of(one.value) == "option"
+                if is_made and one.target.id in OF_THE_ENGINE and (node.name, one.target.id) not in homes:
+                    found.append(f"{place(path, one)}: {node.name}.{one.target.id}")
+    assert found == []
+
+
+VERBS: dict[str, tuple[type, ...]] = {
+    "infer": (JobOptions, InferenceOptions, ModelOptions, ClusterOptions),
+    "bench": (BenchOptions, BenchInference, ModelOptions),
+    "export": (ExportOptions,),
+    "eval": (EvalOptions, InferenceOptions, ModelOptions),
+    "train scenes": (ScenesConfig,),
+    "train base": (BaseConfig,),
+    "train refiner": (RefinerConfig,),
+    "train bundle": (BundleConfig,),
+    "models": (),
+    "info": (),
+    "serve": (),
+}
+OF_A_VERB_ALONE = {"photos", "photo", "data", "out", "no_refine", "as_json", "debug", "help"}
+
+
+def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{name} ")
+        else:
+            yield before + name, command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+def as_text(value: Any) -> Any:
+    """A default as people write it; switches and None stay."""
+    if isinstance(value, tuple):
+        return ("x" if all(isinstance(item, int) for item in value) and value else ",").join(map(str, value))
+    return value if value is None or isinstance(value, bool) else str(value)
+
+
+def test_every_verb_has_its_options() -> None:
+    assert COMMANDS.keys() == VERBS.keys()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_flags_are_made_from_the_options(verb: str) -> None:
+    parameters = {one.name: one for one in COMMANDS[verb].params}
+    homes = [(owner, one) for owner in VERBS[verb] for one in options_of(owner) if one.name not in NO_FLAG]
+    assert parameters.keys() - OF_A_VERB_ALONE <= {one.name for _, one in homes} <= parameters.keys()
+    for owner, field in homes:
+        flag, metadata = parameters[field.name], field.metadata
+        names = FLAGS[field.name].names if field.name in FLAGS else ()
+        assert flag.opts == [one.partition("/")[0] for one in names or ("--" + field.name.replace("_", "-"),)]
+        assert flag.required == (field.default is dataclasses.MISSING)
+        assert flag.help.startswith(metadata["help"])
+        for limit in ("minimum", "maximum", "above", "below"):
+            assert limit not in metadata or f" {metadata[limit]:g}" in flag.help.rpartition("[")[2].replace("[", " ")
+        for choice in choices_of(owner, field.name):
+            assert choice in re.split(r"[^\w-]+", f"{flag.metavar} {flag.help}")
+        if not flag.required and not flag.multiple:
+            assert flag.default == as_text(field.default)
+
+
+def test_the_words_of_the_command_line_are_in_use() -> None:
+    known = {one.name for owners in VERBS.values() for owner in owners for one in options_of(owner)}
+    assert FLAGS.keys() | NO_FLAG <= known

@@ -132,11 +132,8 @@ def _checked_job(
         check_folder(options.predictions)
     if options.save_maps and folder is None:
         raise InputError("save_maps is set but there is no folder; give the folder to write to.")
-    if predictor is not None and inference.refine == "trained" and predictor.refiner is None:
-        raise InputError(
-            f"Model {predictor.name or 'given'} has no trained refiner; use refine='blend' (training-free), or "
-            "refine='none' for the coarse map."
-        )
+    if predictor is not None:
+        predictor.refiner_for(inference)  # an error before the first item
     maps = folder / "maps" if options.save_maps and folder is not None else None
     return _Job(predictor, options, inference, maps, shared_names=len(datasets) > 1)
 

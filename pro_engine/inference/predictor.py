@@ -24,7 +24,7 @@ from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec, Refiner, Refin
 from pro_engine.models.blend import BlendRefiner
 from pro_engine.models.int8 import quantize_convolutions
 from pro_engine.models.pro import AnyModule, center_and_spread, fold_batch_norm, sample_roi
-from pro_engine.options import InferenceOptions, ModelOptions
+from pro_engine.options import InferenceOptions, ModelOptions, OptionError
 from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics, ScaleShift
 
 _DEFAULTS = InferenceOptions()
@@ -98,7 +98,7 @@ class DepthPredictor:
         _check_intrinsics(intrinsics, image)
         if not isinstance(options, InferenceOptions):
             raise InputError(f"options is a {type(options).__name__}; give InferenceOptions(...).")
-        refiner = self._refiner_for(options)
+        refiner = self.refiner_for(options)
         watch = Stopwatch(self.device)
         height, width = image.shape[:2]
         layout = tiling.plan(height, width, self.spec, options.tiles if refiner else (1, 1), shifted=shifted)
@@ -135,16 +135,15 @@ class DepthPredictor:
         # On a CPU (and on tensor cores) convolutions run faster with the channels last; nothing else changes.
         return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def _refiner_for(self, options: InferenceOptions) -> Refiner | None:
+    def refiner_for(self, options: InferenceOptions) -> Refiner | None:
+        """The refiner that `options` ask for, None for the coarse map. Raises OptionError: there is none."""
         if options.refine == "none":
             return None
         if options.refine == "blend":
             return self._blend
         if self.refiner is None:
-            raise InputError(
-                f"Model {self.name or 'given'} has no trained refiner; use refine='blend' (training-free), or "
-                "refine='none' for the coarse map."
-            )
+            sentence = "has no refiner of its own; give {0} blend (training-free), or none for the coarse map."
+            raise OptionError(f"Model {self.name or 'given'} {sentence}", "refine")
         return self.refiner
 
     def _coarse_pass(self, image: ImageArray, layout: Plan, watch: Stopwatch) -> _Coarse:

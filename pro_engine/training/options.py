@@ -137,7 +137,7 @@ class RefinerConfig(LoopConfig):
     )
     imagined: float = option(
         0.0,
-        "Share of pictures whose maps come from imagined networks instead of Ψ; for --no-features",
+        "Share of pictures whose maps come from imagined networks instead of Ψ; only without features",
         minimum=0,
         below=1,
     )
@@ -158,7 +158,7 @@ class ScenesConfig(Checked):
     """A set of rendered scenes."""
 
     out: Path = option(help="Folder for the pictures; finished scenes in it are kept")
-    count: int = option(help="Number of scenes; each gives up to --cameras-per-scene pictures", minimum=1)
+    count: int = option(help="Number of scenes; each gives one picture or several", minimum=1)
     size: tuple[int, int] = option(
         (416, 312),
         "Size of a landscape picture; one in five is turned to portrait",

@@ -218,7 +218,7 @@ def test_bad_requests(tiny, predictor, tmp_path):
         ({}, "Neither or both of a model"),
         ({"predictor": predictor, "predictions": tmp_path}, "Neither or both of a model"),
         ({"predictor": predictor, "save_maps": True}, "there is no folder"),
-        ({"predictor": tiny.predictor(trained=False)}, "has no trained refiner; use refine='blend'"),
+        ({"predictor": tiny.predictor(trained=False)}, "has no refiner of its own; give refine blend"),
     ):
         with pytest.raises(InputError, match=re.escape(message)):
             run(data, **arguments)

@@ -170,7 +170,7 @@ def test_featureless_pictures_stay_finite(tiny, refine, value):
 
 def test_refine_needs_a_trained_refiner(tiny):
     predictor = tiny.predictor(trained=False)
-    with pytest.raises(InputError, match=r"no trained refiner; use refine='blend'"):
+    with pytest.raises(InputError, match=r"no refiner of its own; give refine blend"):
         predictor.infer(picture())
     assert predictor.infer(picture(), options=InferenceOptions(refine="blend")).disparity.shape == (150, 241)
 
