@@ -379,7 +379,7 @@ def help_pages(group: Any, *verbs: str) -> Iterator[list[str]]:
             yield [*verbs, name]
 
 
-@pytest.mark.parametrize("verbs", help_pages(typer.main.get_command(app)), ids=" ".join)
+@pytest.mark.parametrize("verbs", list(help_pages(typer.main.get_command(app))), ids=" ".join)
 def test_help_is_whole_at_80_columns_and_in_words_of_the_command_line(verbs, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERMINAL_WIDTH", "80")
