@@ -43,6 +43,35 @@ def test_every_command_and_option_of_the_page_exists() -> None:
     assert named <= known
 
 
+def test_the_table_of_options_says_what_the_help_says() -> None:
+    (table,) = re.findall(r"\| option \| meaning \|\n\|---\|---\|\n(.*?)\n\n", README, re.DOTALL)
+    infer = typer.main.get_command(cli.app).commands["infer"]  # type: ignore[attr-defined]
+    flags = {name: parameter for parameter in infer.params for name in parameter.opts}
+    shown = re.findall(
+        r"(--?[a-z0-9-]+)(?: ([^\s`]+))?(?=[ `])", " ".join(re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE))
+    )
+    assert len(shown) > 10
+    for name, value in shown:
+        words = {flags[name].metavar or "", flags[name].help.partition("  [")[0].rpartition(": ")[2].replace(", ", ",")}
+        assert value.replace("\\|", "|") in words, name
+
+
+def test_every_command_of_the_pages_has_flags_that_exist() -> None:
+    known = {}
+    for name, command in typer.main.get_command(cli.app).commands.items():  # type: ignore[attr-defined]
+        for inner, verb in getattr(command, "commands", {"": command}).items():
+            known[f"{name} {inner}".strip()] = {
+                flag for one in verb.params for flag in (*one.opts, *one.secondary_opts)
+            }
+    commands = []
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "pro_engine/weights/MODEL_CARD.md"):
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        commands += re.findall(r"pro-engine (train [a-z]+|infer|bench|export|eval)\b([^`\n]*)", text)
+    assert len(commands) > 20
+    for verb, rest in commands:
+        assert set(re.findall(r"(?<!\S)--?[a-z][a-z0-9-]*", rest)) - {"--help"} <= known[verb], (verb, rest)
+
+
 def test_every_link_leads_somewhere() -> None:
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
         for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
