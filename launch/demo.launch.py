@@ -52,6 +52,7 @@ def generate_launch_description():
         [
             *declared,
             OpaqueFunction(function=choose_scale),
+            OpaqueFunction(function=check_camera),
             # First the node: a transport profile that it is given then holds for the camera too.
             IncludeLaunchDescription(PythonLaunchDescriptionSource([pro_launch])),
             OpaqueFunction(function=start_camera),
@@ -67,6 +68,20 @@ def choose_scale(context):
     return [SetLaunchConfiguration("scale_mode", "align" if source == DemoSettings.source else "fixed")]
 
 
+def camera_parameters(context):
+    """The camera's parameters as values."""
+    return {
+        name: arguments.value_of(name, LaunchConfiguration(name).perform(context), DemoSettings, name)
+        for name in CAMERA
+    }
+
+
+def check_camera(context):
+    """Fail before anything runs: launch leaves what it has started behind where a later action fails."""
+    camera_parameters(context)
+    return []
+
+
 def start_camera(context):
     """The camera, now that the arguments are known."""
     python = LaunchConfiguration("python").perform(context)
@@ -77,12 +92,7 @@ def start_camera(context):
             exec_name="demo_camera",
             name="demo_camera",
             namespace=LaunchConfiguration("namespace"),
-            parameters=[
-                {
-                    name: arguments.value_of(name, LaunchConfiguration(name).perform(context), DemoSettings, name)
-                    for name in CAMERA
-                }
-            ],
+            parameters=[camera_parameters(context)],
             prefix=shlex.quote(python) if python else None,
             output="screen",
         )

@@ -7,6 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
@@ -89,6 +90,9 @@ def start(context):
     def given(name):
         return LaunchConfiguration(name).perform(context)
 
+    wants_rviz = IfCondition(LaunchConfiguration("rviz"))
+    if wants_rviz.evaluate(context):
+        look_up_rviz()
     overrides = {
         parameter: arguments.value_of(name, given(name), *home_of(parameter))
         for name, parameter in SETTINGS.items()
@@ -125,10 +129,19 @@ def start(context):
         namespace=LaunchConfiguration("namespace"),
         arguments=["-d", PathJoinSubstitution([SHARE, "rviz", "pro.rviz"]), "-f", given("rviz_frame")],
         remappings=[("/image", image), *((f"/{topic}", topic) for topic in SHOWN)],
-        condition=IfCondition(LaunchConfiguration("rviz")),
+        condition=wants_rviz,
         output="screen",
     )
     return [*transport(given("transport_profile"), context), node, rviz]
+
+
+def look_up_rviz():
+    """Fail before anything runs: launch leaves what it has started behind where a later action fails."""
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError:
+        text = "rviz is true, and the package rviz2 is not installed; install it, or leave rviz out."
+        raise RuntimeError(text) from None
 
 
 def transport(profile, context):

@@ -18,6 +18,7 @@ from pro_engine.options import limits_in_words
 from ros2_pro.demo_settings import DemoSettings
 from ros2_pro.settings import home_of, options
 
+pytest.importorskip("ament_index_python", reason="ROS 2 is not installed; the extra `ros` has it")
 yaml = pytest.importorskip("yaml")
 
 ROOT = Path(__file__).parents[2]
@@ -54,22 +55,26 @@ def launch(prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     for name in ours:
         monkeypatch.delitem(sys.modules, name)
 
+    left: list[Any] = []  # the processes of each launch, of one that failed, too
+
     def run(file: str, **arguments: Any) -> SimpleNamespace:
         from launch import LaunchContext
         from launch.launch_description_sources import PythonLaunchDescriptionSource
 
+        monkeypatch.setenv("AMENT_PREFIX_PATH", str(prefix))
         environment = {name: value for name, value in os.environ.items() if name not in PROFILE_VARIABLES}
-        environment["AMENT_PREFIX_PATH"] = str(prefix)
         (tmp_path / "files").mkdir(exist_ok=True)
         context = LaunchContext(
             {name: str(value) for name, value in arguments.items()}, environment, tmp_path / "files"
         )
+        left.append(context.processes)
         source = PythonLaunchDescriptionSource(str(prefix / "share/ros2_pro/launch" / file))
         source.get_launch_description(context).visit(context)
         return SimpleNamespace(
             processes={process.name: process for process in context.processes}, declared=context.declared
         )
 
+    run.left = left  # type: ignore[attr-defined]
     yield run
     for name in list(sys.modules):
         if name.partition(".")[0] in ("launch", "launch_ros"):
@@ -248,6 +253,29 @@ def test_rviz_starts_where_it_is_asked_for(launch: Launcher, prefix: Path) -> No
     assert after(argv, "-f") == ["cam"]
     assert remaps(argv)["/image"] == "/cam/image_raw"
     assert remaps(argv)["/points"] == "points"
+
+
+@pytest.mark.parametrize(
+    ("file", "arguments", "words"),
+    [
+        ("pro.launch.py", {"rviz": "true"}, "package rviz2 is not installed; install it, or leave rviz out"),
+        ("demo.launch.py", {"rviz": "true"}, "rviz2"),
+        ("demo.launch.py", {"transport_profile": "65mb"}, "transport_profile"),
+        ("demo.launch.py", {"rate_hz": "0"}, "rate_hz"),
+    ],
+)
+def test_a_launch_that_fails_leaves_nothing_running(
+    launch: Launcher, prefix: Path, file: str, arguments: dict[str, str], words: str
+) -> None:
+    """What launch has started it forgets where a later action fails."""
+    marker = prefix / "share/ament_index/resource_index/packages/rviz2"
+    marker.unlink()
+    try:
+        with pytest.raises((RuntimeError, ValueError), match=words):
+            launch(file, **arguments)
+    finally:
+        marker.touch()
+    assert launch.left == [[]]
 
 
 def test_the_demo_starts_a_camera_and_hands_the_rest_on(launch: Launcher) -> None:
