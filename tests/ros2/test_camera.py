@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 
-import cv2
-import numpy as np
 import pytest
 
-pytest.importorskip("sensor_msgs")
+pytest.importorskip("sensor_msgs", reason="ROS 2 is not installed; the extra `ros` has it")
 
+import cv2
+import numpy as np
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,13 @@ def build(workspace: Path, *options: str) -> str:
     )
     assert done.returncode == 0, done.stdout
     return done.stdout
+
+
+def tested(workspace: Path) -> tuple[int, int]:
+    """Test as a user does; how many tests there were, and how many failed or could not run."""
+    subprocess.run([str(COLCON), "test"], cwd=workspace, capture_output=True)
+    (suite,) = ET.parse(workspace / "build/ros2_pro/pytest.xml").getroot().iter("testsuite")
+    return int(suite.get("tests", 0)), int(suite.get("failures", 0)) + int(suite.get("errors", 0))
 
 
 def sourced(workspace: Path, command: str) -> str:
@@ -89,6 +97,15 @@ def test_a_build_by_links_follows_the_sources(workspace: Path) -> None:
     installed = workspace / "install/ros2_pro/share/ros2_pro/config/pro.yaml"
     (workspace / "config/pro.yaml").write_text("changed", encoding="utf-8")
     assert installed.read_text("utf-8") == "changed"
+
+
+def test_colcon_test_runs_the_tests_of_the_ros_package_and_says_what_fails(workspace: Path) -> None:
+    build(workspace)
+    count, failed = tested(workspace)
+    assert count >= 10 and failed == 0
+    with (workspace / "tests/ros2/test_health.py").open("a") as file:
+        file.write("\n\ndef test_broken():\n    raise AssertionError\n")
+    assert tested(workspace) == (count + 1, 1)
 
 
 def test_one_way_of_building_follows_the_other(workspace: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed; the extra `ros` has it")
+
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rig import HERE, OFTEN, PATIENCE_S, Rig, camera_image, stub_command, wait_for

@@ -1,0 +1,75 @@
+"""Networks small enough to run many times that still obey the contract of Ψ; the fixture `tiny` hands them out."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pro_engine.inference.predictor import DepthPredictor
+from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
+from pro_engine.models.pro import ProRefiner
+
+CHANNELS = (8, 8, 8, 8, 8, 4)
+SPEC = PsiSpec(CHANNELS, input_area=64 * 96, multiple=32, keep_aspect=True)
+PUBLISHED_SPEC = PsiSpec(CHANNELS, input_area=70 * 70, multiple=14, keep_aspect=False, published_resize=True)
+
+
+class TinyPsi(DepthBase):
+    """One convolution, then levels at strides 32 to 1; disparity grows towards the bottom of its input."""
+
+    def __init__(self, spec: PsiSpec = SPEC) -> None:
+        super().__init__()
+        self.spec = spec
+        self.mix = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+        self.last = nn.Conv2d(8, 4, 1)
+
+    def forward(self, image: Tensor) -> PsiOutput:
+        x = self.mix(image)  # (B, 8, h, w)
+        levels = tuple(F.avg_pool2d(x, stride, ceil_mode=True) for stride in (32, 16, 8, 4, 2))
+        h = image.shape[2]
+        ramp = torch.linspace(0, 1, h, device=image.device)[None, None, :, None]
+        disparity = 2 * ramp + x.mean(1, keepdim=True) + image.mean(1, keepdim=True)
+        return PsiOutput(disparity, (*levels, self.last(x)))
+
+
+class FlatPsi(TinyPsi):
+    """Sees nothing: one disparity everywhere."""
+
+    def forward(self, image: Tensor) -> PsiOutput:
+        output = super().forward(image)
+        return PsiOutput(torch.full_like(output.disparity, 3.0), output.features)
+
+
+class CoarseOnly(Refiner):
+    """Adds no residual, so that the result is the coarse map, seen patch by patch."""
+
+    def forward(self, patches: RefinerInput) -> Tensor:
+        return (patches.coarse - patches.center) / patches.spread
+
+
+class LimitedRefiner(ProRefiner):
+    """Runs out of memory above `limit` patches at once; `batches` tells the sizes that went through."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(CHANNELS)
+        self.limit = limit
+        self.batches: list[int] = []
+
+    def forward(self, patches: RefinerInput) -> Tensor:
+        count = patches.image.shape[0]
+        if count > self.limit:
+            raise torch.OutOfMemoryError(f"{count} patches are too many")
+        self.batches.append(count)
+        return super().forward(patches)
+
+
+def tiny_predictor(
+    refiner: Refiner | None = None, *, psi: DepthBase | None = None, trained: bool = True, dtype: str = "auto"
+) -> DepthPredictor:
+    """A predictor on the CPU with seeded random weights."""
+    torch.manual_seed(0)
+    psi = psi or TinyPsi()
+    if refiner is None and trained:
+        refiner = ProRefiner(CHANNELS)
+    return DepthPredictor(psi, refiner, name="tiny", device="cpu", dtype=dtype)
