@@ -57,6 +57,7 @@ FLAGS = {
     "fov_x_deg": Flag(("--fov",)),
     "kind": Flag(value="KIND"),
     "kinds": Flag(value="NAME=FACTOR"),
+    "layer": Flag(value="NAME"),
     "mixed_sizes": Flag(("--mixed-sizes/--no-mixed-sizes",)),
     "name": Flag(("--model", "-m"), "NAME"),
     "near_m": Flag(("--near",)),

@@ -142,14 +142,14 @@ class Plate:
         """Width and height of the pixels that are there."""
         return self.data[2] - self.data[0] + 1, self.data[3] - self.data[1] + 1
 
-    def lens(self, of_frame: Callable[[float, float], Intrinsics]) -> Intrinsics:
+    def lens(self, of_frame: Callable[[int, int], Intrinsics]) -> Intrinsics:
         """The camera of the pixels that are there; its axis meets the middle of the frame.
 
         Args:
             of_frame: the camera of a frame of this width and height with square pixels.
         """
         width, height = self.display[2] - self.display[0] + 1, self.display[3] - self.display[1] + 1
-        frame = of_frame(width * self.pixel_aspect, height).resized(width, height)
+        frame = of_frame(round(width * self.pixel_aspect), height).resized(width, height)
         return Intrinsics(
             fx=frame.fx,
             fy=frame.fy,

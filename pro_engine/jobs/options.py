@@ -43,6 +43,7 @@ class JobOptions(Checked):
     anchors: bool = option(
         False, "Also report the disparity of the nearest and of the farthest surface, with and without sky"
     )
+    layer: str | None = option(None, "Layer, part or channel of an EXR file to read, instead of the beauty")
     near_m: float | None = same_as(
         GeometryOptions,
         "near_m",

@@ -20,7 +20,7 @@ from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.runtime import report
 from pro_engine.io.cloud import save_cloud
 from pro_engine.io.depth import save_depth
-from pro_engine.io.image import load_image, reduced_image, save_image
+from pro_engine.io.image import read_photo, reduced_image, save_image
 from pro_engine.io.mesh import save_mesh
 from pro_engine.jobs.options import CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, JobOptions
 from pro_engine.jobs.photos import Failure, Photo
@@ -28,7 +28,7 @@ from pro_engine.jobs.preview import make_preview
 from pro_engine.jobs.report import PhotoReport
 from pro_engine.jobs.scale import Lens, Scale, Shot, find_lens
 from pro_engine.options import GeometryOptions, InferenceOptions
-from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics
+from pro_engine.types import DepthResult, FloatMap, ImageArray, LoadedPhoto
 
 Phase = Literal["read", "infer", "write"]
 PhaseProgress = Callable[[Phase, int, int], object]
@@ -111,14 +111,16 @@ class PhotoJob:
             return PhotoReport(str(photo.path), skipped=True)
         step = partial(_report, progress)
         step("read", 0, 1)
-        image, from_file, reduced = _picture(photo.path, self.options.max_pixels)
-        height, width = image.shape[:2]
-        work = _Work(self, photo, outputs, image, find_lens(width, height, from_file, self.options), shot)
+        loaded, lens, reduced = _picture(photo.path, self.options)
+        height, width = loaded.image.shape[:2]
+        work = _Work(self, photo, outputs, loaded, lens, shot)
         read_seconds = time.perf_counter() - start
         inference = replace(self.inference, keep_coarse=self.options.preview and self.inference.refine != "none")
         told = partial(step, "infer")
         infer = partial(predictor.infer, intrinsics=work.lens.intrinsics, options=inference, progress=told)
-        maps = _write_maps(infer(image), work, step)  # no name for the result: each map is freed once it is written
+        maps = _write_maps(
+            infer(work.image), work, step
+        )  # no name for the result: each map is freed once it is written
         stride = None
         if work.has_geometry and maps.scale is not None and maps.depth is not None:
             stride = _stride(maps.depth, self.options)
@@ -193,9 +195,14 @@ class _Work:
     job: PhotoJob
     photo: Photo
     outputs: list[Output]
-    image: ImageArray
+    loaded: LoadedPhoto
     lens: Lens
     shot: Shot | None
+
+    @property
+    def image(self) -> ImageArray:
+        """The picture that the model sees."""
+        return self.loaded.image
 
     @property
     def has_geometry(self) -> bool:
@@ -224,12 +231,23 @@ def _report(progress: PhaseProgress | None, phase: Phase, done: int, total: int)
     report(None if progress is None else partial(progress, phase), done, total)
 
 
-def _picture(path: Path, max_pixels: int | None) -> tuple[ImageArray, Intrinsics | None, bool]:
-    """The photo, its camera if the file tells it, and whether it was made smaller."""
-    image, intrinsics = load_image(path)
-    if max_pixels is None or image.shape[0] * image.shape[1] <= max_pixels:
-        return image, intrinsics, False
-    return *reduced_image(image, intrinsics, max_pixels), True
+def _picture(path: Path, job: JobOptions) -> tuple[LoadedPhoto, Lens, bool]:
+    """The photo, its lens, and whether it was made smaller.
+
+    Raises:
+        FileError: it cannot be read, or is a panorama of which geometry is asked for.
+    """
+    photo = read_photo(path, layer=job.layer)
+    if photo.panorama is not None and (job.mesh or job.cloud):
+        raise FileError(
+            f"{path} is a panorama ({photo.panorama}), which no lens sees; cut a view of up to 120 degrees out of it, "
+            "or ask for maps alone."
+        )
+    lens, height, width = find_lens(photo, job), *photo.image.shape[:2]
+    if job.max_pixels is None or height * width <= job.max_pixels:
+        return photo, lens, False
+    image, intrinsics = reduced_image(photo.image, lens.intrinsics, job.max_pixels)
+    return replace(photo, image=image, plate=None), replace(lens, intrinsics=intrinsics or lens.intrinsics), True
 
 
 def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
@@ -245,7 +263,7 @@ def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
     result = replace(result, disparity=disparity, coarse=None)  # free the coarse map before the next map is made
     about: dict[str, Any] = {"photo": work.photo.path.name, "model": result.model, "tiles": list(result.tiles)}
     for out in work.of("disparity"):
-        save_depth(out.path, disparity, quantity="disparity", metadata=about)
+        save_depth(out.path, disparity, quantity="disparity", metadata=about, plate=work.loaded.plate)
     anchors = shot.anchors(disparity) if job.anchors else None
     scale = shot.scale(result, work.photo.name, job, assume=work.has_geometry)
     if scale is None:
@@ -255,7 +273,7 @@ def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
     if depth is None or scale.scale_shift is not result.scale_shift:
         depth = disparity_to_depth(disparity, scale.scale_shift, max_depth_m=job.far_m)
     for out in work.of("depth"):
-        save_depth(out.path, depth, quantity="depth", metadata=about)
+        save_depth(out.path, depth, quantity="depth", metadata=about, plate=work.loaded.plate)
     return _Maps(depth, scale, anchors, result.tiles, result.timings, about)
 
 
@@ -281,8 +299,10 @@ def _write_geometry(depth: FloatMap, scale: Scale, stride: int, about: Mapping[s
 
 
 def _warnings(scale: Scale | None, work: _Work) -> tuple[str, ...]:
-    warnings = () if scale is None else scale.warnings
-    if work.has_geometry and work.lens.source == "assumed":
+    warnings = work.loaded.notes + (() if scale is None else scale.warnings)
+    if work.loaded.panorama is not None:
+        warnings += (f"It is a panorama ({work.loaded.panorama}): metres and the lens are those of no camera.",)
+    if work.has_geometry and work.lens.source == "assumed" and work.loaded.intrinsics is None:
         warnings += (
             f"The lens is unknown: assumed {GeometryOptions.fov_x_deg:g} degrees across the longer side; give --fov or "
             "--focal-35mm.",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pro_engine.errors import FileError
-from pro_engine.io.image import IMAGE_SUFFIXES
+from pro_engine.io.image import IMAGE_SUFFIXES, RAW_SUFFIXES
 
 _OWN_OUTPUT = re.compile(r"\.(disparity|depth|preview|picture|mesh|cloud)\.\w+$", re.IGNORECASE)
 
@@ -97,11 +97,14 @@ def _expand(argument: str) -> list[Path]:
 
 
 def _pictures(paths: Iterable[Path]) -> list[Path]:
-    return sorted(
+    """The pictures among the files; a camera raw file only where its picture does not lie beside it."""
+    found = sorted(
         path
         for path in paths
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        if path.suffix.lower() in IMAGE_SUFFIXES | RAW_SUFFIXES
         and not path.name.startswith(".")
         and not _OWN_OUTPUT.search(path.name)
         and path.is_file()
     )
+    developed = {path.with_suffix("") for path in found if path.suffix.lower() not in RAW_SUFFIXES}
+    return [path for path in found if path.suffix.lower() not in RAW_SUFFIXES or path.with_suffix("") not in developed]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -16,7 +18,7 @@ from pro_engine.inference.video import ScaleHold
 from pro_engine.io.depth import load_depth
 from pro_engine.jobs.options import JobOptions
 from pro_engine.options import GeometryOptions
-from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics, ScaleShift
+from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics, LoadedPhoto, ScaleShift
 
 _MAX_FIT_SAMPLES = 2_000_000
 _SHAPE_TOLERANCE = 0.02
@@ -60,17 +62,28 @@ class Lens:
         return {"source": self.source, "fov_x_deg": k.fov_x_deg, "fx": k.fx, "fy": k.fy, "cx": k.cx, "cy": k.cy}
 
 
-def find_lens(width: int, height: int, from_file: Intrinsics | None, job: JobOptions) -> Lens:
-    """The lens that the job names, else the photo's own, else 55 degrees across the longer side."""
+def find_lens(photo: LoadedPhoto, job: JobOptions) -> Lens:
+    """The lens that the job names, else the photo's own, else 55 degrees across the longer side.
+
+    A photo that lies on a plate has the lens of the plate: its field of view is the plate's, its axis in the middle.
+    """
+    height, width = photo.image.shape[:2]
+
+    def seen(make: Callable[[int, int], Intrinsics]) -> Intrinsics:
+        return make(width, height) if photo.plate is None else photo.plate.lens(make)
+
     if job.fov_x_deg is not None:
-        return Lens(Intrinsics.from_fov(width, height, fov_x_deg=job.fov_x_deg), "fov")
+        return Lens(seen(partial(Intrinsics.from_fov, fov_x_deg=job.fov_x_deg)), "fov")
     if job.focal_35mm is not None:
-        return Lens(Intrinsics.from_focal_35mm(width, height, focal_35mm=job.focal_35mm), "focal_35mm")
-    if from_file is not None:
-        return Lens(from_file, "exif")
-    longer = max(width, height)
-    focal_px = longer / (2 * math.tan(math.radians(GeometryOptions.fov_x_deg) / 2))
-    return Lens(Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height), "assumed")
+        return Lens(seen(partial(Intrinsics.from_focal_35mm, focal_35mm=job.focal_35mm)), "focal_35mm")
+    if photo.intrinsics is not None:
+        return Lens(photo.intrinsics, "exif" if photo.lens_is_sure else "assumed")
+    return Lens(seen(_assumed), "assumed")
+
+
+def _assumed(width: int, height: int) -> Intrinsics:
+    focal_px = max(width, height) / (2 * math.tan(math.radians(GeometryOptions.fov_x_deg) / 2))
+    return Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height)
 
 
 def find_scale(result: DepthResult, name: str, job: JobOptions, *, assume: bool) -> Scale | None:

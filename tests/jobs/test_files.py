@@ -1,0 +1,109 @@
+"""What a job makes of photos that say more than their pixels: layers, plates, panoramas, lenses that are a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenEXR
+import pytest
+from PIL import Image
+
+from pro_engine.inference.load import load_model
+from pro_engine.inference.predictor import DepthPredictor
+from pro_engine.io.depth import load_depth
+from pro_engine.jobs.options import JobOptions
+from pro_engine.jobs.photo_job import PhotoJob
+from pro_engine.jobs.photos import Failure, Photo, find_photos
+from pro_engine.jobs.report import PhotoReport
+from pro_engine.options import InferenceOptions
+
+Job = Callable[..., PhotoReport | Failure]
+
+
+@pytest.fixture(scope="module")
+def predictor() -> DepthPredictor:
+    return load_model("compact", device="cpu")
+
+
+@pytest.fixture
+def attempt(predictor: DepthPredictor, tmp_path: Path) -> Job:
+    def run(path: Path, **options: Any) -> PhotoReport | Failure:
+        job = PhotoJob(tmp_path / "out", JobOptions(**options), InferenceOptions(tiles=(1, 1), refine="none"))
+        return job.attempt(Photo(path, path.stem), predictor, strict=True)
+
+    return run
+
+
+def done(outcome: PhotoReport | Failure) -> PhotoReport:
+    assert isinstance(outcome, PhotoReport), outcome
+    return outcome
+
+
+def noise(height: int = 64, width: int = 96) -> Any:
+    return np.random.default_rng(0).random((height, width, 3), dtype=np.float32)
+
+
+def exr(path: Path, **header: Any) -> Path:
+    layers = {"beauty": noise(), "AO": noise() * 0.1}
+    OpenEXR.File({"type": OpenEXR.scanlineimage, **header}, layers).write(str(path))
+    return path
+
+
+def test_maps_of_a_plate_lie_on_it(tmp_path: Path, attempt: Job) -> None:
+    path = exr(tmp_path / "a.exr", dataWindow=((20, 10), (115, 73)), displayWindow=((0, 0), (199, 99)))
+    report = done(attempt(path, maps=("exr", "npz"), near_m=1, far_m=9, fov_x_deg=90))
+    for kind in ("disparity", "depth"):
+        with OpenEXR.File(str(tmp_path / f"out/a.{kind}.exr")) as file:
+            header = dict(file.header())
+        assert [corner.tolist() for corner in header["dataWindow"]] == [[20, 10], [115, 73]]
+        assert [corner.tolist() for corner in header["displayWindow"]] == [[0, 0], [199, 99]]
+    assert report.lens is not None
+    assert report.lens["fx"] == pytest.approx(100)
+    assert (report.lens["cx"], report.lens["cy"]) == pytest.approx((99.5 - 20, 49.5 - 10))
+    assert any("96 x 64 pixels from (20, 10)" in note for note in report.warnings)
+    assert any("beauty" in note and "AO" in note for note in report.warnings)
+    small = done(attempt(path, maps=("exr",), max_pixels=96 * 16, fov_x_deg=90))
+    assert small.lens is not None
+    assert small.lens["fx"] == pytest.approx(50)
+    assert load_depth(tmp_path / "out/a.disparity.exr")[0].shape == (32, 48)
+
+
+def test_layer_is_taken_by_name(tmp_path: Path, attempt: Job) -> None:
+    report = done(attempt(exr(tmp_path / "a.exr"), layer="ao", picture=True))
+    assert report.warnings == ()
+    failure = attempt(exr(tmp_path / "a.exr"), layer="specular")
+    assert isinstance(failure, Failure)
+    assert "no layer 'specular'" in failure.error
+
+
+def test_panorama_gets_maps_but_no_geometry(tmp_path: Path, attempt: Job) -> None:
+    xmp = b"<x:xmpmeta><rdf:Description GPano:ProjectionType='equirectangular'/></x:xmpmeta>"
+    Image.fromarray((noise() * 255).astype(np.uint8)).save(tmp_path / "a.jpg", xmp=xmp)
+    for options in ({"mesh": ("glb",)}, {"cloud": ("ply",)}):
+        failure = attempt(tmp_path / "a.jpg", **options)
+        assert isinstance(failure, Failure)
+        assert "is a panorama (its XMP data" in failure.error
+        assert not (tmp_path / "out").exists()
+    assert "is a panorama" in done(attempt(tmp_path / "a.jpg")).warnings[0]
+
+
+def test_lens_that_is_a_guess_counts_as_assumed(tmp_path: Path, attempt: Job) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({0xA405: 26, 0xA002: 4000, 0xA003: 3000})
+    Image.fromarray((noise() * 255).astype(np.uint8)).resize((90, 40)).save(tmp_path / "a.jpg", exif=exif)
+    report = done(attempt(tmp_path / "a.jpg", mesh=("ply",)))
+    assert report.lens is not None
+    assert report.lens["source"] == "assumed"
+    assert any("cropped and resized" in note for note in report.warnings)
+    assert not any("lens is unknown" in note for note in report.warnings)
+
+
+def test_raw_files_of_a_folder_are_found_where_no_picture_of_them_lies_beside(tmp_path: Path) -> None:
+    for name in ("a.CR2", "a.jpg", "b.NEF", "c.tga", "d.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    photos, failures = find_photos([str(tmp_path)])
+    assert [photo.path.name for photo in photos] == ["a.jpg", "b.NEF", "c.tga"]
+    assert failures == []
