@@ -121,7 +121,7 @@ def _connected(address: str | None) -> Iterator[Any]:
     for attempt in range(1, attempts + 1):
         try:
             ray.init(
-                address,
+                address or "local",  # without one Ray would join whichever cluster runs on this machine
                 include_dashboard=None if address else False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
