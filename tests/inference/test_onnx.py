@@ -148,7 +148,7 @@ def run(*arguments):
 
 def test_the_command_line_exports(tiny, monkeypatch, tmp_path):
     shape = tiny.SPECS["published"]  # of one size: what may have any takes the exporter thrice as long
-    monkeypatch.setattr("pro_engine.cli.load", lambda *_: tiny.predictor(psi=tiny.Psi(shape)))
+    monkeypatch.setattr("pro_engine.inference.load.load", lambda *_: tiny.predictor(psi=tiny.Psi(shape)))
     first, second = run("export", "--out", tmp_path).splitlines()
     assert first.startswith(str(tmp_path / PSI_FILE)) and second.startswith(str(tmp_path / REFINER_FILE))
     assert first.endswith("of PyTorch's range") and "MB" in first

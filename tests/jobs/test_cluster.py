@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-ray = pytest.importorskip("ray")
+pytest.importorskip("ray")
+
+import ray
 
 from pro_engine.cli import app
 from pro_engine.errors import InputError, ProEngineError, WeightsError
@@ -65,7 +67,7 @@ def cluster(kept) -> str:
 
 @pytest.fixture
 def share_out(tmp_path: Path, cluster: str) -> Iterator[partial]:
-    """`infer_on_ray` for two workers of the cluster; nothing is connected after the test even if it is left half-way."""
+    """`infer_on_ray` for two workers of the cluster; after the test nothing is connected, even if it ended half-way."""
     yield partial(infer_on_ray, address=cluster, job=PhotoJob(tmp_path / "out", inference=COARSE), load=LOAD, workers=2)
     ray.shutdown()
 
