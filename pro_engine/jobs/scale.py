@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from pro_engine.errors import FileError, InputError
-from pro_engine.geometry.depth import fit_scale_shift, range_scale_shift
+from pro_engine.geometry.depth import AGREEMENT_RATIO, fit_scale_shift, range_scale_shift
 from pro_engine.inference.resize import resized
 from pro_engine.inference.video import ScaleHold
 from pro_engine.io.depth import load_depth
@@ -193,5 +193,15 @@ def _sensor_scale(disparity: FloatMap, path: Path, far_m: float | None) -> Scale
         warnings += (
             f"Only {link.inlier_share:.0%} of the sensor's samples agree with the fitted scale; check {path}.",
         )
-    reach = _SENSOR_REACH * float(np.percentile(z[::step], 99))
-    return Scale(link, reach if far_m is None else far_m, float(z.min()), warnings)
+    return Scale(link, _reach(d[::step], z[::step], link) if far_m is None else far_m, float(z.min()), warnings)
+
+
+def _reach(disparity: FloatMap, depth: FloatMap, link: ScaleShift) -> float:
+    """Where the mesh of a photo ends that a sensor scales: beyond its farthest readings, but for those that do not fit.
+
+    Readings that stand for no surface, such as the largest number of a sensor or the background of a renderer, would
+    carry it away.
+    """
+    fitted = (link.scale * disparity + link.shift) * depth  # 1 where a reading and the line agree
+    agree = (fitted < AGREEMENT_RATIO) & (fitted > 1 / AGREEMENT_RATIO)
+    return _SENSOR_REACH * float(np.percentile(depth[agree] if agree.any() else depth, 99))

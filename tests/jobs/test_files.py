@@ -18,7 +18,9 @@ from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.photo_job import PhotoJob
 from pro_engine.jobs.photos import Failure, Photo, find_photos
 from pro_engine.jobs.report import PhotoReport
+from pro_engine.jobs.scale import find_scale
 from pro_engine.options import InferenceOptions
+from pro_engine.types import DepthResult
 
 Job = Callable[..., PhotoReport | Failure]
 
@@ -107,3 +109,16 @@ def test_raw_files_of_a_folder_are_found_where_no_picture_of_them_lies_beside(tm
     photos, failures = find_photos([str(tmp_path)])
     assert [photo.path.name for photo in photos] == ["a.jpg", "b.NEF", "c.tga"]
     assert failures == []
+
+
+@pytest.mark.parametrize(("share", "reading"), [(0.3, 174.0), (0.02, 65.535), (0.4, 1e10), (0.05, 1e-3)])
+def test_reach_of_a_sensor_is_that_of_the_readings_that_fit(tmp_path: Path, share: float, reading: float) -> None:
+    random = np.random.default_rng(0)
+    depth = random.uniform(1, 20, (60, 80)).astype(np.float32)
+    sensor = depth.copy()
+    sensor[random.random(depth.shape) < share] = reading
+    np.save(tmp_path / "a.npy", sensor)
+    result = DepthResult(1 / depth, np.ones(depth.shape, bool))
+    scale = find_scale(result, "a", JobOptions(align=tmp_path / "a.npy"), assume=False)
+    assert scale is not None
+    assert scale.far_m == pytest.approx(60, rel=0.02)
