@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -35,7 +36,8 @@ class Failure:
 def find_photos(arguments: Sequence[str]) -> tuple[list[Photo], list[Failure]]:
     """The photos that files, folders and glob patterns name, each file once, in the order given.
 
-    A folder stands for the pictures directly in it, in alphabetical order, but for results of earlier jobs.
+    A folder stands for the pictures directly in it, in alphabetical order, but for results of earlier jobs and for
+    camera raw files whose picture lies beside them.
     A file that is named outright is always taken: whether it can be read shows when it is.
 
     Returns:
@@ -56,18 +58,21 @@ def find_photos(arguments: Sequence[str]) -> tuple[list[Photo], list[Failure]]:
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """A name for every file: its stem; where stems clash `FOLDER_STEM`, and `NAME_2` and so on where that clashes too.
+    """A name for every file: its stem, behind its folder where the files lie in several: `FOLDER/STEM`.
 
-    Names also differ on file systems that ignore case or the encoding of accents.
+    Folders count from the one that holds them all, so that results mirror the tree of the photos. Where stems clash
+    within a folder the suffix is added, `STEM_jpg`, and `_2` and so on where that clashes too. Names also differ on
+    file systems that ignore case or the encoding of accents.
     """
-    shared = Counter(_key(path.stem) for path in paths)
+    wholes = [(folder / path.stem).as_posix() for folder, path in zip(_folders(paths), paths, strict=True)]
+    shared = Counter(map(_key, wholes))
     names: list[str] = []
     taken = {key for key, count in shared.items() if count == 1}
-    for path in paths:
-        if shared[_key(path.stem)] == 1:
-            names.append(path.stem)
+    for whole, path in zip(wholes, paths, strict=True):
+        if shared[_key(whole)] == 1:
+            names.append(whole)
             continue
-        base = name = f"{path.resolve().parent.name}_{path.stem}"
+        base = name = f"{whole}_{path.suffix[1:].lower()}"
         count = 1
         while _key(name) in taken:
             count += 1
@@ -75,6 +80,16 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
         taken.add(_key(name))
         names.append(name)
     return names
+
+
+def _folders(paths: Sequence[Path]) -> list[Path]:
+    """The folder of each file as seen from the one that holds them all; an empty path for all on several drives."""
+    folders = [os.path.dirname(os.path.abspath(path)) for path in paths]
+    try:
+        base = os.path.commonpath(folders) if folders else ""
+    except ValueError:
+        return [Path()] * len(folders)
+    return [Path(os.path.relpath(folder, base)) for folder in folders]
 
 
 def _key(name: str) -> str:

@@ -158,10 +158,15 @@ def _range(result: DepthResult, near_m: float, far_m: float, job: JobOptions) ->
 
 
 def _sensor_file(align: Path, name: str) -> Path:
-    """The sensor depth of the photo `name`: `align` itself, or the one file of that name in the folder `align`."""
+    """The sensor depth of the photo `name`: `align` itself, or the one file of that name in the folder `align`.
+
+    A name with folders is looked for in the same folders below `align`, or in `align` where those are not there.
+    """
     if not align.is_dir():
         return align
-    found = sorted(path for path in align.iterdir() if path.is_file() and path.stem in (name, f"{name}.depth"))
+    folder, stem = align / Path(name).parent, Path(name).name
+    places = (folder if folder.is_dir() else align).iterdir()
+    found = sorted(path for path in places if path.is_file() and path.stem in (stem, f"{stem}.depth"))
     if len(found) != 1:
         raise FileError(f"The folder {align} has {len(found)} depth files named {name}.*; it needs exactly one.")
     return found[0]

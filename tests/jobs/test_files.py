@@ -122,3 +122,16 @@ def test_reach_of_a_sensor_is_that_of_the_readings_that_fit(tmp_path: Path, shar
     scale = find_scale(result, "a", JobOptions(align=tmp_path / "a.npy"), assume=False)
     assert scale is not None
     assert scale.far_m == pytest.approx(60, rel=0.02)
+
+
+def test_sensor_depth_mirrors_the_tree_or_is_flat(tmp_path: Path) -> None:
+    depth = np.random.default_rng(0).uniform(1, 20, (60, 80)).astype(np.float32)
+    result = DepthResult(1 / depth, np.ones(depth.shape, bool))
+    for folder, factor in (("cam1", 1), ("cam2", 2)):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "0001.npy", depth * factor)
+    np.save(tmp_path / "0002.npy", depth * 3)
+    for name, factor in (("cam1/0001", 1), ("cam2/0001", 2), ("cam3/0002", 3)):
+        scale = find_scale(result, name, JobOptions(align=tmp_path), assume=False)
+        assert scale is not None
+        assert scale.scale_shift.scale == pytest.approx(1 / factor)

@@ -18,9 +18,25 @@ def test_names_are_unique_on_any_file_system(files):
     assert len({name.casefold() for name in names}) == len(files)
 
 
-def test_a_name_without_a_clash_is_the_stem():
-    paths = [Path("one/image.png"), Path("two/image.png"), Path("three/view.png")]
-    assert unique_names(paths) == ["one_image", "two_image", "view"]
+def test_names_mirror_the_tree_of_the_photos():
+    paths = [
+        Path("scan1/cam1/0001.png"),
+        Path("scan1/cam2/0001.png"),
+        Path("scan2/cam1/0001.png"),
+        Path("scan2/top.png"),
+    ]
+    wanted = ["scan1/cam1/0001", "scan1/cam2/0001", "scan2/cam1/0001", "scan2/top"]
+    assert unique_names(paths) == wanted
+    assert unique_names(paths[:1]) == ["0001"]
+    assert unique_names([Path("in/a.png"), Path("in/more/a.png")]) == ["a", "more/a"]
+
+
+def test_names_that_clash_in_a_folder_do_not_hang_on_the_order():
+    paths = [Path("in/x.jpg"), Path("in/x.png"), Path("in/X.bmp"), Path("in/y.png"), Path("in/x_jpg.png")]
+    wanted = ["x_jpg_2", "x_png", "X_bmp", "y", "x_jpg"]
+    assert unique_names(paths) == wanted
+    assert unique_names(paths[::-1]) == wanted[::-1]
+    assert unique_names([]) == []
 
 
 def test_arguments(tmp_path):
