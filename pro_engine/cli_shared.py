@@ -49,9 +49,14 @@ def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(show_header=any(header), box=None, pad_edge=False)
-    for title in header:
-        table.add_column(title, overflow="fold")
+    console, table = Console(), Table(show_header=any(header), box=None, pad_edge=False)
+    columns = list(zip(header, *rows, strict=True))
+    least = [max((len(word) for text in column for word in text.split()), default=0) for column in columns]
+    widths = [max(map(len, column)) for column in columns]
+    while sum(widths) + 2 * len(widths) - 2 > console.width and widths != least:  # Rich alone would cut words
+        widths[max(range(len(widths)), key=lambda i: widths[i] - least[i])] -= 1
+    for title, width in zip(header, widths, strict=True):
+        table.add_column(title, overflow="fold", width=width)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    console.print(table)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -33,7 +34,8 @@ class OptionError(InputError):
 
     def worded(self, name_of: Callable[[str], str]) -> str:
         """The message, with every option named as `name_of` says."""
-        return self.sentence.format(*map(name_of, self.names))
+        names = {f"{{{i}}}": name_of(name) for i, name in enumerate(self.names)}
+        return re.sub(r"\{\d\}", lambda place: names.get(place[0], place[0]), self.sentence)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.sentence, *self.names)
@@ -161,10 +163,9 @@ def check(owner: type, name: str, value: object) -> None:
 
 
 def _shown(value: object) -> str:
-    """A value in a sentence that is a format: several texts as people type them."""
+    """A value in a sentence: several texts as people type them."""
     is_list = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
-    text = repr(",".join(value)) if is_list else repr(value)  # type: ignore[arg-type]
-    return text.replace("{", "{{").replace("}", "}}")
+    return repr(",".join(value)) if is_list else repr(value)  # type: ignore[arg-type]
 
 
 def _fits(hint: Any, value: object, limits: Any) -> bool:

@@ -354,7 +354,7 @@ def test_bad_files_are_one_line_and_exit_1(run, tmp_path, kind):
     ("flags", "message"),
     [
         (["--model", "compcat"], "did you mean compact"),
-        (["--device", "gpu"], "--device is 'gpu'; give auto, cpu, cuda, cuda:N or mps"),
+        (["--device", "{gpu}"], "--device is '{gpu}'; give auto, cpu, cuda, cuda:N or mps"),
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors does not exist"),
         (["--weights", "in/garden.png"], "neither a safetensors file nor a PyTorch checkpoint"),
         (["--device", "cuda:99"], "cuda:99 was asked for"),
@@ -390,11 +390,14 @@ def test_help_is_whole_at_80_columns_and_in_words_of_the_command_line(verbs, mon
     assert not re.findall(r"[Tt]rue|[Ff]alse|None|list\[|<\w+>|[a-z]_[a-z]|\([a-z]+, [a-z]+\)", done.stdout)
 
 
-def test_models_info_and_bench(run, photo):
+def test_models_info_and_bench(run, photo, monkeypatch):
     listed = json.loads(run("models", "--json").stdout)
     assert {"name", "summary", "licence", "commercial", "weights"} == set(listed[0])
     assert any(row["name"] == "compact" for row in listed)
-    assert "compact" in run("models").stdout
+    monkeypatch.setenv("COLUMNS", "80")
+    table = run("models").stdout
+    assert max(map(len, table.splitlines())) <= 80
+    assert all(word in table.split() for row in listed for value in row.values() for word in str(value).split())
     facts = json.loads(run("info", "--json").stdout)
     assert facts["pro_engine"] == pro_engine.__version__
     assert {"python", "torch", "device", "cores", "threads", "memory_free_gib", "extras"} <= set(facts)

@@ -51,6 +51,7 @@ class Made(Checked):
         ("size", (0, 4), "size is (0, 4); give auto or (rows, columns), each from 1 to 32."),
         ("size", (4,), "size is (4,); give auto or (rows, columns), each from 1 to 32."),
         ("kind", "{odd}", "kind is '{odd}'; give old or new."),
+        ("kind", "{9} {", "kind is '{9} {'; give old or new."),
         ("names", ("a", "c"), "names is 'a,c'; give one or more of a, b."),
         ("names", (), "names is empty; give at least one."),
         ("place", "here", "place is 'here'; give a path."),

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pro_engine.errors import DependencyError, InputError, ProEngineError
+from pro_engine.errors import DependencyError, ProEngineError
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.jobs.photo_job import PhotoJob
 from pro_engine.jobs.photos import Failure, Photo
 from pro_engine.jobs.report import PhotoReport
+from pro_engine.options import OptionError
 
 SCHEME = "ray"
 DEATHS = 2
@@ -27,13 +28,13 @@ def address_of(cluster: str) -> str | None:
     """Where the cluster is: None for `ray`, one of this machine's own; else what `ray://ADDRESS` says.
 
     Raises:
-        InputError: neither of these.
+        OptionError: neither of these.
     """
     if cluster == SCHEME:
         return None
     if cluster.startswith(f"{SCHEME}://") and len(cluster) > len(f"{SCHEME}://"):
         return cluster
-    raise InputError(f"cluster is {cluster!r}; give ray, for this machine alone, or ray://HOST:PORT.")
+    raise OptionError(f"{{0}} is {cluster!r}; give ray, for this machine alone, or ray://HOST:PORT.", "cluster")
 
 
 def infer_on_ray(
@@ -55,11 +56,11 @@ def infer_on_ray(
         gpu: whether the workers may use GPUs.
 
     Raises:
-        DependencyError: Ray is not installed. InputError: a sequence, whose frames depend on one another.
+        DependencyError: Ray is not installed. OptionError: a sequence, whose frames depend on one another.
         ProEngineError: no connection to the cluster; or the model could not be loaded, as `load` says it.
     """
     if job.options.sequence:
-        raise InputError("Frames of a sequence depend on one another; leave out --cluster or --sequence.")
+        raise OptionError("Frames of a sequence depend on one another; leave out {0} or {1}.", "cluster", "sequence")
     job = job.over(photos).absolute()
     waiting = iter([Photo(photo.path.absolute(), photo.name) for photo in photos])
     with _connected(address) as ray:

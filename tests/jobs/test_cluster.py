@@ -149,7 +149,7 @@ def test_a_cluster_of_this_machine_may_fail_to_start_once(photos, share_out, clu
 
 
 def test_frames_of_a_sequence_are_not_shared_out(photos, share_out, tmp_path):
-    with pytest.raises(InputError, match=r"depend on one another; leave out --cluster or --sequence"):
+    with pytest.raises(InputError, match=r"depend on one another; leave out cluster or sequence"):
         list(share_out(photos, job=PhotoJob(tmp_path, JobOptions(sequence=True))))
 
 
