@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model.spec = replace(model.spec, input_area=options.side**2)
     pairs = read_pairs()
     wrong = {}
-    for sample in open_dataset(options.data):
+    dataset = open_dataset(options.data)
+    for sample in map(dataset.__getitem__, range(len(dataset))):
         if sample.name in pairs:
             disparity = model.infer(sample.image, options=InferenceOptions(refine=options.refine)).disparity
             wrong[sample.name] = wrong_pairs(disparity, pairs[sample.name])

@@ -17,7 +17,7 @@ Corners of a block in the picture (y down), in the order of faces, counter-clock
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,15 +201,16 @@ def _padded(length: int, levels: int) -> int:
     return -(-length >> levels) << levels
 
 
-def _of_four(blocks: NDArray, combine: np.ufunc) -> NDArray:
+def _of_four(blocks: NDArray[Any], combine: np.ufunc) -> NDArray[Any]:
     """(H, W) -> (H / 2, W / 2), four by four."""
     rows = combine(blocks[::2], blocks[1::2])
-    return combine(rows[:, ::2], rows[:, 1::2])
+    combined: NDArray[Any] = combine(rows[:, ::2], rows[:, 1::2])
+    return combined
 
 
 def _with_neighbours(mask: BoolMap) -> BoolMap:
     """`mask` and the blocks that share an edge with it."""
-    grown = mask.copy()
+    grown: BoolMap = mask.copy()
     grown[1:] |= mask[:-1]
     grown[:-1] |= mask[1:]
     grown[:, 1:] |= mask[:, :-1]

@@ -15,9 +15,10 @@ from typing import NamedTuple
 import bpy
 import numpy as np
 
-from .datablocks import Made, load_photo, load_plate, new_float_image, new_material
+from .blocks import BoolMap, FloatMap
+from .datablocks import Made, has, load_photo, load_plate, new_float_image, new_material
 from .errors import UserError
-from .geometry import BoolMap, FloatMap, Pinhole, camera_of, check_size
+from .geometry import Pinhole, camera_of, check_size
 from .surface import SURFACE_KEY, BuildOptions, dress, keeps_material, maps_of, new_shape, replace_old
 
 FRAME_KEY = "pro_frame"  # on the camera object: width, height, pixel aspect x and y
@@ -154,8 +155,8 @@ def rebuild(
 
 def parts_of(rig: bpy.types.Object) -> Built:
     """What `build` left, found again. UserError: a part is gone, comes from another file, or is being edited."""
-    cameras = [child for child in rig.children if FRAME_KEY in child and child.type == "CAMERA"]
-    surfaces = [child for child in rig.children if SURFACE_KEY in child and child.type == "MESH"]
+    cameras = [child for child in rig.children if has(child, FRAME_KEY) and child.type == "CAMERA"]
+    surfaces = [child for child in rig.children if has(child, SURFACE_KEY) and child.type == "MESH"]
     if not (cameras and surfaces and rig.get(DEPTH_KEY) and rig.get(PHOTO_KEY)):
         raise UserError(f"{rig.name} is not whole: its camera, surface, photo or depth is gone; press Estimate again.")
     things = (rig, cameras[0], cameras[0].data, surfaces[0], surfaces[0].data)

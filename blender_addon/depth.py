@@ -129,12 +129,14 @@ def scale_of_distance(
     Raises:
         UserError: the distance contradicts the one that is kept.
     """
-    if (near_m is None) == (far_m is None):
+    if near_m is not None and far_m is None:
+        kept, kept_m, which, side = anchors.near, near_m, "near", "above"
+        ordered = disparity < kept and distance_m > kept_m
+    elif far_m is not None and near_m is None:
+        kept, kept_m, which, side = anchors.farthest(has_sky), far_m, "far", "below"
+        ordered = disparity > kept and distance_m < kept_m
+    else:
         raise TypeError("give near_m or far_m")
-    kept_m = far_m if near_m is None else near_m
-    kept = anchors.farthest(has_sky) if near_m is None else anchors.near
-    which, side = ("far", "below") if near_m is None else ("near", "above")
-    ordered = disparity > kept and distance_m < kept_m if near_m is None else disparity < kept and distance_m > kept_m
     if not (math.isfinite(disparity) and 0 < distance_m < math.inf and 0 < kept_m < math.inf and ordered):
         raise UserError(
             f"The point cannot be at {distance_m:g} m while {which} is {kept_m:g} m; "
@@ -176,7 +178,8 @@ def place_sky(depth: FloatMap, far_m: float, *, sky: str = "drop") -> FloatMap:
     if not 0 < far_m < math.inf:
         raise UserError(f"Far is {far_m:g} m; give a distance above 0.")
     if sky == "keep":
-        return np.minimum(depth, np.float32(KEPT_AT_MOST * far_m))
+        nearer: FloatMap = np.minimum(depth, np.float32(KEPT_AT_MOST * far_m))
+        return nearer
     with np.errstate(invalid="ignore"):
         beyond = depth > far_m * (1 + FAR_SLACK)
     return np.where(beyond, np.float32(np.nan if sky == "drop" else far_m), depth)

@@ -77,7 +77,8 @@ class EngineTest(Activity):
 
 def _info_of(result: Any) -> EngineInfo:
     try:
-        texts = (str(result[key]) for key in ("pro_engine", "device", "python", "torch"))
-        return EngineInfo(*texts, tuple(map(str, result["gpus"])), tuple(dict(model) for model in result["models"]))
+        version, device, python, torch = (str(result[key]) for key in ("pro_engine", "device", "python", "torch"))
+        gpus, models = tuple(map(str, result["gpus"])), tuple(dict(model) for model in result["models"])
+        return EngineInfo(version, device, python, torch, gpus, models)
     except (KeyError, TypeError, ValueError) as error:
         raise EngineError("The engine's answer is not complete; update the engine.") from error

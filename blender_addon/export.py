@@ -14,20 +14,19 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import bpy
 from bpy.props import EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
 from .errors import UserError
+from .operators import Returned
 from .session import rig_in
 from .stage import Stage, emissive, unlit
-
-Exporter = Callable[..., set[str]]
 
 NO_REASON = "its exporter does not say why"
 
@@ -140,7 +139,7 @@ def export_rig(rig: bpy.types.Object, path: str | Path, format: str) -> Exported
         return Exported(_publish(folder, path), note)
 
 
-def _write(exporter: Exporter, scene: bpy.types.Scene, path: Path, options: Mapping[str, Any]) -> None:
+def _write(exporter: Any, scene: bpy.types.Scene, path: Path, options: Mapping[str, Any]) -> None:
     """Export a scene. UserError: the exporter failed."""
     known = exporter.get_rna_type().properties
     options = {**options, "start": scene.frame_current, "end": scene.frame_current}
@@ -174,7 +173,7 @@ def _showing(scene: bpy.types.Scene) -> Iterator[None]:
             window.scene, window.view_layer = shown
 
 
-def _exporter(format_: Format) -> Exporter | None:
+def _exporter(format_: Format) -> Any:
     """The operator, None where Blender was built without it or its add-on is off."""
     module, name = format_.operator.split(".")
     operator = getattr(getattr(bpy.ops, module), name)
@@ -213,14 +212,17 @@ def _publish(folder: Path, path: Path) -> tuple[Path, ...]:
     return (path, *targets)
 
 
-class PRO_OT_export(bpy.types.Operator, ExportHelper):  # noqa: N801, Blender wants the underscores
+class PRO_OT_export(bpy.types.Operator, ExportHelper):  # type: ignore[misc]  # noqa: N801, Blender wants the underscores
     """Write the selected rig, or the last one, with its camera as a file for other programs."""
+
+    if TYPE_CHECKING:
+        filepath: str  # of ExportHelper
 
     bl_idname = "pro.export"
     bl_label = "Export rig"
     bl_description = "Write the selected rig, or the last one, with its camera as a file for other programs"
 
-    format: EnumProperty(  # type: ignore[valid-type]
+    format: EnumProperty(
         name="Format",
         description="The kind of file",
         items=[
@@ -229,7 +231,7 @@ class PRO_OT_export(bpy.types.Operator, ExportHelper):  # noqa: N801, Blender wa
             ("ABC", "Alembic", "Mesh, UV and camera; no materials"),
         ],
     )
-    filter_glob: StringProperty(default="*.glb;*.usdc;*.usd;*.abc", options={"HIDDEN"})  # type: ignore[valid-type]
+    filter_glob: StringProperty(default="*.glb;*.usdc;*.usd;*.abc", options={"HIDDEN"})
 
     @property
     def filename_ext(self) -> str:
@@ -242,14 +244,15 @@ class PRO_OT_export(bpy.types.Operator, ExportHelper):  # noqa: N801, Blender wa
         cls.poll_message_set("Select a rig, its camera or its surface")
         return rig_in(context) is not None
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Returned:  # type: ignore[override]
         """Ask for the file; it is named after the rig, beside the saved .blend."""
         if not self.filepath:
             name = bpy.path.clean_name(rig_in(context).name)
             self.filepath = os.path.join(os.path.dirname(bpy.data.filepath), name + self.filename_ext)
-        return ExportHelper.invoke(self, context, event)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> Returned:
         """Export, and say what came of it."""
         try:
             exported = export_rig(rig_in(context), _absolute(self.filepath), self.format)

@@ -186,7 +186,7 @@ def depth_to_mesh(
     options = options or MeshOptions()
     check_size(depth, pinhole)
     drawn = open_cells(depth, options, keep)
-    whole = np.count_nonzero(cell_corners(drawn))
+    whole = int(np.count_nonzero(cell_corners(drawn)))
     if not whole:
         raise UserError("No face is left: all is torn, masked or sky; raise the tear threshold or keep the sky.")
     rows, columns = (np.arange(n, dtype=np.int32) for n in depth.shape)
@@ -267,13 +267,14 @@ def _even(drawn: BoolMap, vertices: int, whole: int) -> tuple[Indices, Indices, 
     for _ in range(EVEN_TRIES):
         rows, columns = (_lines(n + 1, share) for n in drawn.shape)
         cells = _coarse(drawn, rows, columns)
-        count = np.count_nonzero(cell_corners(cells))
+        count = int(np.count_nonzero(cell_corners(cells)))
         miss = abs(count - vertices) / vertices
         if best is None or miss < best[0]:
             best = (miss, rows, columns, cells)
         if miss <= CLOSE_ENOUGH:
             break
         share = min(1.0, share * math.sqrt(vertices / max(count, 1)))
+    assert best is not None
     _, rows, columns, cells = best
     if not cells.any():
         raise UserError(f"No face is left with {vertices} vertices: the cells are too large; raise the budget.")
@@ -294,7 +295,7 @@ def _merged(depth: FloatMap, drawn: BoolMap, vertices: int) -> tuple[Indices, In
         if np.count_nonzero(cell_corners(cells)) <= vertices:
             return None
         with np.errstate(divide="ignore", invalid="ignore"):
-            inverse = 1 / depth[np.ix_(rows, columns)]
+            inverse = np.float32(1) / depth[np.ix_(rows, columns)]
         pyramid = Pyramid.of(inverse, cells, rows, columns)
         tolerance = pyramid.tolerance_for(vertices)
         if tolerance is not None and tolerance <= COARSEST:

@@ -79,7 +79,8 @@ class Job(Run):
     @property
     def plate(self) -> bpy.types.Image | None:
         """The image that is the photo, if it is one and still there."""
-        return _found(bpy.data.images, self._plate_uid)
+        plate: bpy.types.Image | None = _found(bpy.data.images, self._plate_uid)
+        return plate
 
     def stop(self, why: str, *, is_error: bool = False) -> None:
         """As of `Activity`; results not yet placed are kept as files."""

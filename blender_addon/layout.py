@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 import bpy
 
@@ -24,7 +25,7 @@ def sentence(layout: bpy.types.UILayout, context: bpy.types.Context, notice: Not
         _lines(box, context, f"and {more} more", "DOT")
 
 
-def _lines(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str) -> None:
+def _lines(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: Any) -> None:
     region = context.region
     width = (region.width if region else 300) / (context.preferences.system.ui_scale or 1.0) - MARGIN_PX
     column = layout.column(align=True)

@@ -6,7 +6,7 @@ Annotations are evaluated here: Blender makes properties of them.
 
 import time
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import bpy
 
@@ -22,7 +22,12 @@ from .rigging import camera_of_rig, pixel_of, rebuild
 
 PAUSE_S = 0.03  # between looks at the engine, in a script
 
-Returned = set[str]
+Returned = set[Literal["RUNNING_MODAL", "CANCELLED", "FINISHED", "PASS_THROUGH", "INTERFACE"]]
+
+if TYPE_CHECKING:
+    _Base = bpy.types.Operator
+else:
+    _Base = object  # what many operators share is none itself
 
 
 class Photos(NamedTuple):
@@ -33,7 +38,7 @@ class Photos(NamedTuple):
     are_a_shot: bool = False
 
 
-class _Sentence:
+class _Sentence(_Base):
     """An operator of which every failure is one sentence, in a report and in the panel."""
 
     def refuse(self, error: Exception) -> Returned:
@@ -47,7 +52,7 @@ class _Sentence:
 class _Active(_Sentence):
     """An operator that starts an activity and follows it to its end."""
 
-    bl_options: ClassVar = set()  # not to be repeated nor adjusted; each result pushes a step of undo itself
+    bl_options = set()  # not to be repeated nor adjusted; each result pushes a step of undo itself
 
     def begin(self, scene: bpy.types.Scene) -> Activity:
         """Start the activity. UserError: it cannot be."""
@@ -100,8 +105,7 @@ class _Active(_Sentence):
         session.redraw()
         notice = activity.notice
         if notice is not None:
-            bad = "WARNING" if activity.worked else "ERROR"
-            self.report({bad if notice.is_error else "INFO"}, notice.text)
+            self.report({"INFO"} if not notice.is_error else {"WARNING"} if activity.worked else {"ERROR"}, notice.text)
         return {"FINISHED" if activity.worked else "CANCELLED"}
 
 
@@ -152,7 +156,7 @@ class PRO_OT_estimate(_Running, bpy.types.Operator):  # noqa: N801 - Blender's m
 
     def photos(self, scene: bpy.types.Scene, folder: Path) -> Photos:
         """The one that is chosen."""
-        settings = scene.pro
+        settings = properties.settings_of(scene)
         if settings.photo_source == "FILE":
             return Photos([file_of(settings.photo)])
         if settings.image is None:
@@ -168,7 +172,7 @@ class PRO_OT_batch(_Running, bpy.types.Operator):  # noqa: N801
 
     def photos(self, scene: bpy.types.Scene, folder: Path) -> Photos:
         """All of the folder."""
-        settings = scene.pro
+        settings = properties.settings_of(scene)
         files = photos_in(file_of(settings.batch_folder, "folder"), settings.batch_pattern)
         return Photos(files, are_a_shot=settings.batch_shot)
 
@@ -178,7 +182,7 @@ class PRO_OT_cancel(bpy.types.Operator):  # noqa: N801
 
     bl_idname = "pro.cancel"
     bl_label = "Cancel"
-    bl_options: ClassVar = set()
+    bl_options = set()
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -194,7 +198,7 @@ class PRO_OT_cancel(bpy.types.Operator):  # noqa: N801
 class _OnRig(_Sentence):
     """An operator on the rig of the active object."""
 
-    bl_options: ClassVar = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -258,8 +262,9 @@ class PRO_OT_point_from_cursor(_OnRig, bpy.types.Operator):  # noqa: N801
 
     def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
         """Find the pixel."""
-        context.scene.pro.point = pixel_of(rig, context.scene.cursor.location)
-        return "The point is pixel {}, {} of the photo; give its distance and Rebuild.".format(*context.scene.pro.point)
+        column, row = pixel_of(rig, context.scene.cursor.location)
+        properties.settings_of(context.scene).point = (column, row)
+        return f"The point is pixel {column}, {row} of the photo; give its distance and Rebuild."
 
 
 class PRO_OT_place(_Sentence, bpy.types.Operator):  # noqa: N801
@@ -267,7 +272,7 @@ class PRO_OT_place(_Sentence, bpy.types.Operator):  # noqa: N801
 
     bl_idname = "pro.place"
     bl_label = "Place"
-    bl_options: ClassVar = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -307,7 +312,7 @@ class PRO_OT_copy_install(bpy.types.Operator):  # noqa: N801
 
     bl_idname = "pro.copy_install"
     bl_label = "Copy"
-    bl_options: ClassVar = set()
+    bl_options = set()
 
     def execute(self, context: bpy.types.Context) -> Returned:
         """Put it on the clipboard."""

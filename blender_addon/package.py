@@ -96,6 +96,8 @@ def _problems_of_source(source: str) -> Iterator[tuple[int, str]]:
     if not source.startswith(f"# SPDX-License-Identifier: {LICENCE}\n"):
         yield 1, f"the first line does not say that the licence is {LICENCE}."
     for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, (ast.stmt, ast.expr)):
+            continue
         for module in _imported(node):
             top = module.partition(".")[0]
             if top in NO_MODULES or module in NO_NAMES or (top not in PACKAGES and top not in sys.stdlib_module_names):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
@@ -15,11 +15,16 @@ from .geometry import Estimate
 from .layout import duration, number, sentence, size
 from .photos import file_of
 from .picture_size import picture_size
-from .properties import recipe_of
+from .properties import PRO_PG_settings, recipe_of, settings_of
 from .rigging import estimate_before
 
+if TYPE_CHECKING:
+    _Base = bpy.types.Panel
+else:
+    _Base = object  # what many panels share is none itself
 
-class _Panel:
+
+class _Panel(_Base):
     """One of the tab's panels."""
 
     bl_space_type = "VIEW_3D"
@@ -28,7 +33,7 @@ class _Panel:
 
     def columns(self) -> bpy.types.UILayout:
         """A column in which labels stand left of the values."""
-        column = self.layout.column()
+        column: bpy.types.UILayout = self.layout.column()
         column.use_property_split, column.use_property_decorate = True, False
         return column
 
@@ -41,7 +46,7 @@ class PRO_PT_main(_Panel, bpy.types.Panel):  # noqa: N801 - Blender's manner
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw it."""
-        settings, layout = context.scene.pro, self.layout
+        settings, layout = settings_of(context.scene), self.layout
         layout.row().prop(settings, "photo_source", expand=True)
         if settings.photo_source == "FILE":
             layout.prop(settings, "photo", text="")
@@ -83,7 +88,7 @@ class PRO_PT_run(_Panel, bpy.types.Panel):  # noqa: N801
 
     bl_parent_id = "PRO_PT_main"
     bl_label = "Run"
-    bl_options: ClassVar = {"HIDE_HEADER"}
+    bl_options = {"HIDE_HEADER"}
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
@@ -99,13 +104,13 @@ class PRO_PT_run(_Panel, bpy.types.Panel):  # noqa: N801
         _large(self.layout, "pro.cancel", "CANCEL")
 
 
-def _large(layout: bpy.types.UILayout, operator: str, icon: str) -> None:
+def _large(layout: bpy.types.UILayout, operator: str, icon: Any) -> None:
     row = layout.row()
     row.scale_y = 1.5
     row.operator(operator, icon=icon)
 
 
-def _pixels(settings: bpy.types.PropertyGroup) -> tuple[int, int] | None:
+def _pixels(settings: PRO_PG_settings) -> tuple[int, int] | None:
     """The size of the photo as its header tells, or as Blender has it."""
     if settings.photo_source == "IMAGE":
         image = settings.image
@@ -142,11 +147,12 @@ class PRO_PT_camera(_Panel, bpy.types.Panel):  # noqa: N801
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw it."""
-        settings, column = context.scene.pro, self.columns()
+        settings, column = settings_of(context.scene), self.columns()
         column.prop(settings, "camera_source")
         names = {"EXIF": ("fov",), "FOCAL": ("focal_mm", "sensor_mm"), "FOV": ("fov",), "CAMERA": ("camera",)}
         for name in names[settings.camera_source]:
-            column.prop(settings, name, **({"text": "Else FOV"} if settings.camera_source == "EXIF" else {}))
+            named: Any = {"text": "Else FOV"} if settings.camera_source == "EXIF" else {}
+            column.prop(settings, name, **named)
 
 
 class PRO_PT_scale(_Panel, bpy.types.Panel):  # noqa: N801
@@ -157,7 +163,7 @@ class PRO_PT_scale(_Panel, bpy.types.Panel):  # noqa: N801
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw it."""
-        settings, column = context.scene.pro, self.columns()
+        settings, column = settings_of(context.scene), self.columns()
         column.prop(settings, "scale_source")
         by = settings.scale_source
         if by == "POINT":
@@ -180,7 +186,7 @@ class PRO_PT_surface(_Panel, bpy.types.Panel):  # noqa: N801
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw it."""
-        settings, column = context.scene.pro, self.columns()
+        settings, column = settings_of(context.scene), self.columns()
         for name in ("kind", "material"):
             column.prop(settings, name)
         if settings.kind != "adaptive":
@@ -213,14 +219,14 @@ class PRO_PT_batch(_Panel, bpy.types.Panel):  # noqa: N801
 
     bl_parent_id = "PRO_PT_main"
     bl_label = "Batch"
-    bl_options: ClassVar = {"DEFAULT_CLOSED"}
+    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw it."""
         column = self.columns()
-        column.prop(context.scene.pro, "batch_folder")
-        column.prop(context.scene.pro, "batch_pattern")
-        column.prop(context.scene.pro, "batch_shot")
+        column.prop(settings_of(context.scene), "batch_folder")
+        column.prop(settings_of(context.scene), "batch_pattern")
+        column.prop(settings_of(context.scene), "batch_shot")
         self.layout.operator("pro.batch", icon="FILE_FOLDER")
 
 

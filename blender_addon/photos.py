@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import bpy
 
@@ -71,11 +72,12 @@ def _save_as_shown(image: bpy.types.Image, path: Path) -> None:
     """Write a PNG through a scene made for it, whose settings are no user's."""
     scene = bpy.data.scenes.new("PRO")
     try:
-        scene.view_settings.view_transform = "Standard"
+        view: Any = scene.view_settings
+        view.view_transform = "Standard"
+        written: Any = scene.render.image_settings
         if bpy.app.version >= (5, 0):
-            scene.render.image_settings.media_type = "IMAGE"
-        scene.render.image_settings.file_format = "PNG"
-        scene.render.image_settings.color_mode = "RGB"
+            written.media_type = "IMAGE"
+        written.file_format, written.color_mode = "PNG", "RGB"
         image.save_render(str(path), scene=scene)
     except RuntimeError as error:
         raise UserError(f"{image.name} cannot be written to {path.parent}; check the cache folder.") from error

@@ -118,5 +118,6 @@ def _webp(head: bytes) -> tuple[int, int] | None:
         (bits,) = struct.unpack_from("<I", head, 21)
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     if kind == b"VP8X":
-        return tuple(int.from_bytes(head[start : start + 3], "little") + 1 for start in (24, 27))
+        width, height = (int.from_bytes(head[start : start + 3], "little") + 1 for start in (24, 27))
+        return width, height
     return None

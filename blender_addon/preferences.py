@@ -55,7 +55,7 @@ def default_cache() -> Path:
 
 
 def _values() -> Any:
-    addon = bpy.context.preferences.addons.get(__package__)
+    addon: Any = bpy.context.preferences.addons.get(__package__)
     return None if addon is None else addon.preferences
 
 

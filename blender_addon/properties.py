@@ -19,13 +19,14 @@ from bpy.props import (
 )
 
 from . import session
-from .build import FRAME_KEY, BuildOptions
+from .build import FRAME_KEY
 from .errors import UserError
 from .geometry import MIN_BUDGET, MeshOptions
 from .lens import Lens, SceneCamera
 from .options import of
 from .rigging import Recipe, ScaleChoice
 from .run import EngineOptions
+from .surface import BuildOptions
 
 DEFAULT_BUDGET = 500_000
 CUSTOM_TILES, FINE_TILES = (4, 4), (8, 8)
@@ -213,9 +214,15 @@ def metres_per_unit(scene: bpy.types.Scene) -> float:
     return 1.0 if scene.unit_settings.system == "NONE" else scene.unit_settings.scale_length
 
 
+def settings_of(scene: bpy.types.Scene) -> PRO_PG_settings:
+    """What the panel shows."""
+    settings: PRO_PG_settings = scene.pro  # type: ignore[attr-defined]
+    return settings
+
+
 def recipe_of(scene: bpy.types.Scene, device: str = EngineOptions.device) -> Recipe:
     """The settings of a scene as plain values. UserError: numbers that contradict each other, or no camera."""
-    s, metres = scene.pro, metres_per_unit(scene)
+    s, metres = settings_of(scene), metres_per_unit(scene)
     refine = "none" if s.quality == "DRAFT" else EngineOptions.refine
     tiles = {"FINE": FINE_TILES, "CUSTOM": tuple(s.tiles)}.get(s.quality, EngineOptions.tiles)
     mesh = MeshOptions(tear=s.tear, erode_px=s.erode_px, vertices=s.vertices, reduce=s.reduce)
@@ -254,7 +261,7 @@ def camera_numbers(camera: bpy.types.Object) -> SceneCamera:
         shift_x=data.shift_x,
         shift_y=data.shift_y,
         aspect=aspect_y / aspect_x,
-        pose=tuple(value for row in camera.matrix_world for value in row),
+        pose=tuple(camera.matrix_world[row][column] for row in range(4) for column in range(4)),
     )
 
 
@@ -265,11 +272,11 @@ def register() -> None:
     """Add `scene.pro`."""
     for cls in classes:
         bpy.utils.register_class(cls)
-    bpy.types.Scene.pro = PointerProperty(type=PRO_PG_settings)
+    bpy.types.Scene.pro = PointerProperty(type=PRO_PG_settings)  # type: ignore[attr-defined, func-returns-value]
 
 
 def unregister() -> None:
     """Take `scene.pro` away; the values stay in the file."""
-    del bpy.types.Scene.pro
+    del bpy.types.Scene.pro  # type: ignore[attr-defined]
     for cls in reversed(classes):
         bpy.utils.unregister_class(cls)

@@ -14,26 +14,18 @@ import bpy
 import mathutils
 import numpy as np
 
-from .blocks import cell_corners
-from .build import (
-    DEPTH_KEY,
-    FRAME_KEY,
-    PHOTO_KEY,
-    SOURCE_KEY,
-    BuildOptions,
-    Built,
-    build,
-    parts_of,
-)
+from .blocks import FloatMap, cell_corners
+from .build import DEPTH_KEY, FRAME_KEY, PHOTO_KEY, SOURCE_KEY, Built, build, parts_of
 from .build import rebuild as build_again
-from .datablocks import read_float_image
+from .datablocks import has, read_float_image
 from .depth import SKY_CHOICES, Anchors, Scale, disparity_to_depth, place_sky, read_array, scale_of_distance
 from .depth import scale_of_range as range_scale
 from .errors import UserError
-from .geometry import Estimate, FloatMap, MeshOptions, estimate_of, open_cells
+from .geometry import Estimate, MeshOptions, estimate_of, open_cells
 from .lens import Lens
 from .options import Checked, option, same_as
 from .run import MAX_PIXELS, EngineOptions, PhotoDepth
+from .surface import BuildOptions
 
 # on the rig: what the engine knew of the photo
 ANCHORS_KEY, EXIF_KEY, METRIC_KEY = "pro_anchors", "pro_exif", "pro_metric"
@@ -113,7 +105,7 @@ class Source(NamedTuple):
         anchors, exif = rig.get(ANCHORS_KEY), rig.get(EXIF_KEY)
         return cls(
             np.ascontiguousarray(pixels[..., 0]),
-            np.ascontiguousarray(pixels[..., 1]) if METRIC_KEY in rig else None,
+            np.ascontiguousarray(pixels[..., 1]) if has(rig, METRIC_KEY) else None,
             None if anchors is None else dict(zip(Anchors._fields, anchors, strict=True)),
             None if exif is None else tuple(exif),
         )
@@ -226,14 +218,14 @@ def _stand_at(rig: bpy.types.Object, lens: Lens) -> None:
 
 def rig_of(thing: bpy.types.Object | None) -> bpy.types.Object | None:
     """The rig that an object is or belongs to, if any."""
-    while thing is not None and not (DEPTH_KEY in thing and PHOTO_KEY in thing):
+    while thing is not None and not (has(thing, DEPTH_KEY) and has(thing, PHOTO_KEY)):
         thing = thing.parent
     return thing
 
 
 def camera_of_rig(rig: bpy.types.Object) -> bpy.types.Object | None:
     """Its camera, if it is still there."""
-    return next((child for child in rig.children if FRAME_KEY in child and child.type == "CAMERA"), None)
+    return next((child for child in rig.children if has(child, FRAME_KEY) and child.type == "CAMERA"), None)
 
 
 def pixel_of(rig: bpy.types.Object, place: mathutils.Vector) -> tuple[int, int]:
@@ -245,7 +237,7 @@ def pixel_of(rig: bpy.types.Object, place: mathutils.Vector) -> tuple[int, int]:
     camera = camera_of_rig(rig)
     if camera is None:
         raise UserError(f"The camera of {rig.name} is gone; press Estimate again.")
-    x, y, z = camera.matrix_world.inverted_safe() @ place
+    x, y, z = (camera.matrix_world.inverted_safe() @ place).to_tuple()
     width, height, aspect_x, aspect_y = camera[FRAME_KEY]
     data, ratio = camera.data, aspect_y / aspect_x
     focal_px = data.lens / data.sensor_width * width

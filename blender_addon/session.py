@@ -86,7 +86,8 @@ def lost_count() -> int:
 
 def place_lost(scene: bpy.types.Scene, recipe: Recipe) -> tuple[list[str], list[str]]:
     """Build in a scene what the last run could not; names of the rigs, and sentences of what failed again."""
-    names, reasons = [], []
+    names: list[str] = []
+    reasons: list[str] = []
     for result in list(job.lost if job is not None else ()):
         try:
             built = place(scene, result, recipe, job.plate).built
@@ -166,7 +167,7 @@ def _forget() -> None:
     job = None
 
 
-@persistent
+@persistent  # type: ignore[untyped-decorator]
 def _on_load(*_: object) -> None:
     """The scene that asked is gone with its file."""
     cancel("Another file was opened, so the run was ended; press Estimate again.")

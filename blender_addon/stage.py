@@ -12,13 +12,14 @@ import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import bpy
 import numpy as np
 from mathutils import Matrix
 
 from .build import FRAME_KEY, frame_scene
+from .datablocks import has
 from .errors import UserError
 
 Datablock = TypeVar("Datablock", bound="bpy.types.ID")
@@ -42,7 +43,7 @@ class Stage:
             raise UserError(f"{rig.name} is in no scene; link its collection to one, then export.")
         home.view_layers[0].update()  # places of new objects are not known before
         originals = _family(rig, home)
-        camera = next((thing for thing in originals if thing.type == "CAMERA" and FRAME_KEY in thing), None)
+        camera = next((thing for thing in originals if thing.type == "CAMERA" and has(thing, FRAME_KEY)), None)
         if camera is None or camera.data.type != "PERSP":
             raise UserError(f"{rig.name} has no perspective camera of its photo; build it again, then export.")
         for thing in originals:
@@ -193,11 +194,12 @@ def _emitted_image(material: bpy.types.Material | None) -> bpy.types.Image | Non
     output = _output(material) if material else None
     emission = _linked(output.inputs["Surface"], "EMISSION") if output else None
     picture = _linked(emission.inputs["Color"], "TEX_IMAGE") if emission else None
-    return picture.image if picture else None
+    image: bpy.types.Image | None = picture.image if picture else None
+    return image
 
 
-def _linked(socket: bpy.types.NodeSocket, kind: str) -> bpy.types.Node | None:
-    """The node that a socket hangs on, if it is of that kind."""
+def _linked(socket: bpy.types.NodeSocket, kind: str) -> Any:
+    """The node that a socket hangs on, if it is of that kind; else None."""
     node = socket.links[0].from_node if socket.links else None
     return node if node is not None and node.type == kind else None
 
@@ -226,18 +228,20 @@ def _painted(image: bpy.types.Image, path: Path) -> bpy.types.Image:
     """A copy of pixels that are in no file yet. Saving the image itself would make it look saved."""
     twin = bpy.data.images.new(path.name, *image.size, alpha=True, float_buffer=image.is_float)
     twin.colorspace_settings.name = image.colorspace_settings.name
-    pixels = np.empty(len(image.pixels), np.float32)
-    image.pixels.foreach_get(pixels)
-    twin.pixels.foreach_set(pixels)
+    here: Any = image.pixels
+    there: Any = twin.pixels
+    pixels = np.empty(len(here), np.float32)
+    here.foreach_get(pixels)
+    there.foreach_set(pixels)
     twin.file_format, ending = ("OPEN_EXR", ".exr") if image.is_float else ("PNG", ".png")
     twin.filepath_raw = str(path.with_name(path.name + ending))
     twin.save()
     return twin
 
 
-def _image_nodes(material: bpy.types.Material) -> list[bpy.types.Node]:
+def _image_nodes(material: bpy.types.Material) -> list[bpy.types.ShaderNodeTexImage]:
     nodes = material.node_tree.nodes if material.node_tree else ()
-    return [node for node in nodes if node.type == "TEX_IMAGE" and node.image]
+    return [node for node in nodes if isinstance(node, bpy.types.ShaderNodeTexImage) and node.image]
 
 
 def _image_material(image: bpy.types.Image, shade: Shade) -> bpy.types.Material:
@@ -247,7 +251,7 @@ def _image_material(image: bpy.types.Image, shade: Shade) -> bpy.types.Material:
         material.use_nodes = True
     tree = material.node_tree
     tree.nodes.clear()
-    picture = tree.nodes.new("ShaderNodeTexImage")
+    picture: Any = tree.nodes.new("ShaderNodeTexImage")
     picture.image, picture.extension = image, "EXTEND"
     output = tree.nodes.new("ShaderNodeOutputMaterial")
     tree.links.new(shade(tree, picture), output.inputs["Surface"])
@@ -261,10 +265,11 @@ def unlit(tree: bpy.types.NodeTree, picture: bpy.types.Node) -> bpy.types.NodeSo
 
 def emissive(tree: bpy.types.NodeTree, picture: bpy.types.Node) -> bpy.types.NodeSocket:
     """A black surface that shines; the exporter of USD knows no other shader that does."""
-    shader = tree.nodes.new("ShaderNodeBsdfPrincipled")
+    shader: Any = tree.nodes.new("ShaderNodeBsdfPrincipled")
     shader.inputs["Base Color"].default_value = (0, 0, 0, 1)
     shader.inputs["Roughness"].default_value = 1.0
     shader.inputs["IOR"].default_value = 1.0  # reflects nothing
     shader.inputs["Emission Strength"].default_value = 1.0
     tree.links.new(picture.outputs["Color"], shader.inputs["Emission Color"])
-    return shader.outputs["BSDF"]
+    light: bpy.types.NodeSocket = shader.outputs["BSDF"]
+    return light

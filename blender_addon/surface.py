@@ -11,15 +11,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import bpy
 import numpy as np
 
-from .blocks import cell_corners
+from .blocks import BoolMap, FloatMap, cell_corners
 from .datablocks import MATERIAL_CHOICES, UV_NAME, Made, new_float_image, new_mesh
 from .errors import UserError
-from .geometry import BoolMap, FloatMap, MeshOptions, Pinhole, depth_to_mesh, open_cells, plane_mesh, position_map
+from .geometry import MeshOptions, Pinhole, depth_to_mesh, open_cells, plane_mesh, position_map
 from .options import Checked, option
 
 KIND_CHOICES = ("mesh", "live", "adaptive")
@@ -69,7 +69,7 @@ def new_shape(
     offsets = new_float_image(made, f"{name} offsets", moves)
     if options.kind == "adaptive":
         return Shape(new_mesh(made, name, plane_mesh(pinhole, plane_m)), shifts=offsets)
-    texture = made.add(bpy.data.textures.new(offsets.name, "IMAGE"))
+    texture: Any = made.add(bpy.data.textures.new(offsets.name, "IMAGE"))
     texture.image, texture.extension, texture.use_interpolation = offsets, "EXTEND", False
     flat = depth_to_mesh(depth, pinhole, options.mesh, keep).on_plane(plane_m)
     return Shape(new_mesh(made, name, flat), texture=texture)
@@ -77,7 +77,7 @@ def new_shape(
 
 def dress(surface: bpy.types.Object, options: BuildOptions, shape: Shape) -> None:
     """Give a surface the modifier of its kind, before those that the user added. A live one keeps its strength."""
-    old = surface.modifiers.get(MODIFIER)
+    old: Any = surface.modifiers.get(MODIFIER)
     strength = old.strength if old is not None and old.type == "DISPLACE" else 1.0
     if old is not None:
         surface.modifiers.remove(old)
@@ -123,7 +123,7 @@ def replace_old(old: list[bpy.types.ID], new: list[bpy.types.ID]) -> None:
 
 def _displace(surface: bpy.types.Object, texture: bpy.types.Texture, strength: float) -> None:
     """Add the offsets to the vertices, each from the very pixel of its UV."""
-    modifier = surface.modifiers.new(MODIFIER, "DISPLACE")
+    modifier: Any = surface.modifiers.new(MODIFIER, "DISPLACE")
     modifier.texture, modifier.texture_coords, modifier.uv_layer = texture, "UV", UV_NAME
     modifier.direction, modifier.space = "RGB_TO_XYZ", "LOCAL"
     modifier.mid_level, modifier.strength = 0.0, strength
@@ -131,7 +131,7 @@ def _displace(surface: bpy.types.Object, texture: bpy.types.Texture, strength: f
 
 def _subdivide(surface: bpy.types.Object) -> None:
     """Let Cycles divide the surface to the size of a pixel; the switch is on the object before Blender 5.0."""
-    modifier = surface.modifiers.new(MODIFIER, "SUBSURF")
+    modifier: Any = surface.modifiers.new(MODIFIER, "SUBSURF")
     modifier.subdivision_type = "SIMPLE"
     modifier.levels = modifier.render_levels = 0
     if bpy.app.version >= (5, 0):

@@ -5,8 +5,9 @@ Every argument of pro.launch.py is understood too.
 
 import shlex
 import sys
+from typing import Any
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, SetLaunchConfiguration
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -33,7 +34,7 @@ NODE = {
 }
 
 
-def generate_launch_description():
+def generate_launch_description() -> LaunchDescription:
     """The camera and the node."""
     declared = [
         DeclareLaunchArgument(
@@ -60,7 +61,7 @@ def generate_launch_description():
     )
 
 
-def choose_scale(context):
+def choose_scale(context: LaunchContext) -> list[Any]:
     """Metres by what the source has, where the user did not say."""
     if LaunchConfiguration("scale_mode").perform(context):
         return []
@@ -68,7 +69,7 @@ def choose_scale(context):
     return [SetLaunchConfiguration("scale_mode", "align" if source == DemoSettings.source else "fixed")]
 
 
-def camera_parameters(context):
+def camera_parameters(context: LaunchContext) -> dict[str, Any]:
     """The camera's parameters as values."""
     return {
         name: arguments.value_of(name, LaunchConfiguration(name).perform(context), DemoSettings, name)
@@ -76,13 +77,13 @@ def camera_parameters(context):
     }
 
 
-def check_camera(context):
+def check_camera(context: LaunchContext) -> list[Any]:
     """Fail before anything runs: launch leaves what it has started behind where a later action fails."""
     camera_parameters(context)
     return []
 
 
-def start_camera(context):
+def start_camera(context: LaunchContext) -> list[Any]:
     """The camera, now that the arguments are known."""
     python = LaunchConfiguration("python").perform(context)
     return [

@@ -6,9 +6,10 @@ What is not given here is taken from `params_file`; `ros2 launch ros2_pro pro.la
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -59,7 +60,7 @@ PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES
 SHOWN = ("points", "depth/image_rect", "preview")
 
 
-def generate_launch_description():
+def generate_launch_description() -> LaunchDescription:
     """The node, and RViz where it is asked for."""
     declared = [
         DeclareLaunchArgument(name, default_value=NOT_GIVEN, description=description(parameter))
@@ -72,23 +73,23 @@ def generate_launch_description():
     return LaunchDescription([*declared, OpaqueFunction(function=start)])
 
 
-def home_of(parameter):
+def home_of(parameter: str) -> tuple[type, str]:
     """The class and the field that declare a parameter."""
     return (arguments.RclpySettings, parameter) if parameter == "use_sim_time" else settings.home_of(parameter)
 
 
-def description(parameter):
+def description(parameter: str) -> str:
     """What is said of an argument for a parameter; its own default holds where neither it nor the file gives it."""
     owner, name = home_of(parameter)
     default = f"as params_file says, else {arguments.shown(field_of(owner, name).default)}"
     return f"{arguments.described(owner, name, default=default)} (parameter {parameter})"
 
 
-def start(context):
+def start(context: LaunchContext) -> list[Any]:
     """The actions, now that the arguments are known."""
 
-    def given(name):
-        return LaunchConfiguration(name).perform(context)
+    def given(name: str) -> str:
+        return str(LaunchConfiguration(name).perform(context))
 
     wants_rviz = IfCondition(LaunchConfiguration("rviz"))
     if wants_rviz.evaluate(context):
@@ -135,7 +136,7 @@ def start(context):
     return [*transport(given("transport_profile"), context), node, rviz]
 
 
-def look_up_rviz():
+def look_up_rviz() -> None:
     """Fail before anything runs: launch leaves what it has started behind where a later action fails."""
     try:
         get_package_prefix("rviz2")
@@ -144,7 +145,7 @@ def look_up_rviz():
         raise RuntimeError(text) from None
 
 
-def transport(profile, context):
+def transport(profile: str, context: LaunchContext) -> list[Any]:
     """The variables that make Fast DDS read a profile; none for `default`."""
     if profile == "default":
         return []
@@ -157,7 +158,7 @@ def transport(profile, context):
     return [SetEnvironmentVariable(variable, path) for variable in PROFILE_VARIABLES]
 
 
-def beside(topic, name):
+def beside(topic: str, name: str) -> str:
     """The topic `name` in the namespace of `topic`."""
     head, slash, _ = topic.rpartition("/")
     return head + slash + name
