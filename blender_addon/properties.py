@@ -56,9 +56,8 @@ def _enum(owner: type, name: str, texts: dict[str, tuple[str, str]]) -> Any:
     return EnumProperty(items=items, **_shown(owner, name))
 
 
-def _models(_settings: Any, _context: bpy.types.Context, _typed: str) -> list[str]:
-    info = session.test.info if session.test is not None else None
-    return [model["name"] for model in info.models] if info is not None else list(MODELS)
+def _models(_settings: Any, _context: bpy.types.Context, _typed: str) -> tuple[str, ...]:
+    return (session.test.models if session.test is not None else ()) or MODELS
 
 
 def _is_camera(_settings: Any, thing: bpy.types.Object) -> bool:

@@ -67,7 +67,7 @@ def begin(new: Job) -> Job:
 def begin_test(engine: str) -> EngineTest:
     """Start a test of an engine, as `locate.engine_command` takes it."""
     global test
-    test = EngineTest(engine, info=test.info if test is not None else None)
+    test = EngineTest(engine, models=test.models if test is not None else ())
     test.begin()
     return test
 
