@@ -14,9 +14,9 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,43 +48,41 @@ time.sleep(60)
 """
 
 
-def command(body: str, folder: Path) -> list[str]:
+def command(body: str) -> list[str]:
     """What starts an engine that says it is ready and then does as `body` says."""
-    path = folder / "engine.py"
-    path.write_text(HEAD + body)
-    return [sys.executable, str(path)]
+    return [sys.executable, "-c", HEAD + body]
 
 
-def started(body: str, folder: Path) -> Client:
-    """An engine that is ready."""
-    client = Client(command(body, folder))
-    while not client.ready:
-        client.poll()
-        time.sleep(TICK_S)
-    return client
-
-
-def death_of_the_engine(folder: Path) -> float:
-    """From a SIGKILL of the engine to the sentence."""
-    client = started(IDLE, folder)
-    os.kill(client.pid, signal.SIGKILL)
-    begun_s = time.monotonic()
+@contextmanager
+def started(body: str) -> Iterator[Client]:
+    """An engine that is ready; killed in the end, if it still runs."""
+    client = Client(command(body))
     try:
-        while True:
+        while not client.ready:
             client.poll()
             time.sleep(TICK_S)
-    except EngineError:
-        return time.monotonic() - begun_s
+        yield client
     finally:
-        client.quit()
+        client.kill()
         wait_for_ends()
 
 
-def death_of_the_host(folder: Path) -> float:
+def death_of_the_engine() -> float:
+    """From a SIGKILL of the engine to the sentence."""
+    with started(IDLE) as client:
+        os.kill(client.pid, signal.SIGKILL)
+        begun_s = time.monotonic()
+        try:
+            while True:
+                client.poll()
+                time.sleep(TICK_S)
+        except EngineError:
+            return time.monotonic() - begun_s
+
+
+def death_of_the_host() -> float:
     """From a SIGKILL of the host to the end of the engine."""
-    host = subprocess.Popen(
-        [sys.executable, "-c", HOST, str(ROOT), *command(IDLE, folder)], stdout=subprocess.PIPE, text=True
-    )
+    host = subprocess.Popen([sys.executable, "-c", HOST, str(ROOT), *command(IDLE)], stdout=subprocess.PIPE, text=True)
     assert host.stdout is not None
     pid = int(host.stdout.readline())
     host.kill()
@@ -96,76 +94,50 @@ def death_of_the_host(folder: Path) -> float:
     return spent_s
 
 
-def line(folder: Path) -> float:
+def line() -> float:
     """From a line of the engine to its event."""
-    client = started(CLOCK, folder)
-    client.ask("info")
-    while not (events := client.poll()):
-        time.sleep(TICK_S)
-    seen_s = time.monotonic()
-    client.quit()
-    wait_for_ends()
-    return seen_s - float(events[0]["s"])
+    with started(CLOCK) as client:
+        client.ask("info")
+        while not (events := client.poll()):
+            time.sleep(TICK_S)
+        return time.monotonic() - float(events[0]["s"])
 
 
-def quit_call(folder: Path) -> float:
-    """The call that tells an engine to end, one that does not listen."""
-    client = started(DEAF, folder)
-    begun_s = time.monotonic()
-    client.quit()
-    spent_s = time.monotonic() - begun_s
-    client.kill()
-    wait_for_ends()
-    return spent_s
-
-
-def end_of(body: str) -> Callable[[Path], float]:
-    """From that call to the end of the engine."""
-
-    def measure(folder: Path) -> float:
-        client = started(body, folder)
+def quit_of(body: str) -> tuple[float, float]:
+    """The call that tells an engine to end, and from that call to its end."""
+    with started(body) as client:
         begun_s = time.monotonic()
         client.quit()
+        told_s = time.monotonic()
         wait_for_ends()
-        return time.monotonic() - begun_s
-
-    return measure
+        return told_s - begun_s, time.monotonic() - begun_s
 
 
-def polls_of(body: str, folder: Path) -> list[float]:
+def polls_of(body: str) -> Iterator[float]:
     """The processor time of each of many polls."""
-    client = started(body, folder)
-    spent_s = []
-    for _ in range(POLLS):
-        begun_s = time.thread_time()
-        client.poll()
-        spent_s.append(time.thread_time() - begun_s)
-        time.sleep(TICK_S)
-    client.kill()
-    wait_for_ends()
-    return spent_s
+    with started(body) as client:
+        for _ in range(POLLS):
+            begun_s = time.thread_time()
+            client.poll()
+            yield time.thread_time() - begun_s
+            time.sleep(TICK_S)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """See the module docstring."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=20)
-    runs = parser.parse_args(arguments).runs
-    rows: dict[str, Callable[[Path], float]] = {
-        "engine killed, to the sentence": death_of_the_engine,
-        "host killed, to the engine's end": death_of_the_host,
-        "a line, to its event": line,
-        "call of quit": quit_call,
-        "quit to the end, idle engine": end_of(IDLE),
-        "quit to the end, deaf engine": end_of(DEAF),
-    }
-    print(f"| ms, {runs} runs | median | longest |\n|---|---|---|")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for what, measure in rows.items():
-            show(what, [measure(folder) for _ in range(runs)])
-        for what, body in {"silent": IDLE, "flooding": FLOOD}.items():
-            show(f"poll of a {what} engine, {POLLS} calls", polls_of(body, folder))
+    runs = range(parser.parse_args(arguments).runs)
+    print(f"| ms, {len(runs)} runs | median | longest |\n|---|---|---|")
+    show("engine killed, to the sentence", [death_of_the_engine() for _ in runs])
+    show("host killed, to the engine's end", [death_of_the_host() for _ in runs])
+    show("a line, to its event", [line() for _ in runs])
+    idle, deaf = ([quit_of(body) for _ in runs] for body in (IDLE, DEAF))
+    show("call of quit", [told_s for told_s, _ in deaf])
+    show("quit to the end, idle engine", [end_s for _, end_s in idle])
+    show("quit to the end, deaf engine", [end_s for _, end_s in deaf])
+    for what, body in {"silent": IDLE, "flooding": FLOOD}.items():
+        show(f"poll of a {what} engine, {POLLS} calls", list(polls_of(body)))
 
 
 def show(what: str, spent_s: list[float]) -> None:
