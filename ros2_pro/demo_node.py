@@ -18,7 +18,7 @@ from pro_engine.options import options_of
 from ros2_pro import codec, parameters
 from ros2_pro.demo_faults import FAULTS, Shot, faults_from
 from ros2_pro.demo_settings import DemoSettings
-from ros2_pro.demo_sources import SYNTHETIC, Picture, Wish, open_source
+from ros2_pro.demo_sources import SYNTHETIC, Picture, open_source
 from ros2_pro.subscription import RELIABILITY
 
 SENSOR_WIDTH = 160  # pixels
@@ -52,10 +52,7 @@ class DemoCamera(Node):
             }
         )
         self._faults = faults_from(settings.faults)
-        self._pictures = open_source(
-            settings.source,
-            Wish(settings.width, settings.height, settings.fov_x_deg, settings.rate_hz, settings.loop),
-        )
+        self._pictures = open_source(settings)
         self._noise = np.random.default_rng(0)
         self._count = 0
         self.finished = False

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import pro_engine as pro
 from ros2_pro.demo_scene import Scene
+from ros2_pro.demo_settings import DemoSettings
 
 SYNTHETIC = "synthetic"
 SYNTHETIC_SIZE = (3840, 2160)  # pixels
@@ -28,35 +29,27 @@ class Picture(NamedTuple):
     depth: NDArray[np.float32] | None = None
 
 
-class Wish(NamedTuple):
-    """What to do with pictures: size in pixels and field of view in degrees (0: their own), and the rate of a scene."""
-
-    width: int = 0
-    height: int = 0
-    fov_x_deg: float = 0.0
-    rate_hz: float = 1.0
-    loop: bool = True
-
-    def fit(self, image: NDArray[np.uint8], camera: pro.Intrinsics | None = None) -> Picture:
-        """The picture in the size that is wished; one side alone keeps the shape."""
-        height, width = image.shape[:2]
-        wide = self.width or (max(1, round(width * self.height / height)) if self.height else width)
-        high = self.height or max(1, round(height * wide / width))
-        if (wide, high) != (width, height):
-            how = cv2.INTER_AREA if wide < width else cv2.INTER_LINEAR
-            image = np.asarray(cv2.resize(image, (wide, high), interpolation=how), dtype=np.uint8)
-        if camera is None or self.fov_x_deg:
-            fov_x_deg = self.fov_x_deg or DEFAULT_FOV_X_DEG
-            return Picture(image, pro.Intrinsics.from_fov(wide, high, fov_x_deg=fov_x_deg))
-        return Picture(image, camera.resized(wide, high))
+def fit(image: NDArray[np.uint8], camera: pro.Intrinsics | None, wish: DemoSettings) -> Picture:
+    """The picture in the size and with the field of view that are wished; one side alone keeps the shape."""
+    height, width = image.shape[:2]
+    wide = wish.width or (max(1, round(width * wish.height / height)) if wish.height else width)
+    high = wish.height or max(1, round(height * wide / width))
+    if (wide, high) != (width, height):
+        how = cv2.INTER_AREA if wide < width else cv2.INTER_LINEAR
+        image = np.asarray(cv2.resize(image, (wide, high), interpolation=how), dtype=np.uint8)
+    if camera is None or wish.fov_x_deg:
+        fov_x_deg = wish.fov_x_deg or DEFAULT_FOV_X_DEG
+        return Picture(image, pro.Intrinsics.from_fov(wide, high, fov_x_deg=fov_x_deg))
+    return Picture(image, camera.resized(wide, high))
 
 
-def open_source(source: str, wish: Wish) -> Iterator[Picture]:
-    """The pictures of a source, in order; without end if `wish.loop`, which a scene does in any case.
+def open_source(wish: DemoSettings) -> Iterator[Picture]:
+    """The pictures of `wish.source`, in order; without end if `wish.loop`, which a scene does in any case.
 
     Raises:
         ValueError: nothing readable there; also later, at a file that cannot be read.
     """
+    source = wish.source
     if source == SYNTHETIC:
         return _scene(wish)
     path = Path(source).expanduser()
@@ -72,7 +65,7 @@ def open_source(source: str, wish: Wish) -> Iterator[Picture]:
     return _photos([path], wish)
 
 
-def _scene(wish: Wish) -> Iterator[Picture]:
+def _scene(wish: DemoSettings) -> Iterator[Picture]:
     width, height = wish.width or SYNTHETIC_SIZE[0], wish.height or SYNTHETIC_SIZE[1]
     camera = pro.Intrinsics.from_fov(width, height, fov_x_deg=wish.fov_x_deg or DEFAULT_FOV_X_DEG)
     scene = Scene(camera)
@@ -87,7 +80,7 @@ def _scene(wish: Wish) -> Iterator[Picture]:
     return pictures()
 
 
-def _photos(files: list[Path], wish: Wish) -> Iterator[Picture]:
+def _photos(files: list[Path], wish: DemoSettings) -> Iterator[Picture]:
     picture = _photo(files[0], wish)  # now, so that a wrong file is told at once
 
     def pictures() -> Iterator[Picture]:
@@ -99,14 +92,14 @@ def _photos(files: list[Path], wish: Wish) -> Iterator[Picture]:
     return pictures()
 
 
-def _photo(file: Path, wish: Wish) -> Picture:
+def _photo(file: Path, wish: DemoSettings) -> Picture:
     try:
-        return wish.fit(*pro.load_image(file))
+        return fit(*pro.load_image(file), wish)
     except pro.ProEngineError as error:
         raise ValueError(str(error)) from error
 
 
-def _video(file: Path, wish: Wish) -> Iterator[Picture]:
+def _video(file: Path, wish: DemoSettings) -> Iterator[Picture]:
     def once() -> Iterator[Picture]:
         capture = cv2.VideoCapture(str(file))
         try:
@@ -114,7 +107,7 @@ def _video(file: Path, wish: Wish) -> Iterator[Picture]:
                 there, frame = capture.read()
                 if not there:
                     return
-                yield wish.fit(np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), dtype=np.uint8))
+                yield fit(np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), dtype=np.uint8), None, wish)
         finally:
             capture.release()
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pro_engine as pro
-from ros2_pro.demo_sources import DEFAULT_FOV_X_DEG, Wish, open_source
+from ros2_pro.demo_settings import DemoSettings
+from ros2_pro.demo_sources import DEFAULT_FOV_X_DEG, fit, open_source
 
 RED, GREEN, BLUE = (200, 10, 10), (10, 200, 10), (10, 10, 200)
 
@@ -31,16 +32,16 @@ def colors(pictures, count: int) -> list[tuple[int, ...]]:
 
 def test_a_photo_comes_again_and_again(tmp_path: Path) -> None:
     photo = write_photo(tmp_path / "a.png", RED)
-    assert colors(open_source(str(photo), Wish()), 3) == [RED] * 3
-    assert colors(open_source(str(photo), Wish(loop=False)), 3) == [RED]
+    assert colors(open_source(DemoSettings(source=str(photo))), 3) == [RED] * 3
+    assert colors(open_source(DemoSettings(source=str(photo), loop=False)), 3) == [RED]
 
 
 def test_a_folder_comes_in_order(tmp_path: Path) -> None:
     for name, color in (("b.png", GREEN), ("a.png", RED), ("c.PNG", BLUE)):
         write_photo(tmp_path / name, color)
     (tmp_path / "notes.txt").write_text("no photo")
-    assert colors(open_source(str(tmp_path), Wish()), 5) == [RED, GREEN, BLUE, RED, GREEN]
-    assert colors(open_source(str(tmp_path), Wish(loop=False)), 5) == [RED, GREEN, BLUE]
+    assert colors(open_source(DemoSettings(source=str(tmp_path))), 5) == [RED, GREEN, BLUE, RED, GREEN]
+    assert colors(open_source(DemoSettings(source=str(tmp_path), loop=False)), 5) == [RED, GREEN, BLUE]
 
 
 def test_a_video_is_played_again(tmp_path: Path) -> None:
@@ -51,14 +52,14 @@ def test_a_video_is_played_again(tmp_path: Path) -> None:
         writer.write(np.full((48, 64, 3), color[::-1], np.uint8))
     writer.release()
     for loop, count in ((True, 7), (False, 3)):
-        seen = colors(open_source(str(path), Wish(loop=loop)), 7)
+        seen = colors(open_source(DemoSettings(source=str(path), loop=loop)), 7)
         expected = list(itertools.islice(itertools.cycle((RED, GREEN, BLUE)), count))
         assert len(seen) == count
         np.testing.assert_allclose(seen, expected, atol=12)  # JPEG
 
 
 def test_the_scene_has_depth_and_never_ends() -> None:
-    pictures = open_source("synthetic", Wish(width=64, height=36, rate_hz=2, loop=False))
+    pictures = open_source(DemoSettings(source="synthetic", width=64, height=36, rate_hz=2, loop=False))
     first, second = itertools.islice(pictures, 2)
     assert first.depth is not None and first.depth.shape == (36, 64)
     assert first.camera.fov_x_deg == pytest.approx(DEFAULT_FOV_X_DEG)
@@ -70,7 +71,7 @@ def test_the_scene_has_depth_and_never_ends() -> None:
 )
 def test_sizes(tmp_path: Path, width: int, height: int, expected: tuple[int, int]) -> None:
     photo = write_photo(tmp_path / "a.png", RED)
-    picture = next(open_source(str(photo), Wish(width=width, height=height)))
+    picture = next(open_source(DemoSettings(source=str(photo), width=width, height=height)))
     assert picture.image.shape == (expected[1], expected[0], 3)
     assert (picture.camera.width, picture.camera.height) == expected
     assert picture.camera.fov_x_deg == pytest.approx(DEFAULT_FOV_X_DEG)
@@ -84,7 +85,7 @@ def test_image_and_camera_always_agree(wide: int, high: int, width: int, height:
     image = np.zeros((high, wide, 3), np.uint8)
     known = pro.Intrinsics.from_fov(wide, high, fov_x_deg=50)
     for camera, own in ((known, 50.0), (None, DEFAULT_FOV_X_DEG)):
-        picture = Wish(width, height, fov_x_deg).fit(image, camera)
+        picture = fit(image, camera, DemoSettings(width=width, height=height, fov_x_deg=fov_x_deg))
         assert picture.image.shape == (picture.camera.height, picture.camera.width, 3)
         assert picture.camera.fov_x_deg == pytest.approx(fov_x_deg or own)
         assert picture.camera.width == width or not width
@@ -104,4 +105,4 @@ def test_what_is_no_source(tmp_path: Path) -> None:
         (fake_video, "cannot play"),
     ):
         with pytest.raises(ValueError, match=words):
-            open_source(str(path), Wish())
+            open_source(DemoSettings(source=str(path)))
