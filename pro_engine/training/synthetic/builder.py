@@ -145,6 +145,11 @@ class MeshBuilder:
         quads = _BOX_QUADS + np.arange(len(middle))[:, None, None] * 8
         self.add(corners.reshape(-1, 3), quads.reshape(-1, 4), material)
 
+    def posts(self, centre: tuple[float, float, float], size: Sequence[float], material: Material) -> None:
+        """Four upright boxes at the corners of a rectangle, such as the legs of a table; `centre` is that of one."""
+        x, y, z = centre
+        self.boxes([(side * x, end * y, z) for side in (-1, 1) for end in (-1, 1)], size, material)
+
     def plane(self, size: tuple[float, float], z: float, material: Material) -> None:
         """Horizontal rectangle centred on the z axis."""
         x, y = size[0] / 2, size[1] / 2

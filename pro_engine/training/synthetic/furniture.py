@@ -65,6 +65,15 @@ def table(
     clutter(mb, pal, width * share, depth * share, height, with_most, (0.07, 0.3))
 
 
+def draw_up(
+    mb: MeshBuilder, pal: Palette, seat: Mesh, x: float, edge: float, gap: tuple[float, float], askew: float
+) -> None:
+    """Put a chair before the edge of a table at y = `edge`, off by `gap` metres and turned about so far askew."""
+    side = math.copysign(1, edge)
+    with mb.at(placement(x, edge + side * pal.uniform(*gap), 0, (0 if side > 0 else math.pi) + pal.normal(0, askew))):
+        mb.merge(seat)
+
+
 def desk(mb: MeshBuilder, pal: Palette) -> None:
     """Desk with drawers and a chair."""
     width = pal.uniform(1.0, 1.7)

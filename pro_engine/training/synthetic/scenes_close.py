@@ -114,11 +114,7 @@ def closeup(pal: Palette, *, garden: bool = True) -> Scene:
     if mode != "floor":
         mb = MeshBuilder()
         mb.box((0, 0, -0.02), (wide, deep, 0.04), pal.pick((pal.wood(), pal.cloth(), pal.floor(), pal.material())))
-        mb.boxes(
-            [(x * wide * 0.45, y * deep * 0.45, floor / 2) for x in (-1, 1) for y in (-1, 1)],
-            (0.05, 0.05, -floor),
-            pal.metal(),
-        )
+        mb.posts((wide * 0.45, deep * 0.45, floor / 2), (0.05, 0.05, -floor), pal.metal())
         layout.put_builder(mb)
     size = pal.log_uniform(0.07, 0.3)
     crowd = 0.5 * wide * deep / size**2  # things that the table top has room for

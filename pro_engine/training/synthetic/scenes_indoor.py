@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from .builder import MeshBuilder, facing, placement
+from .builder import MeshBuilder, facing
 from .figures import animal, person_mesh
-from .furniture import FURNITURE, chair, desk, made, pile, rug, shelf, table
+from .furniture import FURNITURE, chair, desk, draw_up, made, pile, rug, shelf, table
 from .layout import INDOOR, PEOPLE, Layout, look, usual_roll
 from .palette import Palette
 from .plants import potted
@@ -74,15 +74,7 @@ def _dining(layout: Layout, x: float, y: float) -> None:
     for side in (-1, 1):
         for offset in np.linspace(-0.3, 0.3, pal.count(1, 2)) * wide:
             if pal.chance(0.75):
-                with mb.at(
-                    placement(
-                        offset,
-                        side * (deep / 2 + pal.uniform(0.05, 0.4)),
-                        0,
-                        (0 if side > 0 else math.pi) + pal.normal(0, 0.2),
-                    )
-                ):
-                    mb.merge(seat)
+                draw_up(mb, pal, seat, offset, side * deep / 2, (0.05, 0.4), 0.2)
     layout.put(mb.build(), x, y, 0, yaw, radius=max(wide, deep + 0.8) / 2)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from .builder import MeshBuilder, facing, placement
 from .desks import DESK_HEIGHT, strew, workplace
 from .figures import person_mesh
-from .furniture import cabinet, made, office_chair, shelf
+from .furniture import cabinet, draw_up, made, office_chair, shelf
 from .heap import Heap
 from .layout import PEOPLE, Layout, usual_roll
 from .palette import Palette
@@ -155,15 +155,7 @@ def _meeting(layout: Layout, size: RoomSize) -> None:
     for side in (-1, 1):
         for x in np.arange(-wide / 2 + 0.35, wide / 2 - 0.2, 0.75):
             if pal.chance(0.85):
-                with mb.at(
-                    placement(
-                        x,
-                        side * (deep / 2 + pal.uniform(0.15, 0.5)),
-                        0,
-                        (0 if side > 0 else math.pi) + pal.normal(0, 0.25),
-                    )
-                ):
-                    mb.merge(seat)
+                draw_up(mb, pal, seat, x, side * deep / 2, (0.15, 0.5), 0.25)
     layout.put(
         mb.build(),
         0,

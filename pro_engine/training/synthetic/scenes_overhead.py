@@ -9,7 +9,7 @@ import numpy as np
 from .builder import Array, MeshBuilder, placement, rotation
 from .counter import kitchen_run
 from .desks import DESK_HEIGHT, strew, workplace
-from .furniture import FURNITURE, chair, made, rug
+from .furniture import FURNITURE, chair, draw_up, made, rug
 from .heap import Heap
 from .layout import INDOOR, Layout, look
 from .objects import small_mesh
@@ -54,25 +54,13 @@ def _table(layout: Layout) -> tuple[float, float, float]:
     width, depth, height = pal.uniform(0.8, 1.8), pal.uniform(0.7, 1.1), pal.pick((0.42, 0.74, 0.74, 0.92))
     top = pal.pick((pal.wood(), pal.wood(), pal.cloth(), pal.any()))
     mb.box((0, 0, height - 0.02), (width, depth, 0.04), top)
-    mb.boxes(
-        [(x * width * 0.45, y * depth * 0.43, height / 2) for x in (-1, 1) for y in (-1, 1)],
-        (0.06, 0.06, height - 0.04),
-        pal.wood(),
-    )
+    mb.posts((width * 0.45, depth * 0.43, height / 2), (0.06, 0.06, height - 0.04), pal.wood())
     strew(mb, pal, Heap(pal, width - 0.04, depth - 0.04, height), pal.count(8, 34), (0.06, 0.3))
     seat = made(chair, pal)
     for side in (-1, 1):
         for x in (-0.25, 0.25):
             if height > 0.5 and pal.chance(0.6):
-                with mb.at(
-                    placement(
-                        x * width,
-                        side * (depth / 2 + pal.uniform(0.1, 0.5)),
-                        0,
-                        (0 if side > 0 else math.pi) + pal.normal(0, 0.3),
-                    )
-                ):
-                    mb.merge(seat)
+                draw_up(mb, pal, seat, x * width, side * depth / 2, (0.1, 0.5), 0.3)
     layout.put_builder(mb)
     _surroundings(layout, depth / 2 + pal.uniform(0.8, 3))
     return width, depth, height
@@ -122,11 +110,7 @@ def _bins(layout: Layout) -> tuple[float, float, float]:
     reach = (columns * (width + 0.05) + pal.uniform(0.1, 0.8), rows * (depth + 0.05) + pal.uniform(0.1, 0.5))
     if height:
         mb.box((0, 0, height - 0.02), (*reach, 0.04), pal.pick((pal.wood(), pal.metal(), pal.any())))
-        mb.boxes(
-            [(x * reach[0] * 0.46, y * reach[1] * 0.44, height / 2) for x in (-1, 1) for y in (-1, 1)],
-            (0.05, 0.05, height - 0.04),
-            pal.metal(),
-        )
+        mb.posts((reach[0] * 0.46, reach[1] * 0.44, height / 2), (0.05, 0.05, height - 0.04), pal.metal())
         if pal.chance(0.6):
             heap = Heap(pal, *reach, height)
             heap.block(

@@ -132,18 +132,26 @@ def thin(pal: Palette) -> Scene:
             with mb.at(placement(x, y, top)):
                 mb.merge(small_mesh(pal, 0.2))
     layout.put_builder(mb)
-    return layout.finish(lambda rng: _thin_camera(Dice(rng)))
+    return layout.finish(
+        lambda rng: _front_camera(Dice(rng), (0.5, 3.0), 0.5, (0.5, 1.9), 0.4, (0.6, 1.7), (35, 75), 0.15)
+    )
 
 
-def _thin_camera(dice: Dice) -> Camera:
-    away, turn = dice.log_uniform(0.5, 3.0), dice.normal(-math.pi / 2, 0.5)
-    position = (away * math.cos(turn), away * math.sin(turn), dice.uniform(0.5, 1.9))
+Bounds = tuple[float, float]
+
+
+def _front_camera(
+    dice: Dice, away: Bounds, spread: float, high: Bounds, aside: float, aim: Bounds, fov: Bounds, min_distance: float
+) -> Camera:
+    """From the front, `spread` radians to the sides, at something about the middle: `aside` and `aim` are its place."""
+    far, turn = dice.log_uniform(*away), dice.normal(-math.pi / 2, spread)
+    position = (far * math.cos(turn), far * math.sin(turn), dice.uniform(*high))
     return look(
         position,
-        (dice.normal(0, 0.4), 0.3, dice.uniform(0.6, 1.7)),
-        fov=dice.uniform(35, 75),
+        (dice.normal(0, aside), 0.3, dice.uniform(*aim)),
+        fov=dice.uniform(*fov),
         roll=usual_roll(dice),
-        min_distance=0.15,
+        min_distance=min_distance,
     )
 
 
@@ -176,18 +184,8 @@ def glass(pal: Palette) -> Scene:
         )
     if pal.chance(0.4):
         layout.put(person_mesh(pal), pal.normal(0, 0.6), pal.uniform(0.5, 2), 0, pal.angle())
-    return layout.finish(lambda rng: _pane_camera(Dice(rng)))
-
-
-def _pane_camera(dice: Dice) -> Camera:
-    away, turn = dice.log_uniform(1.3, 5.0), dice.normal(-math.pi / 2, 0.6)
-    position = (away * math.cos(turn), away * math.sin(turn), dice.uniform(0.7, 1.8))
-    return look(
-        position,
-        (dice.normal(0, 1.0), 0.3, dice.uniform(0.5, 1.5)),
-        fov=dice.uniform(45, 80),
-        roll=usual_roll(dice),
-        min_distance=0.25,
+    return layout.finish(
+        lambda rng: _front_camera(Dice(rng), (1.3, 5.0), 0.6, (0.7, 1.8), 1.0, (0.5, 1.5), (45, 80), 0.25)
     )
 
 

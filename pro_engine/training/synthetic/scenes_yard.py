@@ -9,7 +9,7 @@ import numpy as np
 from .builder import MeshBuilder, placement
 from .city import bicycle, building, fence, street_thing
 from .figures import animal, person_mesh
-from .furniture import chair, clutter, made
+from .furniture import chair, clutter, draw_up, made
 from .layout import EXTERIOR, PEOPLE, Layout, look, usual_roll
 from .palette import Palette
 from .plants import bush, flower, grass, potted, tree
@@ -29,7 +29,7 @@ def _seats(pal: Palette) -> Mesh:
         slats = max(4, round(deep / 0.11))
         ys = deep * ((np.arange(slats) + 0.5) / slats - 0.5)
         mb.boxes([(0, y, 0.73) for y in ys], (wide, deep / slats - 0.008, 0.025), wood)
-        mb.boxes([(x * wide * 0.42, y * deep * 0.4, 0.36) for x in (-1, 1) for y in (-1, 1)], (0.06, 0.06, 0.72), wood)
+        mb.posts((wide * 0.42, deep * 0.4, 0.36), (0.06, 0.06, 0.72), wood)
     clutter(mb, pal, wide * 0.8, deep * 0.8, 0.745, 8, (0.08, 0.25))
     seat, bench = made(chair, pal), pal.chance(0.25)
     for side in (-1, 1):
@@ -40,15 +40,7 @@ def _seats(pal: Palette) -> Mesh:
             continue
         for x in np.linspace(-0.28, 0.28, 2 if wide > 1.1 else 1) * wide:
             if pal.chance(0.85):
-                with mb.at(
-                    placement(
-                        x,
-                        side * (deep / 2 + pal.uniform(0.15, 0.6)),
-                        0,
-                        (0 if side > 0 else math.pi) + pal.normal(0, 0.3),
-                    )
-                ):
-                    mb.merge(seat)
+                draw_up(mb, pal, seat, x, side * deep / 2, (0.15, 0.6), 0.3)
     if pal.chance(0.4):
         reach, high = pal.uniform(1.1, 1.8), pal.uniform(2.2, 2.7)
         mb.cylinder((0, 0, 0), (0, 0, high), 0.022, wood, sides=8)
@@ -59,7 +51,7 @@ def _seats(pal: Palette) -> Mesh:
 def _pergola(pal: Palette, width: float, depth: float) -> Mesh:
     """Posts and beams, open to the sky or partly overgrown."""
     mb, wood, high = MeshBuilder(), pal.wood(), pal.uniform(2.2, 2.7)
-    mb.boxes([(x * width / 2, y * depth / 2, high / 2) for x in (-1, 1) for y in (-1, 1)], (0.12, 0.12, high), wood)
+    mb.posts((width / 2, depth / 2, high / 2), (0.12, 0.12, high), wood)
     mb.boxes([(0, y * depth / 2, high) for y in (-1, 1)], (width + 0.4, 0.08, 0.16), wood)
     xs = np.arange(-width / 2, width / 2 + 0.1, pal.uniform(0.3, 0.7))
     mb.boxes([(x, 0, high + 0.12) for x in xs], (0.06, depth + 0.5, 0.12), wood)
