@@ -21,28 +21,19 @@ from pro_engine.io.paths import PathLike, as_path
 
 __all__ = ["DATASETS", "DatasetError", "EvalDataset", "EvalSample", "open_dataset"]
 
-DATASETS: dict[str, Callable[[Path], EvalDataset]] = {
-    "scenes": scenes.open_scenes,
-    "unrealstereo4k": unrealstereo4k.open_unrealstereo4k,
-    "middlebury2014": stereo.open_middlebury,
-    "eth3d": eth3d.open_eth3d,
-    "booster": stereo.open_booster,
-    "nuscenes": nuscenes.open_nuscenes,
-    "dis5k": dis5k.open_dis5k,
-    "flat": flat.open_flat,
-}
-"""Openers by the name of the kind of dataset; each takes a folder and raises DatasetError."""
+_KINDS: tuple[tuple[Form, Callable[[Path], bool], Callable[[Path], EvalDataset]], ...] = (
+    (scenes.FORM, scenes.recognise, scenes.open_scenes),
+    (unrealstereo4k.FORM, unrealstereo4k.recognise, unrealstereo4k.open_unrealstereo4k),
+    (stereo.MIDDLEBURY, stereo.recognise_middlebury, stereo.open_middlebury),
+    (eth3d.FORM, eth3d.recognise, eth3d.open_eth3d),
+    (stereo.BOOSTER, stereo.recognise_booster, stereo.open_booster),
+    (nuscenes.FORM, nuscenes.recognise, nuscenes.open_nuscenes),
+    (dis5k.FORM, dis5k.recognise, dis5k.open_dis5k),
+    (flat.FORM, flat.recognise, flat.open_flat),
+)
 
-_SIGNS: dict[str, tuple[Callable[[Path], bool], Form]] = {
-    "scenes": (scenes.recognise, scenes.FORM),
-    "unrealstereo4k": (unrealstereo4k.recognise, unrealstereo4k.FORM),
-    "middlebury2014": (stereo.recognise_middlebury, stereo.MIDDLEBURY),
-    "eth3d": (eth3d.recognise, eth3d.FORM),
-    "booster": (stereo.recognise_booster, stereo.BOOSTER),
-    "nuscenes": (nuscenes.recognise, nuscenes.FORM),
-    "dis5k": (dis5k.recognise, dis5k.FORM),
-    "flat": (flat.recognise, flat.FORM),
-}
+DATASETS = {form.kind: open_ for form, _, open_ in _KINDS}
+"""Openers by the name of the kind of dataset; each takes a folder and raises DatasetError."""
 
 
 def open_dataset(path: PathLike, kind: str = "auto") -> EvalDataset:
@@ -67,12 +58,12 @@ def open_dataset(path: PathLike, kind: str = "auto") -> EvalDataset:
 
 def _recognised(root: Path) -> str:
     """The one kind whose files lie in the folder."""
-    found = [kind for kind, (recognise, _) in _SIGNS.items() if recognise(root)]
+    found = [form.kind for form, recognise, _ in _KINDS if recognise(root)]
     if len(found) == 1:
         return found[0]
     if found:
         raise FileError(f"{root} looks like {' and '.join(found)}; say which kind it is, or give the folder of one.")
-    looked_for = "\n".join(f"  {kind}: {form.tree}" for kind, (_, form) in _SIGNS.items())
+    looked_for = "\n".join(f"  {form.kind}: {form.tree}" for form, _, _ in _KINDS)
     raise FileError(
         f"{root} is no dataset of a known kind; give the folder that holds the files of one of these:\n{looked_for}\n"
         "If it is one of them in part, say its kind to learn which files are missing. See docs/datasets.md."

@@ -62,14 +62,4 @@ def open_dis5k(root: Path) -> ListedDataset[MatteView]:
 def _sample(view: MatteView) -> EvalSample:
     image, matte = read_picture(view.picture), read_mask(view.matte)
     check_same_size(view.matte, matte, image)
-    return EvalSample(
-        name=f"{view.split}/{view.picture.stem}",
-        group=view.split,
-        image=image,
-        disparity=None,
-        valid=None,
-        exact_edges=False,
-        transparent=None,
-        matte=matte,
-        intrinsics=None,
-    )
+    return EvalSample(f"{view.split}/{view.picture.stem}", view.split, image, matte=matte)

@@ -106,14 +106,5 @@ def _sample(view: PhotoView | StereoView) -> EvalSample:
     image = read_picture(view.picture)
     depth = read_raw(view.depth, image.shape[:2], "<f4")
     valid = np.isfinite(depth) & (depth > 0)
-    return EvalSample(
-        name=view.name,
-        group=view.group,
-        image=image,
-        disparity=inverse(depth, valid),
-        valid=valid,
-        exact_edges=False,
-        transparent=None,
-        matte=None,
-        intrinsics=None,  # the lens of these photos bends lines (THIN_PRISM_FISHEYE)
-    )
+    # No intrinsics: the lens of these photos bends lines (THIN_PRISM_FISHEYE).
+    return EvalSample(view.name, view.group, image, inverse(depth, valid), valid)

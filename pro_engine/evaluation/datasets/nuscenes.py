@@ -219,14 +219,4 @@ def _sample(view: DrivingView) -> EvalSample:
     intrinsics = pinhole(view.calibration, view.camera_matrix, image)
     depth = sparse_depth(_read_points(view.sweep), view.lidar_to_camera, intrinsics)
     valid = np.isfinite(depth)
-    return EvalSample(
-        name=view.name,
-        group=view.group,
-        image=image,
-        disparity=inverse(depth, valid),
-        valid=valid,
-        exact_edges=False,
-        transparent=None,
-        matte=None,
-        intrinsics=intrinsics,
-    )
+    return EvalSample(view.name, view.group, image, inverse(depth, valid), valid, intrinsics=intrinsics)

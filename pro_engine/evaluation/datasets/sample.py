@@ -35,12 +35,12 @@ class EvalSample:
     name: str
     group: str
     image: ImageArray
-    disparity: FloatMap | None
-    valid: BoolMap | None
-    exact_edges: bool
-    transparent: BoolMap | None
-    matte: NDArray[np.uint8] | None
-    intrinsics: Intrinsics | None
+    disparity: FloatMap | None = None
+    valid: BoolMap | None = None
+    exact_edges: bool = False
+    transparent: BoolMap | None = None
+    matte: NDArray[np.uint8] | None = None
+    intrinsics: Intrinsics | None = None
     real: bool = True
 
 

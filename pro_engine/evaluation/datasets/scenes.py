@@ -119,14 +119,13 @@ def _sample(item: tuple[str, RenderedImage]) -> EvalSample:
         fx, fy, cx, cy = (float(value) for value in labels["intrinsics"])
         kind = str(labels["kind"])
     return EvalSample(
-        name=name,
-        group=kind,
-        image=image,
-        disparity=disparity,
-        valid=np.ones(disparity.shape, dtype=bool),
+        name,
+        kind,
+        image,
+        disparity,
+        np.ones(disparity.shape, dtype=bool),
         exact_edges=True,
         transparent=labels["transparent"].astype(bool),
-        matte=None,
         intrinsics=Intrinsics(fx, fy, cx, cy, image.shape[1], image.shape[0]),
         real=False,
     )

@@ -222,13 +222,12 @@ def _sample(view: StereoView, calibration: Calibration) -> EvalSample:
         transparent = np.isin(materials, TRANSPARENT_CLASSES)
     disparity, valid = inverse_depth(pixels, valid, calibration)
     return EvalSample(
-        name=view.name,
-        group=view.group,
-        image=image,
-        disparity=disparity,
-        valid=valid,
+        view.name,
+        view.group,
+        image,
+        disparity,
+        valid,
         exact_edges=view.exact_edges,
         transparent=transparent,
-        matte=None,
         intrinsics=pinhole(view.calibration, calibration.matrix, image),
     )

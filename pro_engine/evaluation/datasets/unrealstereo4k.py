@@ -173,14 +173,12 @@ def open_unrealstereo4k(root: Path) -> ListedDataset[UnrealView]:
 def _sample(view: UnrealView) -> EvalSample:
     image, disparity, valid, _ = read_view(view)
     return EvalSample(
-        name=view.name,
-        group=view.name.partition("/")[0],
-        image=image,
-        disparity=disparity,
-        valid=valid,
+        view.name,
+        view.name.partition("/")[0],
+        image,
+        disparity,
+        valid,
         exact_edges=True,
-        transparent=None,
-        matte=None,
         intrinsics=pinhole(view.own_camera, _read_camera(view.own_camera)[0], image),
         real=False,
     )
