@@ -9,23 +9,23 @@ folder already is not made again. docs/training.md says what the columns are.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
-from glass_scenes import render
+import typer
+from glass_scenes import Glass, render
 from torch import nn
 
 import pro_engine
-from pro_engine.errors import CancelledError, InputError, ProEngineError
+from pro_engine.cli_flags import verb
 from pro_engine.evaluation.boundaries import boundary_f1
 from pro_engine.evaluation.datasets import open_dataset
 from pro_engine.evaluation.datasets.sample import EvalSample
@@ -38,12 +38,19 @@ from pro_engine.io.atomic import atomic_path
 from pro_engine.io.weights import bundled_weights, save_weights
 from pro_engine.models.light import LightRefiner
 from pro_engine.models.presets import PRESETS, build_refiner
-from pro_engine.options import InferenceOptions
+from pro_engine.options import Checked, InferenceOptions, option, same_as
 from pro_engine.training.gpct import plan_group
 from pro_engine.training.options import PUBLISHED_OVERLAP, RefinerConfig
 from pro_engine.training.provenance import file_hash
 from pro_engine.training.refiner import run_refiner
 from pro_engine.types import FloatMap
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 PSI = "compact"
 """The model whose Ψ it is."""
@@ -95,35 +102,23 @@ USUAL = tuple(name for name in VARIANTS if name not in ("overlap-0", "overlap-7-
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Checked):
     """What the command can be told. The flags are made from these fields."""
 
-    work: Path = field(metadata={"help": "folder for pictures, runs and results; what is there is not made again"})
-    steps: int = field(default=700, metadata={"help": "steps of each refiner, one picture each"})
-    patch: tuple[int, int] = field(default=(128, 96), metadata={"help": "WIDTHxHEIGHT of a patch as Ψ sees it"})
-    size: tuple[int, int] = field(default=(512, 384), metadata={"help": "WIDTHxHEIGHT of the pictures"})
-    pictures: int = field(default=60, metadata={"help": "training pictures, all with some glass"})
-    test_pictures: int = field(default=24, metadata={"help": "test pictures, likewise"})
-    target: str = field(
-        default="label",
-        metadata={"help": "what refiners aim at: the label, as published, or `local`, as what ships"},
+    work: Path = option(help="Folder for pictures, runs and results; what is there is not made again")
+    steps: int = option(700, "Steps of each refiner, one picture each", minimum=1)
+    patch: tuple[int, int] = option((128, 96), "Size of a patch as Ψ sees it", minimum=1, items="width, height")
+    size: tuple[int, int] = option((512, 384), "Size of the pictures", minimum=1, items="width, height")
+    pictures: int = option(60, "Training pictures, all with some glass", minimum=2)
+    test_pictures: int = option(24, "Test pictures, likewise", minimum=2)
+    target: Literal["local", "label"] = same_as(
+        RefinerConfig, "target", default="label", help="What refiners aim at: the label, as published, or what ships"
     )
-    seed: int = field(default=0, metadata={"help": "of the refiners' first weights and of their samples"})
-    rows: tuple[str, ...] = field(
-        default=USUAL,
-        metadata={"help": f"some of {', '.join(VARIANTS)}, with commas between; by default all but overlap-0 and -7-8"},
-    )
-
-    def __post_init__(self) -> None:
-        unknown = [name for name in self.rows if name not in VARIANTS]
-        if unknown:
-            raise InputError(f"rows names {', '.join(unknown)}; give some of {', '.join(VARIANTS)}.")
-        for name in ("pictures", "test_pictures"):
-            if getattr(self, name) < 2:
-                raise InputError(f"{name} is {getattr(self, name)}; give a whole number from 2.")
+    seed: int = option(0, "Of the refiners' first weights and of their samples", minimum=0)
+    rows: tuple[str, ...] = option(USUAL, "Refiners to train", choices=tuple(VARIANTS))
 
 
-def rendered(folder: Path, first: int, pictures: int, size: tuple[int, int], glass: str) -> Path:
+def rendered(folder: Path, first: int, pictures: int, size: tuple[int, int], glass: Glass) -> Path:
     """`folder` with that many pictures; see `glass_scenes.render`."""
     for done in render(folder, first, pictures, size, glass):
         say(f"{folder.name}: {done} of {pictures} pictures", again=True)
@@ -163,7 +158,7 @@ def train(variant: Variant, options: Options, data: Path, initial: Path) -> Path
         overlap=variant.overlap,
         gpct=variant.gpct,
         bfm=variant.bfm,
-        target=options.target,  # type: ignore[arg-type]  # RefinerConfig looks at it
+        target=options.target,
         seed=options.seed,
         learning_rate=LEARNING_RATE,
         warm_up=min(WARM_UP, options.steps),
@@ -326,52 +321,14 @@ def say(text: str, *, again: bool = False) -> None:
         print(f"\r{text}\033[K" if again else text, end="" if again else "\n", file=sys.stderr, flush=True)
 
 
-def parsed(arguments: Sequence[str] | None) -> Options:
-    """The options that a command line names; SystemExit for one that cannot be."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parsers: dict[str, Callable[[str], Any]] = {"work": Path, "target": str, "rows": _names}
-    parsers |= {"patch": _pair, "size": _pair}
-    for entry in dataclasses.fields(Options):
-        required = entry.default is dataclasses.MISSING
-        default = None if required else entry.default
-        text = entry.metadata["help"] + ("" if required or entry.name == "rows" else f" (default: {_text(default)})")
-        flag = "--" + entry.name.replace("_", "-")
-        parser.add_argument(flag, type=parsers.get(entry.name, int), default=default, required=required, help=text)
-    try:
-        return Options(**vars(parser.parse_args(arguments)))
-    except InputError as error:
-        parser.error(str(error))
-
-
-def _pair(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r}; give WIDTHxHEIGHT, such as 128x96")
-    return int(width), int(height)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(","))
-
-
-def _text(default: object) -> str:
-    return "x".join(map(str, default)) if isinstance(default, tuple) else str(default)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status."""
-    options = parsed(arguments)
+@verb(app, "ablation")
+def main(options: Options) -> None:
+    """What GPCT and BFM are good for: trains a small refiner for each row and prints the tables."""
     logger = logging.getLogger("pro_engine")
     level = logger.level
     logger.setLevel(logging.ERROR)  # that previews are small is meant
     try:
         results = run(options)
-    except CancelledError as stopped:
-        print(stopped, file=sys.stderr)
-        return 130
-    except (ProEngineError, RuntimeError) as error:  # a RuntimeError: too many scenes failed
-        print(f"ablation: {error}", file=sys.stderr)
-        return 1
     finally:
         logger.setLevel(level)
     print(tables(results["rows"], options.patch))
@@ -380,8 +337,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         title, _ = COLUMNS[pair["score"]]
         pictures = f"lower in {pair['lower']} of {pair['pictures']} pictures"
         print(f"- {title}, {pair['with']} over {pair['without']}: {pair['ratio']:.2f} ({pictures})")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    app()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pro_engine.training.options import ScenesConfig
 from pro_engine.training.synthetic.generate import drawn_kind, render_dataset
+
+Glass = Literal["surface", "behind"]
 
 KINDS, PREVIEW_SIZE = ("glass", "room", "office"), (64, 48)
 """Kinds of scene that may have glass."""
@@ -36,9 +39,9 @@ def scene_numbers(first: int, previews: Path) -> Iterator[int]:
             yield number
 
 
-def _preview(folder: Path, number: int, glass: str) -> dict[str, NDArray[Any]] | None:
+def _preview(folder: Path, number: int, glass: Glass) -> dict[str, NDArray[Any]] | None:
     """The labels of a scene's small picture; None where it has no good view."""
-    render_dataset(folder, 1, PREVIEW_SIZE, seed=number, cameras_per_scene=1, glass=glass)
+    _render(folder, PREVIEW_SIZE, number, glass)
     path = folder / f"scene_{number:06d}_0.npz"
     if not path.exists():
         return None
@@ -46,9 +49,13 @@ def _preview(folder: Path, number: int, glass: str) -> dict[str, NDArray[Any]] |
         return {name: stored[name] for name in ("transparent", "depth")}
 
 
-def render(folder: Path, first: int, pictures: int, size: tuple[int, int], glass: str) -> Iterator[int]:
+def render(folder: Path, first: int, pictures: int, size: tuple[int, int], glass: Glass) -> Iterator[int]:
     """Render into `folder` a picture of each of the first so many `scene_numbers`; yields how many there are so far."""
     numbers = scene_numbers(first, folder.parent / "previews")
     for done, number in enumerate(islice(numbers, pictures), 1):
-        render_dataset(folder, 1, size, seed=number, cameras_per_scene=1, glass=glass)
+        _render(folder, size, number, glass)
         yield done
+
+
+def _render(folder: Path, size: tuple[int, int], number: int, glass: Glass) -> None:
+    render_dataset(ScenesConfig(out=folder, count=1, size=size, seed=number, cameras_per_scene=1, glass=glass))

@@ -222,7 +222,8 @@ def _form(owner: type, name: str) -> _Form:
         read = partial(_read_pair, owner, name, value)
         return _Form(str, "|".join((value, *choices)), help, f"each {limits}" if limits else "", read, _write)
     if choices:
-        return _Form(str, own or "NAME,...", f"{help}: {', '.join(choices)}", limits, _read_list, ",".join)
+        named, read_list = f"{help}: {', '.join(choices)}", partial(_read_list, choices)
+        return _Form(str, own or "NAME,...", named, limits, read_list, ",".join)
     return _Form(list[str], own or _VALUES[item], help, limits, lambda given: tuple(map(item, given)), list)
 
 
@@ -234,9 +235,11 @@ def _read(kind: Callable[[str], Any], given: str | None) -> Any:
         return given
 
 
-def _read_list(given: str) -> tuple[str, ...]:
-    """`npz,exr` as a tuple without repeats."""
-    return tuple(dict.fromkeys(part.strip().lower() for part in given.split(",") if part.strip()))
+def _read_list(choices: tuple[str, ...], given: str) -> tuple[str, ...]:
+    """`npz,EXR` as a tuple of choices without repeats; what is none of them stays in lower case."""
+    known = {choice.lower(): choice for choice in choices}
+    parts = (part.strip().lower() for part in given.split(",") if part.strip())
+    return tuple(dict.fromkeys(known.get(part, part) for part in parts))
 
 
 def _read_pair(owner: type, name: str, value: str, given: str) -> tuple[int, int] | str:

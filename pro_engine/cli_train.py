@@ -10,7 +10,7 @@ import typer
 
 from pro_engine.cli_flags import verb
 from pro_engine.cli_shared import progress_bar
-from pro_engine.errors import DependencyError, InputError
+from pro_engine.errors import DependencyError
 from pro_engine.training.options import BaseConfig, BundleConfig, RefinerConfig, ScenesConfig
 
 app = typer.Typer(help="Render scenes, train a base model and a refiner, bundle both.", no_args_is_help=True)
@@ -24,10 +24,7 @@ def _scenes(config: ScenesConfig) -> None:
     except ImportError as error:
         raise DependencyError(_needs_extra(error)) from error
     with progress_bar() as show:
-        try:
-            pictures = render_dataset(**vars(config), progress=lambda done, total: show("scenes", done, total))
-        except RuntimeError as error:  # too many scenes failed, each for a reason that was logged
-            raise InputError(f"Rendering was given up: {error}; mend that and give the same command again.") from error
+        pictures = render_dataset(config, lambda done, total: show("scenes", done, total))
     print(f"{config.out}: {pictures} pictures rendered")
 
 

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pro_engine.errors import DependencyError, FileError, InputError, ProEngineError
+from pro_engine.training.options import ScenesConfig
 
 from .assets import load_assets
 from .scene import Camera
@@ -56,34 +57,9 @@ MAX_DEPTH_M = 6e4
 """Farthest finite depth; float16 ends at 65504."""
 SETTINGS = "settings.json"
 """File of a folder that says how its pictures are made."""
-GLASS = ("surface", "behind")
-"""Whose depth the labels of glass are: its own, or that of what shows through it, as other data sets often have it."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to know besides the number of the scene."""
-
-    out: str
-    size: tuple[int, int]
-    cameras_per_scene: int
-    assets: str | None
-    glass: str = "surface"
-    kinds: tuple[str, ...] = ()
-
-
-def render_dataset(
-    out: str | Path,
-    count: int,
-    size: tuple[int, int] = (416, 312),
-    seed: int = 0,
-    workers: int = 1,
-    cameras_per_scene: int = 5,
-    assets: str | Path | None = None,
-    glass: str = "surface",
-    kinds: Sequence[str] = (),
-    progress: Callable[[int, int], None] | None = None,
-) -> int:
+def render_dataset(config: ScenesConfig, progress: Callable[[int, int], None] | None = None) -> int:
     """Render the scenes `seed` ... `seed + count - 1` into the folder `out`; scenes that are there are skipped.
 
     Each picture is `scene_{s:06d}_{camera}.jpg` with an `.npz` of the same name: depth (H, W) float16 z in metres (inf
@@ -91,37 +67,30 @@ def render_dataset(
     scene, `settings.json` says with what size, labels of glass and kinds the folder was begun.
 
     Args:
-        size: width and height of landscape pictures, 32x24 to 3840x2160 (below 384x288 for tests only); one in five is
-            turned to portrait.
-        workers: processes; 1 renders in this process.
-        cameras_per_scene: pictures per scene at most; a scene with few good views gives fewer.
-        assets: folder as for `load_assets`; None takes the environment's, if any.
-        glass: one of `GLASS`; pictures and masks are the same with either.
-        kinds: which kinds of scene are more or less frequent than usual, as `kinds.shares` takes them.
+        config: what to render. The size is 32x24 to 3840x2160 (below 384x288 for tests only); with one worker it is
+            this process that renders.
         progress: called with (scenes done, scenes in all).
 
     Returns:
         How many pictures were rendered by this call.
 
     Raises:
-        InputError: a value outside its limits, or a folder that was begun with another size, labels of glass or kinds.
+        InputError: a size outside its limits, or a folder that was begun with another size, labels of glass or kinds.
         DependencyError: the extra `train` is not installed.
         FileError: the folder cannot be written, or the disk is full; what is finished stays.
-        RuntimeError: more than 20 % of the scenes failed. Single failures are logged with their seed.
+        ProEngineError: more than 20 % of the scenes failed. Single failures are logged with their seed.
     """
     from .kinds import shares
 
-    _check(size, count, seed, workers, cameras_per_scene, glass)
-    shares(kinds)  # refuses what is wrong before anything is written
-    folder = Path(out)
-    asset_folder = None if assets is None else str(assets)
-    job = Job(str(folder), (int(size[0]), int(size[1])), cameras_per_scene, asset_folder, glass, tuple(kinds))
-    _open(folder, job)
-    numbers = range(seed, seed + count)
+    _check(config.size)
+    shares(config.kinds)  # refuses what is wrong before anything is written
+    folder = config.out
+    _open(config)
+    numbers = range(config.seed, config.seed + config.count)
     _sweep(folder, numbers)
     missing = [number for number in numbers if not _marker(folder, number).exists()]
-    with closing(_run(job, missing, workers)) as finished:
-        pictures = _count(finished, count, len(missing), progress)
+    with closing(_run(config, missing)) as finished:
+        pictures = _count(finished, config.count, len(missing), progress)
     _sweep(folder, numbers)
     return pictures
 
@@ -129,7 +98,7 @@ def render_dataset(
 def _count(
     finished: Iterable[Finished], count: int, missing: int, progress: Callable[[int, int], None] | None
 ) -> int:
-    """Pictures of the `missing` of `count` scenes as they are finished. RuntimeError as for `render_dataset`."""
+    """Pictures of the `missing` of `count` scenes as they are finished. ProEngineError as for `render_dataset`."""
     failed, pictures = 0, 0
     for done, (number, images, error) in enumerate(finished, 1):
         pictures += images
@@ -137,24 +106,17 @@ def _count(
             failed += 1
             log.error("scene %d failed: %s", number, error)
             if done >= min(FAILED_FLOOR, missing) and failed > FAILED_SHARE * done:
-                raise RuntimeError(f"{failed} of {done} scenes failed; the last one, scene {number}: {error}")
+                raise ProEngineError(
+                    f"Rendering was given up: {failed} of {done} scenes failed; the last one, scene {number}: {error}; "
+                    "mend that and give the same command again."
+                )
         if progress is not None:
             progress(count - missing + done, count)
     return pictures
 
 
-def _check(size: tuple[int, int], count: int, seed: int, workers: int, cameras: int, glass: str) -> None:
+def _check(size: tuple[int, int]) -> None:
     """Refuse what cannot be rendered; see `render_dataset`."""
-    if glass not in GLASS:
-        raise InputError(f"glass is {glass!r}; give one of {', '.join(GLASS)}.")
-    for name, value, least in (
-        ("count", count, 1),
-        ("seed", seed, 0),
-        ("workers", workers, 1),
-        ("cameras_per_scene", cameras, 1),
-    ):
-        if value < least:
-            raise InputError(f"{name} is {value}; give a whole number from {least}.")
     width, height = size
     if not (SMALLEST[0] <= width <= LARGEST[0] and SMALLEST[1] <= height <= LARGEST[1] and height <= width):
         raise InputError(
@@ -167,9 +129,9 @@ def _check(size: tuple[int, int], count: int, seed: int, workers: int, cameras: 
         raise DependencyError("Rendering needs the extra `train`; run: pip install 'pro-engine[train]'.")
 
 
-def _open(folder: Path, job: Job) -> None:
+def _open(config: ScenesConfig) -> None:
     """Make the folder, or make sure that it was begun with the same size, labels of glass and kinds."""
-    ours = {"size": list(job.size), "glass": job.glass, "kinds": sorted(job.kinds)}
+    folder, ours = config.out, {"size": list(config.size), "glass": config.glass, "kinds": sorted(config.kinds)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         text = (folder / SETTINGS).read_text(encoding="utf-8") if (folder / SETTINGS).exists() else None
@@ -203,13 +165,13 @@ def _sweep(folder: Path, numbers: range) -> None:
             path.unlink(missing_ok=True)
 
 
-def _run(job: Job, numbers: list[int], workers: int) -> Generator[Finished, None, None]:
+def _run(config: ScenesConfig, numbers: list[int]) -> Generator[Finished, None, None]:
     """Yield what is said of each scene as it is finished."""
-    task = partial(render_scene, job)
-    if workers == 1:
+    task = partial(render_scene, config)
+    if config.workers == 1:
         yield from map(task, numbers)
         return
-    for number, result in work_off(task, numbers, workers):
+    for number, result in work_off(task, numbers, config.workers):
         lost = (number, 0, "its process was killed, twice; is there memory for so many workers?")
         yield lost if result is None else result
 
@@ -255,13 +217,13 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def render_scene(job: Job, number: int) -> Finished:
+def render_scene(config: ScenesConfig, number: int) -> Finished:
     """Build scene `number` and render its pictures. Returns (number, pictures, None) or (number, 0, the error).
 
     Raises ProEngineError for what no other scene would be spared, such as a full disk.
     """
     try:
-        return number, _render_scene(job, number), None
+        return number, _render_scene(config, number), None
     except ProEngineError:
         raise
     except Exception as error:  # one bad scene must not end a run of thousands; the caller reports it
@@ -269,25 +231,25 @@ def render_scene(job: Job, number: int) -> Finished:
         return number, 0, f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
 
 
-def _render_scene(job: Job, number: int) -> int:
+def _render_scene(config: ScenesConfig, number: int) -> int:
     from .embree import EmbreeScene
     from .kinds import build_scene
     from .photo import develop
 
-    rng, kind = drawn_kind(number, job.kinds)
-    scene = build_scene(kind, rng, load_assets(job.assets))
+    rng, kind = drawn_kind(number, config.kinds)
+    scene = build_scene(kind, rng, load_assets(config.assets))
     tracer = EmbreeScene(scene)
-    folder, images = Path(job.out), 0
-    for _ in range(job.cameras_per_scene * PROPOSALS_PER_CAMERA):
-        if images == job.cameras_per_scene:
+    folder, images = config.out, 0
+    for _ in range(config.cameras_per_scene * PROPOSALS_PER_CAMERA):
+        if images == config.cameras_per_scene:
             break
-        camera, (width, height) = _framed(scene.propose(rng), job.size, rng)
+        camera, (width, height) = _framed(scene.propose(rng), config.size, rng)
         if not acceptable(tracer.probe(camera, 7, 5, height / width), camera, rng):
             continue
         own = np.random.default_rng([number, 1 + images])
         rendered = tracer.render(camera, width, height, own)
         photo = develop(rendered, scene, camera, own)
-        if job.glass == "behind":  # only now: haze and blur of the picture are those of the surfaces
+        if config.glass == "behind":  # only now: haze and blur of the picture are those of the surfaces
             rendered = replace(rendered, depth=tracer.depth_behind_glass(camera, rendered))
         _save(folder / f"scene_{number:06d}_{images}", photo, rendered, kind)
         images += 1
