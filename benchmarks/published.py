@@ -20,7 +20,7 @@ from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.jobs.bench import run_bench, sample_picture
 from pro_engine.models.depth_anything import DepthAnything, Size
 from pro_engine.models.pro import ProRefiner
-from pro_engine.options import InferenceOptions
+from pro_engine.options import InferenceOptions, ModelOptions, choices_of
 from pro_engine.process import prepare
 
 HEIGHT, WIDTH, GRID = 2160, 3840, (4, 4)
@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """See the module docstring."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--size", choices=get_args(Size), default="small")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--device", default=ModelOptions.device)
+    parser.add_argument("--dtype", choices=choices_of(ModelOptions, "dtype"), default=ModelOptions.dtype)
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--batch", type=int, help="patches at a time instead of what fits")
     chosen = parser.parse_args(arguments)
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     refiner = ProRefiner(psi.spec.feature_channels, start="coarse")
     predictor = DepthPredictor(psi, refiner, name=chosen.size, device=chosen.device, dtype=chosen.dtype)
     load_s = time.perf_counter() - begun_s
-    options = InferenceOptions(tiles=GRID, batch_size=chosen.batch or "auto")
+    options = InferenceOptions(tiles=GRID, batch_size=chosen.batch or InferenceOptions.batch_size)
     picture = sample_picture(HEIGHT, WIDTH)
     report = run_bench(predictor, picture, options, load_seconds=load_s, runs=chosen.runs)
     print(report.title())

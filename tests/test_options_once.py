@@ -181,16 +181,12 @@ DECLARING = ("pro_engine/options.py", "pro_engine/jobs/options.py")
 NAMESAKES = {
     "DepthPredictor.__init__.name": "what the results call the model, whatever it is",
     "DepthResult.tiles": "the grid of a result",
-    "ModelPreset.refiner_weights": "the file that a preset's refiner comes in",
-    "PhotoReport.anchors": "what was found, not whether to look for it",
-    "PhotoReport.stride": "what was taken of a photo",
     "PhotoReport.tiles": "what was taken of a photo",
-    "Scale.near_m": "what is known of a photo",
-    "_Made.tiles": "what was taken of an item",
     "_SameConv.__init__.stride": "of a convolution",
     "check_image.name": "what an error calls the array",
     "as_mask.name": "what an error calls the array",
     "depth_to_cloud.stride": "every pixel, unless a job asks for less",
+    "main.refine": "a benchmark of the coarse map, unless it is told otherwise",
     "depth_to_mesh.stride": "every pixel, unless a job asks for less",
 }
 """Parameters and fields of the engine that are called like an option and are something else."""
@@ -212,6 +208,9 @@ def literal_defaults(path: Path, names: set[str]) -> Iterator[tuple[str, ast.AST
         elif isinstance(node, ast.ClassDef):
             fields = [one for one in node.body if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)]
             given = [(one.target.id, one.value) for one in fields if isinstance(one.target, ast.Name)]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".add_argument"):
+            flag = ast.unparse(node.args[0]).strip("'-").replace("-", "_")
+            given = [(flag, keyword.value) for keyword in node.keywords if keyword.arg == "default"]
         for name, value in given:
             if name in names and value is not None and is_literal(value):
                 yield home + name, value
@@ -219,11 +218,11 @@ def literal_defaults(path: Path, names: set[str]) -> Iterator[tuple[str, ast.AST
 
 
 def is_literal(value: ast.expr) -> bool:
+    """Whether a value is written out; None is not one: it says that nothing is given."""
     try:
-        ast.literal_eval(value)
+        return ast.literal_eval(value) is not None
     except ValueError:
         return False
-    return True
 
 
 def test_the_engine_gives_no_option_a_second_default() -> None:
