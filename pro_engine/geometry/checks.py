@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pro_engine.errors import InputError
 from pro_engine.types import BoolMap, FloatMap, ImageArray, Intrinsics
+
+_PICTURE = "give an (H, W, 3) uint8 RGB array"
 
 
 def as_array(values: ArrayLike, name: str) -> NDArray[Any]:
@@ -61,20 +64,53 @@ def as_mask(values: ArrayLike | None, shape: tuple[int, ...], name: str = "valid
     return array
 
 
-def check_image(image: ArrayLike, shape: tuple[int, ...]) -> ImageArray:
-    """`image` as uint8 RGB (H, W, 3) of the map's (H, W).
+def check_image(image: object, name: str = "The image", *, shape: tuple[int, ...] | None = None) -> ImageArray:
+    """`image`, if it is a picture: (H, W, 3) uint8 RGB of a pixel or more, and of the (H, W) of a map if it has one.
 
     Raises:
-        InputError: of another dtype, shape or size.
+        InputError: it is something else; with what to do about that.
     """
-    array = np.asarray(image)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise InputError(f"The image has dtype {array.dtype} and shape {array.shape}; give uint8 RGB, shape (H, W, 3).")
-    if array.shape[:2] != shape:
-        raise InputError(
-            f"The image is {size_text(array.shape)} but the map {size_text(shape)}; resize one to the other."
-        )
+    if fault := _kind_fault(image) or _shape_fault(image) or _dtype_fault(image):  # type: ignore[arg-type]
+        raise InputError(f"{name} {fault}.")
+    array: ImageArray = image  # type: ignore[assignment]
+    if shape is not None and array.shape[:2] != shape[:2]:
+        raise InputError(f"{name} is {size_text(array.shape)} but the map {size_text(shape)}; resize one to the other.")
     return array
+
+
+def _kind_fault(image: object) -> str:
+    if isinstance(image, (str, os.PathLike)):
+        return f"is a path ({os.fspath(image)!r}); read it first: image, _ = load_image(path)"
+    return "" if isinstance(image, np.ndarray) else f"is a {type(image).__name__}; {_PICTURE}"
+
+
+def _shape_fault(image: NDArray[Any]) -> str:
+    shape = image.shape
+    if image.ndim == 2 or (image.ndim == 3 and shape[2] == 1):
+        return f"is grey, shape {shape}; {_PICTURE}, for instance np.repeat(grey, 3, axis=2)"
+    if image.ndim == 4:
+        return f"has shape {shape}, a batch; give one picture at a time"
+    if image.ndim != 3:
+        return f"has shape {shape}; {_PICTURE}"
+    if shape[2] == 4:
+        return f"has an alpha channel, shape {shape}; {_PICTURE}: image[..., :3]"
+    if shape[2] != 3 and shape[0] == 3:
+        return f"has its channels first, shape {shape}; {_PICTURE}: image.transpose(1, 2, 0)"
+    if shape[2] != 3:
+        return f"has {shape[2]} channels, shape {shape}; {_PICTURE}"
+    return "" if image.size else f"has no pixels, shape {shape}; give at least 1 x 1"
+
+
+def _dtype_fault(image: NDArray[Any]) -> str:
+    if image.dtype == np.uint8:
+        return ""
+    hint = ""
+    if image.dtype == np.uint16:
+        hint = "; 16-bit values convert with (image >> 8).astype(np.uint8)"
+    elif np.issubdtype(image.dtype, np.floating):
+        convert = "; if its values are 0..1, convert with (image * 255).round().astype(np.uint8)"
+        hint = convert if np.isfinite(image).all() else " and holds NaN or infinite values"
+    return f"has dtype {image.dtype}{hint}; {_PICTURE} with values from 0 to 255"
 
 
 def check_intrinsics(intrinsics: Intrinsics, shape: tuple[int, ...]) -> None:

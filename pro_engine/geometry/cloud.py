@@ -30,7 +30,7 @@ def depth_to_cloud(
     z = as_map(depth, "depth")
     check_intrinsics(intrinsics, z.shape)
     check_stride(stride)
-    colours = None if image is None else check_image(image, z.shape)[::stride, ::stride]
+    colours = None if image is None else check_image(np.asarray(image), shape=z.shape)[::stride, ::stride]
     x_slope, y_slope = ray_slopes(intrinsics)
     z = z[::stride, ::stride]
     usable = usable_depth(z)

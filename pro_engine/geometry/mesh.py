@@ -77,7 +77,7 @@ def depth_to_mesh(
     check_positive(edge_rtol, "edge_rtol", "relative step in depth")
     if min(z.shape) < 2:
         raise InputError(f"depth has shape {z.shape}; a mesh needs at least 2x2 pixels.")
-    texture = None if image is None else check_image(image, z.shape)
+    texture = None if image is None else check_image(np.asarray(image), shape=z.shape)
     usable = usable_depth(z)
     rows, columns = (np.append(np.arange(0, length - 1, stride), length - 1) for length in z.shape)
     grid = np.where(usable, z, np.float32(np.nan))

@@ -5,7 +5,6 @@ The networks come in ready; `pro_engine.inference.load` puts them together.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pro_engine.errors import InputError, ProEngineError
+from pro_engine.geometry.checks import check_image
 from pro_engine.geometry.depth import disparity_to_depth
 from pro_engine.inference import runtime, tiling
 from pro_engine.inference.resize import resized
@@ -94,7 +94,7 @@ class DepthPredictor:
             CancelledError: progress asked to stop.
             DeviceError: memory does not hold one patch.
         """
-        _check_image(image)
+        check_image(image)
         _check_intrinsics(intrinsics, image)
         if not isinstance(options, InferenceOptions):
             raise InputError(f"options is a {type(options).__name__}; give InferenceOptions(...).")
@@ -244,39 +244,6 @@ def _refiner_input(rgb: Tensor, fine: PsiOutput, coarse: _Coarse, boxes: Tensor,
         center=coarse.center,
         spread=coarse.spread,
     )
-
-
-def _check_image(image: object) -> None:
-    """Refuse what is not an (H, W, 3) uint8 array, and say what to do about it."""
-    want = "give an (H, W, 3) uint8 RGB array"
-    if isinstance(image, (str, os.PathLike)):
-        raise InputError(f"The image is a path ({os.fspath(image)!r}); read it first: image, _ = load_image(path).")
-    if isinstance(image, Tensor):
-        raise InputError(f"The image is a torch tensor of shape {tuple(image.shape)}; {want}.")
-    if not isinstance(image, np.ndarray):
-        raise InputError(f"The image is a {type(image).__name__}; {want}.")
-    if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
-        raise InputError(f"The image is grey, shape {image.shape}; {want}, for instance np.repeat(grey, 3, axis=2).")
-    if image.ndim == 4:
-        raise InputError(f"The image has shape {image.shape}, a batch; infer one picture at a time.")
-    if image.ndim != 3:
-        raise InputError(f"The image has shape {image.shape}; {want}.")
-    if image.shape[2] == 4:
-        raise InputError(f"The image has an alpha channel, shape {image.shape}; {want}: image[..., :3].")
-    if image.shape[2] != 3 and image.shape[0] == 3:
-        raise InputError(f"The image has its channels first, shape {image.shape}; {want}: image.transpose(1, 2, 0).")
-    if image.shape[2] != 3:
-        raise InputError(f"The image has {image.shape[2]} channels, shape {image.shape}; {want}.")
-    if image.dtype != np.uint8:
-        raise InputError(f"The image has dtype {image.dtype}{_dtype_hint(image)}; {want} with values from 0 to 255.")
-
-
-def _dtype_hint(image: np.ndarray) -> str:
-    if np.issubdtype(image.dtype, np.floating):
-        if not np.isfinite(image).all():
-            return " and holds NaN or infinite values"
-        return "; if its values are 0..1, convert with (image * 255).round().astype(np.uint8)"
-    return "; 16-bit values convert with (image >> 8).astype(np.uint8)" if image.dtype == np.uint16 else ""
 
 
 def _check_intrinsics(intrinsics: Intrinsics | None, image: ImageArray) -> None:

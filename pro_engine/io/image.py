@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from pro_engine.errors import DependencyError, FileError, InputError
+from pro_engine.errors import DependencyError, FileError
+from pro_engine.geometry.checks import check_image
 from pro_engine.io import exr, exr_picture, linear, pictures, raw, tiff
 from pro_engine.io.atomic import atomic_path
 from pro_engine.io.paths import (
@@ -174,15 +175,6 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".webp": {"format": "WEBP", "quality": 95},
 }
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
-
-
-def check_image(image: ImageArray, name: str = "image") -> None:
-    """Raise InputError unless `image` is an (H, W, 3) uint8 array that is not empty."""
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise InputError(f"{name} is {found}; give a uint8 RGB array of shape (H, W, 3).")
-    if image.size == 0:
-        raise InputError(f"{name} has the shape {image.shape}, no pixels; give at least 1 x 1.")
 
 
 def reduced_image(

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pro_engine.errors import FileError, InputError
+from pro_engine.geometry.checks import check_image
 from pro_engine.io.atomic import atomic_path
 from pro_engine.io.cloud import check_points, with_alpha, write_ply
-from pro_engine.io.image import check_image
 from pro_engine.io.paths import PathLike, as_path, checked_metadata, writer_for
 from pro_engine.types import ImageArray, Mesh
 

@@ -215,7 +215,7 @@ BAD_IMAGES = {
     "path": (Path("photo.jpg"), r"path \('photo.jpg'\).*load_image"),
     "text": ("photo.jpg", "load_image"),
     "list": ([[1, 2], [3, 4]], "is a list"),
-    "tensor": (torch.zeros(3, 64, 64), "torch tensor"),
+    "tensor": (torch.zeros(3, 64, 64), "is a Tensor"),
     "grey": (GOOD[..., 0], "grey.*np.repeat"),
     "one channel": (GOOD[..., :1], "grey"),
     "two channels": (GOOD[..., :2], "2 channels"),
@@ -229,7 +229,7 @@ BAD_IMAGES = {
     "sixteen bits": (GOOD.astype(np.uint16), "uint16.*>> 8"),
     "bool": (GOOD.astype(bool), "bool"),
     "objects": (GOOD.astype(object), "object"),
-    "empty": (np.zeros((0, 64, 3), dtype=np.uint8), "at least 32"),
+    "empty": (np.zeros((0, 64, 3), dtype=np.uint8), "no pixels"),
     "thin": (np.zeros((31, 640, 3), dtype=np.uint8), "640x31.*at least 32"),
 }
 
