@@ -20,7 +20,7 @@ from .diagnosis import sentence_of_end, sentence_of_start
 from .errors import EngineError
 from .output import Output, full_folder
 
-PROTOCOL = 1
+PROTOCOL = 2
 OLDEST_VERSION = (0, 1)
 START_S = 60.0  # to `ready`; a cold disk and a virus scanner take their time
 QUIT_S = 2.0  # the engine gives a job 1 s to end by itself

@@ -8,11 +8,11 @@ disparities of those surfaces are the engine's `anchors`.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from tokenize import TokenError
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,36 +21,28 @@ from .errors import UserError
 
 FloatMap = NDArray[np.float32]
 
-DTYPES = ("<f4", "<i4")
-HEADER_LIMIT = 65536  # bytes; the first line of a file that is no array may be endless
+DAMAGED = (ValueError, MemoryError, OverflowError, SyntaxError, TokenError)  # what numpy says of a file that is
 SKY_CHOICES = ("drop", "card", "keep")
 FAR_SLACK = 1e-6  # relative; keeps a surface at exactly the far distance in spite of rounding
 KEPT_AT_MOST = 10.0  # times the far distance, for a sky that is kept: infinity is no place for a vertex
 
 
-def read_array(path: str | Path) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Read an array file of the engine: a line of JSON, then bare little-endian numbers, rows first.
-
-    Returns:
-        The array (float32 or int32, native order), and the header, which tells `quantity` and `unit` beside.
+def read_map(path: str | Path) -> FloatMap:
+    """Read a map of the engine, a .npy file: (H, W) float32.
 
     Raises:
         UserError: the file is missing, is something else, or is not whole.
     """
     try:
-        with Path(path).open("rb") as file:
-            header = json.loads(file.readline(HEADER_LIMIT))
-            dtype, shape = np.dtype(header["dtype"]), tuple(header["shape"])
-            if header["dtype"] not in DTYPES or not all(isinstance(n, int) and n >= 0 for n in shape):
-                raise ValueError(header)
-            values = np.fromfile(file, dtype)
+        with open(path, "rb") as file:
+            values = np.lib.format.read_array(file, allow_pickle=False)
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); run the engine again.") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is not an array file of the engine; run the engine again.") from error
-    if values.size != math.prod(shape):
-        raise UserError(f"{path} holds {values.size} of {math.prod(shape)} numbers; run the engine again.")
-    return values.reshape(shape).astype(dtype.newbyteorder("="), copy=False), header
+        raise UserError(f"{path} cannot be read ({error.strerror or error}); run the engine again.") from error
+    except DAMAGED as error:
+        raise UserError(f"{path} is not a whole map of the engine; run the engine again.") from error
+    if values.dtype != np.float32 or values.ndim != 2:
+        raise UserError(f"{path} is not a map of the engine; run the engine again.")
+    return values
 
 
 class Anchors(NamedTuple):

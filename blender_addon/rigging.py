@@ -18,7 +18,7 @@ from .blocks import FloatMap, cell_corners
 from .build import DEPTH_KEY, FRAME_KEY, PHOTO_KEY, SOURCE_KEY, Built, build, parts_of
 from .build import rebuild as build_again
 from .datablocks import has, read_float_image
-from .depth import SKY_CHOICES, Anchors, Scale, disparity_to_depth, place_sky, read_array, scale_of_distance
+from .depth import SKY_CHOICES, Anchors, Scale, disparity_to_depth, place_sky, read_map, scale_of_distance
 from .depth import scale_of_range as range_scale
 from .errors import UserError
 from .geometry import Estimate, MeshOptions, estimate_of, open_cells
@@ -86,7 +86,7 @@ class Source(NamedTuple):
     @classmethod
     def of_result(cls, result: PhotoDepth) -> Source:
         """From the engine's files. UserError: they are gone, or not of the size that was told."""
-        maps = [None if path is None else read_array(path)[0] for path in (result.disparity, result.depth)]
+        maps = [None if path is None else read_map(path) for path in (result.disparity, result.depth)]
         for values in maps:
             if values is not None and values.shape != (result.height, result.width):
                 raise UserError(

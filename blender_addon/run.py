@@ -21,6 +21,7 @@ SILENCE_S = 300.0  # one step of a large model on a busy CPU
 FETCH_SILENCE_S = 1800.0  # weights come over a slow line before anything is said
 WEIGHTS = ("weights", "refiner_weights")
 MAX_PIXELS = 130_000_000  # Blender counts the bytes of a float image that it packs, 16 a pixel, in 31 bits
+OUTPUTS = {"maps": ["npy"], "picture": True, "anchors": True}  # of the engine, all that a rig is made from
 MAX_ENDS = 3  # of the engine in a row, each at another photo
 
 
@@ -40,7 +41,7 @@ class EngineOptions:
 class PhotoDepth(NamedTuple):
     """What the engine made of a photo; `depth.py` reads it.
 
-    `disparity` and `depth` (metres; None if the model knows none) are array files of (height, width), `picture` is the
+    `disparity` and `depth` (metres; None if the model knows none) are .npy files of (height, width), `picture` is the
     upright PNG that they belong to. `anchors` is None for a picture without contrast. `intrinsics` is (fx, fy, cx, cy)
     in pixels, pixel centres at integers; None if the photo does not tell. `reduced`: all of it is of a smaller picture
     than the photo, which has more than `MAX_PIXELS`.
@@ -186,7 +187,7 @@ class Run(Activity):
         self._fraction, self._opened, self._asked_s = 0.0, False, time.monotonic()
         client.heard_s = self._asked_s
         photo, folder = str(self.photos[self._index]), str(self._folders[self._index])
-        values = {**asdict(self.options), "offline": not self.online, "max_pixels": MAX_PIXELS}
+        values = {**asdict(self.options), "offline": not self.online, "max_pixels": MAX_PIXELS, **OUTPUTS}
         if self.shot:  # engines that do not know it refuse it
             values["shot"] = True
         self._job = client.ask("infer", photo=photo, folder=folder, **values)
@@ -297,19 +298,21 @@ def _folders(photos: list[Path], folder: Path) -> list[Path]:
 
 def _record(photo: Path, result: Mapping[str, Any]) -> PhotoDepth:
     """The engine's answer as a record. KeyError, TypeError, ValueError: it is not what the protocol says."""
-    k, anchors, depth = result["intrinsics"], result["anchors"], result.get("depth")
+    files = {out["kind"]: Path(out["path"]) for out in result["outputs"]}
+    k, anchors = result["lens"], result["anchors"]
+    known = k["source"] != "assumed"
     return PhotoDepth(
         photo=photo,
-        disparity=Path(result["disparity"]),
-        depth=None if depth is None else Path(depth),
-        picture=Path(result["picture"]),
+        disparity=files["disparity"],
+        depth=files.get("depth"),
+        picture=files["picture"],
         width=int(result["width"]),
         height=int(result["height"]),
         anchors=None if anchors is None else {name: float(value) for name, value in dict(anchors).items()},
-        intrinsics=None if k is None else (float(k["fx"]), float(k["fy"]), float(k["cx"]), float(k["cy"])),
+        intrinsics=(float(k["fx"]), float(k["fy"]), float(k["cx"]), float(k["cy"])) if known else None,
         model=str(result["model"]),
         seconds=float(result["seconds"]),
-        reduced=bool(result.get("reduced")),
+        reduced=bool(result["reduced"]),
     )
 
 

@@ -195,7 +195,7 @@ def serve() -> None:
 
     The Blender add-on is such a program.
     """
-    from pro_engine.worker import serve as serve_here
+    from pro_engine.jobs.serve import serve as serve_here
 
     serve_here()
 

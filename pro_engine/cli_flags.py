@@ -65,8 +65,8 @@ FLAGS = {
     "psi": Flag(value="NAME|PATH"),
     "refiner_weights": Flag(("--refiner",)),
 }
-NO_FLAG = {"anchors", "keep_coarse"}
-"""Options of other hosts, or that a verb sets itself."""
+NO_FLAG = {"keep_coarse"}
+"""Options that a verb sets itself."""
 
 _VALUES = {Path: "PATH", int: "NUMBER", float: "NUMBER", str: "TEXT"}
 _UNITS = {"m": "METRES", "mm": "MM", "degrees": "DEGREES", "pixels": "PIXELS"}

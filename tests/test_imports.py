@@ -65,14 +65,14 @@ RULES = {
     "jobs": Rule(BASE | {"inference", "jobs", "public"}, outside("numpy", "cv2", "rich", "torch")),
     "jobs.export": Rule(BASE | {"inference", "inference.onnx"}, outside("numpy", "onnx", "onnxscript", "torch")),
     "jobs.cluster": Rule(BASE | {"inference", "jobs"}, outside("ray")),
+    "jobs.serve": Rule(BASE | {"inference", "jobs", "process", "public"}),
     "evaluation": Rule(BASE | {"inference", "evaluation", "public"}, outside("numpy", "cv2", "rich", "scipy", "torch")),
     "training": Rule(BASE | {"inference", "evaluation", "training", "public"}, TRAINING_PACKAGES),
     "process": Rule(),
-    "worker": Rule(BASE | {"inference", "jobs", "process", "worker", "public"}, outside("numpy")),
     "cli": Rule(
         BASE
-        | {"inference", "jobs", "jobs.cluster", "jobs.export", "evaluation", "training", "process", "worker", "public"}
-        | {"cli", "cli_eval", "cli_flags", "cli_shared", "cli_train"},
+        | {"inference", "jobs", "jobs.cluster", "jobs.export", "jobs.serve", "evaluation", "training", "process"}
+        | {"public", "cli", "cli_eval", "cli_flags", "cli_shared", "cli_train"},
         outside("click", "numpy", "rich", "typer"),
     ),
     "__main__": Rule(frozenset({"cli"})),
@@ -189,7 +189,7 @@ def test_every_module_of_the_engine_is_read() -> None:
         ("pro_engine/inference/predictor.py", "from pro_engine.io.image import load_image", 1),
         ("pro_engine/inference/predictor.py", "import importlib\nimportlib.import_module('pro_engine.cli')", 2),
         ("pro_engine/evaluation/run.py", "import pro_engine.training", 1),
-        ("pro_engine/worker.py", "from pro_engine import cli", 1),
+        ("pro_engine/jobs/serve.py", "from pro_engine import cli", 1),
         ("ros2_pro/node.py", "from pro_engine.io.image import load_image", 1),
         ("ros2_pro/node.py", "from pro_engine import _HOMES", 1),
         ("ros2_pro/node.py", "import torch", 1),

@@ -20,6 +20,7 @@ from pro_engine.cli import app
 from pro_engine.cli_flags import FLAGS, NO_FLAG
 from pro_engine.evaluation.options import EvalOptions
 from pro_engine.jobs.options import BenchInference, BenchOptions, ClusterOptions, ExportOptions, JobOptions
+from pro_engine.jobs.serve import DECIDED, WORDS
 from pro_engine.options import GeometryOptions, InferenceOptions, ModelOptions, choices_of, field_of, options_of
 from pro_engine.training.options import BaseConfig, BundleConfig, RefinerConfig, ScenesConfig
 from ros2_pro.demo_settings import DemoSettings
@@ -310,3 +311,18 @@ def test_flags_are_made_from_the_options(verb: str) -> None:
 def test_the_words_of_the_command_line_are_in_use() -> None:
     known = {one.name for owners in VERBS.values() for owner in owners for one in options_of(owner)}
     assert FLAGS.keys() | NO_FLAG <= known
+
+
+SERVER = ROOT / "pro_engine/jobs/serve.py"
+
+
+def test_the_server_makes_its_keys_from_the_options() -> None:
+    """Of names, choices, defaults and limits it writes only those in its table of words, and numbers below 3."""
+    homes = [(owner, one) for owner in (ModelOptions, InferenceOptions, JobOptions) for one in options_of(owner)]
+    words = {one.name for _, one in homes} | {choice for owner, one in homes for choice in choices_of(owner, one.name)}
+    limits = {one.metadata.get(limit) for _, one in homes for limit in ("minimum", "maximum", "above", "below")}
+    defaults = {one.default for _, one in homes if isinstance(one.default, (str, int, float))}
+    known = (words | limits | defaults) - {None}
+    assert {"tiles", "bfloat16", "compact", 32, 0.04} <= known
+    written = {node.value for node in hand_written(SERVER) if isinstance(node, ast.Constant)}
+    assert {one for one in written & known if isinstance(one, str) or one > 2} == {*WORDS, *DECIDED}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -84,6 +85,25 @@ def load_model(
 def load(options: ModelOptions) -> DepthPredictor:
     """The model that `options` ask for; errors as of `load_model`."""
     return load_model(**vars(options))
+
+
+class ModelHolder:
+    """The model last asked for, and no other: its memory is needed for the next. Used from one thread at a time."""
+
+    def __init__(self) -> None:
+        self._options: ModelOptions | None = None
+        self._predictor: DepthPredictor | None = None
+
+    def get(self, options: ModelOptions, *, before: Callable[[], object]) -> DepthPredictor:
+        """The model, loaded now if another one was asked for last, or it failed; `before` is called before that.
+
+        Raises as of `load`.
+        """
+        if self._predictor is None or options != self._options:
+            before()
+            self._predictor = None
+            self._predictor, self._options = load(options), options
+        return self._predictor
 
 
 def _load_onnx(

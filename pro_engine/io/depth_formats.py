@@ -76,8 +76,10 @@ def _row_strips(height: int, width: int) -> list[slice]:
 
 def _write_npy(path: Path, values: FloatMap, header: Header, _target: Path, _coding: Coding) -> None:
     with open(path, "wb") as file:
-        np.save(file, values, allow_pickle=False)
-        np.save(file, np.array(_to_text(header)), allow_pickle=False)
+        for array in (values, np.array(_to_text(header))):
+            # np.save writes past Python, and its error on a full disk does not say that it is full.
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+            file.write(array.data)
 
 
 def _read_npy(path: Path, max_pixels: int) -> Loaded:

@@ -41,7 +41,7 @@ class JobOptions(Checked):
         None, "Photos of more pixels are made smaller before the model sees them", minimum=1, unit="pixels"
     )
     anchors: bool = option(
-        False, "Also report the disparity of the nearest and of the farthest surface, with and without sky"
+        False, "Also tell in JSON the disparity of the nearest and of the farthest surface, with and without sky"
     )
     layer: str | None = option(None, "Layer, part or channel of an EXR file to read, instead of the beauty")
     near_m: float | None = same_as(

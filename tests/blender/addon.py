@@ -16,14 +16,14 @@ from tests.blender.inside_build import census
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "bl_ext.user_default.pro_depth"
 ENGINE = """
-import array, shutil, struct, zlib
+import shutil, struct, zlib, numpy
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 def note(text):
     with open(os.path.join(FOLDER, "log"), "a") as file: file.write(text + chr(10))
 def save(path, values, width, height):
-    with open(path, "wb") as file:
-        head = {"dtype": "<f4", "shape": [height, width], "quantity": "disparity"}
-        file.write(json.dumps(head).encode() + b"\\n" + array.array("f", values).tobytes())
+    lacking = width * height - len(values)
+    numpy.save(path, numpy.array(values + [0.0] * lacking, "f4").reshape(height, width))
+    os.truncate(path, os.path.getsize(path) - 4 * lacking)
 def answer(job, name):
     with open(job["photo"], "rb") as file: head = file.read(24)
     width, height = struct.unpack(">II", head[16:]) if head.startswith(b"\\x89PNG") else (8, 6)
@@ -38,14 +38,14 @@ def answer(job, name):
     values = [row for row in rows for x in range(width)]
     if name.startswith("short"): values = values[:-7]
     if name.startswith("other"): height -= 1; values = values[width:]
-    save(stem + ".disparity.array", values, width, height)
+    save(stem + ".disparity.npy", values, width, height)
     if name.startswith("uneven"): height -= 1
     if name.startswith("metric"):
-        save(stem + ".depth.array", [30 - 2 * value for value in values], width, height)
+        save(stem + ".depth.npy", [30 - 2 * value for value in values], width, height)
     anchors = {"near": 10.0, "far": 0.0, "far_before_sky": 1 + 9 * (height // 4) / (height - 1)}
-    metric = stem + ".depth.array" if name.startswith("metric") else None
+    metric = stem + ".depth.npy" if name.startswith("metric") else None
     finish(job, reduced=name.startswith("huge"), depth=metric,
-           disparity=stem + ".disparity.array", picture=stem + ".picture.png", width=width,
+           disparity=stem + ".disparity.npy", picture=stem + ".picture.png", width=width,
            height=height, anchors=None if name.startswith("flat") else anchors,
            intrinsics={"fx": 50.0, "fy": 50.0, "cx": (width - 1) / 2, "cy": (height - 1) / 2})
 if os.path.exists(os.path.join(FOLDER, "old")): ready(protocol=0)

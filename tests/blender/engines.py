@@ -13,16 +13,20 @@ import json, os, signal, sys, time
 def say(event, **values):
     sys.stdout.write(json.dumps({"event": event, **values}) + chr(10)); sys.stdout.flush()
 def ready(**values):
-    say("ready", **{"protocol": 1, "version": "0.1.0", "pid": os.getpid(), **values})
+    say("ready", **{"protocol": 2, "version": "0.1.0", "pid": os.getpid(), **values})
 def requests():
     return (json.loads(line) for line in sys.stdin)
 def work(job, phase="infer", **values):
     say("progress", id=job["id"], phase=phase, **{"done": 0, "total": 1, **values})
-def finish(job, **values):
+def finish(job, depth=None, intrinsics=None, **values):
     stem = os.path.join(job["folder"], os.path.basename(job["photo"]).split(".")[0])
-    result = {"disparity": stem + ".disparity.array", "picture": stem + ".picture.png", "width": 4, "height": 3,
-              "anchors": {"near": 2.0, "far": 1.0, "far_before_sky": 1.0}, "intrinsics": None, "model": "fake",
-              "tiles": [1, 1], "seconds": 0.1}
+    files = {"disparity": values.pop("disparity", stem + ".disparity.npy"), "depth": depth,
+             "picture": values.pop("picture", stem + ".picture.png")}
+    outputs = [{"kind": kind, "format": path[-3:], "path": path} for kind, path in files.items() if path]
+    lens = {"source": "exif", **intrinsics} if intrinsics else {"source": "assumed", "fx": 4, "fy": 4, "cx": 1, "cy": 1}
+    result = {"input": job["photo"], "outputs": outputs, "width": 4, "height": 3, "lens": lens, "reduced": False,
+              "anchors": {"near": 2.0, "far": 1.0, "far_before_sky": 1.0}, "model": "fake", "tiles": [1, 1],
+              "seconds": 0.1}
     say("done", id=job["id"], result={**result, **values})
 """
 

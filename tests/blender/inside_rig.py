@@ -348,7 +348,7 @@ def check_full_disk(folder, engine, photo, cache):
     settings.quality, settings.tiles, settings.photo = "CUSTOM", (1, 1), photo
     before = everything()
     said = called(bpy.ops.pro.estimate)
-    return [said, before == everything(), [path.name for path in Path(cache).rglob("*.array")]]
+    return [said, before == everything(), [path.name for path in Path(cache).rglob("*.npy")]]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 import math
 
 import numpy as np
@@ -14,7 +14,7 @@ from blender_addon.depth import (
     Scale,
     disparity_to_depth,
     place_sky,
-    read_array,
+    read_map,
     scale_of_distance,
     scale_of_range,
 )
@@ -28,7 +28,7 @@ from blender_addon.geometry import (
     plane_mesh,
     position_map,
 )
-from pro_engine.io.arrays import save_array
+from pro_engine.io.depth import save_depth
 
 ANCHORS = Anchors(near=9.0, far=1.0, far_before_sky=2.0)
 UNTORN = MeshOptions(tear=10.0)
@@ -72,36 +72,47 @@ def double_areas(mesh, points):
 # ---- files of the engine
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.int32])
-def test_an_array_of_the_engine_is_read_bit_for_bit(tmp_path, dtype):
-    values = np.arange(12).reshape(3, 4).astype(dtype)
-    if dtype is np.float32:
-        values[0, 0] = np.nan
-    save_array(tmp_path / "a.array", values, about={"quantity": "depth", "unit": "m"})
-    read, header = read_array(tmp_path / "a.array")
-    assert read.dtype == dtype and read.tobytes() == values.tobytes()
-    assert header["quantity"] == "depth" and header["unit"] == "m"
+def npy(values):
+    """The bytes of an array's file."""
+    with io.BytesIO() as file:
+        np.save(file, values)
+        return file.getvalue()
+
+
+def test_a_map_of_the_engine_is_read_bit_for_bit(tmp_path):
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    values[0, :3] = np.nan, np.inf, -0.0
+    save_depth(tmp_path / "a.npy", values, quantity="disparity", metadata={"photo": "a.jpg"})
+    read = read_map(tmp_path / "a.npy")
+    assert read.dtype == np.float32 and read.shape == (3, 4) and read.tobytes() == values.tobytes()
+
+
+MAP = npy(np.zeros((2, 3), np.float32))
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
-        b"no json\n",
-        b"[1]\n",
-        b'{"dtype": "<f8", "shape": [1]}\n' + bytes(8),
-        b'{"dtype": "|O", "shape": [1]}\n' + bytes(8),
-        b'{"dtype": "<f4", "shape": [-1, -1]}\n' + bytes(4),
-        b'{"dtype": "<f4", "shape": [2]}\n' + bytes(4),
+        b"no map\n",
         b"\xff" * 100_000,
+        npy(np.zeros((2, 3))),
+        npy(np.zeros((2, 3), np.int32)),
+        npy(np.zeros(6, np.float32)),
+        MAP.replace(b"(2, 3)", b"(2, -3)"),
+        MAP.replace(b"(2, 3)", b"(2, 3 "),
+        MAP.replace(b"(2, 3), ", b"(10**9,)"),
+        MAP.replace(b"(2, 3), }       ", b"(2000000, 2000000), }"[:16]),
+        MAP.replace(b"<f4", b"|O8"),
+        MAP.replace(b"<f4", b"foo"),
         None,
+        *(MAP[:length] for length in range(0, len(MAP), 5)),
     ],
 )
-def test_what_is_no_whole_array_is_one_sentence(tmp_path, content):
+def test_what_is_no_whole_map_is_one_sentence(tmp_path, content):
     if content is not None:
-        (tmp_path / "a.array").write_bytes(content)
+        (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises(UserError, match=r"^[^\n]*; run the engine again\.$"):
-        read_array(tmp_path / "a.array")
+        read_map(tmp_path / "a.npy")
 
 
 # ---- metres
@@ -347,8 +358,3 @@ def test_the_camera_is_that_of_the_notes_on_blender():
             Pinhole(*numbers)
     with pytest.raises(UserError, match="180"):
         Pinhole.from_fov(180, 4, 4)
-
-
-def test_array_headers_are_read_as_any_program_may_write_them(tmp_path):
-    (tmp_path / "a.array").write_bytes(json.dumps({"dtype": "<f4", "shape": [1, 2]}).encode() + b"\n" + bytes(8))
-    assert read_array(tmp_path / "a.array")[0].tolist() == [[0, 0]]

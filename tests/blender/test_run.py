@@ -131,10 +131,10 @@ def test_11_a_batch_gives_results_and_reasons_with_one_engine_and_one_load(small
 
 
 def maps_fit_the_picture(first, second):
-    from blender_addon.depth import Anchors, read_array
+    from blender_addon.depth import Anchors, read_map
 
-    values, header = read_array(first.disparity)
-    assert values.shape == (first.height, first.width) and header["quantity"] == "disparity"
+    values = read_map(first.disparity)
+    assert values.shape == (first.height, first.width)
     assert Image.open(first.picture).size == (first.width, first.height) == (214, 320)
     assert Anchors.of(first.anchors).near > Anchors.of(first.anchors).far
     assert second.disparity != first.disparity and second.disparity.exists(), "photos of one name do not collide"

@@ -59,7 +59,7 @@ REASONS = {
     "incomplete": "The engine's answer is not complete",
     "constant": "No face is left",
     "nan": "No face is left",
-    "short": "numbers",
+    "short": "not a whole map",
     "other": "but the depth map 96x63",
     "uneven": "instead of",
     "flat": "nothing near and nothing far",

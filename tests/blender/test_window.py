@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pro_engine.io.arrays import save_array
 from tests.blender.engines import engine_python, program
 from tests.blender.window_tree import HOST, NotRun, command_in_tree, find_tree
 
@@ -57,7 +56,7 @@ for job in requests():
         work(job, done=1, total=2)
         while not os.path.exists(os.path.join(folder, "go")):
             time.sleep(0.1)
-        disparity, picture = (os.path.join(folder, name) for name in ("made.disparity.array", "made.picture.png"))
+        disparity, picture = (os.path.join(folder, name) for name in ("made.disparity.npy", "made.picture.png"))
         finish(job, disparity=disparity, picture=picture, width=64, height=48)
 """
 
@@ -97,7 +96,7 @@ def prepare(folder):
     real_engine(folder)
     for name, body in (("slow", SLOW), ("deaf", DEAF), ("patient", PATIENT)):
         program(folder, body, name=f"{name}-engine", python=TREE_PYTHON)
-    save_array(folder / "made.disparity.array", np.linspace(1, 2, 48 * 64, dtype=np.float32).reshape(48, 64))
+    np.save(folder / "made.disparity.npy", np.linspace(1, 2, 48 * 64, dtype=np.float32).reshape(48, 64))
     photo.resize((64, 48)).save(folder / "made.picture.png")
 
 

@@ -59,6 +59,19 @@ def test_full_disk_is_told(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
 
+def test_why_the_system_takes_no_more_is_told(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    try:
+        for suffix in (".npy", ".npz"):
+            with pytest.raises(FileError, match=r"does not take files this large"):
+                save_depth(tmp_path / f"map{suffix}", np.ones((100, 100), np.float32))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert names(tmp_path) == []
+
+
 def test_missing_folders_are_created(tmp_path: Path) -> None:
     with atomic_path(tmp_path / "a" / "b" / "c.txt") as temporary:
         temporary.write_text("x")

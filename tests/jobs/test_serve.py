@@ -13,8 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from typer.testing import CliRunner
 
-PHOTO = Path(__file__).parents[1] / "docs" / "photos" / "dandelion.jpg"
+from pro_engine.cli import app
+from pro_engine.jobs.options import JobOptions
+from pro_engine.jobs.serve import KEYS, WORDS, word_of
+from pro_engine.options import InferenceOptions, ModelOptions, options_of
+
+ROOT = Path(__file__).parents[2]
+PHOTO = ROOT / "docs" / "photos" / "dandelion.jpg"
+FOR_HOSTS = {"maps": ["npy"], "picture": True, "anchors": True}
 PATIENCE_S = 60.0  # for what comes at once unless something is broken
 
 
@@ -22,8 +30,8 @@ class Served:
     """A worker's process and the lines it said."""
 
     def __init__(self, command=(sys.executable, "-c", "from pro_engine.cli import main; main()", "serve")):
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1)
+        pipe, alone = subprocess.PIPE, {**os.environ, "OMP_NUM_THREADS": "1"}  # as many as here, for the same bits
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1, env=alone)
 
     def ask(self, **request):
         self.raw(json.dumps(request))
@@ -75,18 +83,21 @@ def photo(tmp_path_factory):
     return path
 
 
-def read_array(path):
-    """As the documentation tells a reader to."""
-    with open(path, "rb") as file:
-        header = json.loads(file.readline())
-        assert file.tell() % 64 == 0
-        return np.fromfile(file, header["dtype"]).reshape(header["shape"]), header
+def file_of(result, kind):
+    """The path of the one output of a kind."""
+    (path,) = [out["path"] for out in result["outputs"] if out["kind"] == kind]
+    return path
+
+
+def map_of(result, kind="disparity"):
+    """As another program reads it."""
+    return np.load(file_of(result, kind), allow_pickle=False)
 
 
 def test_the_first_line_tells_the_protocol_and_version(served):
     import pro_engine
 
-    assert served.ready["event"] == "ready" and served.ready["protocol"] == 1
+    assert served.ready["event"] == "ready" and served.ready["protocol"] == 2
     assert served.ready["version"] == pro_engine.__version__ and served.ready["pid"] == served.process.pid
 
 
@@ -100,7 +111,7 @@ def test_info_tells_device_and_models(served):
 def test_infer_gives_progress_and_files_that_agree_with_the_engine(served, photo, tmp_path):
     import pro_engine as pro
 
-    served.ask(id=1, do="infer", photo=str(photo), folder=str(tmp_path / "new"), tiles=[2, 2])
+    served.ask(id=1, do="infer", photo=str(photo), folder=str(tmp_path / "new"), tiles=[2, 2], **FOR_HOSTS)
     events = served.until_end_of(1)
     phases = [event["phase"] for event in events[:-1]]
     assert phases[0] == "load" and phases[1] == "read" and phases[-1] == "write"
@@ -110,11 +121,11 @@ def test_infer_gives_progress_and_files_that_agree_with_the_engine(served, photo
 
     image, _ = pro.load_image(photo)
     expected = pro.load_model("compact").infer(image, options=pro.InferenceOptions(tiles=(2, 2))).disparity
-    disparity, header = read_array(result["disparity"])
-    assert header["quantity"] == "disparity" and disparity.dtype == np.dtype("<f4")
+    disparity = map_of(result)
+    assert pro.load_depth(file_of(result, "disparity"))[1].quantity == "disparity" and disparity.dtype == np.float32
     np.testing.assert_allclose(disparity, expected, atol=1e-4)
     assert (result["height"], result["width"]) == image.shape[:2] and image.shape[0] > image.shape[1]
-    np.testing.assert_array_equal(np.asarray(Image.open(result["picture"])), image)
+    np.testing.assert_array_equal(np.asarray(Image.open(file_of(result, "picture"))), image)
 
     near, far = result["anchors"]["near"], result["anchors"]["far"]
     scale = (1 / 2.0 - 1 / 8.0) / (near - far)
@@ -127,15 +138,17 @@ def test_a_photo_of_too_many_pixels_is_reduced(served, photo, tmp_path):
 
     whole, lens = pro.load_image(photo)
     for job, limit in ((30, 100_000), (31, whole.shape[0] * whole.shape[1])):
-        served.ask(id=job, do="infer", photo=str(photo), folder=str(tmp_path), tiles=[1, 1], max_pixels=limit)
+        asked = {"folder": str(tmp_path), "tiles": [1, 1], "max_pixels": limit, **FOR_HOSTS}
+        served.ask(id=job, do="infer", photo=str(photo), **asked)
         result = served.until_end_of(job)[-1]["result"]
-        disparity, _ = read_array(result["disparity"])
-        picture = np.asarray(Image.open(result["picture"]))
+        disparity = map_of(result)
+        picture = np.asarray(Image.open(file_of(result, "picture")))
         assert disparity.shape == picture.shape[:2] == (result["height"], result["width"])
         assert result["reduced"] == (job == 30) == (disparity.shape != whole.shape[:2])
         assert 0.97 * limit < disparity.size <= limit
         assert disparity.shape[1] / disparity.shape[0] == pytest.approx(whole.shape[1] / whole.shape[0], rel=0.01)
-        assert result["intrinsics"]["fx"] / result["width"] == pytest.approx(lens.fx / lens.width)
+        assert result["lens"]["source"] == "exif"
+        assert result["lens"]["fx"] / result["width"] == pytest.approx(lens.fx / lens.width)
 
 
 def test_the_model_is_loaded_once(served, photo, tmp_path):
@@ -151,9 +164,10 @@ def test_frames_of_a_shot_are_on_one_scale(served, photo, tmp_path):
     picture.crop((0, 0, picture.width, picture.height - 6)).resize(picture.size).save(later)
     found = []
     for job, path, more in ((20, photo, {"shot": True}), (21, later, {"shot": True}), (22, later, {})):
-        served.ask(id=job, do="infer", photo=str(path), folder=str(tmp_path / str(job)), tiles=[1, 1], **more)
+        asked = {"folder": str(tmp_path / str(job)), "tiles": [1, 1], **more, **FOR_HOSTS}
+        served.ask(id=job, do="infer", photo=str(path), **asked)
         found.append(served.until_end_of(job)[-1]["result"])
-    first, held, alone = (read_array(result["disparity"])[0] for result in found)
+    first, held, alone = map(map_of, found)
     assert found[0]["anchors"] == found[1]["anchors"] != found[2]["anchors"]
     scale, shift = np.polyfit(alone.ravel(), held.ravel(), 1)
     assert np.allclose(scale * alone + shift, held, atol=1e-3) and (scale, shift) != pytest.approx((1, 0), abs=1e-4)
@@ -192,7 +206,11 @@ def test_a_job_that_waits_can_be_cancelled_too(served, photo, tmp_path):
         ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "refine": [1]}', "refine"),
         ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "tiles": {"rows": 1}}', "tiles"),
         ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "tyles": 1}', "tyles"),
-        ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "max_pixels": 0}', "max_pixels"),
+        ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "max_pixels": 0}', "max_pixels is 0; give"),
+        ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "model": 3}', "model is 3; give a text"),
+        ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "shot": 1}', "shot is 1; give true or false"),
+        ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "keep_coarse": true}', "does not know keep_coarse"),
+        ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "near_m": 1}', "Only one of near_m and far_m"),
         ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "model": "compakt"}', "compact"),
         ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "device": "cuda:7"}', "cuda"),
         ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "weights": "/none.safetensors"}', "none.safetensors"),
@@ -210,9 +228,9 @@ def test_a_bad_request_gives_one_sentence_and_the_worker_goes_on(served, line, w
 
 
 def test_what_libraries_print_does_not_reach_the_protocol():
-    code = "import os, pro_engine.worker as w, pro_engine as pro\n"
-    code += "def load(*a, **k): print('noise'); os.system('echo more'); raise pro.WeightsError('none there')\n"
-    code += "pro.load_model = load\nw.serve()\n"
+    code = "import os, pro_engine as pro, pro_engine.inference.load as m; from pro_engine.jobs.serve import serve\n"
+    code += "def load(_): print('noise'); os.system('echo more'); raise pro.WeightsError('none there')\n"
+    code += "m.load = load\nserve()\n"
     worker = Served([sys.executable, "-c", code])
     assert worker.hear()["event"] == "ready"
     worker.ask(id=1, do="infer", photo="a", folder="b")
@@ -228,8 +246,8 @@ def test_it_dies_with_its_parent_even_in_the_middle_of_a_job():
     code += "p = subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdin=subprocess.PIPE, text=True)\n"
     code += 'p.stdin.write(\'{"id": 1, "do": "infer", "photo": "a", "folder": "b"}\\n\'); p.stdin.flush()\n'
     code += "print(p.pid, flush=True); time.sleep(3600)\n"
-    stuck = "import time, pro_engine.worker as w, pro_engine as pro\n"
-    stuck += "pro.load_model = lambda *a, **k: time.sleep(3600)\nw.serve()\n"
+    stuck = "import time, pro_engine.inference.load as m; from pro_engine.jobs.serve import serve\n"
+    stuck += "m.load = lambda _: time.sleep(3600)\nserve()\n"
     parent = subprocess.Popen([sys.executable, "-c", code, stuck], stdout=subprocess.PIPE, text=True)
     pid = int(parent.stdout.readline())
     while '"load"' not in (line := parent.stdout.readline()):
@@ -248,3 +266,107 @@ def _alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_keys_are_the_fields_by_one_word_each():
+    owners = (ModelOptions, InferenceOptions, JobOptions)
+    words = [word_of(one.name) for owner in owners for one in options_of(owner)]
+    assert len(words) == len(set(words)) and set(WORDS) <= {one.name for owner in owners for one in options_of(owner)}
+    assert set(words) - {"keep_coarse"} == KEYS - {"photo", "folder"}
+
+
+# What is told, as docs/json.md describes it
+
+
+def tables():
+    """Of the page, by heading in lower case: each key with its type, and whether it may be missing."""
+    found, heading = {}, ""
+    for line in (ROOT / "docs" / "json.md").read_text("utf-8").splitlines():
+        if line.startswith("## "):
+            heading = line[3:].strip().lower()
+        elif line.startswith("| `"):
+            keys, kind, text = (cell.strip() for cell in line.strip("|").split(" | "))
+            found.setdefault(heading, {}).update({key.strip(" `"): (kind, "only" in text) for key in keys.split(",")})
+    return found
+
+
+class Page:
+    """Holds values to the page; `seen` are the keys that had a value."""
+
+    def __init__(self):
+        self.tables, self.seen = tables(), set()
+
+    def fits(self, value, kind):
+        if kind.endswith(" or null"):
+            return value is None or self.fits(value, kind.removesuffix(" or null"))
+        if kind.startswith("list of "):
+            return isinstance(value, list) and all(self.fits(item, kind.removeprefix("list of ")) for item in value)
+        if kind.startswith("pair of "):
+            return self.fits(value, kind.replace("pair", "list")) and len(value) == 2
+        if kind.startswith("*"):
+            return self.describes(value, kind.strip("*"))
+        types = {"text": str, "count": int, "number": (int, float), "true or false": bool}[kind]
+        return isinstance(value, types) and (kind == "true or false" or not isinstance(value, bool))
+
+    def describes(self, value, name):
+        rows = self.tables[name]
+        needed = {key for key, (_, optional) in rows.items() if not optional}
+        assert needed <= set(value) <= set(rows), f"{name}: {sorted(set(value) ^ set(rows))}"
+        for key, (kind, _) in rows.items():
+            if key in value:
+                assert self.fits(value[key], kind), f"{name}.{key} is {value[key]!r}, not {kind}"
+                self.seen |= {(name, key)} if value[key] is not None else set()
+        return True
+
+
+ASKED = {
+    "as by default": {},
+    "for a host": FOR_HOSTS,
+    "everything": {
+        "maps": ["npz", "npy"], "mesh": ["glb"], "cloud": ["ply"], "preview": True, "picture": True, "anchors": True,
+        "near_m": 1.5, "far_m": 6.0, "max_pixels": 100_000, "tiles": [2, 2],
+    },
+    "coarse": {"refine": "none"},
+}  # fmt: skip
+
+
+def flags_of(asked):
+    """The command line's words for what a request asks."""
+    flags = []
+    for key, value in asked.items():
+        flags.append("--" + key.removesuffix("_m").replace("_", "-"))
+        if isinstance(value, list):
+            flags.append(("x" if key == "tiles" else ",").join(map(str, value)))
+        elif value is not True:
+            flags.append(str(value))
+    return flags
+
+
+def test_both_hosts_write_and_tell_the_same_as_the_page_says(served, photo, tmp_path):
+    page = Page()
+    for job, (name, asked) in enumerate(ASKED.items(), 100):
+        here, there = tmp_path / name / "cli", tmp_path / name / "serve"
+        done = CliRunner().invoke(app, ["infer", str(photo), "no.jpg", "-o", str(here), "--json", *flags_of(asked)])
+        document = json.loads(done.stdout)
+        assert page.describes(document, "document") and len(document["failures"]) == 1
+        served.ask(id=job, do="infer", photo=str(photo), folder=str(there), **asked)
+        result = served.until_end_of(job)[-1]["result"]
+        assert page.describes(result, "photo")
+        (told,) = document["results"]
+        assert set(told["timings"]) == set(result["timings"]) and told["seconds"] == told["timings"]["total"]
+        for one, folder in ((told, here), (result, there)):
+            assert {out["path"] for out in one["outputs"]} == {str(path) for path in folder.iterdir()}
+            del one["seconds"], one["timings"]
+            one["outputs"] = [out | {"path": Path(out["path"]).name} for out in one["outputs"]]
+        assert told == result, name
+        for path in here.iterdir():
+            assert path.read_bytes() == (there / path.name).read_bytes(), path.name
+    assert page.seen == {(table, key) for table, rows in page.tables.items() for key in rows}
+
+
+def test_a_photo_that_is_skipped_tells_nothing_else(served, photo, tmp_path):
+    for job in (110, 111):
+        served.ask(id=job, do="infer", photo=str(photo), folder=str(tmp_path), tiles=[1, 1], existing="skip")
+        result = served.until_end_of(job)[-1]["result"]
+    assert Page().tables["photo"].keys() == result.keys() and result["skipped"]
+    assert not any(np.any(value) for key, value in result.items() if key not in ("input", "skipped"))

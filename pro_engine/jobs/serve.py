@@ -1,0 +1,224 @@
+"""`pro-engine serve`: the engine for another program, over pipes. What is done with a photo is `photo_job`'s.
+
+One JSON object a line, requests on stdin, answers on stdout; everything else that is printed goes to stderr. No port is
+opened. One job runs at a time, in the order of the requests; the model stays loaded between jobs. The process ends when
+stdin closes, so it never outlives its parent.
+
+Requests have `do` and an `id` of the caller's choice, which every answer repeats:
+
+    {"id": 1, "do": "info"}
+    {"id": 2, "do": "infer", "photo": "/p/a.jpg", "folder": "/p/cache", "model": "compact", "offline": true,
+     "tiles": [4, 4], "maps": ["npy"], "picture": true, "anchors": true}
+    {"id": 3, "do": "cancel", "job": 2}
+    {"id": 4, "do": "quit"}
+
+`infer` knows `photo` and `folder`, which it must have, and the options of `ModelOptions`, `InferenceOptions` and
+`JobOptions` by the names of their fields, but for those in `WORDS`; what is left out or null has its default. A text is
+given for a path ("" for none), a list for several values. With "shot": true the photo is the next frame of the shot
+that the request before it belonged to.
+
+Answers have an `event`; the first line is {"event": "ready", "protocol": 2, ...}. A job gives any number of
+{"event": "progress", "id": 2, "phase": "infer", "done": 3, "total": 17, "seconds_left": 4.2}, where the phases are
+load, read, infer and write, and then one of {"event": "done", "id": 2, "result": {...}}, {"event": "cancelled",
+"id": 2} or {"event": "error", "id": 2, "kind": "FileError", "message": "one sentence"}. The result of `infer` is the
+record of the photo that `pro-engine infer --json` prints, see docs/json.md.
+
+Protocol 1 had results of its own and maps in a format of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, get_args
+
+import pro_engine as pro
+from pro_engine.jobs.options import JobOptions
+from pro_engine.options import InferenceOptions, ModelOptions, OptionError, hint_of, options_of
+from pro_engine.process import give_memory_back
+
+if TYPE_CHECKING:
+    from pro_engine.inference.load import ModelHolder
+    from pro_engine.jobs.photo_job import PhaseProgress
+    from pro_engine.jobs.scale import Shot
+
+PROTOCOL = 2
+GRACE_S = 1.0  # for a job under way, once stdin is closed
+WORDS = {"name": "model", "sequence": "shot"}
+"""What a request calls an option that does not go by the name of its field."""
+DECIDED = {"keep_coarse"}
+"""Options that `PhotoJob` sets itself."""
+
+Request = Mapping[str, Any]
+
+
+def word_of(name: str) -> str:
+    """What a request calls the option `name`."""
+    return WORDS.get(name, name)
+
+
+KEYS = {word_of(one.name) for owner in (ModelOptions, InferenceOptions, JobOptions) for one in options_of(owner)}
+KEYS = (KEYS - DECIDED) | {"photo", "folder"}
+"""What a request for `infer` may hold beside `id` and `do`."""
+
+
+class Server:
+    """Answers requests from `requests` on `answers` until `quit` or the end of the input."""
+
+    def __init__(self, requests: IO[str], answers: IO[str]) -> None:
+        self._requests, self._answers = requests, answers
+        self._jobs: queue.Queue[Request | None] = queue.Queue()
+        self._lock = threading.Lock()
+        self._cancelled: set[Any] = set()
+        self._closing = False
+        self._running: Any = None
+        self._models: ModelHolder | None = None
+        self._shot: Shot | None = None
+        self._verbs: dict[str, Callable[[Request], dict[str, Any]]] = {"info": self._info, "infer": self._infer}
+
+    def run(self) -> None:
+        """Work until there is nothing more to come."""
+        self._say("ready", protocol=PROTOCOL, version=pro.__version__, pid=os.getpid())
+        threading.Thread(target=self._listen, daemon=True).start()
+        while (request := self._jobs.get()) is not None:
+            self._work(request)
+
+    def _listen(self) -> None:
+        for line in self._requests:
+            request, complaint = _parsed(line)
+            if complaint:
+                self._say("error", id=request.get("id"), kind="InputError", message=complaint)
+            elif request["do"] == "cancel":
+                self._cancelled.add(request.get("job"))
+            elif request["do"] == "quit":
+                break
+            else:
+                self._jobs.put(request)
+        self._closing = True
+        self._jobs.put(None)
+        time.sleep(GRACE_S)
+        os._exit(0)  # a job that does not end by itself must not outlive the parent
+
+    def _work(self, request: Request) -> None:
+        job = self._running = request.get("id")
+        try:
+            self._stop_if_asked()
+            verb = self._verbs.get(request["do"])
+            if verb is None:
+                raise pro.InputError(f"There is no request {request['do']!r}; give {', '.join(self._verbs)} or cancel.")
+            self._say("done", id=job, result=verb(request))
+        except pro.CancelledError:
+            self._say("cancelled", id=job)
+        except pro.ProEngineError as error:
+            text = error.worded(word_of) if isinstance(error, OptionError) else str(error)
+            self._say("error", id=job, kind=type(error).__name__, message=" ".join(text.split()))
+        except MemoryError:
+            self._say("error", id=job, kind="DeviceError", message="The memory did not suffice; use a smaller photo.")
+        except Exception as error:  # a bug of ours ends the job, not the server
+            traceback.print_exc()
+            self._say("error", id=job, kind="Bug", message=f"{type(error).__name__}: {error}; please report it.")
+        finally:
+            self._cancelled.discard(job)
+            self._running = None
+            give_memory_back()  # the next job may be hours away
+
+    def _stop_if_asked(self) -> None:
+        if not self._may_go_on:
+            raise pro.CancelledError("The caller asked to stop.")
+
+    @property
+    def _may_go_on(self) -> bool:
+        return not self._closing and self._running not in self._cancelled
+
+    def _say(self, event: str, **values: Any) -> None:
+        with self._lock:
+            try:
+                self._answers.write(json.dumps({"event": event, **values}, allow_nan=False) + "\n")
+                self._answers.flush()
+            except (BrokenPipeError, ValueError):  # nobody reads any more: the end of stdin follows
+                self._closing = True
+
+    def _info(self, request: Request) -> dict[str, Any]:
+        from pro_engine.jobs.system import list_models, system_info
+
+        return {**system_info(), "protocol": PROTOCOL, "models": list_models()}
+
+    def _infer(self, request: Request) -> dict[str, Any]:
+        from pro_engine.inference import load
+        from pro_engine.jobs.photo_job import PhotoJob
+        from pro_engine.jobs.photos import Photo
+
+        if unknown := set(request) - KEYS - {"id", "do"}:
+            unknown_words, known_words = (", ".join(sorted(words)) for words in (unknown, KEYS))
+            raise pro.InputError(f"infer does not know {unknown_words}; it knows {known_words}.")
+        path, folder = (Path(_text(request, key)) for key in ("photo", "folder"))
+        job = PhotoJob(folder, _options(JobOptions, request), _options(InferenceOptions, request))
+        self._models = self._models or load.ModelHolder()
+        predictor = self._models.get(_options(ModelOptions, request), before=lambda: self._progress("load", 0, 1))
+        self._stop_if_asked()
+        self._shot = job.shot(self._shot)
+        return job.run(Photo(path, path.stem), predictor, shot=self._shot, progress=self._steps()).to_json()
+
+    def _steps(self) -> PhaseProgress:
+        begun_s = time.monotonic()
+
+        def step(phase: str, done: int, total: int) -> bool:
+            left_s = (time.monotonic() - begun_s) / max(done, 1) * (total - done)
+            self._progress(phase, done, total, **{"seconds_left": round(left_s, 1)} if phase == "infer" else {})
+            return self._may_go_on
+
+        return step
+
+    def _progress(self, phase: str, done: int, total: int, **more: Any) -> None:
+        self._say("progress", id=self._running, phase=phase, done=done, total=total, **more)
+
+
+def _parsed(line: str) -> tuple[dict[str, Any], str]:
+    """A request, and what is wrong with it ('' if nothing)."""
+    try:
+        request = json.loads(line)
+    except ValueError:
+        return {}, "The line is not JSON; give one object a line."
+    if not isinstance(request, dict) or not isinstance(request.get("do"), str):
+        return {}, 'The request has no "do"; give {"id": ..., "do": "info"} or others.'
+    if isinstance(request.get("id"), (list, dict)) or isinstance(request.get("job"), (list, dict)):
+        return {}, "The id is not a number or text; give one."
+    return request, ""
+
+
+def _text(request: Request, key: str) -> str:
+    value = request.get(key)
+    if not isinstance(value, str) or not value:
+        raise pro.InputError(f"{key} is {value!r}; give a path.")
+    return value
+
+
+def _options(owner: type, request: Request) -> Any:
+    """The `owner`, a class of options, that a request describes. Raises OptionError."""
+    given: dict[str, Any] = {}
+    for name in (one.name for one in options_of(owner) if word_of(one.name) in KEYS):
+        value = request.get(word_of(name))
+        if isinstance(value, list):
+            value = tuple(value)
+        elif isinstance(value, str) and Path in get_args(hint_of(owner, name)):
+            value = Path(value) if value else None
+        if value is not None:
+            given[name] = value
+    return owner(**given)
+
+
+def serve() -> None:
+    """Serve on this process's stdin and stdout. What others print on stdout comes out on stderr."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the parent's terminal is meant for the parent
+    sys.stdout = sys.stderr
+    Server(open(0, encoding="utf-8", errors="replace", closefd=False), answers).run()  # noqa: SIM115
