@@ -118,9 +118,7 @@ class PhotoJob:
         inference = replace(self.inference, keep_coarse=self.options.preview and self.inference.refine != "none")
         told = partial(step, "infer")
         infer = partial(predictor.infer, intrinsics=work.lens.intrinsics, options=inference, progress=told)
-        maps = _write_maps(
-            infer(work.image), work, step
-        )  # no name for the result: each map is freed once it is written
+        maps = _write_maps(infer(work.image), work, step)  # the result has no name: a map is freed once it is written
         stride = None
         if work.has_geometry and maps.scale is not None and maps.depth is not None:
             stride = _stride(maps.depth, self.options)

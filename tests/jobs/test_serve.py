@@ -346,7 +346,8 @@ def test_both_hosts_write_and_tell_the_same_as_the_page_says(served, photo, tmp_
     page = Page()
     for job, (name, asked) in enumerate(ASKED.items(), 100):
         here, there = tmp_path / name / "cli", tmp_path / name / "serve"
-        done = CliRunner().invoke(app, ["infer", str(photo), "no.jpg", "-o", str(here), "--json", *flags_of(asked)])
+        photos = [str(photo), str(photo.with_name("no.jpg"))]
+        done = CliRunner().invoke(app, ["infer", *photos, "-o", str(here), "--json", *flags_of(asked)])
         document = json.loads(done.stdout)
         assert page.describes(document, "document") and len(document["failures"]) == 1
         served.ask(id=job, do="infer", photo=str(photo), folder=str(there), **asked)
