@@ -83,13 +83,17 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _folders(paths: Sequence[Path]) -> list[Path]:
-    """The folder of each file as seen from the one that holds them all; an empty path for all on several drives."""
+    """The folder of each file as seen from the one that holds them all; an empty path for all on several drives.
+
+    Files that are not there do not count, and have an empty path if they lie elsewhere.
+    """
     folders = [os.path.dirname(os.path.abspath(path)) for path in paths]
+    there = [folder for folder, path in zip(folders, paths, strict=True) if os.path.exists(path)]
     try:
-        base = os.path.commonpath(folders) if folders else ""
+        base = Path(os.path.commonpath(there or folders)) if folders else Path()
     except ValueError:
         return [Path()] * len(folders)
-    return [Path(os.path.relpath(folder, base)) for folder in folders]
+    return [Path(folder).relative_to(base) if Path(folder).is_relative_to(base) else Path() for folder in folders]
 
 
 def _key(name: str) -> str:

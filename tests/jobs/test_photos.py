@@ -31,6 +31,12 @@ def test_names_mirror_the_tree_of_the_photos():
     assert unique_names([Path("in/a.png"), Path("in/more/a.png")]) == ["a", "more/a"]
 
 
+def test_files_that_are_not_there_do_not_count(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"x")
+    assert unique_names([tmp_path / "in" / "a.png", tmp_path / "gone.png"]) == ["a", "gone"]
+
+
 def test_names_that_clash_in_a_folder_do_not_hang_on_the_order():
     paths = [Path("in/x.jpg"), Path("in/x.png"), Path("in/X.bmp"), Path("in/y.png"), Path("in/x_jpg.png")]
     wanted = ["x_jpg_2", "x_png", "X_bmp", "y", "x_jpg"]
