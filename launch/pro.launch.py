@@ -19,6 +19,7 @@ from launch_ros.substitutions import FindPackageShare
 from pro_engine.options import field_of
 from ros2_pro import arguments, settings
 from ros2_pro.demo_settings import DemoSettings
+from ros2_pro.transport import PROFILE_VARIABLES
 
 SHARE = FindPackageShare("ros2_pro")
 
@@ -49,14 +50,17 @@ OTHERS = {
     "scale_topic": ("", "align: topic of the sensor; not given: scale/depth, scale/points or scale/scan"),
     "params_file": (PathJoinSubstitution([SHARE, "config", "pro.yaml"]), "YAML file of parameters"),
     "python": (sys.executable, "interpreter of the node, with PyTorch; empty: python3 of the path"),
-    "transport_profile": ("default", "default; 64mb for large best-effort images; or an XML file of Fast DDS"),
+    "transport_profile": (
+        "auto",
+        "auto: 64mb, unless FASTDDS_DEFAULT_PROFILES_FILE is set; 64mb: shared memory for large best-effort messages; "
+        "default: that of Fast DDS; or an XML file of it",
+    ),
     "log_level": ("info", "debug, info, warn, error or fatal"),
     "rviz": ("false", "true to start RViz"),
     "rviz_frame": (DemoSettings.frame_id, "RViz: fixed frame, by default that of the demo camera"),
 }
 
 PROFILES = {"64mb": "fastdds_64mb.xml"}
-PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # new and old name
 SHOWN = ("points", "depth/image_rect", "preview")
 
 
@@ -146,15 +150,16 @@ def look_up_rviz() -> None:
 
 
 def transport(profile: str, context: LaunchContext) -> list[Any]:
-    """The variables that make Fast DDS read a profile; none for `default`."""
-    if profile == "default":
+    """The variables that make Fast DDS read a profile; none for `default`, or where they are set and it is `auto`."""
+    is_set = any(context.environment.get(variable) for variable in PROFILE_VARIABLES)
+    if profile == "default" or (profile == "auto" and is_set):
         return []
-    path = profile
+    path = profile = "64mb" if profile == "auto" else profile
     if profile in PROFILES:
         path = PathJoinSubstitution([SHARE, "config", PROFILES[profile]]).perform(context)
     if not Path(path).is_file():
-        known = ", ".join(["default", *PROFILES])
-        raise RuntimeError(f"transport_profile is {profile}, and there is no such file; give {known} or an XML file.")
+        known = ", ".join(["auto", "default", *PROFILES])
+        raise ValueError(f"transport_profile is {profile}, and there is no such file; give {known} or an XML file.")
     return [SetEnvironmentVariable(variable, path) for variable in PROFILE_VARIABLES]
 
 

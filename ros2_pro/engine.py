@@ -31,6 +31,7 @@ class Engine:
         self._predictor: Any = None
         self._loaded: pro.ModelOptions | None = None
         self._refused: pro.ModelOptions | None = None
+        self._refusal = ""
         self._hold: pro.ScaleHold | None = None  # made when it is wanted, as its module loads PyTorch
 
     @property
@@ -52,16 +53,24 @@ class Engine:
             MessageError: "load_failed"; without a model at hand, each time.
         """
         wanted = settings.of_model()
-        if not again and (wanted == self._loaded or (wanted == self._refused and self._predictor is not None)):
+        if not again and wanted == self._loaded:
+            return
+        if not again and wanted == self._refused:
+            if self._predictor is None:
+                raise MessageError("load_failed", self._refusal)
             return
         try:
             given = dataclasses.asdict(wanted)
             predictor = self._load(given.pop("name"), **given)
         except (pro.ProEngineError, MemoryError, OSError, RuntimeError, ImportError) as error:
-            self._refused = wanted
-            raise MessageError("load_failed", f"Model {settings.model} cannot be loaded: {error}") from error
+            self._refused, self._refusal = wanted, f"Model {settings.model} cannot be loaded: {error}"
+            raise MessageError("load_failed", self._refusal) from error
         self._predictor, self._loaded, self._refused = predictor, wanted, None
         self._hold = None
+
+    def refuses(self, settings: EngineSettings) -> bool:
+        """Whether there is no model, and the one that the settings name failed to load."""
+        return self._predictor is None and settings.of_model() == self._refused
 
     def infer(self, image: NDArray[np.uint8], settings: EngineSettings, go_on: Callable[[], bool]) -> pro.DepthResult:
         """Depth of a picture (H, W, 3) uint8 RGB. `go_on` is asked between passes; False ends with CancelledError.

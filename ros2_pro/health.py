@@ -64,9 +64,9 @@ class Report:
 
 
 class Health:
-    """Counts what happens, from any thread. `log(cause, text)` is called at most once in 5 s a cause."""
+    """Counts what happens, from any thread. `log(cause, text, withheld)` is called at most once in 5 s a cause."""
 
-    def __init__(self, log: Callable[[str, str], None], *, clock: Clock = time.monotonic) -> None:
+    def __init__(self, log: Callable[[str, str, bool], None], *, clock: Clock = time.monotonic) -> None:
         self._log = log
         self._clock = clock
         self._lock = threading.Lock()
@@ -104,8 +104,12 @@ class Health:
             self._latencies.append(latency_s)
             self._engine_s, self._wait_s = engine_s, wait_s
 
-    def count(self, cause: str, text: str = "") -> None:
-        """Something was wrong; `text` says what, else the cause's own words."""
+    def count(self, cause: str, text: str = "", *, withheld: bool = False) -> None:
+        """Something was wrong.
+
+        text: says what, else the cause's own words do. withheld: whether an output that somebody listens to is not
+        published for it.
+        """
         text = text or CAUSES[cause]
         with self._lock:
             now = self._clock()
@@ -118,7 +122,7 @@ class Health:
                 return
             self._last_logged[cause] = now
             more = self._unlogged.pop(cause, 0)
-        self._log(cause, f"{cause}: {text}" + (f" ({more} more since the last line)" if more else ""))
+        self._log(cause, f"{cause}: {text}" + (f" ({more} more since the last line)" if more else ""), withheld)
 
     def counts(self) -> dict[str, int]:
         """How often each cause happened."""

@@ -107,12 +107,17 @@ def _run(argv: Sequence[str], load: Loader | None, signals: _Signals) -> int:
             return _refuse(error)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        if node.settings.autostart:
+        starting = node.settings.autostart
+        if starting:
             for step in (node.trigger_configure, node.trigger_activate):
                 if not signals.asked and step() != TransitionCallbackReturn.SUCCESS and not signals.asked:
                     return 1
         while not signals.asked and rclpy.ok():
             executor.spin_once(timeout_sec=SPIN_S)
+            if starting and node.has_model is not None:
+                if not node.has_model:
+                    return 1
+                starting = False
     except ExternalShutdownException:
         pass
     finally:

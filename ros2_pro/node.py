@@ -20,15 +20,17 @@ from std_srvs.srv import Trigger
 
 import pro_engine as pro
 from ros2_pro import parameters, sources
+from ros2_pro.bond import Bond
 from ros2_pro.causes import DROPS, MessageError
 from ros2_pro.engine import Engine, Loader
-from ros2_pro.health import Health
+from ros2_pro.health import WARN, Health
 from ros2_pro.inbox import CameraInfoCache, Frame, SensorCache
 from ros2_pro.outputs import Outputs
 from ros2_pro.processor import Processor, Surroundings
 from ros2_pro.settings import WAYS_TO_METRES, Settings
 from ros2_pro.subscription import AdaptiveSubscription
-from ros2_pro.worker import FrameWorker
+from ros2_pro.watch import Watch
+from ros2_pro.worker import FrameWorker, in_thread
 
 ADAPT_PERIOD_S = 0.25
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -63,10 +65,11 @@ class ProNode(LifecycleNode):
         self._outputs: Outputs | None = None
         self._processor: Processor | None = None
         self._worker: FrameWorker[Frame] | None = None
+        self._loading: Future[None] | None = None
         self._tf: sources.TfLookup | None = None
+        self._bond: Bond | None = None
         self._subscriptions_of_ours: list[AdaptiveSubscription] = []
-        self._stalled = False
-        self._several = False
+        self._watch: Watch | None = None
         self._state = "unconfigured"
         self.add_on_set_parameters_callback(self._on_set_parameters)
         # Of a group of their own: until they have answered, nothing else of theirs is called, images neither.
@@ -78,32 +81,59 @@ class ProNode(LifecycleNode):
         # Housekeeping goes on where the time of ROS stands still: in a paused simulation, after a recording.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._report, clock=self._steady)
-        self.create_timer(ADAPT_PERIOD_S, self._adapt, clock=self._steady)
+        self.create_timer(ADAPT_PERIOD_S, self._look, clock=self._steady)
 
     @property
     def settings(self) -> Settings:
         """The settings in force."""
         return self._settings
 
+    @property
+    def has_model(self) -> bool | None:
+        """Whether the model of `configure` is loaded; None before it is known."""
+        if self._loading is None or not self._loading.done():
+            return None
+        return self._loading.exception() is None
+
     # Lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model and announce the topics; FAILURE where the model cannot be loaded."""
-        self._engine = Engine(self._load)
-        try:
-            self._engine.ensure(self._settings.engine)
-        except MessageError as error:
-            self._engine = None
-            self._health.count(error.cause, str(error))
-            return TransitionCallbackReturn.FAILURE
-        self._outputs = Outputs(self, lambda text: self._health.count("publish_failed", text))
-        self.get_logger().info(f"Model {self._engine.name} is loaded on {self._engine.device}.")
+        """Begin to load the model, and announce the topics. Nobody waits for the model: managers lose patience."""
+        self._outputs = Outputs(self, lambda text: self._health.count("publish_failed", text, withheld=True))
+        self._load_model()
         self._state = "inactive"
         return super().on_configure(state)
 
+    def _load_model(self) -> None:
+        engine, settings = Engine(self._load), self._settings.engine
+        self._engine = engine
+        self._loading = in_thread(lambda: engine.ensure(settings), "pro-loading")
+        self._loading.add_done_callback(lambda done: self._on_loaded(engine, done.exception()))
+
+    def _on_loaded(self, engine: Engine, error: BaseException | None) -> None:
+        """Tell how loading ended, in the thread that did it, unless the node was cleaned up meanwhile."""
+        if engine is not self._engine:
+            return
+        if isinstance(error, MessageError):
+            self._health.count(error.cause, str(error), withheld=True)
+            return
+        if error is not None:
+            self._health.count("internal_error", f"{type(error).__name__}: {error}")
+            return
+        self.get_logger().info(f"Model {engine.name} is loaded on {engine.device}.")
+        if self._settings.scale.mode == "none":
+            self.get_logger().info(
+                "scale.mode is none: disparity is published, depth and points are not. For metres set scale.mode to "
+                f"{WAYS_TO_METRES}."
+            )
+
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Listen and work."""
+        """Listen and work, on images from when the model is there; FAILURE where it could not be loaded."""
         assert self._engine is not None and self._outputs is not None
+        if self.has_model is False:
+            if self._engine.refuses(self._settings.engine):
+                return TransitionCallbackReturn.FAILURE
+            self._load_model()  # another one is asked for by now
         worker = self._worker = FrameWorker(self._work)
         self._tf = sources.TfLookup.create(self)
         around = Surroundings(
@@ -115,11 +145,11 @@ class ProNode(LifecycleNode):
         )
         self._processor = Processor(around, self._engine, self._health, self._outputs, self._infos, self._sensor)
         self._subscribe()
-        if self._settings.scale.mode == "none":
-            self.get_logger().info(
-                "scale.mode is none: disparity is published, depth and points are not. For metres set scale.mode to "
-                f"{WAYS_TO_METRES}."
-            )
+        if not self._settings.autostart:
+            self._bond = Bond.form(self)
+        self._watch = Watch(
+            self, self._health, lambda: self._settings.input, self._outputs, tuple(self._subscriptions_of_ours)
+        )
         self._state = "active"
         return super().on_activate(state)
 
@@ -156,9 +186,13 @@ class ProNode(LifecycleNode):
         self._stop_work()
         if self._outputs is not None:
             self._outputs.destroy()
-        self._engine = self._outputs = None
+        self._engine = self._outputs = self._loading = None
 
     def _stop_work(self) -> None:
+        if self._bond is not None:
+            self._bond.break_off()
+            self._bond = None
+        self._watch = None
         for subscription in self._subscriptions_of_ours:
             subscription.destroy()
         self._subscriptions_of_ours.clear()
@@ -194,8 +228,11 @@ class ProNode(LifecycleNode):
 
     def _on_image(self, message: Any) -> None:
         self._health.received()
-        self._stalled = False
-        if self._worker is not None and self._worker.put(Frame(message, time.monotonic())):
+        if self._watch is not None:
+            self._watch.image_came()
+        if self.has_model is None:
+            self._health.count("loading", withheld=True)
+        elif self._worker is not None and self._worker.put(Frame(message, time.monotonic())):
             self._health.count("overrun")
 
     def _work(self, frame: Frame) -> None:
@@ -206,19 +243,9 @@ class ProNode(LifecycleNode):
         processor.process(frame)
         worker.rest_until(begun_s + 1 / rate if rate else 0.0)
 
-    def _adapt(self) -> None:
-        for subscription in self._subscriptions_of_ours:
-            subscription.adapt()
-        if not self._subscriptions_of_ours:
-            return
-        quiet = self._health.seconds_without_input()
-        if quiet is not None and quiet > self._settings.input.stale_after_s and not self._stalled:
-            self._stalled = True
-            self._health.count("input_stalled", f"No image came for {quiet:.1f} s.")
-        several = self._subscriptions_of_ours[0].publishers() > 1
-        if several and not self._several:
-            self._health.count("several_publishers", "More than one camera publishes on the image topic; remap one.")
-        self._several = several
+    def _look(self) -> None:
+        if self._watch is not None:
+            self._watch.look()
 
     # Parameters and services
 
@@ -259,6 +286,8 @@ class ProNode(LifecycleNode):
         engine, worker = self._engine, self._worker
         if engine is None or worker is None:
             return _answer(response, False, "The node is not active; activate it first.")
+        if self.has_model is None:
+            return _answer(response, False, "The model is still being loaded.")
         loaded = worker.ask(lambda: engine.ensure(self._settings.engine, again=True))
         await self._awaitable(loaded)
         if loaded.cancelled():
@@ -278,7 +307,11 @@ class ProNode(LifecycleNode):
 
     def _report(self) -> None:
         report = self._health.report(stale_after_s=self._settings.input.stale_after_s)
-        level, text = (report.level, report.text) if self._state == "active" else (1, f"not active: {self._state}")
+        level, text = report.level, report.text
+        if self._state != "active":
+            level, text = WARN, f"not active: {self._state}"
+        elif self.has_model is None:
+            level, text = WARN, "the model is being loaded"
         values = {"state": self._state, **report.values, **self._figures()}
         status = DiagnosticStatus(
             level=bytes([level]),
@@ -309,11 +342,11 @@ class ProNode(LifecycleNode):
             **{f"QoS of {s.topic}": f"{s.reliability}, keep last" for s in self._subscriptions_of_ours},
         }
 
-    def _log(self, cause: str, line: str) -> None:
+    def _log(self, cause: str, line: str, withheld: bool) -> None:
         logger = self.get_logger()
         if cause in _ERRORS:
             logger.error(line)
-        elif cause in DROPS:
+        elif withheld or cause in DROPS:
             logger.warning(line)
         else:
             logger.info(line)

@@ -28,6 +28,7 @@ class Outputs:
     def __init__(self, node: LifecycleNode, failed: Callable[[str], None]) -> None:
         self._node = node
         self._failed = failed
+        self._sizes: dict[str, int] = {}  # of the last message, in bytes
         # Copies, because rclpy writes the parameters that override a profile into it.
         self._publishers: dict[str, Publisher[Any]] = {
             name: node.create_lifecycle_publisher(
@@ -42,10 +43,28 @@ class Outputs:
 
     def publish(self, name: str, message: Any) -> None:
         """Publish on an output; trouble of the transport is reported, not raised."""
+        self._sizes[name] = len(getattr(message, "data", ()))
         try:
             self._publishers[name].publish(message)
         except Exception as error:  # rclpy raises errors of its own and of its C++ half; the next message may pass
             self._failed(f"{TOPICS[name][1]} could not be published: {error}")
+
+    def lost_above(self, limit_bytes: int) -> dict[str, str]:
+        """Topics whose messages are larger than the transport carries to a best-effort subscriber that is there: a
+        sentence by topic."""
+        found = {}
+        for name, size in tuple(self._sizes.items()):
+            topic = self._publishers[name].topic_name if size > limit_bytes else ""
+            listeners = self._node.get_subscriptions_info_by_topic(topic) if topic else []
+            lost = [one for one in listeners if one.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT]
+            if lost:
+                found[topic] = (
+                    f"Messages on {topic} have {size / 1e6:.1f} MB, and its best-effort subscriber {lost[0].node_name} "
+                    f"gets none above {limit_bytes / 1e6:.1f} MB by this transport; start the node with the profile "
+                    "fastdds_64mb.xml (transport_profile:=64mb), subscribe as reliable, or publish less "
+                    "(points.max_points)."
+                )
+        return found
 
     def destroy(self) -> None:
         """Withdraw all topics."""

@@ -121,7 +121,7 @@ class Processor:
         engine_s = self._around.clock() - begun_s
         # Only now, so that a frame that is dropped is counted as that alone.
         self._note(picture, message.format if compressed else message.encoding, message.header)
-        info, lens = self._lens(info, message.header, image, settings)
+        info, lens = self._lens(info, message.header, image, settings, wanted)
         disparity = np.where(result.valid, result.disparity, np.float32(np.nan)) if not result.valid.all() else None
         view = _View(message.header, image, lens, info, result.disparity if disparity is None else disparity)
         if wanted & {"depth", "points", "camera_info"} or self._snapshots:
@@ -146,6 +146,7 @@ class Processor:
             self._health.count(
                 "no_scale",
                 f"Depth or points are wanted, but scale.mode is none; set it to {WAYS_TO_METRES}.",
+                withheld=True,
             )
             wanted -= {"depth", "points", "camera_info"}
         return wanted - {"camera_info"} if not wanted & {"depth"} else wanted
@@ -175,20 +176,21 @@ class Processor:
         self._stamp_s = stamp_s
 
     def _lens(
-        self, info: Any, header: Any, image: NDArray[np.uint8], settings: Settings
+        self, info: Any, header: Any, image: NDArray[np.uint8], settings: Settings, wanted: frozenset[str]
     ) -> tuple[Any, camera.Lens | None]:
         """The camera info in use (None: none) and the lens (None: unknown)."""
         height, width = image.shape[:2]
         given = settings.input
         fallback = camera.guessed_lens(width, height, given.fallback_fov_x_deg) if given.fallback_fov_x_deg else None
+        withheld = fallback is None and bool(wanted & {"points", "camera_info"})
         if info is None:
-            self._health.count("no_camera_info", _without_lens("There is no camera info", fallback))
+            self._health.count("no_camera_info", _without_lens("There is no camera info", fallback), withheld=withheld)
             return None, fallback
         rectified = camera.is_rectified(self._around.image_topic(), given.rectified)
         try:
             lens = camera.lens_from_info(info, width, height, rectified=rectified)
         except MessageError as error:
-            self._health.count(error.cause, _without_lens(str(error).rstrip("."), fallback))
+            self._health.count(error.cause, _without_lens(str(error).rstrip("."), fallback), withheld=withheld)
             return None, fallback
         if lens.notes != self._lens_notes:  # told when they change: they stay true for every frame
             self._lens_notes = lens.notes
@@ -202,21 +204,32 @@ class Processor:
     def _metres(self, view: _View, result: Any, settings: Settings) -> NDArray[np.float32] | None:
         """Depth (H, W) in metres, or None where nothing gives a scale now."""
         stamp_s = seconds(view.header.stamp)
+        samples = problem = None
+        try:
+            samples = self._samples(view, stamp_s, settings)
+        except MessageError as error:
+            problem = error
         scale = self._tracker.update(
             view.disparity,
             result.valid,
-            self._samples(view, stamp_s, settings),
+            samples,
             stamp_s,
             self._around.clock(),
             metric=result.scale_shift,
         )
+        withheld = scale.scale_shift is None
+        if problem is not None:
+            self._health.count(problem.cause, str(problem), withheld=withheld)
+        if samples is not None and samples.note:
+            self._health.count("unregistered_sensor", samples.note)
         if scale.rejected:
-            self._health.count("scale_rejected", scale.reason)
+            self._health.count("scale_rejected", scale.reason, withheld=withheld)
         if scale.state == "stale":
-            self._health.count("scale_stale", scale.reason)
+            self._health.count("scale_stale", scale.reason, withheld=withheld)
         if scale.scale_shift is None:
             if settings.scale.mode == "metric":
-                self._health.count("no_scale", f"Model {self._engine.name} gives no metres; scale.mode needs it.")
+                text = f"Model {self._engine.name} gives no metres; scale.mode needs it."
+                self._health.count("no_scale", text, withheld=True)
             return None
         limits = settings.depth
         depth = pro.disparity_to_depth(view.disparity, scale.scale_shift, max_depth_m=limits.max_depth_m or None)
@@ -225,29 +238,23 @@ class Processor:
         return depth
 
     def _samples(self, view: _View, stamp_s: float, settings: Settings) -> sources.Samples | None:
+        """What the sensor saw at the time of the image; None where nothing is asked of it, or it sent nothing then."""
         if settings.scale.mode != "align":
             return None
         message = self._sensor.nearest(stamp_s, settings.scale.max_offset_s)
         if message is None:
             return None
-        try:
-            height, width = view.disparity.shape
-            samples = sources.samples_of(
-                message,
-                width,
-                height,
-                lens=view.lens,
-                frame_id=view.header.frame_id,
-                sensor_pose=settings.scale.sensor_pose,
-                sensor_info=self._sensor.info,
-                tf=self._around.tf,
-            )
-        except MessageError as error:
-            self._health.count(error.cause, str(error))
-            return None
-        if samples.note:
-            self._health.count("unregistered_sensor", samples.note)
-        return samples
+        height, width = view.disparity.shape
+        return sources.samples_of(
+            message,
+            width,
+            height,
+            lens=view.lens,
+            frame_id=view.header.frame_id,
+            sensor_pose=settings.scale.sensor_pose,
+            sensor_info=self._sensor.info,
+            tf=self._around.tf,
+        )
 
     def _publish(self, view: _View, wanted: frozenset[str], settings: Settings) -> None:
         publish = self._outputs.publish

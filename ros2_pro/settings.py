@@ -168,7 +168,7 @@ class PointsSettings(Checked):
     organized: bool = option(True, "Keep rows and columns, NaN where there is no point; false: only points, dense")
     stride: int = option(1, "Every how many rows and columns there is a point", minimum=1, maximum=64)
     max_points: int = option(
-        1 << 21, "Most points; the stride grows until it is held", minimum=1000, maximum=100_000_000
+        60_000, "Most points; the stride grows until it is held", minimum=1000, maximum=100_000_000
     )
     min_depth_m: float = option(0.0, "No points nearer, in metres", minimum=0.0, maximum=1e6)
     max_depth_m: float = option(0.0, "No points farther, in metres; 0: no limit", minimum=0.0, maximum=1e6)

@@ -12,6 +12,20 @@ from typing import Any, Generic, TypeVar
 Frame = TypeVar("Frame")
 
 
+def in_thread(job: Callable[[], Any], name: str) -> Future[Any]:
+    """Run a job in a thread of its own, which does not keep the process; the future has its result or exception."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(job())
+        except BaseException as error:  # whoever asks for the result gets it
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
+
+
 class FrameWorker(Generic[Frame]):
     """Runs `process(frame)` in a thread of its own, on the newest frame that was put, and jobs in between.
 

@@ -44,8 +44,8 @@ TRAINING_PACKAGES = IO_PACKAGES | outside(
     "typer",
 )  # fmt: skip
 ROS_PACKAGES = outside(
-    "ament_index_python", "cv2", "cv_bridge", "diagnostic_msgs", "lifecycle_msgs", "numpy", "rcl_interfaces", "rclpy",
-    "sensor_msgs", "std_msgs", "std_srvs", "tf2_ros",
+    "ament_index_python", "bondpy", "cv2", "cv_bridge", "diagnostic_msgs", "lifecycle_msgs", "numpy", "rcl_interfaces",
+    "rclpy", "sensor_msgs", "std_msgs", "std_srvs", "tf2_ros",
 )  # fmt: skip
 BLENDER_PACKAGES = outside("bmesh", "bpy", "bpy_extras", "gpu", "gpu_extras", "mathutils", "numpy")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 from rig import camera_image, camera_info
 from sensor_msgs.msg import Image
@@ -56,11 +54,13 @@ class Desk:
     def __init__(self, folder):
         self.values = {"snapshot_folder": str(folder), "scale.mode": "fixed"}
         self.listeners = frozenset(TOPICS)
-        self.model, self.health = Model(), Health(lambda cause, line: None)
+        self.told = []  # causes, and whether an output is withheld for them
+        self.model = Model()
+        self.health = Health(lambda cause, line, withheld: self.told.append((cause, withheld)))
         self.infos, self.sensor = Infos(), SensorCache()
         self.now_s = 1000.0  # of the steady clock
         self.published = {}
-        self._stamps = itertools.count(1)
+        self.stamp_s = 0  # of the last image; every image is a second later
         self.ros_time_s = 1e9
         self.image_topic = "/camera/image_raw"
         around = Surroundings(
@@ -84,7 +84,8 @@ class Desk:
     def look(self, sensor=None, *, offset_s=0.0, info=None):
         """What is published of the next frame; `sensor` is a depth image (H, W) or a message seen `offset_s` later,
         `info` a camera info, None for a plain one, or False for none."""
-        stamp_s = next(self._stamps)
+        self.stamp_s += 1
+        stamp_s = self.stamp_s
         image = camera_image(WIDTH, HEIGHT)
         image.header.stamp.sec = stamp_s
         if info is not False:

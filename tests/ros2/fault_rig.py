@@ -28,7 +28,9 @@ AT_LEAST_S = LOG_PERIOD_S / 2  # between two lines: throttling counts from befor
 # Metres, so that all of a frame is worked on; quiet pauses between two tests are no fault.
 PARAMETERS = {"scale__mode": "fixed", "input__stale_after_s": 3600.0}
 _LINE = re.compile(r"^\[(\w+)\] \[(\d+\.\d+)\] \[[^\]]*\]: (\w+): (.+)$", re.MULTILINE)
-_LEVELS = dict.fromkeys(DROPS, "WARN") | dict.fromkeys(
+# Warnings, too: what withholds depth or its camera info, to which the rig listens.
+_WITHHOLD = ("no_camera_info", "bad_camera_info", "input_stalled", "publish_failed")
+_LEVELS = dict.fromkeys((*DROPS, *_WITHHOLD), "WARN") | dict.fromkeys(
     ("load_failed", "engine_error", "engine_memory", "engine_output", "internal_error"), "ERROR"
 )
 

@@ -1,11 +1,10 @@
 """The real node with a model that takes no time and does what a file says.
 
 The file named by the environment variable STUB holds JSON: `delay` seconds a pass, `hold` (true: a pass lasts until the
-file no longer says so), `raise` (a name of an exception),
-`output` ("nan", "shape", "type" or "none"), `load_delay` seconds, `fail_load`, `metric` (scale and shift to metres),
-`weights_mb` (memory that a model loaded from now on holds), `publish` (text of an error of rcl that every output
-raises). Its disparity falls from 1 at the left edge to 0.1 at the right one. What it is called with is written beside
-that file, a line an event.
+file no longer says so), `raise` (a name of an exception), `output` ("nan", "shape", "type" or "none"), `load_hold` (as
+`hold`, of loading), `fail_load`, `metric` (scale and shift to metres), `weights_mb` (memory that a model loaded from
+now on holds), `publish` (text of an error of rcl that every output raises). Its disparity falls from 1 at the left edge
+to 0.1 at the right one. What it is called with is written beside that file, a line an event.
 
 More of the environment: STUB_REPORT_S, seconds between two diagnostics; STUB_SNAPSHOT_S, how long a snapshot waits for
 an image; STUB_ACK, a pipe that gets a byte for every frame that was worked on.
@@ -77,7 +76,8 @@ def load(name, **given):
     """In the place of pro_engine.load_model."""
     tell("load", model=name, **given)
     wish = wishes()
-    time.sleep(wish.get("load_delay", 0))
+    while wishes().get("load_hold"):
+        time.sleep(0.01)
     if wish.get("fail_load") or name == "missing":
         raise pro.WeightsError("The weights are missing; fetch them.")
     return StubPredictor(wish.get("weights_mb", 0))

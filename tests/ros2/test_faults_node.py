@@ -189,17 +189,18 @@ def test_f26_missing_model_ends_a_node_that_starts_by_itself(start, namespace):
     assert "ERROR" in line and "load_failed: Model missing cannot be loaded: The weights are missing" in line
 
 
-def test_f26_missing_model_fails_configure_of_a_node_that_is_managed(start, namespace):
+def test_f26_missing_model_fails_activate_of_a_node_that_is_managed(start, namespace):
     process = start_stub(start, namespace, autostart=False, engine__model="missing")
     rig = FaultRig(process, namespace)
     try:
         assert state(rig) == State.PRIMARY_STATE_UNCONFIGURED
         begun_s = time.time()
-        assert not transition(rig, Transition.TRANSITION_CONFIGURE)
-        assert state(rig) == State.PRIMARY_STATE_UNCONFIGURED and rig.tally() == {"load_failed": 1}
+        assert transition(rig, Transition.TRANSITION_CONFIGURE)
+        assert wait_for(lambda: rig.tally() == {"load_failed": 1})
+        assert not transition(rig, Transition.TRANSITION_ACTIVATE) and state(rig) == State.PRIMARY_STATE_INACTIVE
         rig.told("load_failed", begun_s)
         assert rig.set(engine__model="compact")[0].successful
-        assert transition(rig, Transition.TRANSITION_CONFIGURE) and transition(rig, Transition.TRANSITION_ACTIVATE)
+        assert transition(rig, Transition.TRANSITION_ACTIVATE)
         rig.ready()
         rig.healthy()
     finally:
@@ -227,15 +228,15 @@ def test_f26_corrupt_weights_and_absent_device_with_the_real_loader(start, names
     rig = FaultRig(process, namespace)
     try:
         assert state(rig) == State.PRIMARY_STATE_UNCONFIGURED
-        assert not transition(rig, Transition.TRANSITION_CONFIGURE, TORCH_S)
+        assert transition(rig, Transition.TRANSITION_CONFIGURE)
+        assert wait_for(lambda: rig.counts()["load_failed"] == 1, TORCH_S)
         assert str(weights) in rig.lines("load_failed")[0].text
+        assert not transition(rig, Transition.TRANSITION_ACTIVATE)
         assert rig.set(engine__weights="")[0].successful
         assert rig.set(engine__device="cuda")[0].successful
-        assert not transition(rig, Transition.TRANSITION_CONFIGURE, TORCH_S)
-        assert rig.counts()["load_failed"] == 2
-        assert rig.set(engine__device="cpu")[0].successful
-        assert transition(rig, Transition.TRANSITION_CONFIGURE, TORCH_S)
         assert transition(rig, Transition.TRANSITION_ACTIVATE)
+        assert wait_for(lambda: rig.counts()["load_failed"] == 2, TORCH_S)
+        assert rig.set(engine__device="cpu")[0].successful
         rig.ready(TORCH_S, patience_s=TORCH_S)
         rig.healthy()
     finally:

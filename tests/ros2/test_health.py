@@ -14,7 +14,7 @@ class Desk:
     def __init__(self):
         self.now_s = 100.0
         self.lines: list[tuple[str, str]] = []
-        self.health = Health(lambda cause, line: self.lines.append((cause, line)), clock=lambda: self.now_s)
+        self.health = Health(lambda cause, line, withheld: self.lines.append((cause, line)), clock=lambda: self.now_s)
 
     def state(self):
         return self.health.report(stale_after_s=3.0)

@@ -17,13 +17,13 @@ import pytest
 from pro_engine.options import limits_in_words
 from ros2_pro.demo_settings import DemoSettings
 from ros2_pro.settings import home_of, options
+from ros2_pro.transport import PROFILE_VARIABLES
 
 pytest.importorskip("ament_index_python", reason="ROS 2 is not installed; the extra `ros` has it")
 yaml = pytest.importorskip("yaml")
 
 ROOT = Path(__file__).parents[2]
 DOUBLES = Path(__file__).parent / "doubles"
-PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
 Launcher = Callable[..., SimpleNamespace]
 
@@ -63,6 +63,7 @@ def launch(prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
         monkeypatch.setenv("AMENT_PREFIX_PATH", str(prefix))
         environment = {name: value for name, value in os.environ.items() if name not in PROFILE_VARIABLES}
+        environment.update(zip(PROFILE_VARIABLES, run.own_profile, strict=False))
         (tmp_path / "files").mkdir(exist_ok=True)
         context = LaunchContext(
             {name: str(value) for name, value in arguments.items()}, environment, tmp_path / "files"
@@ -74,7 +75,7 @@ def launch(prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
             processes={process.name: process for process in context.processes}, declared=context.declared
         )
 
-    run.left = left  # type: ignore[attr-defined]
+    run.left, run.own_profile = left, []  # type: ignore[attr-defined]
     yield run
     for name in list(sys.modules):
         if name.partition(".")[0] in ("launch", "launch_ros"):
@@ -112,7 +113,8 @@ def test_without_arguments_nothing_overrides_the_parameter_file(launch: Launcher
         "image/compressed": "image/compressed",
         "camera_info": "camera_info",
     }
-    assert not set(PROFILE_VARIABLES) & set(processes["pro_node"].env)
+    shipped = str(prefix / "share/ros2_pro/config/fastdds_64mb.xml")
+    assert [processes["pro_node"].env[name] for name in PROFILE_VARIABLES] == [shipped, shipped]
 
 
 @pytest.mark.parametrize("text", ["20", "20.0"])
@@ -243,8 +245,20 @@ def test_a_transport_profile(launch: Launcher, prefix: Path, tmp_path: Path) -> 
     own.touch()
     env = launch("pro.launch.py", transport_profile=own).processes["pro_node"].env
     assert [env[name] for name in PROFILE_VARIABLES] == [str(own), str(own)]
-    with pytest.raises(RuntimeError, match=r"transport_profile is 65mb.*give default, 64mb or an XML file"):
+    env = launch("pro.launch.py", transport_profile="default").processes["pro_node"].env
+    assert not set(PROFILE_VARIABLES) & set(env)
+    with pytest.raises(ValueError, match=r"transport_profile is 65mb.*give auto, default, 64mb or an XML file"):
         launch("pro.launch.py", transport_profile="65mb")
+
+
+def test_a_profile_of_ones_own_is_kept_unless_another_is_asked_for(
+    launch: Launcher, prefix: Path, tmp_path: Path
+) -> None:
+    own, shipped = str(tmp_path / "own.xml"), str(prefix / "share/ros2_pro/config/fastdds_64mb.xml")
+    for asked, wanted in ((None, own), ("64mb", shipped)):
+        launch.own_profile[:] = [own]
+        given = {"transport_profile": asked} if asked else {}
+        assert launch("pro.launch.py", **given).processes["pro_node"].env[PROFILE_VARIABLES[0]] == wanted
 
 
 def test_rviz_starts_where_it_is_asked_for(launch: Launcher, prefix: Path) -> None:
@@ -308,6 +322,57 @@ def test_the_demo_gives_the_camera_its_own_parameters(launch: Launcher) -> None:
     assert {name: type(value) for name, value in given.items()} == {
         name: type(getattr(defaults, name)) for name in given
     }
+
+
+@pytest.mark.flaky(reruns=1)  # a real graph: DDS may lose what is sent while its parts find each other
+def test_with_the_default_launch_best_effort_listeners_get_every_depth_image_and_cloud(
+    launch: Launcher, start: Callable[..., Any], namespace: str
+) -> None:
+    """As nav2's layers and `ros2 topic hz` subscribe, at sizes that the default transport of Fast DDS would lose."""
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed; the extra `ros` has it")
+    from rclpy.qos import qos_profile_sensor_data
+    from rig import HERE, OFTEN, OUTPUTS, Rig, camera_image, camera_info, wait_for
+
+    process = launch("pro.launch.py", namespace=namespace, scale_mode="fixed").processes["pro_node"]
+    argv = [str(HERE / "stub_node.py") if word.endswith("/pro_node") else word for word in process.argv]
+    node = start(argv, {**process.env, **OFTEN})
+    rig = Rig(namespace)
+    try:
+        lossy = ("depth/image_rect", "points")
+        for topic in lossy:
+            rig.node.create_subscription(OUTPUTS[topic], topic, rig.received[topic].append, qos_profile_sensor_data)
+        rig.listen("disparity")  # reliable: tells when a frame is done
+        rig.ready()
+
+        def came(topic: str, stamps: list[Any]) -> list[bool]:
+            known = [message.header.stamp for message in list(rig.received[topic])]
+            return [stamp in known for stamp in stamps]
+
+        def sent(width: int, height: int) -> Any:
+            stamp = rig.stamp()
+            rig.info.publish(camera_info(width, height, focal_px=width, stamp=stamp))
+            rig.image.publish(camera_image(width, height, stamp=stamp))
+            return stamp
+
+        warm: list[Any] = []
+
+        def all_are_found() -> bool:
+            warm.append(sent(64, 48))
+            return bool(wait_for(lambda: all(any(came(topic, warm)) for topic in (*lossy, "disparity")), 1.0))
+
+        assert wait_for(all_are_found), node.text()
+        for width, height in ((640, 480), (1280, 720), (1920, 1080)):
+            frames: list[Any] = []
+            for _ in range(12):
+                frames.append(sent(width, height))
+                assert wait_for(lambda f=frames: came("disparity", f)[-1])
+            for topic in lossy:
+                assert wait_for(lambda t=topic, f=frames: all(came(t, f)), 20.0), f"{topic} {width}x{height}"
+        assert rig.counts()["lost_best_effort"] == 0
+        assert all(cloud.width * cloud.height <= 60_000 for cloud in rig.received["points"])
+        assert (rig.received["depth/image_rect"][-1].width, rig.received["points"][-1].width) == (1920, 320)
+    finally:
+        rig.close()
 
 
 def test_the_demo_shows_depth_and_points(launch: Launcher, start: Callable[..., Any], namespace: str) -> None:

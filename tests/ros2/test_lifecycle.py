@@ -9,7 +9,10 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed; the extra `ros` has
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rig import HERE, OFTEN, PATIENCE_S, Rig, camera_image, stub_command, wait_for
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
+
+from ros2_pro.health import ERROR
 
 pytestmark = pytest.mark.flaky(reruns=1)  # a real graph: DDS may lose what is sent while its parts find each other
 
@@ -111,15 +114,69 @@ def test_activated_again_the_node_listens_to_tf_once_and_not_at_all_in_between(s
         assert manager.change(Transition.TRANSITION_DEACTIVATE) and wait_for(lambda: listening() == 0), listening()
 
 
-def test_a_missing_model_fails_configure_and_the_node_lives_on(start, namespace, manager):
-    node = start(stub_command(namespace, autostart=False, engine__model="missing"), OFTEN)
-    assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
-    assert not manager.change(Transition.TRANSITION_CONFIGURE)
-    assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
-    assert "Model missing cannot be loaded: The weights are missing" in node.text() and "Traceback" not in node.text()
-    assert manager.counts()["load_failed"] == 1
-    assert manager.set(engine__model="compact")[0].successful
+def test_a_managed_node_keeps_a_bond_while_it_is_active(start, namespace, manager):
+    beats = []
+    manager.node.create_subscription(String, "bond", lambda message: beats.append(message.data), 10)
+    start(stub_command(namespace, autostart=False), {**OFTEN, "PYTHONPATH": str(HERE / "doubles")})  # of bondpy
+    assert manager.change(Transition.TRANSITION_CONFIGURE)
+    assert not manager.node.count_publishers("bond")
+    for _ in range(2):
+        beats.clear()
+        assert manager.change(Transition.TRANSITION_ACTIVATE)
+        assert wait_for(lambda: beats.count("pro") >= 5)
+        assert manager.change(Transition.TRANSITION_DEACTIVATE)
+        assert wait_for(lambda: beats[-1] == "pro broken") and wait_for(
+            lambda: not manager.node.count_publishers("bond")
+        )
+
+
+def test_a_node_that_starts_by_itself_has_no_bond(start, namespace, manager):
+    start(stub_command(namespace), {**OFTEN, "PYTHONPATH": str(HERE / "doubles")})
+    manager.ready()
+    assert not manager.node.count_publishers("bond")
+
+
+def test_configure_and_activate_do_not_wait_for_the_model_and_images_meanwhile_are_counted(start, namespace, manager):
+    node = start(stub_command(namespace, autostart=False), OFTEN)
+    node.wish(load_hold=True)
     assert manager.change(Transition.TRANSITION_CONFIGURE) and manager.change(Transition.TRANSITION_ACTIVATE)
+    manager.ready()
+    for _ in range(3):
+        manager.image.publish(camera_image(stamp=manager.stamp()))
+        assert wait_for(lambda: manager.levels[-1][1] == "the model is being loaded")
+    report = manager.report(lambda report: int(report["count loading"]) >= 1)
+    assert report["frames received"] == report["count loading"] and len(node.events("load")) == 1
+    answer = manager.call(Trigger, "reload", Trigger.Request())
+    assert not answer.success and "still being loaded" in answer.message
+    node.wish()
+    manager.look()
+    assert "Model stub is loaded on cpu" in node.text() and len(node.events("load")) == 1
+
+
+def test_a_missing_model_fails_activate_and_the_node_lives_on(start, namespace, manager):
+    node = start(stub_command(namespace, autostart=False, engine__model="missing"), OFTEN)
+    assert manager.change(Transition.TRANSITION_CONFIGURE)
+    assert wait_for(lambda: manager.counts()["load_failed"] == 1)
+    assert not manager.change(Transition.TRANSITION_ACTIVATE)
+    assert manager.state() == State.PRIMARY_STATE_INACTIVE
+    assert "Model missing cannot be loaded: The weights are missing" in node.text() and "Traceback" not in node.text()
+    assert manager.set(engine__model="compact")[0].successful
+    assert manager.change(Transition.TRANSITION_ACTIVATE)
+    manager.look()
+    assert len(node.events("load")) == 2
+
+
+def test_a_model_that_turns_out_missing_while_active_is_an_error_until_another_is_named(start, namespace, manager):
+    node = start(stub_command(namespace, autostart=False, engine__model="missing"), OFTEN)
+    node.wish(load_hold=True)
+    assert manager.change(Transition.TRANSITION_CONFIGURE) and manager.change(Transition.TRANSITION_ACTIVATE)
+    manager.ready()
+    node.wish()
+    assert wait_for(lambda: manager.levels[-1][0] == ERROR and "The weights are missing" in manager.levels[-1][1])
+    manager.image.publish(camera_image(stamp=manager.stamp()))
+    assert wait_for(lambda: manager.counts()["load_failed"] >= 2)
+    assert len(node.events("load")) == 1  # not for every image
+    assert manager.set(engine__model="compact")[0].successful
     manager.look()
 
 

@@ -162,7 +162,7 @@ def scale_max_offset_s(desk):
 def scale_stale_after_s(desk):
     desk.set(scale__mode="align", scale__stale_after_s=60.0, scale__hold_s=600.0)
     desk.depth(measured(0.3, 0.2))
-    desk.now_s += 59
+    desk.stamp_s += 58
     assert desk.depth() is not None and desk.processor.scale_now().state == "held"
     desk.set(scale__stale_after_s=58.0)
     assert desk.depth() is not None and desk.processor.scale_now().state == "stale"
@@ -171,7 +171,7 @@ def scale_stale_after_s(desk):
 def scale_hold_s(desk):
     desk.set(scale__mode="align", scale__hold_s=60.0)
     desk.depth(measured(0.3, 0.2))
-    desk.now_s += 59
+    desk.stamp_s += 58
     assert desk.depth() is not None
     desk.set(scale__hold_s=58.0)
     assert desk.depth() is None

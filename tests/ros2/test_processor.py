@@ -40,3 +40,32 @@ def test_a_sensor_of_another_frame_is_registered_or_told(desk):
     desk.set(scale__sensor_pose=(0.0, 0.0, 1e-9, 0.0, 0.0, 0.0))
     np.testing.assert_allclose(desk.depth(message), measured(0.3, 0.2), rtol=0.01)
     assert desk.health.counts()["unregistered_sensor"] == 1
+
+
+@pytest.mark.parametrize(
+    ("listeners", "fov_x_deg", "withheld"),
+    [({"points"}, 0.0, True), ({"depth"}, 0.0, False), ({"disparity"}, 0.0, False), ({"points"}, 90.0, False)],
+)
+def test_a_missing_camera_info_withholds_points_from_whoever_listens(desk, listeners, fov_x_deg, withheld):
+    desk.listeners = frozenset(listeners)
+    desk.set(input__fallback_fov_x_deg=fov_x_deg)
+    assert ("points" in desk.look(info=False)) == ("points" in listeners and not withheld)
+    assert ("no_camera_info", withheld) in desk.told
+
+
+def test_what_gives_no_metres_withholds_depth_only_where_none_are_held(desk):
+    desk.set(scale__mode="none")
+    assert "depth" not in desk.look() and desk.told == [("no_scale", True)]
+    desk.set(scale__mode="align")
+    wrong = depth_message(np.ones((10, 60), np.float32))  # of another view
+    desk.told.clear()
+    assert desk.depth(wrong) is None and desk.told == [("bad_scale_source", True)]
+    assert desk.depth(measured(0.3, 0.2)) is not None
+    assert desk.depth(wrong) is not None
+
+
+def test_a_stale_scale_withholds_depth_once_it_is_no_longer_held(desk):
+    desk.set(scale__mode="align", scale__stale_after_s=2.0, scale__hold_s=4.0)
+    desk.depth(measured(0.3, 0.2))
+    desk.stamp_s += 2
+    assert desk.depth() is not None and desk.told == [("scale_stale", False)]

@@ -93,7 +93,7 @@ def depart(start, namespace, moment, n):
     """Start a node that will be told to end; only where it is to infer, it sees the camera, and infers for ever."""
     image = f"image:={namespace}/{'image' if moment == 'inferring' else 'nothing'}"
     command = stub_command(f"{namespace}/n{n}", engine__always_run=True)
-    wishes = {"hold": True, "load_delay": 3600 if moment == "loading" else 0}
+    wishes = {"hold": True, "load_hold": moment == "loading"}
     return Departure(start([*command, "-r", image], wishes=wishes), moment)
 
 
