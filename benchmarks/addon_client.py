@@ -22,16 +22,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from blender_addon.client import Client, wait_for_ends  # noqa: E402
+from blender_addon.client import OLDEST_VERSION, PROTOCOL, Client, wait_for_ends  # noqa: E402
 from blender_addon.errors import EngineError  # noqa: E402
 
 TICK_S = 0.01
 POLLS = 300
-HEAD = """
+HEAD = f"""
+PROTOCOL, VERSION = {PROTOCOL}, "{'.'.join(map(str, OLDEST_VERSION))}"
+""" + """
 import json, os, signal, sys, time
 def say(event, **values):
     sys.stdout.write(json.dumps({"event": event, **values}) + chr(10)); sys.stdout.flush()
-say("ready", protocol=1, version="0.1.0", pid=os.getpid())
+say("ready", protocol=PROTOCOL, version=VERSION, pid=os.getpid())
 """
 IDLE = "for line in sys.stdin: pass"
 DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(60)"
