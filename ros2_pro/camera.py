@@ -69,7 +69,8 @@ def guessed_lens(width: int, height: int, fov_x_deg: float) -> Lens:
 def lens_from_info(info: Any, width: int, height: int, *, rectified: bool) -> Lens:
     """The lens of an image of `width` x `height` pixels.
 
-    For a rectified image it is that of P (K where P is zero), otherwise that of K with the distortion D. Region of
+    For a rectified image it is that of P (K where P is zero), otherwise that of K with the distortion D (P, and no
+    distortion, where K is zero, as of cameras that only tell how their rectified image is seen). Region of
     interest and binning are applied (`do_rectify` changes nothing: rectified images keep the offset and size of the raw
     part); camera info of another image size but the same shape is scaled.
 
@@ -78,6 +79,7 @@ def lens_from_info(info: Any, width: int, height: int, *, rectified: bool) -> Le
             for a distortion that no ray passes, and for another shape than the image's.
     """
     p, k = [float(value) for value in info.p], [float(value) for value in info.k]
+    rectified = rectified or (not k[0] and p[0] > 0)
     fx, fy, cx, cy = (p[0], p[5], p[2], p[6]) if rectified and p[0] else (k[0], k[4], k[2], k[5])
     if not all(map(math.isfinite, (fx, fy, cx, cy))) or fx <= 0 or fy <= 0:
         raise MessageError(

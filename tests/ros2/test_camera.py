@@ -33,6 +33,14 @@ def values(lens):
     return k.fx, k.fy, k.cx, k.cy
 
 
+def test_a_raw_image_whose_k_is_empty_has_the_lens_of_p():
+    """As depthai-ros publishes it (issue 598 there)."""
+    found = camera.lens_from_info(info(k=[0.0] * 9, d=[-0.3, 0.1, 0.0, 0.0, 0.0]), WIDTH, HEIGHT, rectified=False)
+    assert values(found) == (40.0, 41.0, 31.0, 21.0) and found.distortion is None and "distorted" not in found.notes
+    with pytest.raises(MessageError):
+        camera.lens_from_info(info(k=[0.0] * 9, p=[0.0] * 12), WIDTH, HEIGHT, rectified=False)
+
+
 def test_a_raw_image_has_the_lens_of_k_and_a_rectified_one_that_of_p():
     assert values(camera.lens_from_info(info(), WIDTH, HEIGHT, rectified=False)) == (50, 51, 30, 20)
     assert values(camera.lens_from_info(info(), WIDTH, HEIGHT, rectified=True)) == (40, 41, 31, 21)
@@ -71,7 +79,7 @@ def test_the_rest_of_a_last_block_of_binning_is_no_other_scale():
 
 @pytest.mark.parametrize(
     "k",
-    [[0.0] * 9, [float("nan")] * 9, [-50.0, 0.0, 30.0, 0.0, 51.0, 20.0, 0.0, 0.0, 1.0], [50.0, 0.0, float("inf")] * 3],
+    [[float("nan")] * 9, [-50.0, 0.0, 30.0, 0.0, 51.0, 20.0, 0.0, 0.0, 1.0], [50.0, 0.0, float("inf")] * 3],
 )
 def test_a_matrix_of_no_camera_is_refused(k):
     with pytest.raises(MessageError) as caught:
