@@ -4,7 +4,6 @@ Every argument of pro.launch.py is understood too.
 """
 
 import shlex
-import sys
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
@@ -25,7 +24,7 @@ CAMERA = ("source", "width", "height", "rate_hz", "reliability", "encoding", "fa
 # Argument of pro.launch.py: another default, meaning.
 NODE = {
     "namespace": ("", "namespace of the camera, the node and their topics"),
-    "python": (sys.executable, "interpreter of the camera and the node; empty: python3 of the path"),
+    "python": (arguments.interpreter(), "interpreter of the camera and the node; empty: python3 of the path"),
     "scale_mode": (
         "",
         arguments.described(ScaleSettings, "mode", default="align to the synthetic camera's sensor, else fixed"),

@@ -4,7 +4,6 @@ What is not given here is taken from `params_file`; `ros2 launch ros2_pro pro.la
 """
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ OTHERS = {
     "camera_info": ("", "topic of the camera info; not given: camera_info beside the image"),
     "scale_topic": ("", "align: topic of the sensor; not given: scale/depth, scale/points or scale/scan"),
     "params_file": (PathJoinSubstitution([SHARE, "config", "pro.yaml"]), "YAML file of parameters"),
-    "python": (sys.executable, "interpreter of the node, with PyTorch; empty: python3 of the path"),
+    "python": (arguments.interpreter(), "interpreter of the node, with PyTorch; empty: python3 of the path"),
     "transport_profile": (
         "auto",
         "auto: 64mb, unless FASTDDS_DEFAULT_PROFILES_FILE is set; 64mb: shared memory for large best-effort messages; "

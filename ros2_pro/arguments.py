@@ -6,10 +6,19 @@ Launch files run in the interpreter of `ros2 launch`, so nothing heavy is import
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pro_engine.options import OptionError, check, field_of, hint_of, limits_in_words, option
+
+
+def interpreter() -> str:
+    """Of the active virtual environment, which has PyTorch; else the one that runs this, which is that of `ros2`."""
+    of_venv = Path(os.environ.get("VIRTUAL_ENV", ""), "bin", "python")
+    return str(of_venv) if "VIRTUAL_ENV" in os.environ and of_venv.is_file() else sys.executable
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def launch(prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launcher]:
     """Execute a launch file with arguments; gives its processes by name, and the descriptions of its arguments."""
     monkeypatch.syspath_prepend(str(DOUBLES))
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     ours = [name for name in sys.modules if name.partition(".")[0] in ("launch", "launch_ros")]
     for name in ours:
         monkeypatch.delitem(sys.modules, name)
@@ -235,6 +236,18 @@ def test_remapped_topics_are_those_of_the_node() -> None:
 def test_the_interpreter(launch: Launcher, prefix: Path, python: str) -> None:
     argv = launch("pro.launch.py", python=python).processes["pro_node"].argv
     assert argv[: argv.index("--ros-args")] == [*([python] if python else []), str(prefix / "lib/ros2_pro/pro_node")]
+
+
+def test_the_interpreter_of_an_active_virtual_environment(
+    launch: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "venv"))
+    assert launch("pro.launch.py").processes["pro_node"].argv[0] == sys.executable  # it is gone
+    python = tmp_path / "venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    for process in launch("demo.launch.py").processes.values():
+        assert process.argv[0] == str(python)
 
 
 def test_a_transport_profile(launch: Launcher, prefix: Path, tmp_path: Path) -> None:
