@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -333,6 +334,13 @@ class MeshBuilder:
         x = np.linspace(-size[0] / 2, size[0] / 2, heights.shape[0])
         y = np.linspace(-size[1] / 2, size[1] / 2, heights.shape[1])
         self.loft(np.stack([*np.meshgrid(x, y, indexing="ij"), heights], -1), material, closed=False)
+
+
+def made(maker: Callable[..., None], *arguments: Any, **more: Any) -> Mesh:
+    """What a maker adds to a builder, its first argument, as a mesh."""
+    mb = MeshBuilder()
+    maker(mb, *arguments, **more)
+    return mb.build()
 
 
 def ellipsoid(sides: int, exponent: float = 1.0) -> Array:

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from .builder import MeshBuilder, placement, rotation
+from .builder import MeshBuilder, made, placement, rotation
 from .desks import mug, strew
-from .furniture import cabinet, made
+from .furniture import cabinet
 from .heap import Heap
 from .layout import Layout
 from .palette import Palette
@@ -105,9 +105,7 @@ def kitchen_run(layout: Layout) -> tuple[float, float, float]:
         heap.block((hob - 0.3, hob + 0.3), (-0.3, 0.3))
     strew(mb, pal, heap, pal.count(5, 26), (0.08, 0.32))
     for _ in range(pal.count(0, 4)):
-        cup = MeshBuilder()
-        mug(cup, pal)
-        mesh = cup.build()
+        mesh = made(mug, pal)
         where = heap.lay(mesh, rotation("z", pal.angle()), highest=TOP + 0.2)
         if where is not None:
             with mb.at(where):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .builder import MeshBuilder, placement, rotation, translation
+from .builder import MeshBuilder, made, placement, rotation, translation
 from .furniture import office_chair
 from .heap import Heap
 from .objects import small_object
@@ -131,12 +131,10 @@ DESK_THINGS = (papers, papers, mug, mug, handset, organiser)
 def strew(mb: MeshBuilder, pal: Palette, heap: Heap, number: int, size: tuple[float, float] = (0.05, 0.2)) -> None:
     """Lay things of a desk and other small ones on a heap, upright, beside or upon one another."""
     for _ in range(number):
-        thing = MeshBuilder()
         if pal.chance(0.5):
-            pal.pick(DESK_THINGS)(thing, pal)
+            mesh = made(pal.pick(DESK_THINGS), pal)
         else:
-            small_object(thing, pal, pal.log_uniform(*size), simple=True)
-        mesh = thing.build()
+            mesh = made(small_object, pal, pal.log_uniform(*size), simple=True)
         where = heap.lay(mesh, rotation("z", pal.angle()), tries=6)
         if where is not None:
             with mb.at(where):

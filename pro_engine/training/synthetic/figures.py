@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .builder import MeshBuilder, ellipsoid, placement, rotation
+from .builder import MeshBuilder, ellipsoid, made, placement, rotation
 from .palette import Palette
 from .scene import Material, Mesh
 
@@ -167,9 +167,7 @@ def person(mb: MeshBuilder, pal: Palette, *, close: bool = False, sitting: bool 
 
 def person_mesh(pal: Palette, *, close: bool = False, sitting: bool = False) -> Mesh:
     """A person as a mesh."""
-    mb = MeshBuilder()
-    person(mb, pal, close=close, sitting=sitting)
-    return mb.build()
+    return made(person, pal, close=close, sitting=sitting)
 
 
 def animal(pal: Palette, *, size: float | None = None, sides: int = 16) -> Mesh:

@@ -15,13 +15,6 @@ from .scene import Mesh
 Maker = Callable[[MeshBuilder, Palette], None]
 
 
-def made(maker: Maker, pal: Palette) -> Mesh:
-    """What a maker adds, as a mesh."""
-    mb = MeshBuilder()
-    maker(mb, pal)
-    return mb.build()
-
-
 def clutter(
     mb: MeshBuilder, pal: Palette, width: float, depth: float, z: float, most: int, size: tuple[float, float]
 ) -> None:

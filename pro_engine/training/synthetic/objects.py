@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .builder import MeshBuilder, placement, rotation, translation
+from .builder import MeshBuilder, made, placement, rotation, translation
 from .palette import Palette
 from .scene import Material, Mesh
 
@@ -313,9 +313,7 @@ def small_object(mb: MeshBuilder, pal: Palette, size: float, *, simple: bool = F
 
 def small_mesh(pal: Palette, size: float) -> Mesh:
     """One thing as a mesh of its own, at times toppled over."""
-    mb = MeshBuilder()
-    small_object(mb, pal, size, simple=True)
-    mesh = mb.build()
+    mesh = made(small_object, pal, size, simple=True)
     if not pal.chance(0.15):
         return mesh
     vertices = mesh.vertices @ rotation("x", math.pi / 2)[:3, :3].T.astype(np.float32)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from .builder import MeshBuilder
+from .builder import MeshBuilder, made
 from .palette import Palette
 from .scene import Material, Mesh
 
@@ -128,10 +128,9 @@ TREES = (broadleaf, broadleaf, broadleaf, blob_tree, conifer, bare, palm)
 
 def tree(pal: Palette, *, detail: float = 1.0, height: float | None = None) -> Mesh:
     """A tree 3 to 12 m tall; `detail` scales its number of leaves."""
-    mb, maker = MeshBuilder(), pal.pick(TREES)
+    maker = pal.pick(TREES)
     leaves = max(200, round({blob_tree: 700, conifer: 700}.get(maker, 1300) * detail))
-    maker(mb, pal, height or pal.uniform(3, 12), leaves)
-    return mb.build()
+    return made(maker, pal, height or pal.uniform(3, 12), leaves)
 
 
 def bush(pal: Palette) -> Mesh:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from .builder import MeshBuilder, placement, rotation
-from .furniture import cabinet, chair, made, shelf
+from .builder import MeshBuilder, made, placement, rotation
+from .furniture import cabinet, chair, shelf
 from .layout import INDOOR, Layout, look, usual_roll
 from .objects import small_mesh
 from .palette import Palette
@@ -61,9 +61,7 @@ def _near_thing(pal: Palette, size: float) -> Mesh:
     """A small thing, a small plant or a real model made small."""
     kind = pal.uniform(0, 1)
     if kind < 0.12:
-        mb = MeshBuilder()
-        potted(mb, pal, size * pal.uniform(0.8, 2.0))
-        return mb.build()
+        return made(potted, pal, size * pal.uniform(0.8, 2.0))
     return small_mesh(pal, size)
 
 

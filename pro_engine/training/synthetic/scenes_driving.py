@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .builder import MeshBuilder
+from .builder import MeshBuilder, made
 from .city import bicycle, car, fence, lorry, pole, street_thing
 from .figures import person_mesh
 from .layout import PEOPLE, VEHICLES, Layout
@@ -106,10 +106,9 @@ def _verge(layout: Layout, road: Road) -> None:
             if road.crossed(along, 3):
                 continue
             if pal.chance(0.3 * thick):
-                mb = MeshBuilder()
-                fence(mb, pal, 4.9, kind=pal.pick(("hedge", "hedge", "wall", "boards", "bars", "pickets")))
+                kind = pal.pick(("hedge", "hedge", "wall", "boards", "bars", "pickets"))
                 x, y, turn = road.at(along, side * (edge + 0.35))
-                layout.put(mb.build(), x, y, 0, turn + math.pi / 2)
+                layout.put(made(fence, pal, 4.9, kind=kind), x, y, 0, turn + math.pi / 2)
             for _ in range(pal.count(1, 4) if pal.chance(thick) else 0):
                 x, y, _turn = road.at(along + pal.normal(0, 2), side * (edge + pal.log_uniform(0.8, 12)))
                 layout.put(pal.pick(stock), x, y, 0, pal.angle(), pal.uniform(0.5, 1.3))
@@ -141,9 +140,7 @@ def _wood(layout: Layout, road: Road, side: int) -> None:
     layout.put_builder(mb)
     stock: list[Mesh] = []
     for _ in range(pal.count(3, 5)):
-        crown = MeshBuilder()
-        (conifer if pal.chance(0.2) else crowned)(crown, pal, pal.uniform(6, 16), 300)
-        stock.append(crown.build())
+        stock.append(made(conifer if pal.chance(0.2) else crowned, pal, pal.uniform(6, 16), 300))
     shrubs = [bush(pal), bush(pal)]
     first, ranks = edge + pal.log_uniform(6, 50), pal.count(1, 4)
     reach, open_share = road.length * 0.9, pal.pick((0.0, 0.0, 0.1, 0.4))
@@ -203,10 +200,9 @@ def driving(pal: Palette) -> Scene:
     if not rural:
         _people(layout, road)
     for side in (-1, 1) if style == "highway" else ():
-        mb = MeshBuilder()
-        fence(mb, pal, 2 * length, pal.uniform(0.8, 4), pal.pick(("barrier", "barrier", "wall")))
+        barrier = made(fence, pal, 2 * length, pal.uniform(0.8, 4), pal.pick(("barrier", "barrier", "wall")))
         if road.curve == 0:
-            layout.put(mb.build(), side * (half + 0.7), 0, 0, side * math.pi / 2)
+            layout.put(barrier, side * (half + 0.7), 0, 0, side * math.pi / 2)
     if pal.chance(0.35):
         hills(layout, pal.uniform(250, 900))
     layout.outdoors()

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from .builder import MeshBuilder, facing
+from .builder import MeshBuilder, facing, made
 from .figures import animal, person_mesh
-from .furniture import FURNITURE, chair, desk, draw_up, made, pile, rug, shelf, table
+from .furniture import FURNITURE, chair, desk, draw_up, pile, rug, shelf, table
 from .layout import INDOOR, PEOPLE, Layout, look, usual_roll
 from .palette import Palette
 from .plants import potted

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .builder import MeshBuilder, fractal
+from .builder import MeshBuilder, fractal, made
 from .city import bicycle, building, car, fence, pole, street_thing
 from .figures import animal, bird, person_mesh
-from .furniture import made, table
+from .furniture import table
 from .layout import EXTERIOR, PEOPLE, VEHICLES, Layout, look, usual_roll
 from .palette import Palette
 from .plants import bush, flower, grass, tree
@@ -88,10 +88,6 @@ def _wild(layout: Layout, land: _Terrain) -> None:
         layout.put(pal.pick(rocks), x, y, land.z(x, y), pal.angle(), pal.log_uniform(0.1, 2.0))
 
 
-def _picnic(mb: MeshBuilder, pal: Palette) -> None:
-    table(mb, pal, 1.6, 0.8, 0.75)
-
-
 def _spots(layout: Layout, land: _Terrain) -> list[tuple[float, float, float]]:
     """Places with something to look at; cameras aim at them."""
     pal = layout.pal
@@ -106,25 +102,20 @@ def _spots(layout: Layout, land: _Terrain) -> list[tuple[float, float, float]]:
         layout.take(*spots[-1][:2], max(wide, deep) * 0.7)
         return mb.build()
 
-    def fenced() -> Mesh:
-        mb = MeshBuilder()
-        fence(mb, pal, pal.uniform(6, 16))
-        return mb.build()
-
     makers: tuple[tuple[Callable[[], Mesh], int, float], ...] = (
         (lambda: person_mesh(pal), 3, 1.2),
         (lambda: person_mesh(pal), 3, 1.2),
         (lambda: animal(pal), 4, 2.0),
         (lambda: animal(pal), 3, 2.0),
         (lambda: bird(pal), 5, 0.8),
-        (fenced, 1, 0.0),
+        (lambda: made(fence, pal, pal.uniform(6, 16)), 1, 0.0),
         (lambda: pole(pal), 2, 6.0),
         (lambda: car(pal), 1, 0.0),
         (house, 1, 0.0),
         (lambda: bush(pal), 5, 1.5),
         (lambda: street_thing(pal), 2, 2.0),
         (lambda: bicycle(pal), 2, 1.0),
-        (lambda: made(_picnic, pal), 1, 0.0),
+        (lambda: made(table, pal, 1.6, 0.8, 0.75), 1, 0.0),
     )
     for _ in range(pal.count(6, 15)):
         x, y = pal.uniform(-reach, reach), pal.uniform(-reach, reach)

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from .builder import MeshBuilder, facing, placement
+from .builder import MeshBuilder, facing, made, placement
 from .desks import DESK_HEIGHT, strew, workplace
 from .figures import person_mesh
-from .furniture import cabinet, draw_up, made, office_chair, shelf
+from .furniture import cabinet, draw_up, office_chair, shelf
 from .heap import Heap
 from .layout import PEOPLE, Layout, usual_roll
 from .palette import Palette
@@ -98,15 +98,9 @@ def _rows(layout: Layout, size: RoomSize) -> None:
     """Islands of desks that stand back to back, with partitions between them."""
     pal = layout.pal
     wide, deep = pal.uniform(1.2, 1.8), pal.uniform(0.7, 0.8)
-    stock = []
-    for _ in range(3):
-        mb = MeshBuilder()
-        workplace(mb, pal, wide, deep, most=6)
-        stock.append(mb.build())
+    stock = [made(workplace, pal, wide, deep, most=6) for _ in range(3)]
     parted, sides = pal.chance(0.6), pal.pick((1, 2, 2))
-    divider = MeshBuilder()
-    _screen_wall(divider, pal, wide)
-    partition = divider.build()
+    partition = made(_screen_wall, pal, wide)
     across = max(1, int((size.width - 1.2) / (wide + 0.02)))
     run = min(across, pal.count(2, 5))
     pitch = (3.2 if sides == 2 else 2.1) + 2 * deep * (sides == 2) * 0.2
@@ -136,9 +130,8 @@ def _single(layout: Layout, walls: list[Wall]) -> None:
         x, y = wall.point(along, deep / 2 + 0.03 if against else pal.uniform(1.2, 1.6))
         if not layout.free(x, y, wide * 0.45) or (against and not wall.clear(along - wide / 2, along + wide / 2, True)):
             continue
-        mb = MeshBuilder()
-        workplace(mb, pal, wide, deep, most=14)
-        layout.put(mb.build(), x, y, 0, facing(wall.normal) + (0 if against else math.pi), radius=wide * 0.5)
+        mesh = made(workplace, pal, wide, deep, most=14)
+        layout.put(mesh, x, y, 0, facing(wall.normal) + (0 if against else math.pi), radius=wide * 0.5)
 
 
 def _meeting(layout: Layout, size: RoomSize) -> None:

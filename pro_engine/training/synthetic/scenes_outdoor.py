@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .builder import MeshBuilder
+from .builder import MeshBuilder, made
 from .city import bicycle, building, car, fence, lorry, pole, street_thing, wires
 from .figures import person_mesh
 from .layout import EXTERIOR, PEOPLE, VEHICLES, Layout, usual_roll
@@ -115,10 +115,8 @@ def blocks(layout: Layout, road: Road, dense: float) -> None:
                     x, y, _turn = road.at(middle + pal.normal(0, 4), side * (edge + 1 + abs(pal.normal(2, 8))))
                     layout.put(pal.pick([*stock, shrub]), x, y, -0.05, pal.angle(), pal.uniform(0.6, 1.4))
             if pal.chance(0.25):
-                mb = MeshBuilder()
-                fence(mb, pal, wide * 0.95)
                 x, y, turn = road.at(middle, side * (edge + 0.12))
-                layout.put(mb.build(), x, y, 0, turn + math.pi / 2)
+                layout.put(made(fence, pal, wide * 0.95), x, y, 0, turn + math.pi / 2)
             along += wide + gap
 
 
@@ -213,9 +211,8 @@ def street(pal: Palette) -> Scene:
         hills(layout, pal.uniform(250, 900))
     if style == "highway" and pal.chance(0.5):
         for side in (-1, 1):
-            mb = MeshBuilder()
-            fence(mb, pal, 2 * road.length, kind="barrier")
-            layout.put(mb.build(), side * (road.half + 0.4), 0, 0, side * math.pi / 2)
+            barrier = made(fence, pal, 2 * road.length, kind="barrier")
+            layout.put(barrier, side * (road.half + 0.4), 0, 0, side * math.pi / 2)
     layout.outdoors()
     return layout.finish(lambda rng: street_camera(Dice(rng), road))
 

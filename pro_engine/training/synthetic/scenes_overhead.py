@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from .builder import Array, MeshBuilder, placement, rotation
+from .builder import Array, MeshBuilder, made, placement, rotation
 from .counter import kitchen_run
 from .desks import DESK_HEIGHT, strew, workplace
-from .furniture import FURNITURE, chair, draw_up, made, rug
+from .furniture import FURNITURE, chair, draw_up, rug
 from .heap import Heap
 from .layout import INDOOR, Layout, look
 from .objects import small_mesh

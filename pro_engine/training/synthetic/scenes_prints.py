@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from .builder import MeshBuilder, panel
-from .furniture import chair, made
+from .builder import MeshBuilder, made, panel
+from .furniture import chair
 from .layout import INDOOR, Layout, look, usual_roll
 from .mural import mural
 from .palette import Palette

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from . import scenes_close, scenes_indoor, scenes_nature, scenes_outdoor
-from .builder import MeshBuilder, placement
+from .builder import MeshBuilder, made, placement
 from .city import building, fence, net, pole, wires
 from .figures import animal, person_mesh
-from .furniture import FURNITURE, made
+from .furniture import FURNITURE
 from .layout import PEOPLE, Layout, look, usual_roll
 from .objects import small_mesh
 from .palette import Palette

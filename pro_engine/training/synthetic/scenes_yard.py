@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from .builder import MeshBuilder, placement
+from .builder import MeshBuilder, made, placement
 from .city import bicycle, building, fence, street_thing
 from .figures import animal, person_mesh
-from .furniture import chair, clutter, draw_up, made
+from .furniture import chair, clutter, draw_up
 from .layout import EXTERIOR, PEOPLE, Layout, look, usual_roll
 from .palette import Palette
 from .plants import bush, flower, grass, potted, tree
@@ -110,9 +110,7 @@ def _borders(layout: Layout, width: float, depth: float, houses: int) -> None:
             house = building(pal, long + 2, deep, pal.uniform(3, 14))
             layout.put(house, -out[0] * reach, -out[1] * reach, 0, angle)
         elif pal.chance(0.85):
-            mb = MeshBuilder()
-            fence(mb, pal, long, pal.uniform(0.8, 2.2))
-            layout.put(mb.build(), -out[0] * away / 2, -out[1] * away / 2, 0, angle)
+            layout.put(made(fence, pal, long, pal.uniform(0.8, 2.2)), -out[0] * away / 2, -out[1] * away / 2, 0, angle)
     crowns = [tree(pal, detail=0.6) for _ in range(2)] + [bush(pal)]
     for _ in range(pal.count(0, 12)):
         bearing, far = pal.angle(), pal.uniform(1.1, 4.0) * max(width, depth) / 2 + 2
