@@ -118,12 +118,11 @@ class Options(Checked):
     rows: tuple[str, ...] = option(USUAL, "Refiners to train", choices=tuple(VARIANTS))
 
 
-def rendered(folder: Path, first: int, pictures: int, size: tuple[int, int], glass: Glass) -> Path:
-    """`folder` with that many pictures; see `glass_scenes.render`."""
+def fill(folder: Path, first: int, pictures: int, size: tuple[int, int], glass: Glass) -> None:
+    """Have `folder` hold that many pictures; see `glass_scenes.render`."""
     for done in render(folder, first, pictures, size, glass):
         say(f"{folder.name}: {done} of {pictures} pictures", again=True)
     say(f"{folder.name}: {pictures} pictures")
-    return folder
 
 
 def first_weights(work: Path, seed: int) -> Path:
@@ -281,13 +280,10 @@ def run(options: Options) -> dict[str, Any]:
         CancelledError: stopped by Ctrl-C; the same command goes on.
     """
     (width, height), work = options.size, options.work
-    training, test = (
-        rendered(work / f"{name}-{pictures}-{width}x{height}", first, pictures, options.size, glass)
-        for name, first, pictures, glass in (
-            ("train", TRAINING_SCENES, options.pictures, "behind"),
-            ("test", TEST_SCENES, options.test_pictures, "surface"),
-        )
-    )
+    training = work / f"train-{options.pictures}-{width}x{height}"
+    test = work / f"test-{options.test_pictures}-{width}x{height}"
+    fill(training, TRAINING_SCENES, options.pictures, options.size, "behind")
+    fill(test, TEST_SCENES, options.test_pictures, options.size, "surface")
     initial = first_weights(work, options.seed)
     results = begun(options)
     for name in (START, *options.rows):
