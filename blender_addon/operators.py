@@ -195,18 +195,10 @@ class PRO_OT_cancel(bpy.types.Operator):  # noqa: N801
         return {"FINISHED"}
 
 
-class _OnRig(_Sentence):
-    """An operator on the rig of the active object."""
+class _AtOnce(_Sentence):
+    """An operator that is done at once, and says what it did."""
 
     bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """There is a rig, and nobody edits."""
-        found = context.mode == "OBJECT" and session.rig_in(context) is not None
-        if not found:
-            cls.poll_message_set("Select the rig of a photo, in Object Mode")
-        return found
 
     def execute(self, context: bpy.types.Context) -> Returned:
         """Do it, or say why not."""
@@ -218,8 +210,20 @@ class _OnRig(_Sentence):
         return {"FINISHED"}
 
     def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
-        """The deed itself; what to say of it."""
+        """The deed itself, on the rig of the active object if it is for one; what to say of it."""
         raise NotImplementedError
+
+
+class _OnRig(_AtOnce):
+    """An operator on the rig of the active object."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """There is a rig, and nobody edits."""
+        found = context.mode == "OBJECT" and session.rig_in(context) is not None
+        if not found:
+            cls.poll_message_set("Select the rig of a photo, in Object Mode")
+        return found
 
 
 class PRO_OT_rebuild(_OnRig, bpy.types.Operator):  # noqa: N801
@@ -267,28 +271,23 @@ class PRO_OT_point_from_cursor(_OnRig, bpy.types.Operator):  # noqa: N801
         return f"The point is pixel {column}, {row} of the photo; give its distance and Rebuild."
 
 
-class PRO_OT_place(_Sentence, bpy.types.Operator):  # noqa: N801
+class PRO_OT_place(_AtOnce, bpy.types.Operator):  # noqa: N801
     """Build what the last run could not place, in this scene and with the settings as they are now"""
 
     bl_idname = "pro.place"
     bl_label = "Place"
-    bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Something is left to place."""
         return session.lost_count() > 0
 
-    def execute(self, context: bpy.types.Context) -> Returned:
+    def work(self, context: bpy.types.Context, _rig: bpy.types.Object) -> str:
         """Build each."""
-        try:
-            names, reasons = session.place_lost(context.scene, properties.recipe_of(context.scene))
-        except Exception as error:
-            return self.refuse(error)
+        names, reasons = session.place_lost(context.scene, properties.recipe_of(context.scene))
         if not names:
-            return self.refuse(UserError(reasons[0]))
-        session.tell(f"{', '.join(names)} placed." + "".join(f" {reason}" for reason in reasons[:1]))
-        return {"FINISHED"}
+            raise UserError(reasons[0])
+        return f"{', '.join(names)} placed." + "".join(f" {reason}" for reason in reasons[:1])
 
 
 class PRO_OT_test_engine(_Active, bpy.types.Operator):  # noqa: N801

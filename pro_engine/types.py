@@ -28,7 +28,7 @@ FloatMap = NDArray[np.float32]
 BoolMap = NDArray[np.bool_]
 
 
-def _is_finite(value: object) -> bool:
+def is_finite_number(value: object) -> bool:
     """Whether a value is a real number (Python's or numpy's, no truth value) and neither NaN nor infinite."""
     try:
         return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
@@ -38,7 +38,7 @@ def _is_finite(value: object) -> bool:
 
 def _require_positive(**pixels: float) -> None:
     for name, value in pixels.items():
-        if not (_is_finite(value) and value > 0):
+        if not (is_finite_number(value) and value > 0):
             raise InputError(f"Intrinsics.{name} is {value!r}; give a finite number above 0 (pixels).")
 
 
@@ -59,13 +59,13 @@ class Intrinsics:
 
     def __post_init__(self) -> None:
         _require_positive(fx=self.fx, fy=self.fy, width=self.width, height=self.height)
-        if not (_is_finite(self.cx) and _is_finite(self.cy)):
+        if not (is_finite_number(self.cx) and is_finite_number(self.cy)):
             raise InputError(f"The principal point is ({self.cx!r}, {self.cy!r}); give finite pixel coordinates.")
 
     @classmethod
     def from_fov(cls, width: int, height: int, *, fov_x_deg: float) -> Intrinsics:
         """A centred lens with square pixels and a horizontal field of view in degrees, between 0 and 180."""
-        if not (_is_finite(fov_x_deg) and 0 < fov_x_deg < 180):
+        if not (is_finite_number(fov_x_deg) and 0 < fov_x_deg < 180):
             raise InputError(
                 f"fov_x_deg is {fov_x_deg!r}; give the horizontal field of view between 0 and 180 degrees."
             )
@@ -79,7 +79,7 @@ class Intrinsics:
 
         It has the same diagonal field of view, as EXIF defines it: the 36 x 24 mm frame has a diagonal of 43.27 mm.
         """
-        if not (_is_finite(focal_35mm) and focal_35mm > 0):
+        if not (is_finite_number(focal_35mm) and focal_35mm > 0):
             raise InputError(f"focal_35mm is {focal_35mm!r}; give millimetres above 0.")
         _require_positive(width=width, height=height)
         focal_px = focal_35mm * math.hypot(width, height) / math.hypot(36.0, 24.0)

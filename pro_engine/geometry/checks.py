@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pro_engine.errors import InputError
-from pro_engine.types import BoolMap, FloatMap, ImageArray, Intrinsics
+from pro_engine.types import BoolMap, FloatMap, ImageArray, Intrinsics, is_finite_number
 
 _PICTURE = "give an (H, W, 3) uint8 RGB array"
 
@@ -113,16 +112,16 @@ def _dtype_fault(image: NDArray[Any]) -> str:
     return f"has dtype {image.dtype}{hint}; {_PICTURE} with values from 0 to 255"
 
 
-def check_intrinsics(intrinsics: Intrinsics, shape: tuple[int, ...]) -> None:
-    """Raises `InputError` unless `intrinsics` describe an image of the map's (H, W)."""
+def check_intrinsics(intrinsics: Intrinsics, shape: tuple[int, ...], what: str = "map") -> None:
+    """Raises `InputError` unless `intrinsics` describe an image of the (H, W) of the map, or whatever it is."""
     if not isinstance(intrinsics, Intrinsics):
         raise InputError(
             f"intrinsics is {type(intrinsics).__name__}; give Intrinsics, for example Intrinsics.from_fov."
         )
     if (intrinsics.height, intrinsics.width) != shape[:2]:
         raise InputError(
-            f"The intrinsics are of a {intrinsics.width}x{intrinsics.height} image but the map is {size_text(shape)}; "
-            "call intrinsics.resized(width, height) with the size of the map."
+            f"The intrinsics are of a {intrinsics.width}x{intrinsics.height} image but the {what} is "
+            f"{size_text(shape)}; call intrinsics.resized({shape[1]}, {shape[0]})."
         )
 
 
@@ -136,12 +135,6 @@ def check_positive(value: float, name: str, unit: str) -> None:
     """Raises `InputError` unless `value` is a finite number above 0."""
     if not is_finite_number(value) or value <= 0:
         raise InputError(f"{name} is {value!r}; give a finite number above 0 ({unit}).")
-
-
-def is_finite_number(value: object) -> bool:
-    """Whether `value` is one finite real number (a bool is none)."""
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    return number and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def usable_depth(depth: FloatMap) -> BoolMap:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pro_engine.errors import InputError
-from pro_engine.geometry.checks import as_map, is_finite_number
-from pro_engine.types import FloatMap, ImageArray
+from pro_engine.geometry.checks import as_map
+from pro_engine.types import FloatMap, ImageArray, is_finite_number
 
 COLOR_MAPS: dict[str, int | None] = {
     "turbo": cv2.COLORMAP_TURBO,

@@ -8,15 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pro_engine.errors import InputError
-from pro_engine.geometry.checks import (
-    as_map,
-    as_mask,
-    check_positive,
-    is_finite_number,
-    size_text,
-)
+from pro_engine.geometry.checks import as_map, as_mask, check_positive, size_text
 from pro_engine.options import GeometryOptions
-from pro_engine.types import BoolMap, FloatMap, ScaleShift
+from pro_engine.types import BoolMap, FloatMap, ScaleShift, is_finite_number
 
 Vector = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pro_engine.errors import InputError, ProEngineError
-from pro_engine.geometry.checks import check_image
+from pro_engine.geometry.checks import check_image, check_intrinsics
 from pro_engine.geometry.depth import disparity_to_depth
 from pro_engine.inference import runtime, tiling
 from pro_engine.inference.resize import resized
@@ -95,7 +95,8 @@ class DepthPredictor:
             DeviceError: memory does not hold one patch.
         """
         check_image(image)
-        _check_intrinsics(intrinsics, image)
+        if intrinsics is not None:
+            check_intrinsics(intrinsics, image.shape, "image")
         if not isinstance(options, InferenceOptions):
             raise InputError(f"options is a {type(options).__name__}; give InferenceOptions(...).")
         refiner = self.refiner_for(options)
@@ -244,11 +245,3 @@ def _refiner_input(rgb: Tensor, fine: PsiOutput, coarse: _Coarse, boxes: Tensor,
         center=coarse.center,
         spread=coarse.spread,
     )
-
-
-def _check_intrinsics(intrinsics: Intrinsics | None, image: ImageArray) -> None:
-    if intrinsics is not None and (intrinsics.height, intrinsics.width) != image.shape[:2]:
-        raise InputError(
-            f"The intrinsics are of a {intrinsics.width}x{intrinsics.height} image, this one is "
-            f"{image.shape[1]}x{image.shape[0]}; use intrinsics.resized({image.shape[1]}, {image.shape[0]})."
-        )
