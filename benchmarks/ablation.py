@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 import typer
-from glass_scenes import Glass, render
+from glass_scenes import render
 from torch import nn
 
 import pro_engine
@@ -40,7 +40,7 @@ from pro_engine.models.light import LightRefiner
 from pro_engine.models.presets import PRESETS, build_refiner
 from pro_engine.options import Checked, InferenceOptions, option, same_as
 from pro_engine.training.gpct import plan_group
-from pro_engine.training.options import PUBLISHED_OVERLAP, RefinerConfig
+from pro_engine.training.options import PUBLISHED_OVERLAP, Glass, RefinerConfig
 from pro_engine.training.provenance import file_hash
 from pro_engine.training.refiner import run_refiner
 from pro_engine.types import FloatMap

@@ -8,10 +8,10 @@ Each figure is the least processor time of a step's two passes over several step
 from __future__ import annotations
 
 import argparse
-import time
 
 import torch
 from torch import nn
+from vit_cost import cpu_seconds
 
 from pro_engine.models.compact import CompactDepth
 from pro_engine.models.presets import PRESETS
@@ -34,14 +34,13 @@ def seconds(steps: int, *, trained: bool, bfloat16: bool) -> float:
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     image = torch.rand(BATCH, 3, *SIZE).contiguous(memory_format=torch.channels_last)
     target = torch.rand(BATCH, *SIZE)
-    times = []
-    for _ in range(steps):
-        begun = time.process_time()
+
+    def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             prediction = network(image).disparity
         base_loss(prediction[:, 0].float(), target)[0].backward()
-        times.append(time.process_time() - begun)
-    return min(times)
+
+    return cpu_seconds(step, steps)
 
 
 def main() -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pro_engine.training.options import ScenesConfig
+from pro_engine.training.options import Glass, ScenesConfig
 from pro_engine.training.synthetic.generate import drawn_kind, render_dataset
-
-Glass = Literal["surface", "behind"]
 
 KINDS, PREVIEW_SIZE = ("glass", "room", "office"), (64, 48)
 """Kinds of scene that may have glass."""

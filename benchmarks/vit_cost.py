@@ -16,11 +16,11 @@ from pro_engine.models.vit import VitDepth
 from pro_engine.training.losses import base_loss
 
 
-def cpu_seconds(call: Callable[[], object]) -> float:
-    """The least of three calls after one to warm up."""
+def cpu_seconds(call: Callable[[], object], calls: int = 3) -> float:
+    """The least of several calls after one to warm up."""
     call()
     taken = []
-    for _ in range(3):
+    for _ in range(calls):
         start = time.process_time()
         call()
         taken.append(time.process_time() - start)

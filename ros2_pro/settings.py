@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -244,10 +245,7 @@ def home_of(name: str) -> tuple[type, str]:
 
 def value_of(settings: Settings, name: str) -> Any:
     """The value of the parameter `name`."""
-    value: Any = settings
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
+    return attrgetter(name)(settings)
 
 
 def from_values(values: dict[str, Any]) -> Settings:

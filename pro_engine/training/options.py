@@ -14,6 +14,7 @@ from typing import Literal
 from pro_engine.options import Checked, ModelOptions, OptionError, option, same_as
 
 Precision = Literal["fp32", "bf16-mixed", "16-mixed"]
+Glass = Literal["surface", "behind"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 
 PUBLISHED_OVERLAP = 224 / 518
@@ -169,7 +170,7 @@ class ScenesConfig(Checked):
     workers: int = option(1, "Processes", minimum=1)
     cameras_per_scene: int = option(5, "Pictures per scene at most", minimum=1)
     assets: Path | None = option(None, "Folder of models, textures and skies; by default $PRO_ENGINE_ASSETS, if set")
-    glass: Literal["surface", "behind"] = option(
+    glass: Glass = option(
         "surface",
         "Depth of glass in the labels: its surface's, or that of what shows through it; the picture is the same",
     )

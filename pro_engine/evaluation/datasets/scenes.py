@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pro_engine.errors import FileError
-from pro_engine.evaluation.datasets.files import Checklist, Form, check_same_size, damaged, fault, read_picture
+from pro_engine.evaluation.datasets.files import Checklist, Form, check_same_size, read_picture, require
 from pro_engine.evaluation.datasets.sample import EvalSample, ListedDataset
 from pro_engine.io.paths import decoding
 from pro_engine.types import Intrinsics
@@ -70,9 +70,7 @@ def read_rendered(view: RenderedImage) -> tuple[NDArray[np.uint8], NDArray[np.fl
 
 def _read(view: RenderedImage) -> tuple[NDArray[np.uint8], Mapping[str, NDArray[Any]]]:
     image = read_picture(view.picture)
-    wrong = fault(view.labels)
-    if wrong is not None:
-        raise damaged(view.labels, wrong)
+    require(view.labels)
     with decoding(view.labels, ".npz file of a scene", "delete it and render its scene again"):
         with np.load(view.labels) as archive:
             labels = {name: archive[name] for name in archive.files}
