@@ -15,7 +15,7 @@ from typing import NamedTuple
 import bpy
 import numpy as np
 
-from .blocks import BoolMap, FloatMap
+from .blocks import FloatMap
 from .datablocks import Made, has, load_photo, load_plate, new_float_image, new_material
 from .errors import UserError
 from .geometry import Pinhole, camera_of, check_size
@@ -46,7 +46,6 @@ def build(
     depth: FloatMap,
     pinhole: Pinhole,
     options: BuildOptions | None = None,
-    keep: BoolMap | None = None,
     source: FloatMap | None = None,
     plate: Path | bpy.types.Image | None = None,
 ) -> Built:
@@ -63,7 +62,6 @@ def build(
         depth: (H, W) metres, NaN where there is nothing.
         pinhole: of the same size.
         options: kind, material and mesh.
-        keep: (H, W), the pixels to use.
         source: (H, W) or (H, W, 3), the engine's own numbers, kept beside the depth.
         plate: shown instead of the photo if it has float pixels and the same size, an EXR for example.
 
@@ -76,7 +74,7 @@ def build(
     with Made() as made:
         collection = made.add(bpy.data.collections.new(name))
         picture = _picture(made, name, photo, plate, (pinhole.width, pinhole.height))
-        shape = new_shape(made, name, depth, pinhole, options, keep)
+        shape = new_shape(made, name, depth, pinhole, options)
         shape.mesh.materials.append(new_material(made, name, picture, options.material, shape.shifts))
         surface = made.add(bpy.data.objects.new(f"{name} surface", shape.mesh))
         dress(surface, options, shape)
@@ -115,7 +113,6 @@ def rebuild(
     depth: FloatMap,
     pinhole: Pinhole,
     options: BuildOptions | None = None,
-    keep: BoolMap | None = None,
 ) -> Built:
     """Surface and camera of a rig anew, from another depth or camera; either all of it or, after an error, nothing.
 
@@ -125,7 +122,7 @@ def rebuild(
     Args:
         scene: of the rig.
         rig: made by `build`.
-        depth, pinhole, options, keep: as of `build`.
+        depth, pinhole, options: as of `build`.
 
     Raises:
         UserError: it is no rig or a part of it is gone or locked, sizes differ, or no face is left.
@@ -135,7 +132,7 @@ def rebuild(
     parts = parts_of(rig)
     surface, mesh = parts.surface, parts.surface.data
     with Made() as made:
-        shape = new_shape(made, mesh.name, depth, pinhole, options, keep)
+        shape = new_shape(made, mesh.name, depth, pinhole, options)
         materials = list(mesh.materials) if keeps_material(surface, options) else []
         if not materials:
             materials = [new_material(made, mesh.name, rig[PHOTO_KEY], options.material, shape.shifts)]

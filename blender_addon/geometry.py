@@ -129,32 +129,25 @@ class Estimate(NamedTuple):
     bytes: int
 
 
-def open_cells(depth: FloatMap, options: MeshOptions, keep: BoolMap | None = None) -> BoolMap:
+def open_cells(depth: FloatMap, options: MeshOptions) -> BoolMap:
     """The cells between four pixels that are drawn.
 
-    Not drawn are cells with a corner whose depth is NaN, infinite, not above 0 or outside `keep`, cells whose corners
-    differ by more than the tear threshold, and all within `erode_px` of one of these. The border of the picture is not
-    eroded.
+    Not drawn are cells with a corner whose depth is NaN, infinite or not above 0, cells whose corners differ by more
+    than the tear threshold, and all within `erode_px` of one of these. The border of the picture is not eroded.
 
     Args:
         depth: (H, W) metres, at least 2x2.
         options: tear and erosion.
-        keep: (H, W), the pixels to use.
 
     Returns:
         (H - 1, W - 1).
 
     Raises:
-        UserError: a map too small, or a mask of another size.
+        UserError: a map too small.
     """
     if depth.ndim != 2 or min(depth.shape) < 2:
         raise UserError(f"The depth map has the shape {depth.shape}; a mesh needs at least 2x2 pixels.")
-    usable = np.isfinite(depth) & (depth > 0)
-    if keep is not None:
-        if keep.shape != depth.shape:
-            raise UserError(f"The mask is {_size(keep)} but the depth map {_size(depth)}; give one of the same size.")
-        usable &= keep
-    z = np.where(usable, depth, np.float32(np.nan))
+    z = np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan))
     low, high = (combine(combine(z[:-1, :-1], z[:-1, 1:]), combine(z[1:, :-1], z[1:, 1:]))
                  for combine in (np.minimum, np.maximum))  # fmt: skip
     low *= np.float32(1 + options.tear)
@@ -166,9 +159,7 @@ def open_cells(depth: FloatMap, options: MeshOptions, keep: BoolMap | None = Non
     return ~closed
 
 
-def depth_to_mesh(
-    depth: FloatMap, pinhole: Pinhole, options: MeshOptions | None = None, keep: BoolMap | None = None
-) -> MeshArrays:
+def depth_to_mesh(depth: FloatMap, pinhole: Pinhole, options: MeshOptions | None = None) -> MeshArrays:
     """The surfaces in view, torn where one hides another.
 
     With a budget the count is met within 5 %, or is that of the whole map where it has no more. A coarser grid draws a
@@ -178,14 +169,13 @@ def depth_to_mesh(
         depth: (H, W) metres.
         pinhole: of the same size.
         options: threshold, erosion and budget.
-        keep: (H, W), the pixels to use.
 
     Raises:
         UserError: sizes that differ, or no face left.
     """
     options = options or MeshOptions()
     check_size(depth, pinhole)
-    drawn = open_cells(depth, options, keep)
+    drawn = open_cells(depth, options)
     whole = int(np.count_nonzero(cell_corners(drawn)))
     if not whole:
         raise UserError("No face is left: all is torn, masked or sky; raise the tear threshold or keep the sky.")
@@ -240,12 +230,9 @@ def check_size(depth: FloatMap, pinhole: Pinhole) -> None:
     """UserError: depth map and camera are of different sizes."""
     if depth.shape != (pinhole.height, pinhole.width):
         raise UserError(
-            f"The depth map is {_size(depth)} but the photo {pinhole.width}x{pinhole.height}; run the engine again."
+            f"The depth map is {'x'.join(map(str, reversed(depth.shape)))} but the photo "
+            f"{pinhole.width}x{pinhole.height}; run the engine again."
         )
-
-
-def _size(values: NDArray[Any]) -> str:
-    return "x".join(str(n) for n in reversed(values.shape))
 
 
 def _slopes(pinhole: Pinhole, rows: NDArray[Any], columns: NDArray[Any]) -> tuple[FloatMap, FloatMap]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import bpy
 import numpy as np
 
-from .blocks import BoolMap, FloatMap, cell_corners
+from .blocks import FloatMap, cell_corners
 from .datablocks import MATERIAL_CHOICES, UV_NAME, Made, new_float_image, new_mesh
 from .errors import UserError
 from .geometry import MeshOptions, Pinhole, depth_to_mesh, open_cells, plane_mesh, position_map
@@ -46,22 +46,20 @@ class Shape(NamedTuple):
     shifts: bpy.types.Image | None = None  # for the material of an adaptive one
 
 
-def new_shape(
-    made: Made, name: str, depth: FloatMap, pinhole: Pinhole, options: BuildOptions, keep: BoolMap | None
-) -> Shape:
+def new_shape(made: Made, name: str, depth: FloatMap, pinhole: Pinhole, options: BuildOptions) -> Shape:
     """The mesh of the kind asked for.
 
     Args:
         made: remembers what is made.
         name: of the mesh.
-        depth, pinhole, options, keep: as of `build.build`.
+        depth, pinhole, options: as of `build.build`.
 
     Raises:
         UserError: no face is left.
     """
     if options.kind == "mesh":
-        return Shape(new_mesh(made, name, depth_to_mesh(depth, pinhole, options.mesh, keep)))
-    used = cell_corners(open_cells(depth, options.mesh, keep))
+        return Shape(new_mesh(made, name, depth_to_mesh(depth, pinhole, options.mesh)))
+    used = cell_corners(open_cells(depth, options.mesh))
     if not used.any():
         raise UserError("No face is left: all is torn, masked or sky; raise the tear threshold or keep the sky.")
     plane_m = float(np.median(depth[used]))
@@ -71,7 +69,7 @@ def new_shape(
         return Shape(new_mesh(made, name, plane_mesh(pinhole, plane_m)), shifts=offsets)
     texture: Any = made.add(bpy.data.textures.new(offsets.name, "IMAGE"))
     texture.image, texture.extension, texture.use_interpolation = offsets, "EXTEND", False
-    flat = depth_to_mesh(depth, pinhole, options.mesh, keep).on_plane(plane_m)
+    flat = depth_to_mesh(depth, pinhole, options.mesh).on_plane(plane_m)
     return Shape(new_mesh(made, name, flat), texture=texture)
 
 

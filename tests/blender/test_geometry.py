@@ -193,10 +193,8 @@ def test_8_vertices_lie_on_the_rays_of_their_pixels_and_faces_look_at_the_camera
 def test_8_nothing_but_usable_pixels_and_no_loose_vertex():
     depth, pinhole = street(40, 60)
     depth[20:23, 30:33] = [[np.nan, np.inf, -np.inf], [0, -1, np.nan], [np.nan, np.nan, np.nan]]
-    keep = np.ones(depth.shape, bool)
-    keep[35:, :10] = False
-    mesh = depth_to_mesh(depth, pinhole, UNTORN, keep)
-    usable = np.isfinite(depth) & (depth > 0) & keep
+    mesh = depth_to_mesh(depth, pinhole, UNTORN)
+    usable = np.isfinite(depth) & (depth > 0)
     column, row = pixels_of(mesh, pinhole).T
     assert usable[row, column].all() and np.isfinite(mesh.vertices).all()
     np.testing.assert_array_equal(np.unique(mesh.corners), np.arange(len(mesh.vertices)))
@@ -235,8 +233,6 @@ def test_what_leaves_no_face_is_refused_in_words():
         depth_to_mesh(np.ones((1, 6), np.float32), Pinhole.from_fov(50, 6, 1))
     with pytest.raises(UserError, match="6x4 but the photo 4x6"):
         depth_to_mesh(np.ones((4, 6), np.float32), Pinhole.from_fov(50, 4, 6))
-    with pytest.raises(UserError, match="mask is 4x6"):
-        depth_to_mesh(np.ones((4, 6), np.float32), pinhole, keep=np.ones((6, 4), bool))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ depth = baseline * focal length / disparity; both come from the Extrinsics files
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +41,9 @@ FORM = Form(
 
 @dataclass(frozen=True)
 class UnrealView:
-    """One view on disk: SCENE/NNNNN of the left (0) or right (1) camera."""
+    """One left view on disk: SCENE/NNNNN."""
 
     name: str
-    camera: int
     picture: Path
     disparity: Path
     own_camera: Path
@@ -57,14 +55,13 @@ class UnrealView:
         return self.picture, self.disparity, self.own_camera, self.other_camera
 
 
-def list_views(root: Path, *, split: str | None = None, cameras: Sequence[int] = (0,)) -> list[UnrealView]:
-    """The views of the dataset in name order, for training and evaluation.
+def list_views(root: Path, *, split: str | None = None) -> list[UnrealView]:
+    """The left views of the dataset in name order, for training and evaluation.
 
     Args:
         root: the folder of the scenes.
         split: only the views in `splits/SPLIT.txt` below the folder, where PatchFusion puts the lists of SMD-Nets
             ("train", "val", "test", "test_out"); each line names four files of a stereo pair. None takes all.
-        cameras: 0 is the left camera; 1, the right one, needs Image1 and Disp1 as well.
 
     Raises:
         DatasetError: every file that is missing, cut short or of the wrong size.
@@ -72,11 +69,10 @@ def list_views(root: Path, *, split: str | None = None, cameras: Sequence[int] =
     check = Checklist(root, FORM)
     views = []
     for scene, number in _numbers(root, split, check):
-        for camera in cameras:
-            view = _view(root / scene, number, camera)
-            check.need(view.picture, RAW_BYTES if view.picture.suffix == ".raw" else None)
-            check.need_all(view.files[1:])
-            views.append(view)
+        view = _view(root / scene, number)
+        check.need(view.picture, RAW_BYTES if view.picture.suffix == ".raw" else None)
+        check.need_all(view.files[1:])
+        views.append(view)
     check.done(len(views))
     return views
 
@@ -99,16 +95,15 @@ def _numbers(root: Path, split: str | None, check: Checklist) -> list[tuple[str,
     return sorted(pairs)
 
 
-def _view(scene: Path, number: str, camera: int) -> UnrealView:
-    picture = scene / f"Image{camera}" / f"{number}.png"
+def _view(scene: Path, number: str) -> UnrealView:
+    picture = scene / "Image0" / f"{number}.png"
     raw = picture.with_suffix(".raw")
     return UnrealView(
-        name=f"{scene.name}/{number}" + ("" if camera == 0 else "-right"),
-        camera=camera,
+        name=f"{scene.name}/{number}",
         picture=raw if raw.exists() and not picture.exists() else picture,
-        disparity=scene / f"Disp{camera}" / f"{number}.npy",
-        own_camera=scene / f"Extrinsics{camera}" / f"{number}.txt",
-        other_camera=scene / f"Extrinsics{1 - camera}" / f"{number}.txt",
+        disparity=scene / "Disp0" / f"{number}.npy",
+        own_camera=scene / "Extrinsics0" / f"{number}.txt",
+        other_camera=scene / "Extrinsics1" / f"{number}.txt",
     )
 
 

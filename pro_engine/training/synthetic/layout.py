@@ -10,7 +10,7 @@ import numpy as np
 from .builder import MeshBuilder, placement
 from .palette import Palette
 from .sampling import Dice
-from .scene import Camera, Light, Mesh, Scene, Sky
+from .scene import Camera, Light, Mesh, Scene
 
 INDOOR = ("Living room", "Bedroom", "Kitchen", "Bathroom", "Office", "Miscellaneous", "Lights")
 PEOPLE = ("Characters",)
@@ -100,11 +100,9 @@ class Layout:
             level = pal.uniform(0.6, 1.0)
             scene.haze_color = (level * 0.93, level * 0.97, level)
 
-    def finish(self, propose: Propose, sky: Sky | None = None) -> Scene:
+    def finish(self, propose: Propose) -> Scene:
         """The scene with its camera proposals."""
         self.scene.propose = propose
-        if sky is not None:
-            self.scene.sky = sky
         return self.scene
 
 

@@ -65,10 +65,10 @@ def test_unrealstereo4k(unrealstereo4k: Path) -> None:
 
 
 def test_unrealstereo4k_views_for_training(unrealstereo4k: Path) -> None:
-    left, right = list_views(unrealstereo4k, cameras=(0, 1))
-    assert (left.name, right.name) == ("00003/00012", "00003/00012-right")
-    assert right.disparity == unrealstereo4k / "00003/Disp1/00012.npy"
-    image, disparity, valid, transparent = read_view(right)
+    (left,) = list_views(unrealstereo4k)
+    assert left.name == "00003/00012"
+    assert left.disparity == unrealstereo4k / "00003/Disp0/00012.npy"
+    image, disparity, valid, transparent = read_view(left)
     np.testing.assert_array_equal(image, PIXELS)
     assert (disparity.dtype, valid.dtype, transparent.dtype) == (np.float32, np.bool_, np.bool_)
     assert disparity[0, 0] == pytest.approx(1 / 1.5) and not transparent.any()
