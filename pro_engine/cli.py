@@ -21,6 +21,7 @@ from pro_engine.cli_eval import evaluate
 from pro_engine.cli_flags import JsonFlag, verb
 from pro_engine.cli_shared import FAILED, STOPPED, complain, print_json, print_table, progress_bar
 from pro_engine.cli_train import app as train_app
+from pro_engine.errors import ProEngineError
 from pro_engine.jobs.options import BenchInference, BenchOptions, ClusterOptions, ExportOptions, JobOptions
 from pro_engine.options import InferenceOptions, ModelOptions
 from pro_engine.process import prepare
@@ -28,6 +29,7 @@ from pro_engine.process import prepare
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pro_engine.jobs.photo_job import PhotoJob
     from pro_engine.jobs.photos import Failure, Photo
     from pro_engine.jobs.report import PhotoReport
 
@@ -93,7 +95,7 @@ def infer(
             workers=cluster.workers,
             gpu=model.device != "cpu",
         )
-        _infer_found(found, failures, model.name, cluster.cluster, lambda progress: outcomes, as_json=as_json)
+        _infer_found(found, failures, job, model.name, cluster.cluster, lambda progress: outcomes, as_json=as_json)
         return
     from pro_engine.jobs.infer import infer_all
 
@@ -104,7 +106,7 @@ def infer(
         if predictor is not None:
             yield from infer_all(found, job, predictor, progress=progress, strict=debug)
 
-    _infer_found(found, failures, name, place, one_by_one, as_json=as_json)
+    _infer_found(found, failures, job, name, place, one_by_one, as_json=as_json)
 
 
 @verb(app, "models")
@@ -212,6 +214,7 @@ def main() -> None:
 def _infer_found(
     photos: list[Photo],
     failures: list[Failure],
+    job: PhotoJob,
     model: str | None,
     place: str | None,
     outcomes: Callable[[PhotoProgress], Iterator[PhotoReport | Failure]],
@@ -219,6 +222,8 @@ def _infer_found(
     as_json: bool,
 ) -> None:
     """Run the job and report; ends the program with exit code 1 when something failed, 130 when it was stopped."""
+    from pro_engine.jobs.intrinsics import write_intrinsics
+    from pro_engine.jobs.photos import Failure
     from pro_engine.jobs.report import PhotoReport
 
     for failure in failures:
@@ -241,6 +246,11 @@ def _infer_found(
     except KeyboardInterrupt:
         stopped = True
         print(f"Stopped: {len(reports)} of {len(photos)} photos are done.", file=sys.stderr)
+    try:
+        write_intrinsics(job.folder, reports, job.options)
+    except ProEngineError as error:
+        failures.append(Failure(str(job.folder), str(error)))
+        complain(failures[-1].input, failures[-1].error)
     if as_json:
         print_json(
             {

@@ -53,6 +53,8 @@ FLAGS = {
     "cluster": Flag(value="ADDRESS"),
     "data": Flag(("--data", "-d")),
     "device": Flag(value="DEVICE"),
+    "channel": Flag(value="NAME"),
+    "exr_far_m": Flag(("--exr-far",)),
     "far_m": Flag(("--far",)),
     "fov_x_deg": Flag(("--fov",)),
     "kind": Flag(value="KIND"),

@@ -56,6 +56,10 @@ def save_depth(
     quantity: Literal["depth", "disparity"] = "depth",
     metadata: Mapping[str, Any] | None = None,
     plate: Plate | None = None,
+    channel: str | None = None,
+    half: bool = False,
+    far_m: float | None = None,
+    step_m: float | None = None,
 ) -> None:
     """Write a map atomically, in the format of the suffix.
 
@@ -63,16 +67,17 @@ def save_depth(
     |--------------|---------------------------------|---------------------------------------------------------|
     | .npy         | float32, bit for bit            | a second array (text) in the same file                  |
     | .npz         | float32, bit for bit            | the entry `info` beside the entry `depth` / `disparity` |
-    | .exr         | float32, bit for bit, channel Y | the attribute `pro_engine`                              |
+    | .exr         | float32, bit for bit            | the attribute `pro_engine`                              |
     | .tiff, .tif  | float32, bit for bit            | ImageDescription                                        |
     | .pfm         | float32, bit for bit            | NAME.pfm.json beside it, as PFM has no room for a text  |
     | .png         | 16 bits, quantised              | the text chunk `pro_engine`                             |
 
-    Other programs read the bare map (`np.load` gives it from an .npy). In a .png the code 0 is NaN, 65535 is +inf, and
-    a finite value is offset + step * code. Depth has offset 0 and a step of one millimetre (16UC1 of REP 118) as far as
-    65.5 m; beyond that the step is the first of 2, 5, 10, 20, 50, ... millimetres that reaches the farthest point.
-    Disparity uses all codes from 1 to 65534 between its least and greatest value. Loading is off by half a step at most
-    (a whole step for a depth below half a step, which has no code of its own).
+    Other programs read the bare map (`np.load` gives it from an .npy). In an .exr disparity is the channel Y and depth
+    the channel Z. In a .png a value is offset + step * code and the code 0 is none. Depth is millimetres (16UC1 of REP
+    118), or has a step of 2, 5, 10, 20, 50, ... of them, the first that reaches the farthest point; what has no finite
+    depth, sky too, is 0. Disparity uses the codes from 1 to 65534 between its least and greatest value, and 65535 is
+    +inf. Loading is off by half a step at most (a whole step for a depth below half a step, which has no code of its
+    own).
 
     Args:
         path: a file with one of these suffixes.
@@ -80,11 +85,16 @@ def save_depth(
         quantity: what the values are.
         metadata: further facts to store, plain JSON.
         plate: where the map lies on its plate, which .exr alone can tell (its data and display windows).
+        channel: name of the depth in .exr, instead of Z.
+        half: 16-bit floats in .exr.
+        far_m: in .exr, the depth in metres of what has none, NaN and +inf alike, instead of these; a channel `valid`
+            of 1 and 0 tells which it is, by which loading gives NaN.
+        step_m: in .png, the step of depth in metres; what it does not reach is 0.
 
     Raises:
         FileError: an unknown suffix, or the system refuses.
-        InputError: not an (H, W) array of floats, a negative depth, a plate of another size, or metadata that JSON does
-            not hold.
+        InputError: not an (H, W) array of floats, a negative depth, a plate of another size, a number that is not
+            above 0, or metadata that JSON does not hold.
         DependencyError: .exr without the package OpenEXR.
     """
     target = as_path(path)
@@ -100,8 +110,19 @@ def save_depth(
     floats = _checked_values(values, quantity)
     if plate is not None and plate.size != floats.shape[::-1]:
         raise InputError(f"The map is {floats.shape[::-1]} but the plate {plate.size} (width, height); give its own.")
+    coding = _checked_coding(Coding(plate, channel, half, far_m, step_m))
     with atomic_path(target) as temporary:
-        writer(temporary, floats, header, target, Coding(plate=plate))
+        writer(temporary, floats, header, target, coding)
+
+
+def _checked_coding(coding: Coding) -> Coding:
+    """`coding`, or InputError."""
+    for name, number in (("far_m", coding.far_m), ("step_m", coding.step_m)):
+        if number is not None and not 0 < number < np.inf:
+            raise InputError(f"{name} is {number!r}; give metres above 0.")
+    if coding.channel in ("", "valid"):
+        raise InputError(f"channel is {coding.channel!r}; give the name of a channel, such as Z or depth.Z.")
+    return coding
 
 
 def _checked_values(values: NDArray[Any], quantity: str) -> FloatMap:

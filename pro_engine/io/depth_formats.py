@@ -30,12 +30,13 @@ Header = dict[str, Any]
 
 @dataclass(frozen=True)
 class Coding:
-    """How a map is written, where its format leaves a choice.
-
-    plate: of EXR, where the map lies.
-    """
+    """How a map is written, where its format leaves a choice; as `save_depth` takes it."""
 
     plate: Plate | None = None
+    channel: str | None = None
+    half: bool = False
+    far_m: float | None = None
+    step_m: float | None = None
 
 
 Loaded = tuple[NDArray[Any], Header | None]
@@ -44,7 +45,8 @@ _STRIP_VALUES = 1 << 22
 _MARK = "pro_engine"
 _KEY = "pro_engine_depth"
 
-_PNG_NONE, _PNG_FIRST, _PNG_LAST, _PNG_INFINITE = 0, 1, 65534, 65535
+_PNG_NONE, _PNG_FIRST, _PNG_LAST = 0, 1, 65535
+_PNG_INFINITE = 65535  # of disparity alone, whose last code is the one before
 _MILLIMETRE = 0.001
 _LONGEST_TEXT = 1 << 24
 
@@ -153,6 +155,19 @@ def _read_npz(path: Path, max_pixels: int) -> Loaded:
 # .png: 16 bits, value = offset + step * code
 
 
+def png_reach(step_m: float) -> float:
+    """The farthest depth in metres that a 16-bit PNG of this step holds."""
+    return step_m * _PNG_LAST
+
+
+def png_step(reach_m: float) -> float:
+    """The step in metres of a 16-bit PNG of depth: a millimetre, or the first of 2, 5, 10, ... that reaches so far."""
+    exponent = 0
+    while png_reach(_millimetres(exponent) * _MILLIMETRE) < reach_m:
+        exponent += 1
+    return _millimetres(exponent) * _MILLIMETRE
+
+
 def _png_scale(values: FloatMap, quantity: str, path: Path) -> tuple[float, float, list[float]]:
     """(offset, step, [least, greatest] finite value) by which a map is quantised."""
     least, greatest = np.inf, -np.inf
@@ -166,12 +181,9 @@ def _png_scale(values: FloatMap, quantity: str, path: Path) -> tuple[float, floa
     if least > greatest:
         return 0.0, _MILLIMETRE, []
     if quantity == "disparity":
-        step = (greatest - least) / (_PNG_LAST - _PNG_FIRST) or 1.0
+        step = (greatest - least) / (_PNG_INFINITE - 1 - _PNG_FIRST) or 1.0
         return least - step * _PNG_FIRST, step, [least, greatest]
-    exponent = 0
-    while _millimetres(exponent) * _MILLIMETRE * _PNG_LAST < greatest:
-        exponent += 1
-    return 0.0, _millimetres(exponent) * _MILLIMETRE, [least, greatest]
+    return 0.0, png_step(greatest), [least, greatest]
 
 
 def _millimetres(index: int) -> int:
@@ -179,21 +191,27 @@ def _millimetres(index: int) -> int:
     return int((1, 2, 5)[index % 3] * 10 ** (index // 3))
 
 
-def _write_png(path: Path, values: FloatMap, header: Header, target: Path, _coding: Coding) -> None:
+def _write_png(path: Path, values: FloatMap, header: Header, target: Path, coding: Coding) -> None:
     from PIL import Image, PngImagePlugin
 
+    is_depth = header["quantity"] == "depth"
     offset, step, limits = _png_scale(values, header["quantity"], target)
-    coding = {"offset": offset, "step": step, "none": _PNG_NONE, "infinite": _PNG_INFINITE, "range": limits}
+    step = coding.step_m if is_depth and coding.step_m is not None else step
+    told: dict[str, Any] = {"offset": offset, "step": step, "none": _PNG_NONE}
+    told |= {"range": limits} if is_depth else {"infinite": _PNG_INFINITE, "range": limits}
+    last, beyond = (_PNG_LAST, _PNG_NONE) if is_depth else (_PNG_INFINITE - 1, _PNG_INFINITE)
     codes = np.empty(values.shape, dtype=np.uint16)
     for rows in _row_strips(*values.shape):
         strip = values[rows].astype(np.float64)
         unknown, infinite = np.isnan(strip), np.isinf(strip)
+        if is_depth:
+            infinite |= np.rint(strip / step) > last
         strip[unknown | infinite] = offset
-        codes[rows] = np.clip(np.rint((strip - offset) / step), _PNG_FIRST, _PNG_LAST)
+        codes[rows] = np.clip(np.rint((strip - offset) / step), _PNG_FIRST, last)
         codes[rows][unknown] = _PNG_NONE
-        codes[rows][infinite] = _PNG_INFINITE
+        codes[rows][infinite] = beyond
     chunks = PngImagePlugin.PngInfo()
-    chunks.add_text(_MARK, _to_text({**header, "png": coding}))
+    chunks.add_text(_MARK, _to_text({**header, "png": told}))
     Image.fromarray(codes).save(path, format="PNG", pnginfo=chunks, compress_level=4)
 
 
@@ -216,26 +234,40 @@ def _png_table(header: Header) -> FloatMap:
     """The value of each of the 65536 codes."""
     offset, step = float(header["png"]["offset"]), float(header["png"]["step"])
     table = (offset + step * np.arange(65536)).astype(np.float32)
-    table[_PNG_NONE], table[_PNG_INFINITE] = np.nan, np.inf
+    table[_PNG_NONE] = np.nan
+    if "infinite" in header["png"]:
+        table[_PNG_INFINITE] = np.inf
     return table
 
 
-# .exr: one channel Y, which every program shows as grey
+# .exr: one channel, Y for disparity, which every program shows as grey, and Z for depth, as compositors call it
 
 
 def _write_exr(path: Path, values: FloatMap, header: Header, target: Path, coding: Coding) -> None:
     openexr = exr.import_openexr()
+    name, channels = "Y", {"Y": values}
+    if header["quantity"] == "depth":
+        name = coding.channel or "Z"
+        channels = {name: values}
+        if coding.far_m is not None:
+            valid = np.isfinite(values)
+            channels = {name: np.where(valid, values, np.float32(coding.far_m)), _VALID: valid.astype(np.float32)}
+        header = {**header, "exr": {"channel": name, "valid": _VALID if coding.far_m is not None else None}}
+    if coding.half:
+        with np.errstate(over="ignore"):
+            channels = {key: channel.astype(np.float16) for key, channel in channels.items()}
     attributes = {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage, _MARK: _to_text(header)}
     if coding.plate is not None:
         data, display = coding.plate.data, coding.plate.display
         attributes |= {"dataWindow": (data[:2], data[2:]), "displayWindow": (display[:2], display[2:])}
         attributes["pixelAspectRatio"] = coding.plate.pixel_aspect
     try:
-        openexr.File(attributes, {"Y": values}).write(str(path))
+        openexr.File(attributes, channels).write(str(path))
     except (RuntimeError, ValueError) as error:
         raise FileError(f"{target} cannot be written as OpenEXR ({error}); check the disk's free space.") from error
 
 
+_VALID = "valid"
 # How likely a channel is to hold depth, by the end of its name; colours never do, others where they are alone.
 _EXR_NAMES = {"z": 0, "depth": 0, "y": 1, "v": 1, **dict.fromkeys(("r", "g", "b", "a", "red", "green", "blue"), 3)}
 _EXR_OTHER = 2
@@ -243,6 +275,9 @@ _EXR_OTHER = 2
 
 def _read_exr(path: Path, max_pixels: int) -> Loaded:
     parts = exr.read_layout(path)
+    header = _to_header(parts[0].text(_MARK))
+    if header is not None and "exr" in header:
+        return _read_own_exr(path, parts[0], header, max_pixels), header
     channels = [(part, name) for part in parts for name in part.channels]
     ranks = [_EXR_NAMES.get(name.rpartition(".")[2].casefold(), _EXR_OTHER) for _, name in channels]
     chosen = [channel for channel, rank in zip(channels, ranks, strict=True) if rank == min(ranks, default=0)]
@@ -250,8 +285,17 @@ def _read_exr(path: Path, max_pixels: int) -> Loaded:
         names = ", ".join(name for _, name in channels)
         raise FileError(f"{path} holds the channels {names}, not one map; export a single depth channel.")
     part, name = chosen[0]
-    values = exr.read_channels(path, part, [name], max_pixels)[name]
-    return values, _to_header(part.text(_MARK))
+    return exr.read_channels(path, part, [name], max_pixels)[name], header
+
+
+def _read_own_exr(path: Path, part: exr.Part, header: Header, max_pixels: int) -> NDArray[Any]:
+    """The channel that the header names; NaN where the one beside it says that it has no depth."""
+    name, beside = header["exr"]["channel"], header["exr"]["valid"]
+    found = exr.read_channels(path, part, [name, *([beside] if beside else [])], max_pixels)
+    values: NDArray[Any] = found[name]
+    if beside:
+        values[found[beside] == 0] = np.nan
+    return values
 
 
 # .tiff

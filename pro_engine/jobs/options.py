@@ -35,6 +35,14 @@ class JobOptions(Checked):
     maps: tuple[str, ...] = option(("npz",), "Formats of the disparity and depth maps", choices=tuple(MAP_FORMATS))
     mesh: tuple[str, ...] = option((), "Formats of the textured mesh", choices=tuple(MESH_FORMATS))
     cloud: tuple[str, ...] = option((), "Formats of the coloured point cloud", choices=tuple(CLOUD_FORMATS))
+    channel: str = option("Z", "Channel of the depth in EXR maps")
+    half: bool = option(False, "EXR maps have 16-bit floats")
+    exr_far_m: float | None = option(
+        None,
+        "Depth in EXR maps where there is none, instead of inf and NaN; a channel `valid` beside it tells where",
+        above=0,
+        unit="m",
+    )
     preview: bool = option(False, "Also write NAME.preview.png: photo, coarse and refined map side by side")
     picture: bool = option(False, "Also write NAME.picture.png: the upright picture that the model saw")
     max_pixels: int | None = option(

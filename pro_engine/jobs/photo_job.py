@@ -20,8 +20,10 @@ from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.runtime import report
 from pro_engine.io.cloud import save_cloud
 from pro_engine.io.depth import save_depth
+from pro_engine.io.depth_formats import png_reach, png_step
 from pro_engine.io.image import read_photo, reduced_image, save_image
 from pro_engine.io.mesh import save_mesh
+from pro_engine.jobs.intrinsics import png_step_of
 from pro_engine.jobs.options import CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, JobOptions
 from pro_engine.jobs.photos import Failure, Photo
 from pro_engine.jobs.preview import make_preview
@@ -261,7 +263,7 @@ def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
     result = replace(result, disparity=disparity, coarse=None)  # free the coarse map before the next map is made
     about: dict[str, Any] = {"photo": work.photo.path.name, "model": result.model, "tiles": list(result.tiles)}
     for out in work.of("disparity"):
-        save_depth(out.path, disparity, quantity="disparity", metadata=about, plate=work.loaded.plate)
+        save_depth(out.path, disparity, quantity="disparity", metadata=about, plate=work.loaded.plate, half=job.half)
     anchors = shot.anchors(disparity) if job.anchors else None
     scale = shot.scale(result, work.photo.name, job, assume=work.has_geometry)
     if scale is None:
@@ -271,8 +273,41 @@ def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
     if depth is None or scale.scale_shift is not result.scale_shift:
         depth = disparity_to_depth(disparity, scale.scale_shift, max_depth_m=job.far_m)
     for out in work.of("depth"):
-        save_depth(out.path, depth, quantity="depth", metadata=about, plate=work.loaded.plate)
+        save_depth(
+            out.path,
+            depth,
+            quantity="depth",
+            metadata=about,
+            plate=work.loaded.plate,
+            channel=job.channel,
+            half=job.half,
+            far_m=job.exr_far_m,
+            step_m=png_step_of(job),
+        )
+    scale = replace(scale, warnings=scale.warnings + _png_notes(depth, work))
     return _Maps(depth, scale, anchors, result.tiles, result.timings, about)
+
+
+def _png_notes(depth: FloatMap, work: _Work) -> tuple[str, ...]:
+    """What has to be known of the depth in 16-bit PNG by those who read it elsewhere."""
+    if not any(out.format == "png16" for out in work.of("depth")):
+        return ()
+    step = png_step_of(work.job.options)
+    notes: tuple[str, ...] = ()
+    if step != png_step(0):
+        notes += (
+            f"PNG depth has a step of {step * 1000:g} mm: give other programs the depth scale {1 / step:g} (numbers a "
+            "metre), not 1000.",
+        )
+    reach = png_reach(step)
+    with np.errstate(invalid="ignore"):
+        beyond = np.isfinite(depth) & (depth > reach)
+    if beyond.any():
+        notes += (
+            f"{beyond.mean():.1%} of the picture lies farther than the {reach:.1f} m that PNG depth reaches, and is 0 "
+            "(none) there; EXR and NPZ have no such end.",
+        )
+    return notes
 
 
 def _stride(depth: FloatMap, job: JobOptions) -> int:

@@ -62,7 +62,7 @@ def cut(name: str, size: float) -> Bad:
 
 
 def cut_exr(folder: Path) -> object:
-    save_depth(folder / "a.exr", DEPTH)
+    save_depth(folder / "a.exr", DEPTH, quantity="disparity")
     (folder / "a.exr").write_bytes((folder / "a.exr").read_bytes()[:-500])
     return load_image(folder / "a.exr")
 
@@ -73,7 +73,7 @@ def exr_without_colours(folder: Path) -> object:
 
 
 def large_exr(folder: Path) -> object:
-    save_depth(folder / "a.exr", DEPTH)
+    save_depth(folder / "a.exr", DEPTH, quantity="disparity")
     return load_image(folder / "a.exr", max_pixels=3071)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import OpenEXR
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from pro_engine.errors import FileError, InputError
 from pro_engine.io import depth_formats
@@ -94,7 +94,7 @@ def header_of(path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_png_depth_is_in_millimetres(tmp_path: Path, size: tuple[int, int]) -> None:
-    """Any program that knows REP 118 reads the same depth as we do."""
+    """Any program that knows REP 118 reads the same depth as we do; sky has none, as what is unknown."""
     depth = np.random.default_rng(3).random(size, dtype=np.float32) * 60 + 0.1
     if depth.size > 5:
         depth.flat[:2] = np.nan, np.inf
@@ -102,12 +102,11 @@ def test_png_depth_is_in_millimetres(tmp_path: Path, size: tuple[int, int]) -> N
     loaded, info = load_depth(tmp_path / "map.png")
     assert info == DepthInfo("depth", "m", METADATA)
     known = np.isfinite(depth)
-    assert np.array_equal(np.isnan(loaded), np.isnan(depth))
-    assert np.array_equal(np.isinf(loaded), np.isinf(depth))
+    assert np.array_equal(np.isnan(loaded), ~known)
     assert np.abs(loaded[known] - depth[known]).max() <= 0.000503
     assert np.abs(codes_of(tmp_path / "map.png")[known] * 0.001 - depth[known]).max() <= 0.000503
     if depth.size > 5:
-        assert codes_of(tmp_path / "map.png").flat[:2].tolist() == [0, 65535]
+        assert codes_of(tmp_path / "map.png").flat[:2].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +148,10 @@ def test_png_of_a_constant_and_of_nothing_known(tmp_path: Path) -> None:
     unknown[0, 0] = np.inf
     for quantity in ("depth", "disparity"):
         save_depth(tmp_path / "map.png", unknown, quantity=quantity)
+        if quantity == "depth":
+            unknown[0, 0] = np.nan
         assert np.array_equal(load_depth(tmp_path / "map.png")[0], unknown, equal_nan=True)
+        unknown[0, 0] = np.inf
 
 
 def test_png_has_no_code_for_minus_infinity(tmp_path: Path) -> None:
@@ -172,7 +174,7 @@ def test_other_readers_get_the_bare_map(tmp_path: Path) -> None:
         "opencv tiff": cv2.imread(str(tmp_path / "map.tiff"), cv2.IMREAD_UNCHANGED),
         "pillow tiff": np.asarray(Image.open(tmp_path / "map.tiff")),
         "opencv pfm": cv2.imread(str(tmp_path / "map.pfm"), cv2.IMREAD_UNCHANGED),
-        "openexr": OpenEXR.File(str(tmp_path / "map.exr")).channels()["Y"].pixels,
+        "openexr": OpenEXR.File(str(tmp_path / "map.exr")).channels()["Z"].pixels,
     }
     for name, seen in maps.items():
         assert np.array_equal(seen, values, equal_nan=True), name
@@ -279,3 +281,58 @@ def test_depth_among_other_channels_and_parts(tmp_path: Path, others: tuple[str,
         OpenEXR.File(parts).write(str(tmp_path / "b.exr"))
         for path in (tmp_path / "a.exr", tmp_path / "b.exr"):
             assert load_depth(path)[0].min() == 2
+
+
+def test_png_of_one_step_for_all_maps(tmp_path: Path) -> None:
+    """What the step does not reach has no depth, whatever else the map holds."""
+    depth = np.array([[0.5, 65.534, 65.6, 300, np.inf, np.nan]], np.float32)
+    save_depth(tmp_path / "a.png", depth, step_m=0.001)
+    assert codes_of(tmp_path / "a.png").tolist() == [[500, 65534, 0, 0, 0, 0]]
+    save_depth(tmp_path / "b.png", depth, step_m=0.005)
+    assert codes_of(tmp_path / "b.png").tolist() == [[100, 13107, 13120, 60000, 0, 0]]
+    assert load_depth(tmp_path / "b.png")[0][0, 3] == 300
+
+
+def test_png_with_sky_of_an_older_version_still_has_it(tmp_path: Path) -> None:
+    coding = {"offset": 0.0, "step": 0.001, "none": 0, "infinite": 65535, "range": [1, 2]}
+    header = {"pro_engine_depth": 1, "quantity": "depth", "unit": "m", "metadata": {}, "png": coding}
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("pro_engine", json.dumps(header))
+    Image.fromarray(np.array([[0, 1000, 65535]], np.uint16)).save(tmp_path / "a.png", pnginfo=chunks)
+    assert np.array_equal(load_depth(tmp_path / "a.png")[0], np.float32([[np.nan, 1, np.inf]]), equal_nan=True)
+
+
+def exr_channels(path: Path) -> dict[str, Any]:
+    with OpenEXR.File(str(path), separate_channels=True) as file:
+        return {name: channel.pixels for name, channel in file.channels().items()}
+
+
+@pytest.mark.parametrize("channel", ["Z", "depth.Z", "D", "Distance"])
+@pytest.mark.parametrize("half", [False, True])
+def test_exr_channel_far_value_and_half(tmp_path: Path, channel: str, half: bool) -> None:
+    depth = np.array([[1.5, 70, np.inf, np.nan]], np.float32)
+    save_depth(tmp_path / "a.exr", depth, channel=channel, half=half, metadata=METADATA)
+    found = exr_channels(tmp_path / "a.exr")
+    assert list(found) == [channel]
+    assert found[channel].dtype == (np.float16 if half else np.float32)
+    loaded, info = load_depth(tmp_path / "a.exr")
+    assert np.array_equal(loaded, depth, equal_nan=True)
+    assert info == DepthInfo("depth", "m", METADATA)
+    save_depth(tmp_path / "b.exr", depth, channel=channel, half=half, far_m=1000)
+    found = exr_channels(tmp_path / "b.exr")
+    assert found[channel].tolist() == [[1.5, 70, 1000, 1000]]
+    assert found["valid"].tolist() == [[1, 1, 0, 0]]
+    assert np.array_equal(load_depth(tmp_path / "b.exr")[0], np.float32([[1.5, 70, np.nan, np.nan]]), equal_nan=True)
+
+
+def test_exr_of_disparity_keeps_its_channel(tmp_path: Path) -> None:
+    save_depth(tmp_path / "a.exr", np.ones((1, 2), np.float32), quantity="disparity", channel="Z", far_m=9)
+    assert list(exr_channels(tmp_path / "a.exr")) == ["Y"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"far_m": 0}, {"step_m": -1}, {"far_m": np.inf}, {"channel": ""}, {"channel": "valid"}], ids=str
+)
+def test_senseless_codings_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(options))} is .*; give"):
+        save_depth(tmp_path / "a.exr", np.ones((1, 2), np.float32), **options)

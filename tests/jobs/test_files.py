@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import OpenEXR
 import pytest
 from PIL import Image
 
+from pro_engine.errors import FileError
 from pro_engine.inference.load import load_model
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.io.depth import load_depth
+from pro_engine.jobs.intrinsics import write_intrinsics
 from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.photo_job import PhotoJob
 from pro_engine.jobs.photos import Failure, Photo, find_photos
@@ -135,3 +138,76 @@ def test_sensor_depth_mirrors_the_tree_or_is_flat(tmp_path: Path) -> None:
         scale = find_scale(result, name, JobOptions(align=tmp_path), assume=False)
         assert scale is not None
         assert scale.scale_shift.scale == pytest.approx(1 / factor)
+
+
+def codes_of(path: Path) -> Any:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def test_png_depth_is_millimetres_whatever_a_photo_holds(tmp_path: Path, attempt: Job) -> None:
+    """Two photos of one job whose sensors reach 20 m and 300 m: one step, and a note on what it does not reach."""
+    Image.fromarray((noise() * 255).astype(np.uint8)).save(tmp_path / "a.png")
+    report = done(attempt(tmp_path / "a.png", maps=("npz",)))
+    disparity = load_depth(tmp_path / "out/a.disparity.npz")[0]
+    inverse = (disparity - disparity.min()) / np.ptp(disparity) + 0.01
+    for reach, is_told in ((20, False), (300, True)):
+        np.save(tmp_path / "sensor.npy", (reach * 0.01 / inverse).astype(np.float32))
+        report = done(attempt(tmp_path / "a.png", maps=("png16", "npz"), align=tmp_path / "sensor.npy"))
+        codes, depth = codes_of(tmp_path / "out/a.depth.png"), load_depth(tmp_path / "out/a.depth.npz")[0]
+        near = depth < 65
+        assert np.abs(codes[near] / 1000 - depth[near]).max() <= 0.001
+        assert (codes[depth > 65.6] == 0).all()
+        assert any("farther than the 65.5 m" in note for note in report.warnings) == is_told
+
+
+def test_png_step_of_a_far_job_is_told_with_the_number_for_others(tmp_path: Path, attempt: Job) -> None:
+    Image.fromarray((noise() * 255).astype(np.uint8)).save(tmp_path / "a.png")
+    report = done(attempt(tmp_path / "a.png", maps=("png16", "npz"), near_m=1, far_m=100, keep_background=True))
+    depth = load_depth(tmp_path / "out/a.depth.npz")[0]
+    known = np.isfinite(depth)
+    assert np.abs(codes_of(tmp_path / "out/a.depth.png") / 500 - depth)[known].max() <= 0.0011
+    assert any("step of 2 mm" in note and "depth scale 500" in note for note in report.warnings)
+    assert not done(attempt(tmp_path / "a.png", maps=("png16",), near_m=1, far_m=60)).warnings
+    assert not done(attempt(tmp_path / "a.png", maps=("npz",), near_m=1, far_m=100)).warnings
+
+
+def test_exr_of_a_job_as_asked_for(tmp_path: Path, attempt: Job) -> None:
+    Image.fromarray((noise() * 255).astype(np.uint8)).save(tmp_path / "a.png")
+    options = {"maps": ("exr",), "near_m": 1, "far_m": 9, "channel": "depth.Z", "half": True, "exr_far_m": 1e4}
+    done(attempt(tmp_path / "a.png", **options))
+    with OpenEXR.File(str(tmp_path / "out/a.depth.exr"), separate_channels=True) as file:
+        found = {name: channel.pixels.dtype for name, channel in file.channels().items()}
+    assert found == {"depth.Z": np.float16, "valid": np.float16}
+    with OpenEXR.File(str(tmp_path / "out/a.disparity.exr")) as file:
+        assert {name: channel.pixels.dtype for name, channel in file.channels().items()} == {"Y": np.float16}
+
+
+def report_of(name: str, *outputs: tuple[str, str, str], fx: float = 50) -> PhotoReport:
+    lens = {"source": "fov", "fov_x_deg": 90.0, "fx": fx, "fy": fx, "cx": 49.5, "cy": 29.5}
+    found = tuple({"kind": kind, "format": form, "path": f"{name}.{kind}{suffix}"} for kind, form, suffix in outputs)
+    return PhotoReport(name, found, width=100, height=60, lens=lens)
+
+
+def test_cameras_lie_beside_the_maps(tmp_path: Path) -> None:
+    out, png = tmp_path / "out", ("depth", "png16", ".png")
+    first = report_of(str(out / "cam1/0001"), ("disparity", "npz", ".npz"), png)
+    write_intrinsics(out, [first, PhotoReport("skipped", skipped=True)], JobOptions(near_m=1, far_m=100))
+    write_intrinsics(out, [report_of(str(out / "a.b"), ("disparity", "npz", ".npz"), fx=70)], JobOptions())
+    photos = json.loads((out / "intrinsics.json").read_text())["photos"]
+    assert photos["cam1/0001"] == {
+        **{"width": 100, "height": 60, "fx": 50, "fy": 50, "cx": 49.5, "cy": 29.5, "source": "fov"},
+        "intrinsic_matrix": [50, 0, 0, 0, 50, 0, 49.5, 29.5, 1],
+        "png16_depth_scale": 500,
+    }
+    assert photos["a.b"]["fx"] == 70
+    assert "png16_depth_scale" not in photos["a.b"]
+
+
+@pytest.mark.parametrize("text", ['{"camera_angle_x": 0.7}', "[1, 2]", "no json"])
+def test_a_file_of_cameras_of_another_program_is_left(tmp_path: Path, text: str) -> None:
+    (tmp_path / "intrinsics.json").write_text(text)
+    with pytest.raises(FileError, match=r"intrinsics\.json is not of this program and was left; choose"):
+        write_intrinsics(tmp_path, [report_of(str(tmp_path / "a"), ("disparity", "npz", ".npz"))], JobOptions())
+    assert (tmp_path / "intrinsics.json").read_text() == text
+    write_intrinsics(tmp_path, [], JobOptions())
