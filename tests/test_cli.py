@@ -56,7 +56,7 @@ def names(folder: Path) -> set[str]:
 def test_disparity_is_always_written(run, photo, tmp_path):
     done = run("infer", photo, "-o", tmp_path / "out")
     assert done.exit_code == 0, done.stderr
-    assert names(tmp_path / "out") == {"garden.disparity.npz"}
+    assert names(tmp_path / "out") == {"garden.disparity.npz", "intrinsics.json"}
     values, about = load_depth(tmp_path / "out" / "garden.disparity.npz")
     assert values.shape == (120, 160)
     assert about.quantity == "disparity"
@@ -102,7 +102,7 @@ def test_mesh_without_a_scale_says_what_it_assumed(run, photo, tmp_path):
     assert (result["scale"]["near_m"], result["scale"]["far_m"]) == (1.0, 20.0)
     assert "assumed nearest surface 1 m, farthest 20 m" in done.stderr
     assert "assumed 55 degrees" in done.stderr
-    assert names(Path("out")) == {"garden.disparity.npz", "garden.mesh.glb", "garden.cloud.ply"}
+    assert names(Path("out")) == {"garden.disparity.npz", "garden.mesh.glb", "garden.cloud.ply", "intrinsics.json"}
     for name in ("garden.mesh.glb", "garden.cloud.ply"):
         assert b"assumed nearest surface 1 m" in (Path("out") / name).read_bytes()
 
@@ -169,7 +169,7 @@ def test_one_failure_does_not_stop_the_rest(run, photo, tmp_path):
     assert len(lines) == 3
     assert all(line.startswith("pro-engine: ") for line in lines)
     assert "Traceback" not in done.stderr
-    assert names(Path("out")) == {"garden.disparity.npz"}
+    assert names(Path("out")) == {"garden.disparity.npz", "intrinsics.json"}
 
 
 def test_frames_of_one_shot_keep_one_scale_and_a_cut_begins_anew(run, tmp_path):
@@ -244,7 +244,7 @@ def test_ctrl_c_is_clean(run, tmp_path, monkeypatch):
     assert done.exit_code == 130
     assert "Stopped: 1 of 2 photos are done." in done.stderr
     assert json.loads(done.stdout)["stopped"] is True
-    assert names(Path("out")) == {"a.disparity.npz"}
+    assert names(Path("out")) == {"a.disparity.npz", "intrinsics.json"}
 
 
 USAGE_ERRORS = {
@@ -424,7 +424,7 @@ def test_a_real_process(photo, tmp_path):
     assert command("--version", cwd=tmp_path).stdout.strip() == pro_engine.__version__
     good = command("infer", str(photo), "-o", "out", "--refine", "blend", "--preview", "--offline", cwd=tmp_path)
     assert good.returncode == 0, good.stderr
-    assert names(tmp_path / "out") == {"garden.disparity.npz", "garden.preview.png"}
+    assert names(tmp_path / "out") == {"garden.disparity.npz", "garden.preview.png", "intrinsics.json"}
     bad = command("infer", "missing.jpg", cwd=tmp_path)
     assert bad.returncode == 1
     assert bad.stderr.strip() == "pro-engine: missing.jpg does not exist; check the spelling and the folder."

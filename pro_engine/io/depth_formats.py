@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pro_engine.errors import DependencyError, FileError, InputError
 from pro_engine.io import exr, pictures, tiff
 from pro_engine.io.atomic import atomic_path
+from pro_engine.io.heif_depth import read_heif_depth
 from pro_engine.io.paths import check_size
 from pro_engine.types import FloatMap, Plate
 
@@ -382,4 +383,5 @@ READERS: dict[str, Callable[[Path, int], Loaded]] = {
     ".tiff": _read_tiff,
     ".tif": _read_tiff,
     ".pfm": _read_pfm,
+    **dict.fromkeys((".heic", ".heif", ".hif"), read_heif_depth),
 }

@@ -15,6 +15,7 @@ from pro_engine.errors import DependencyError, FileError
 from pro_engine.geometry.checks import check_image
 from pro_engine.io import exr, exr_picture, linear, pictures, raw, tiff
 from pro_engine.io.atomic import atomic_path
+from pro_engine.io.heif import register_heif
 from pro_engine.io.paths import (
     MAX_PIXELS,
     PathLike,
@@ -152,13 +153,7 @@ def _read_jxl(path: Path, max_pixels: int) -> LoadedPhoto:
 
 
 def _read_heif(path: Path, max_pixels: int) -> LoadedPhoto:
-    try:
-        import pillow_heif
-    except ImportError as error:
-        raise DependencyError(
-            f"{path} is a HEIC picture, which needs the extra heif; run: pip install 'pro-engine[heif]'"
-        ) from error
-    pillow_heif.register_heif_opener()
+    register_heif(path)
     return pictures.read_picture(path, max_pixels, ("HEIF",))
 
 
