@@ -8,7 +8,7 @@ from PIL import Image
 
 # Google's "Photo Sphere XMP Metadata" and "Spherical Video", as attributes or elements
 _PROJECTION = re.compile(rb"(?:GPano|GSpherical):ProjectionType(?:\s*=\s*[\"']|>\s*)([\w-]+)", re.IGNORECASE)
-_SPHERICAL = re.compile(rb"GSpherical:Spherical(?:\s*=\s*[\"']|>\s*)true", re.IGNORECASE)
+_SPHERICAL = re.compile(rb"GSpherical:Spherical(?:\s*=\s*[\"']|>\s*)true|GPano:FullPanoWidthPixels", re.IGNORECASE)
 _FLAT = (b"rectilinear", b"perspective", b"planar")
 _PLACES = ("xmp", "XML:com.adobe.xmp", "comment")
 
@@ -23,6 +23,6 @@ def panorama_reason(picture: Image.Image) -> str | None:
         found = _PROJECTION.search(data)
         if found is not None and found[1].lower() not in _FLAT:
             return f"its XMP data calls its projection {found[1].decode('ascii', 'replace')}"
-        if _SPHERICAL.search(data):
+        if found is None and _SPHERICAL.search(data):
             return "its XMP data calls it spherical"
     return None

@@ -167,9 +167,9 @@ def _decoded(path: Path, page: Any) -> tuple[Image.Image | NDArray[np.uint8], tu
         samples = np.stack([samples[..., 0], *(samples[..., 1:3] ^ (1 << (bits - 1))).transpose(2, 0, 1)], axis=-1)
         return Image.merge("LAB", _bands(samples >> (bits - 8))), ()
     if _tag(page, 339) == _INT:
-        samples, bits = np.maximum(samples, 0), bits - 1
+        samples, bits = np.maximum(samples, 0).astype(f"u{samples.dtype.itemsize}"), bits - 1
     used, notes = used_bits(int(samples[..., :colours].max()), bits)
-    low = np.minimum(samples >> max(0, used - 8), 255).astype(np.uint8)
+    low = np.minimum(samples >> (used - 8) if used >= 8 else samples << (8 - used), 255).astype(np.uint8)
     if alpha:
         low[..., colours] = (samples[..., colours] >> max(0, bits - 8)).astype(np.uint8)
     if kind == _WHITE_IS_ZERO:
@@ -205,7 +205,7 @@ def _of_floats(path: Path, samples: NDArray[Any], kind: int, alpha: int) -> tupl
     if kind == _WHITE_IS_ZERO:
         finite = samples[..., 0][np.isfinite(samples[..., 0])]
         samples[..., 0] = max(1.0, float(finite.max(initial=0))) - samples[..., 0]
-    if alpha == 2:
+    if alpha == 2 and np.nan_to_num(samples[..., -1]).any():
         samples[..., :-1] *= samples[..., -1:]
     if samples.shape[2] < 3:  # grey, with or without alpha
         samples = np.concatenate([np.repeat(samples[..., :1], 3, axis=2), samples[..., 1:]], axis=2)

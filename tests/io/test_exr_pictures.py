@@ -266,6 +266,11 @@ def test_strips_are_what_the_module_reads(
             assert found[name].dtype == values.dtype
 
 
+def test_rows_in_falling_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exr, "_STRIP_BYTES", 5000)
+    check(write(tmp_path / "a.exr", layer("", light()), lineOrder=OpenEXR.DECREASING_Y))
+
+
 def test_only_what_is_wanted_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of forty channels no strip holds more than its share, and a file that is cut short is told."""
     monkeypatch.setattr(exr, "_STRIP_BYTES", 1 << 16)

@@ -134,6 +134,7 @@ GPANO = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:Description %s/></x:xmpmeta>"
         (b'GPano:ProjectionType="equirectangular"', True),
         (b"><GPano:ProjectionType>cylindrical</GPano:ProjectionType><x", True),
         (b"><GSpherical:Spherical>true</GSpherical:Spherical><x", True),
+        (b'GPano:FullPanoWidthPixels="8000"', True),
         (b'GPano:ProjectionType="rectilinear"', False),
         (b'dc:title="a panorama"', False),
     ],

@@ -121,7 +121,16 @@ def test_alpha_and_further_samples(tmp_path: Path) -> None:
     check(tmp_path / "a.tif", wanted)
 
 
+def test_float_alpha_of_nothing_is_no_matte(tmp_path: Path) -> None:
+    values = np.dstack([light(), np.zeros((HEIGHT, WIDTH))]).astype(np.float32)
+    for kind in ("unassalpha", "assocalpha"):
+        tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=[kind])
+        assert "alpha is 0 everywhere" in check(tmp_path / "a.tif", within=1)[0]
+
+
 def test_signed_and_cmyk(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "c.tif", (picture() >> 1).astype(np.int8), photometric="rgb")
+    check(tmp_path / "c.tif", within=1)
     tifffile.imwrite(tmp_path / "a.tif", (WIDE >> 1).astype(np.int16), photometric="rgb")
     check(tmp_path / "a.tif")
     cmyk = np.asarray(Image.fromarray(picture()).convert("CMYK")).astype(np.uint16) * 257
