@@ -168,8 +168,9 @@ def _measure(case: tuple[str, int, int, float, tuple[str, ...]], frames: int) ->
 
     spinner = threading.Thread(target=spin)
     spinner.start()
-    camera.start()
     try:
+        _wait(lambda: heard.state.get("model"), 300)  # images before it is loaded would be dropped
+        camera.start()
         _wait(lambda: sent.value == frames or camera.exitcode is not None, 600)
         end = time.monotonic() + 15
         while len(heard.arrivals) < sent.value and time.monotonic() < end:
@@ -178,7 +179,8 @@ def _measure(case: tuple[str, int, int, float, tuple[str, ...]], frames: int) ->
     finally:
         enough.set()
         spinner.join()
-        camera.terminate()
+        if camera.is_alive():
+            camera.terminate()
         process.terminate()
         process.wait(20)
         heard.node.destroy_node()

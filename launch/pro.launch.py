@@ -3,6 +3,7 @@
 What is not given here is taken from `params_file`; `ros2 launch ros2_pro pro.launch.py --show-args` lists everything.
 """
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,7 @@ def look_up_rviz() -> None:
 
 def transport(profile: str, context: LaunchContext) -> list[Any]:
     """The variables that make Fast DDS read a profile; none for `default`, or where they are set and it is `auto`."""
-    is_set = any(context.environment.get(variable) for variable in PROFILE_VARIABLES)
+    is_set = any(os.environ.get(variable) for variable in PROFILE_VARIABLES)
     if profile == "default" or (profile == "auto" and is_set):
         return []
     path = profile = "64mb" if profile == "auto" else profile

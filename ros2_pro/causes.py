@@ -30,6 +30,7 @@ NOTES: dict[str, str] = {
     "encoding_changed": "the image's encoding changed",
     "no_camera_info": "there is no camera info for the image",
     "camera_info_late": "the newest camera info is of another time than the image",
+    "camera_info_frame": "the camera info names another frame than the image",
     "bad_camera_info": "the camera info is not one of a camera",
     "camera_info_scaled": "the camera info is of another image size and was scaled",
     "unequal_focal": "the focal lengths differ by more than a tenth",

@@ -192,9 +192,11 @@ class Processor:
         except MessageError as error:
             self._health.count(error.cause, _without_lens(str(error).rstrip("."), fallback), withheld=withheld)
             return None, fallback
-        if lens.notes != self._lens_notes:  # told when they change: they stay true for every frame
-            self._lens_notes = lens.notes
-            for note in lens.notes:
+        other = bool(info.header.frame_id and header.frame_id) and info.header.frame_id != header.frame_id
+        notes = (*lens.notes, "camera_info_frame") if other else lens.notes
+        if notes != self._lens_notes:  # told when they change: they stay true for every frame
+            self._lens_notes = notes
+            for note in notes:
                 self._health.count(note)
         offset_s = seconds(info.header.stamp) - seconds(header.stamp)
         if abs(offset_s) > INFO_OFFSET_S:

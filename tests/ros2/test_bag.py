@@ -57,6 +57,7 @@ def play(start, namespace, bag, topic, **parameters):
     try:
         listened = "image/compressed" if compressed else "image"
         rig.ready(topic=listened)
+        rig.report(lambda report: report["model"])  # images before it is loaded are dropped
         images = rig.node.create_publisher(CompressedImage, listened, qos()) if compressed else rig.image
         sensor = rig.node.create_publisher(Image, "scale/depth", qos())
         assert wait_for(lambda: images.get_subscription_count() and sensor.get_subscription_count())

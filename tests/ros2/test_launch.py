@@ -51,7 +51,8 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def launch(prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launcher]:
     """Execute a launch file with arguments; gives its processes by name, and the descriptions of its arguments."""
     monkeypatch.syspath_prepend(str(DOUBLES))
-    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    for name in ("VIRTUAL_ENV", *PROFILE_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
     ours = [name for name in sys.modules if name.partition(".")[0] in ("launch", "launch_ros")]
     for name in ours:
         monkeypatch.delitem(sys.modules, name)
@@ -63,8 +64,7 @@ def launch(prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         from launch.launch_description_sources import PythonLaunchDescriptionSource
 
         monkeypatch.setenv("AMENT_PREFIX_PATH", str(prefix))
-        environment = {name: value for name, value in os.environ.items() if name not in PROFILE_VARIABLES}
-        environment.update(zip(PROFILE_VARIABLES, run.own_profile, strict=False))
+        environment = dict(os.environ)
         (tmp_path / "files").mkdir(exist_ok=True)
         context = LaunchContext(
             {name: str(value) for name, value in arguments.items()}, environment, tmp_path / "files"
@@ -76,7 +76,7 @@ def launch(prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
             processes={process.name: process for process in context.processes}, declared=context.declared
         )
 
-    run.left, run.own_profile = left, []  # type: ignore[attr-defined]
+    run.left = left  # type: ignore[attr-defined]
     yield run
     for name in list(sys.modules):
         if name.partition(".")[0] in ("launch", "launch_ros"):
@@ -265,11 +265,11 @@ def test_a_transport_profile(launch: Launcher, prefix: Path, tmp_path: Path) -> 
 
 
 def test_a_profile_of_ones_own_is_kept_unless_another_is_asked_for(
-    launch: Launcher, prefix: Path, tmp_path: Path
+    launch: Launcher, prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, shipped = str(tmp_path / "own.xml"), str(prefix / "share/ros2_pro/config/fastdds_64mb.xml")
     for asked, wanted in ((None, own), ("64mb", shipped)):
-        launch.own_profile[:] = [own]
+        monkeypatch.setenv(PROFILE_VARIABLES[0], own)
         given = {"transport_profile": asked} if asked else {}
         assert launch("pro.launch.py", **given).processes["pro_node"].env[PROFILE_VARIABLES[0]] == wanted
 

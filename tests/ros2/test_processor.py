@@ -69,3 +69,11 @@ def test_a_stale_scale_withholds_depth_once_it_is_no_longer_held(desk):
     desk.depth(measured(0.3, 0.2))
     desk.stamp_s += 2
     assert desk.depth() is not None and desk.told == [("scale_stale", False)]
+
+
+def test_a_camera_info_of_another_frame_is_told_once_and_used(desk):
+    other = camera_info(WIDTH, HEIGHT)
+    other.header.frame_id = "right_optical"
+    for _ in range(3):
+        assert "points" in desk.look(info=other)
+    assert desk.health.counts()["camera_info_frame"] == 1
