@@ -55,6 +55,7 @@ FLAGS = {
     "device": Flag(value="DEVICE"),
     "channel": Flag(value="NAME"),
     "exr_far_m": Flag(("--exr-far",)),
+    "exr_half": Flag(("--half",)),
     "far_m": Flag(("--far",)),
     "fov_x_deg": Flag(("--fov",)),
     "kind": Flag(value="KIND"),

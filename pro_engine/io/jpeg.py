@@ -57,7 +57,7 @@ def _scans_are_complete(data: bytes) -> bool:
         body = data[place + 4 : place + 2 + length]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(body) > 5:
             progressive, components = marker in _PROGRESSIVE, body[5]
-        elif marker == _SCAN and body and progressive:
+        elif marker == _SCAN and progressive and len(body) >= 4:
             first, last, low = body[-3], body[-2], body[-1] & 0x0F
             for component in body[1 : 1 + 2 * body[0] : 2]:
                 bits_to_come |= {(component, at): low for at in range(first, last + 1)}

@@ -36,7 +36,7 @@ class JobOptions(Checked):
     mesh: tuple[str, ...] = option((), "Formats of the textured mesh", choices=tuple(MESH_FORMATS))
     cloud: tuple[str, ...] = option((), "Formats of the coloured point cloud", choices=tuple(CLOUD_FORMATS))
     channel: str = option("Z", "Channel of the depth in EXR maps")
-    half: bool = option(False, "EXR maps have 16-bit floats")
+    exr_half: bool = option(False, "EXR maps have 16-bit floats")
     exr_far_m: float | None = option(
         None,
         "Depth in EXR maps where there is none, instead of inf and NaN; a channel `valid` beside it tells where",

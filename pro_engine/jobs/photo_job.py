@@ -263,7 +263,9 @@ def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
     result = replace(result, disparity=disparity, coarse=None)  # free the coarse map before the next map is made
     about: dict[str, Any] = {"photo": work.photo.path.name, "model": result.model, "tiles": list(result.tiles)}
     for out in work.of("disparity"):
-        save_depth(out.path, disparity, quantity="disparity", metadata=about, plate=work.loaded.plate, half=job.half)
+        save_depth(
+            out.path, disparity, quantity="disparity", metadata=about, plate=work.loaded.plate, half=job.exr_half
+        )
     anchors = shot.anchors(disparity) if job.anchors else None
     scale = shot.scale(result, work.photo.name, job, assume=work.has_geometry)
     if scale is None:
@@ -280,7 +282,7 @@ def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
             metadata=about,
             plate=work.loaded.plate,
             channel=job.channel,
-            half=job.half,
+            half=job.exr_half,
             far_m=job.exr_far_m,
             step_m=png_step_of(job),
         )

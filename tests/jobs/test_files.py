@@ -174,7 +174,7 @@ def test_png_step_of_a_far_job_is_told_with_the_number_for_others(tmp_path: Path
 
 def test_exr_of_a_job_as_asked_for(tmp_path: Path, attempt: Job) -> None:
     Image.fromarray((noise() * 255).astype(np.uint8)).save(tmp_path / "a.png")
-    options = {"maps": ("exr",), "near_m": 1, "far_m": 9, "channel": "depth.Z", "half": True, "exr_far_m": 1e4}
+    options = {"maps": ("exr",), "near_m": 1, "far_m": 9, "channel": "depth.Z", "exr_half": True, "exr_far_m": 1e4}
     done(attempt(tmp_path / "a.png", **options))
     with OpenEXR.File(str(tmp_path / "out/a.depth.exr"), separate_channels=True) as file:
         found = {name: channel.pixels.dtype for name, channel in file.channels().items()}

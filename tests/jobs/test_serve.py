@@ -355,6 +355,9 @@ def test_both_hosts_write_and_tell_the_same_as_the_page_says(served, photo, tmp_
         assert page.describes(result, "photo")
         (told,) = document["results"]
         assert set(told["timings"]) == set(result["timings"]) and told["seconds"] == told["timings"]["total"]
+        cameras = json.loads((here / "intrinsics.json").read_text())["photos"]  # of the whole job, not of a photo
+        assert cameras[photo.stem].items() >= {key: told["lens"][key] for key in ("fx", "fy", "cx", "cy")}.items()
+        (here / "intrinsics.json").unlink()
         for one, folder in ((told, here), (result, there)):
             assert {out["path"] for out in one["outputs"]} == {str(path) for path in folder.iterdir()}
             del one["seconds"], one["timings"]
