@@ -29,6 +29,22 @@ if "--junit-prefix=ros2_pro" in os.environ.get("PYTEST_ADDOPTS", ""):  # what co
     collect_ignore = [path.name for path in HERE.iterdir() if path.name != "ros2"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--device."""
+    parser.addoption(
+        "--device",
+        default="cpu",
+        help="what tests/models and tests/inference run on: cpu, cuda, cuda:N or mps; not what is marked `cpu`",
+    )
+
+
+@pytest.fixture(scope="session")
+def device(pytestconfig: pytest.Config) -> torch.device:
+    """What --device names; float32 is full float32 there."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    return torch.device(pytestconfig.getoption("device"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Say why a test was run once more; not by an option in pyproject.toml, which older plugins do not know."""
     if hasattr(config.option, "rerun_show_tracebacks"):

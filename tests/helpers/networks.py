@@ -65,11 +65,16 @@ class LimitedRefiner(ProRefiner):
 
 
 def tiny_predictor(
-    refiner: Refiner | None = None, *, psi: DepthBase | None = None, trained: bool = True, dtype: str = "auto"
+    refiner: Refiner | None = None,
+    *,
+    psi: DepthBase | None = None,
+    trained: bool = True,
+    device: str = "cpu",
+    dtype: str = "auto",
 ) -> DepthPredictor:
-    """A predictor on the CPU with seeded random weights."""
+    """A predictor with seeded random weights."""
     torch.manual_seed(0)
     psi = psi or TinyPsi()
     if refiner is None and trained:
         refiner = ProRefiner(CHANNELS)
-    return DepthPredictor(psi, refiner, name="tiny", device="cpu", dtype=dtype)
+    return DepthPredictor(psi, refiner, name="tiny", device=device, dtype=dtype)

@@ -33,24 +33,25 @@ def prefixed(prefix, values):
     return {prefix + key: value for key, value in values.items()}
 
 
-def test_a_file_with_both_parts(tensors, tmp_path):
+def test_a_file_with_both_parts(tensors, tmp_path, device):
     psi, refiner = tensors
     path = tmp_path / "both.safetensors"
     save_weights(path, {**prefixed("psi.", psi), **prefixed("refiner.", refiner)})
-    predictor = load_model(weights=path, device="cpu")
+    predictor = load_model(weights=path, device=str(device))
     assert predictor.name == "compact"
     assert predictor.refiner is not None
     assert np.isfinite(predictor.infer(IMAGE).disparity).all()
 
 
-def test_weights_without_a_refiner_get_the_one_for_any_psi(tensors, tmp_path):
+def test_weights_without_a_refiner_get_the_one_for_any_psi(tensors, tmp_path, device):
     path = tmp_path / "psi.safetensors"
     save_weights(path, tensors[0])
-    predictor = load_model(weights=path, device="cpu")
+    predictor = load_model(weights=path, device=str(device))
     assert isinstance(predictor.refiner, MapRefiner)
     assert np.isfinite(predictor.infer(IMAGE, options=InferenceOptions(tiles=(2, 2))).disparity).all()
 
 
+@pytest.mark.cpu
 def test_a_refiner_for_any_psi_of_ones_own(tensors, tmp_path):
     torch.manual_seed(3)
     network = MapRefiner()
@@ -63,14 +64,14 @@ def test_a_refiner_for_any_psi_of_ones_own(tensors, tmp_path):
     assert torch.equal(predictor.refiner.head.join.weight, network.head.join.weight)
 
 
-def test_refiners_of_ones_own(tensors, tmp_path):
+def test_refiners_of_ones_own(tensors, tmp_path, device):
     """With or without the prefix: the same network."""
     psi, refiner = tensors
     save_weights(tmp_path / "psi.safetensors", psi)
     save_weights(tmp_path / "bare.safetensors", refiner)
     save_weights(tmp_path / "prefixed.safetensors", prefixed("refiner.", refiner))
     bare, prefix = (
-        load_model(weights=tmp_path / "psi.safetensors", refiner_weights=tmp_path / name, device="cpu")
+        load_model(weights=tmp_path / "psi.safetensors", refiner_weights=tmp_path / name, device=str(device))
         for name in ("bare.safetensors", "prefixed.safetensors")
     )
     options = InferenceOptions(tiles=(2, 2))
@@ -79,6 +80,7 @@ def test_refiners_of_ones_own(tensors, tmp_path):
     assert isinstance(bare.refiner, LightRefiner)
 
 
+@pytest.mark.cpu
 def test_the_published_network_for_our_own_psi(tensors, tmp_path):
     """Under our names it starts as ours do; under the published ones the published arithmetic is around it."""
     torch.manual_seed(1)
@@ -122,6 +124,7 @@ def test_weights_that_do_not_fit(tensors, tmp_path):
         load_model(weights=good)
 
 
+@pytest.mark.cpu
 @pytest.mark.skipif(not int8_supported(), reason="this processor has no VNNI instructions")
 def test_the_model_that_ships_in_int8_is_close():
     picture, options = sample_picture(540, 960), InferenceOptions(tiles=(2, 2))

@@ -26,6 +26,8 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+pytestmark = pytest.mark.cpu  # from where models are exported
+
 PHOTO = Path(__file__).parents[2] / "docs" / "photos" / "drum.jpg"
 PARITY = 1e-3  # of the range
 
@@ -89,9 +91,9 @@ def test_depth_anything_and_the_refiner_for_any_psi(tiny_config, vivid, tmp_path
 
 def test_only_what_can_be_exported_is(tiny, tmp_path):
     with pytest.raises(InputError, match="no trained refiner"):
-        export_onnx(tiny.predictor(trained=False), tmp_path)
+        export_onnx(tiny.predictor(trained=False, device="cpu"), tmp_path)
     with pytest.raises(InputError, match="in float32"):
-        export_onnx(tiny.predictor(dtype="bfloat16"), tmp_path)
+        export_onnx(tiny.predictor(dtype="bfloat16", device="cpu"), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -148,7 +150,7 @@ def run(*arguments):
 
 def test_the_command_line_exports(tiny, monkeypatch, tmp_path):
     shape = tiny.SPECS["published"]  # of one size: what may have any takes the exporter thrice as long
-    monkeypatch.setattr("pro_engine.inference.load.load", lambda *_: tiny.predictor(psi=tiny.Psi(shape)))
+    monkeypatch.setattr("pro_engine.inference.load.load", lambda *_: tiny.predictor(psi=tiny.Psi(shape), device="cpu"))
     first, second = run("export", "--out", tmp_path).splitlines()
     assert first.startswith(str(tmp_path / PSI_FILE)) and second.startswith(str(tmp_path / REFINER_FILE))
     assert first.endswith("of PyTorch's range") and "MB" in first

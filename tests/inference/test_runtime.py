@@ -9,6 +9,8 @@ from pro_engine.errors import CancelledError, DeviceError, InputError
 from pro_engine.inference import runtime
 from pro_engine.models.base import PsiSpec
 
+pytestmark = pytest.mark.cpu  # other devices are named only
+
 CPU = torch.device("cpu")
 SPEC = PsiSpec((64, 64, 64, 64, 64, 32), input_area=512 * 384, multiple=32, keep_aspect=True)
 

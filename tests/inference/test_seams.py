@@ -33,8 +33,8 @@ def test_one_patch_has_no_borders():
     assert math.isnan(seam_jumps(np.zeros((40, 40), dtype=np.float32), (1, 1)).ratio)
 
 
-def test_the_bundled_model_leaves_no_seams():
-    predictor = load_model("compact", device="cpu")
+def test_the_bundled_model_leaves_no_seams(device):
+    predictor = load_model("compact", device=str(device))
     jumps = []
     for path in PHOTOS:
         image, _ = load_image(path)

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import pro_engine as pro
 from pro_engine.inference.video import ScaleHold, VideoPredictor
@@ -176,13 +177,13 @@ def test_a_stream_that_is_left_early_leaves_no_thread() -> None:
     assert threading.active_count() == before
 
 
-def test_a_real_model_on_a_still_camera() -> None:
+def test_a_real_model_on_a_still_camera(device: torch.device) -> None:
     picture, _ = pro.load_image(next(PHOTO.glob("*.jpg")))
     small = cv2.resize(picture, (320, 240), interpolation=cv2.INTER_AREA)
     rng = np.random.default_rng(1)
     noisy = [np.clip(small * gain + rng.normal(0, 4, small.shape), 0, 255).astype(np.uint8)
              for gain in (1.0, 0.9, 1.05, 0.95)]  # fmt: skip
-    video = VideoPredictor(pro.load_model("compact", device="cpu"), options=pro.InferenceOptions(tiles=(1, 1)))
+    video = VideoPredictor(pro.load_model("compact", device=str(device)), options=pro.InferenceOptions(tiles=(1, 1)))
     maps = [found.disparity for _, found in video.stream(noisy)]
     assert video.hold is not None and video.hold.cuts == 0
     assert max(jump(a, b) for a, b in itertools.pairwise(maps)) <= 0.01

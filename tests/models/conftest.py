@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import torch
@@ -29,6 +29,17 @@ def _patches(channels: Sequence[int], sizes: Sequence[tuple[int, int]], count: i
         center=torch.tensor(14.0),
         spread=torch.tensor(6.0),
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def made_on_device(request: pytest.FixtureRequest, device: torch.device) -> Iterator[None]:
+    """Networks and tensors of a module's tests are made on the device of --device, unless it is marked `cpu`."""
+    if device.type == "cpu" or request.node.get_closest_marker("cpu"):
+        yield
+        return
+    torch.set_default_device(device)
+    yield
+    torch.set_default_device(None)
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_low_frequencies_come_from_the_coarse_map():
 @pytest.mark.parametrize("fine", [-_bumps(), torch.full((1, 1, 96, 128), 3.0), torch.zeros(1, 1, 96, 128)])
 def test_an_inverted_or_constant_patch_is_ignored(fine):
     coarse = _bumps()
-    torch.testing.assert_close(BlendRefiner()(_patches(coarse, fine)), coarse, atol=1e-6, rtol=0)
+    torch.testing.assert_close(BlendRefiner()(_patches(coarse, fine.to(coarse.device))), coarse, atol=1e-6, rtol=0)
 
 
 def test_unrelated_noise_is_ignored():
@@ -95,7 +95,7 @@ def test_tiny_patches_work():
 def test_half_precision_around_it_does_not_coarsen_the_result():
     coarse, fine = smooth(_step(), 6.0), _step() * 9
     exact = BlendRefiner()(_patches(coarse, fine))
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(torch.get_default_device().type, torch.bfloat16):
         mixed = BlendRefiner()(_patches(coarse, fine))
     assert mixed.dtype == torch.float32
     assert torch.equal(mixed, exact)

@@ -110,17 +110,17 @@ def test_double_conv_against_numpy():
     torch.manual_seed(0)
     block = DoubleConv(2, 3).eval()
     x = torch.randn(1, 2, 4, 5)
-    y = x.numpy()[0]
+    y = x.cpu().numpy()[0]
     for conv, norm in ((block[0], block[1]), (block[3], block[4])):
         norm.running_mean.normal_()
         norm.running_var.uniform_(0.5, 2)
-        weight = conv.weight.detach().numpy()
+        weight = conv.weight.detach().cpu().numpy()
         padded = np.pad(y, ((0, 0), (1, 1), (1, 1)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
         y = np.einsum("chwij,ocij->ohw", windows, weight)
-        mean, var = norm.running_mean.numpy()[:, None, None], norm.running_var.numpy()[:, None, None]
+        mean, var = (one.cpu().numpy()[:, None, None] for one in (norm.running_mean, norm.running_var))
         y = np.maximum((y - mean) / np.sqrt(var + 1e-5), 0)
-    np.testing.assert_allclose(block(x).detach().numpy()[0], y, atol=1e-5)
+    np.testing.assert_allclose(block(x).detach().cpu().numpy()[0], y, atol=1e-5)
 
 
 def test_fusion_joins_coarse_encoder_and_wavelet_in_this_order():

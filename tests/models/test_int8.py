@@ -16,6 +16,7 @@ from pro_engine.models.light import LightRefiner
 from pro_engine.models.pro import ProRefiner, fold_batch_norm
 
 pytestmark = [
+    pytest.mark.cpu,
     pytest.mark.skipif(not int8_supported(), reason="this processor has no VNNI instructions"),
     pytest.mark.usefixtures("no_gradients"),
 ]

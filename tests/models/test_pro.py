@@ -68,7 +68,7 @@ def test_sample_roi_against_a_loop_over_pixels(size, last):
     assert sampled.shape == (4, 3, *size)
     assert sampled.is_contiguous(memory_format=torch.channels_last) == last
     for found, box in zip(sampled, boxes, strict=True):
-        np.testing.assert_allclose(found.numpy(), _roi_by_hand(maps[0].numpy(), box, size), atol=2e-5)
+        np.testing.assert_allclose(found.cpu().numpy(), _roi_by_hand(maps[0].cpu().numpy(), box, size), atol=2e-5)
 
 
 def test_the_whole_box_at_the_same_size_is_the_map_itself():
@@ -175,7 +175,7 @@ def test_autocast_stays_close_to_single_precision(make_patches, randomise):
     refiner = fold_batch_norm(randomise(ProRefiner(channels)))
     with torch.inference_mode():
         exact = refiner(patches)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(torch.get_default_device().type, torch.bfloat16):
             mixed = refiner(patches)
     assert mixed.dtype == torch.float32
     assert (mixed - exact).abs().mean() < 0.02 * exact.std()
