@@ -14,25 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from command_line import names, runner, write_photo
 from PIL import Image
 from typer.testing import CliRunner
 
 import pro_engine
 from pro_engine.cli import app
-from pro_engine.inference import load as load_module
 from pro_engine.io.depth import load_depth, save_depth
 from pro_engine.io.image import load_image
 
 ROOT = Path(pro_engine.__file__).parent.parent
-
-
-def write_photo(path: Path, width: int = 160, height: int = 120, **options) -> Path:
-    y, x = np.mgrid[:height, :width]
-    image = np.stack([x * 255 / width, y * 255 / height, 0 * x + 90], axis=2).astype(np.uint8)
-    image[height // 2 :, width // 3 : width // 2] = (230, 40, 60)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path, **options)
-    return path
 
 
 @pytest.fixture
@@ -43,14 +34,7 @@ def photo(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(tiny, monkeypatch, tmp_path):
     """run(*arguments) -> the finished command; the model is tiny and the working folder is empty."""
-    monkeypatch.setattr(load_module, "load_model", lambda name, **_: tiny.predictor())
-    monkeypatch.chdir(tmp_path)
-    runner = CliRunner()
-    return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments])
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+    return runner(tiny, monkeypatch, tmp_path)
 
 
 def test_disparity_is_always_written(run, photo, tmp_path):

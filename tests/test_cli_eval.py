@@ -7,31 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-from typer.testing import CliRunner
-
-from pro_engine.cli import app
-from pro_engine.inference import load as load_module
-
-
-def write_photo(path: Path, width: int = 160, height: int = 120) -> None:
-    y, x = np.mgrid[:height, :width]
-    image = np.stack([x * 255 / width, y * 255 / height, 0 * x + 90], axis=2).astype(np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+from command_line import names, runner, write_photo
 
 
 @pytest.fixture
 def run(tiny, monkeypatch, tmp_path):
     """run(*arguments) -> the finished command; the model is tiny and the working folder is empty."""
-    monkeypatch.setattr(load_module, "load_model", lambda name, **_: tiny.predictor())
-    monkeypatch.chdir(tmp_path)
-    runner = CliRunner()
-    return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments])
+    return runner(tiny, monkeypatch, tmp_path)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,11 @@ needs_blender = pytest.mark.skipif(
     not PYTHONS, reason="Blender as a module is not installed; let PRO_BPY_PYTHON name a Python that has it"
 )
 posix = pytest.mark.skipif(os.name == "nt", reason="fake engines are scripts with a #! line")
+
+
+def facts_of(script: str) -> Callable[..., Any]:
+    """facts(python, check, *arguments) of a script beside this file."""
+    return lambda python, check, *arguments: facts(python, Path(__file__).with_name(script), check, *arguments)
 
 
 @cache

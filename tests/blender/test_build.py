@@ -6,23 +6,14 @@ Each check runs in a Blender of its own; see `blenders`.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.blender.blenders import PYTHONS, needs_blender
-from tests.blender.blenders import facts as facts_of
+from tests.blender.blenders import facts_of, needs_blender
+
+facts = facts_of("inside_build.py")
 
 pytestmark = needs_blender
-
-
-def facts(python, check, *arguments):
-    return facts_of(python, Path(__file__).with_name("inside_build.py"), check, *arguments)
-
-
-@pytest.fixture(params=PYTHONS)
-def python(request):
-    return request.param
 
 
 RIGHT = ["landscape", "portrait", "square", "odd", "off-centre", "wide pixels", "tall pixels", "live", "live, half",

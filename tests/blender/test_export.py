@@ -6,12 +6,12 @@ Each check runs in a Blender of its own; see `blenders`.
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 
-from tests.blender.blenders import PYTHONS, needs_blender
-from tests.blender.blenders import facts as facts_of
+from tests.blender.blenders import facts_of, needs_blender
+
+facts = facts_of("inside_export.py")
 
 pytestmark = needs_blender
 
@@ -19,15 +19,6 @@ FORMATS = ["GLB", "USD", "ABC"]
 CENTRED = ["centred", "portrait", "principled"]
 SHIFTED = ["off-centre", "tall pixels", "live", "live, half", "merged", "moved", "vertical fit", "centimetres"]
 CASES = CENTRED + SHIFTED
-
-
-def facts(python, check):
-    return facts_of(python, Path(__file__).with_name("inside_export.py"), check)
-
-
-@pytest.fixture(params=PYTHONS)
-def python(request):
-    return request.param
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -45,11 +45,6 @@ def zipped(addon, tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=PYTHONS)
-def python(request):
-    return request.param
-
-
 def manifest(folder, old, new):
     path = folder / package.MANIFEST
     text = path.read_text("utf-8")

@@ -6,7 +6,6 @@ Numbers in names: see conftest.py.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 import OpenEXR
@@ -14,20 +13,11 @@ import pytest
 from PIL import Image
 
 from blender_addon.picture_size import picture_size
-from tests.blender.blenders import PYTHONS, needs_blender
-from tests.blender.blenders import facts as facts_of
+from tests.blender.blenders import facts_of, needs_blender
 
-SCRIPT = Path(__file__).with_name("inside_panel.py")
+facts = facts_of("inside_panel.py")
+
 LABEL = 11  # letters in a split row of the sidebar at its default width
-
-
-def facts(python, check):
-    return facts_of(python, SCRIPT, check)
-
-
-@pytest.fixture(params=PYTHONS)
-def python(request):
-    return request.param
 
 
 # ---- 5: before the click

@@ -15,21 +15,12 @@ from PIL import Image
 
 from blender_addon.errors import UserError
 from blender_addon.lens import Lens, SceneCamera
-from tests.blender.blenders import PYTHONS, needs_blender
-from tests.blender.blenders import facts as facts_of
+from tests.blender.blenders import facts_of, needs_blender
 from tests.blender.engines import engine_python, one_sentence
 
+facts = facts_of("inside_rig.py")
+
 PHOTOS = Path(__file__).parents[2] / "docs" / "photos"
-SCRIPT = Path(__file__).with_name("inside_rig.py")
-
-
-def facts(python, check, *arguments):
-    return facts_of(python, SCRIPT, check, *arguments)
-
-
-@pytest.fixture(params=PYTHONS)
-def python(request):
-    return request.param
 
 
 # ---- Rebuild and scale

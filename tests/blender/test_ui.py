@@ -12,21 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.blender.blenders import PYTHONS, needs_blender
-from tests.blender.blenders import facts as facts_of
+from tests.blender.blenders import facts_of, needs_blender
 from tests.blender.engines import one_sentence
 
+facts = facts_of("inside_ui.py")
+
 ADDON = Path(__file__).parents[2] / "blender_addon"
-SCRIPT = Path(__file__).with_name("inside_ui.py")
-
-
-def facts(python, check):
-    return facts_of(python, SCRIPT, check)
-
-
-@pytest.fixture(params=PYTHONS)
-def python(request):
-    return request.param
 
 
 # ---- 2, 9, 20: life

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
 
 DOMAINS = range(10, 100)  # below 10 may be in use by people and benchmarks; above 101 ports run out
-_held: list[TextIO] = []  # an open file holds its lock, so this one is never closed before the process ends
 
 
 @functools.cache
@@ -21,11 +21,12 @@ def own_domain() -> int:
     """
     for domain in DOMAINS:
         path = Path(tempfile.gettempdir()) / f"pro-test-ros-domain-{domain}.lock"
-        try:
-            file = path.open("a")
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # locked by another run, or a file of another user
-            continue
-        _held.append(file)
-        return domain
+        with suppress(OSError):  # a file of another user
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:  # locked by another run
+                os.close(descriptor)
+            else:
+                return domain  # the file stays open, and so locked, until the process ends
     raise RuntimeError(f"All ROS domains from {DOMAINS[0]} to {DOMAINS[-1]} are in use by other test runs.")

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # where no fixtures are loaded
+from installed import FILES, NEVER, PROGRAMS
+
 ROOT = Path(__file__).parents[2]
 COLCON = Path(sys.executable).with_name("colcon")
 BUILT_ELSEWHERE = shutil.ignore_patterns("build", "install", "log", ".*", "__pycache__", "*.egg-info", "out")
@@ -60,17 +63,9 @@ def sourced(workspace: Path, command: str) -> str:
 def check(workspace: Path, packages_in: str) -> None:
     """The files are where ROS looks for them, and Python finds the packages below the folder `packages_in`."""
     prefix = workspace / "install/ros2_pro"
-    for path in (
-        "share/ament_index/resource_index/packages/ros2_pro",
-        "share/ros2_pro/package.xml",
-        "share/ros2_pro/launch/pro.launch.py",
-        "share/ros2_pro/launch/demo.launch.py",
-        "share/ros2_pro/config/pro.yaml",
-        "share/ros2_pro/config/fastdds_64mb.xml",
-        "share/ros2_pro/rviz/pro.rviz",
-    ):
+    for path in FILES:
         assert (prefix / path).is_file(), path
-    for name in ("pro_node", "demo_camera"):
+    for name in PROGRAMS:
         assert os.access(prefix / "lib/ros2_pro" / name, os.X_OK), name
     assert str(prefix) in sourced(workspace, "echo $AMENT_PREFIX_PATH")
     ask = (
@@ -82,7 +77,7 @@ def check(workspace: Path, packages_in: str) -> None:
     assert where.startswith(str(workspace / packages_in))
     assert f'__version__ = "{version}"' in (workspace / "pro_engine/__init__.py").read_text("utf-8")
     assert weights == "True"
-    for name in ("tests", "blender_addon", "benchmarks"):
+    for name in NEVER:
         assert not list(prefix.rglob(name)), name
 
 

@@ -1,5 +1,18 @@
 """Faults of single images and camera infos, F1 to F20 and F24: each is counted under its name alone, told once, and
-the next good frame is worked on in the same process."""
+the next good frame is worked on in the same process. A number in a test's name is that of the fault:
+
+F1   an encoding that there is not              F12  an image of one even colour
+F2   data shorter than the size says            F13  NaN and infinity in floats
+F3   data longer than the size says             F14  no camera info ever
+F4   rows shorter than the width                F15  a camera info after its image, or of another time
+F5   padded rows                                F16  a focal length or centre of no camera
+F6   no columns or no rows                      F17  a camera info of another size or shape
+F7   an absurd size                             F18  distortion: used, unknown, or such that no ray passes
+F8   big-endian numbers                         F19  no frame_id
+F9   too small for the model, and odd sizes     F20  a stamp of zero, of the future, or before the last one
+F10  another size in mid-stream                 F24  a compressed image that is damaged or lies of its size
+F11  another encoding in mid-stream             F21 to F23, F25 to F28: see test_faults_node.py
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,16 @@
 """Faults of streams, models, parameters and listeners, F21 to F23 and F25 to F28: each is counted under its name
-alone, and the node works on in the same process, or does not start and says why in one line."""
+alone, and the node works on in the same process, or does not start and says why in one line. By number:
+
+F21  frames faster than the model takes them
+F22  a stream that stops and goes on, a camera that starts again, two cameras on one topic
+F23  a best-effort camera that starts after the node
+F25  a model that raises, runs out of memory or gives what is no depth
+F26  a model that is missing or damaged, a device that is not there
+F27  parameters that cannot be, at the start and while the model runs
+F28  outputs that cannot be published, listeners that go away
+
+The others are in test_faults.py.
+"""
 
 from __future__ import annotations
 

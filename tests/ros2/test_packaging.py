@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from domain import own_domain
+from installed import FILES, NEVER, PROGRAMS
 
 import pro_engine
 from ros2_pro.sample import sample
@@ -24,8 +25,6 @@ PACKED = (
     "LICENSE", "README.md", "config", "launch", "package.xml", "pro_engine", "pyproject.toml", "resource", "ros2_pro",
     "rviz", "scripts", "setup.cfg", "setup.py",
 )  # fmt: skip
-NEVER = ("tests", "blender_addon", "benchmarks")
-PROGRAMS = ("pro_node", "demo_camera")
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +53,7 @@ def _output(command: list[str]) -> str:
 @pytest.mark.parametrize(
     "path",
     [
-        "share/ament_index/resource_index/packages/ros2_pro",
-        "share/ros2_pro/package.xml",
-        "share/ros2_pro/launch/pro.launch.py",
-        "share/ros2_pro/launch/demo.launch.py",
-        "share/ros2_pro/config/pro.yaml",
-        "share/ros2_pro/config/fastdds_64mb.xml",
-        "share/ros2_pro/rviz/pro.rviz",
+        *FILES,
         *(f"lib/ros2_pro/{name}" for name in PROGRAMS),
         *(f"bin/{name}" for name in ("pro-engine", *PROGRAMS)),
     ],
