@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "helpers"))
 
-if "--junit-prefix=ros2_pro" in os.environ.get("PYTEST_ADDOPTS", ""):  # what colcon says; tests/ros2 has its choice
+COLCON = "--junit-prefix=ros2_pro" in os.environ.get("PYTEST_ADDOPTS", "")  # what it says
+if COLCON:  # tests/ros2 has its choice
     collect_ignore = [path.name for path in HERE.iterdir() if path.name != "ros2"]
 
 
@@ -46,7 +47,11 @@ def device(pytestconfig: pytest.Config) -> torch.device:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say why a test was run once more; not by an option in pyproject.toml, which older plugins do not know."""
+    """Say why a test was run once more; not by an option in pyproject.toml, which older plugins do not know. And leave
+    warnings of packages that came with ROS to those who keep them.
+    """
+    if COLCON:
+        config.addinivalue_line("filterwarnings", "default")
     if hasattr(config.option, "rerun_show_tracebacks"):
         config.option.rerun_show_tracebacks = True
 
