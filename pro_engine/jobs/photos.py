@@ -14,7 +14,7 @@ from pathlib import Path
 from pro_engine.errors import FileError
 from pro_engine.io.image import IMAGE_SUFFIXES, RAW_SUFFIXES
 
-_OWN_OUTPUT = re.compile(r"\.(disparity|depth|preview|picture|mesh|cloud)\.\w+$", re.IGNORECASE)
+_OWN_OUTPUT = re.compile(r"\.(disparity|depth|preview|picture|mesh|mesh_texture|cloud)\.\w+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Failure:
 
 
 def find_photos(arguments: Sequence[str]) -> tuple[list[Photo], list[Failure]]:
-    """The photos that files, folders and glob patterns name, each file once, in the order given.
+    """The photos that files, folders and glob patterns name, each path once, in the order given.
 
-    A folder stands for the pictures directly in it, in alphabetical order, but for results of earlier jobs and for
-    camera raw files whose picture lies beside them.
+    A folder stands for the pictures directly in it, but for results of earlier jobs and for camera raw files whose
+    picture lies beside them. Numbers in names count as such: frame2 goes before frame10.
     A file that is named outright is always taken: whether it can be read shows when it is.
 
     Returns:
@@ -52,7 +52,7 @@ def find_photos(arguments: Sequence[str]) -> tuple[list[Photo], list[Failure]]:
             failures.append(Failure(argument, str(error)))
             continue
         for path in found:
-            paths.setdefault(path.resolve(), path)
+            paths.setdefault(Path(os.path.abspath(path)), path)
     names = unique_names(list(paths.values()))
     return [Photo(path, name) for path, name in zip(paths.values(), names, strict=True)], failures
 
@@ -115,15 +115,22 @@ def _expand(argument: str) -> list[Path]:
     return found
 
 
+def _natural(path: Path) -> list[str | int]:
+    """A key for sorting by which numbers in a path count as such."""
+    parts = re.split(r"([0-9]+)", path.as_posix())
+    return [int(part) if at % 2 else part for at, part in enumerate(parts)]
+
+
 def _pictures(paths: Iterable[Path]) -> list[Path]:
     """The pictures among the files; a camera raw file only where its picture does not lie beside it."""
-    found = sorted(
+    found = [
         path
         for path in paths
         if path.suffix.lower() in IMAGE_SUFFIXES | RAW_SUFFIXES
         and not path.name.startswith(".")
         and not _OWN_OUTPUT.search(path.name)
         and path.is_file()
-    )
+    ]
+    found.sort(key=_natural)
     developed = {path.with_suffix("") for path in found if path.suffix.lower() not in RAW_SUFFIXES}
     return [path for path in found if path.suffix.lower() not in RAW_SUFFIXES or path.with_suffix("") not in developed]

@@ -57,3 +57,25 @@ def test_arguments(tmp_path):
     found, failures = find_photos([str(tmp_path / "empty"), str(tmp_path / "*.tif")])
     assert found == []
     assert [failure.error.split()[0] for failure in failures] == [str(tmp_path / "empty"), "No"]
+
+
+def test_numbers_in_names_count_as_such(tmp_path):
+    names = [f"frame{number}.png" for number in (1, 2, 3, 10, 11, 20)] + ["frame.png", "x007.png", "x7a.png"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    for argument in (tmp_path, tmp_path / "*.png"):
+        found, _ = find_photos([str(argument)])
+        assert [photo.path.name for photo in found] == names
+
+
+def test_links_to_one_file_are_photos_of_their_own(tmp_path):
+    (tmp_path / "one.jpg").write_bytes(b"x")
+    (tmp_path / "two.jpg").symlink_to(tmp_path / "one.jpg")
+    found, _ = find_photos([str(tmp_path), str(tmp_path / "one.jpg"), f"{tmp_path}/./two.jpg"])
+    assert [photo.name for photo in found] == ["one", "two"]
+
+
+def test_textures_of_earlier_meshes_are_no_photos(tmp_path):
+    for name in ("a.jpg", "a.mesh_texture.jpg", "b.mesh_texture.png"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [photo.path.name for photo in find_photos([str(tmp_path)])[0]] == ["a.jpg"]
