@@ -135,7 +135,8 @@ def maps_fit_the_picture(first, second):
 
     values = read_map(first.disparity)
     assert values.shape == (first.height, first.width)
-    assert Image.open(first.picture).size == (first.width, first.height) == (214, 320)
+    with Image.open(first.picture) as picture:
+        assert picture.size == (first.width, first.height) == (214, 320)
     assert Anchors.of(first.anchors).near > Anchors.of(first.anchors).far
     assert second.disparity != first.disparity and second.disparity.exists(), "photos of one name do not collide"
 
