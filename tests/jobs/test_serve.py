@@ -236,8 +236,8 @@ def test_what_libraries_print_does_not_reach_the_protocol():
     worker.ask(id=1, do="infer", photo="a", folder="b")
     assert worker.until_end_of(1)[-1]["message"] == "none there"
     worker.process.stdin.close()
-    said = worker.process.stderr.read()
-    worker.process.stdout.close()
+    with worker.process.stderr as errors, worker.process.stdout:
+        said = errors.read()
     assert worker.process.wait(PATIENCE_S) == 0 and "noise" in said and "more" in said
 
 
