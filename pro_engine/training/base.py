@@ -166,7 +166,7 @@ class VitTask(BaseTask):
 
     def groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Decoder and head at the full rate, the trunk's last block at its share of it, each one before at
-        `BLOCK_DECAY` of the next."""
+        `BLOCK_DECAY` of the next. The decoder comes first, so that a run whose trunk was frozen can be gone on from."""
         trunk = self._network.trunk
         groups = [{"params": [*self._network.decoder.parameters(), *self._network.head.parameters()]}]
         rates = [learning_rate]

@@ -97,6 +97,21 @@ def test_a_run_in_bfloat16_goes_on_from_another(rendered: Path, tmp_path: Path, 
         torch.testing.assert_close(value, average[key] + 0.75 * (live[key] - average[key]), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.usefixtures("tiny")
+def test_moments_of_the_decoder_outlive_the_frozen_trunk(rendered: Path, tmp_path: Path, trunk_file: Path) -> None:
+    first = config(rendered, tmp_path / "first", trunk=trunk_file, freeze_trunk=True)
+    train(VitTask(first), first, first.out)
+    second = config(rendered, tmp_path / "second", previous=first.out)
+    task = VitTask(second)
+    train(task, second, second.out)
+    state = torch.load(second.out / "last.pt", weights_only=True)["optimizer"]
+    decoder, *trunk = [group["params"] for group in state["param_groups"]]
+    assert {int(state["state"][i]["step"]) for i in decoder} == {4}
+    assert {int(state["state"][i]["step"]) for group in trunk for i in group} == {2}
+    for i, parameter in zip(decoder, task.groups(1.0)[0]["params"], strict=True):
+        assert state["state"][i]["exp_avg"].shape == parameter.shape
+
+
 def test_what_belongs_to_the_vit_is_refused_for_others(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="architecture vit"):
         BaseConfig(data=(tmp_path,), out=tmp_path, steps=1, freeze_trunk=True)
