@@ -27,7 +27,7 @@ from ros2_pro.health import WARN, Health
 from ros2_pro.inbox import CameraInfoCache, Frame, SensorCache
 from ros2_pro.outputs import Outputs
 from ros2_pro.processor import Processor, Surroundings
-from ros2_pro.settings import WAYS_TO_METRES, Settings
+from ros2_pro.settings import WAYS_TO_METRES, EngineSettings, Settings
 from ros2_pro.subscription import AdaptiveSubscription
 from ros2_pro.watch import Watch
 from ros2_pro.worker import FrameWorker, in_thread
@@ -107,18 +107,20 @@ class ProNode(LifecycleNode):
     def _load_model(self) -> None:
         engine, settings = Engine(self._load), self._settings.engine
         self._engine = engine
-        self._loading = in_thread(lambda: engine.ensure(settings), "pro-loading")
-        self._loading.add_done_callback(lambda done: self._on_loaded(engine, done.exception()))
+        self._loading = in_thread(lambda: self._load_and_tell(engine, settings), "pro-loading")
 
-    def _on_loaded(self, engine: Engine, error: BaseException | None) -> None:
-        """Tell how loading ended, in the thread that did it, unless the node was cleaned up meanwhile."""
+    def _load_and_tell(self, engine: Engine, settings: EngineSettings) -> None:
+        """What the loading thread does. It tells how it went before anybody can know: the node may end for that."""
+        try:
+            engine.ensure(settings)
+        except Exception as error:
+            cause, text = "internal_error", f"{type(error).__name__}: {error}"
+            if isinstance(error, MessageError):
+                cause, text = error.cause, str(error)
+            if engine is self._engine:  # else the node was cleaned up meanwhile
+                self._health.count(cause, text, withheld=True)
+            raise
         if engine is not self._engine:
-            return
-        if isinstance(error, MessageError):
-            self._health.count(error.cause, str(error), withheld=True)
-            return
-        if error is not None:
-            self._health.count("internal_error", f"{type(error).__name__}: {error}")
             return
         self.get_logger().info(f"Model {engine.name} is loaded on {engine.device}.")
         if self._settings.scale.mode == "none":

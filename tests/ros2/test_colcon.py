@@ -44,7 +44,7 @@ def build(workspace: Path, *options: str) -> str:
     return done.stdout
 
 
-def tested(workspace: Path) -> tuple[int, int]:
+def outcome(workspace: Path) -> tuple[int, int]:
     """Test as a user does; how many tests there were, and how many failed or could not run."""
     subprocess.run([str(COLCON), "test"], cwd=workspace, capture_output=True)
     (suite,) = ET.parse(workspace / "build/ros2_pro/pytest.xml").getroot().iter("testsuite")
@@ -96,11 +96,11 @@ def test_a_build_by_links_follows_the_sources(workspace: Path) -> None:
 
 def test_colcon_test_runs_the_tests_of_the_ros_package_and_says_what_fails(workspace: Path) -> None:
     build(workspace)
-    count, failed = tested(workspace)
+    count, failed = outcome(workspace)
     assert count >= 10 and failed == 0
     with (workspace / "tests/ros2/test_health.py").open("a") as file:
         file.write("\n\ndef test_broken():\n    raise AssertionError\n")
-    assert tested(workspace) == (count + 1, 1)
+    assert outcome(workspace) == (count + 1, 1)
 
 
 def test_one_way_of_building_follows_the_other(workspace: Path) -> None:
