@@ -132,9 +132,9 @@ class ProNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen and work, on images from when the model is there; FAILURE where it could not be loaded."""
         assert self._engine is not None and self._outputs is not None
+        if self._engine.refuses(self._settings.engine):
+            return TransitionCallbackReturn.FAILURE
         if self.has_model is False:
-            if self._engine.refuses(self._settings.engine):
-                return TransitionCallbackReturn.FAILURE
             self._load_model()  # another one is asked for by now
         worker = self._worker = FrameWorker(self._work)
         self._tf = sources.TfLookup.create(self)

@@ -207,7 +207,7 @@ def test_f26_missing_model_fails_activate_of_a_node_that_is_managed(start, names
         assert state(rig) == State.PRIMARY_STATE_UNCONFIGURED
         begun_s = time.time()
         assert transition(rig, Transition.TRANSITION_CONFIGURE)
-        assert wait_for(lambda: rig.tally() == {"load_failed": 1})
+        assert wait_for(lambda: rig.tally() == {"load_failed": 1} and rig.lines("load_failed"))
         assert not transition(rig, Transition.TRANSITION_ACTIVATE) and state(rig) == State.PRIMARY_STATE_INACTIVE
         rig.told("load_failed", begun_s)
         assert rig.set(engine__model="compact")[0].successful
@@ -240,7 +240,7 @@ def test_f26_corrupt_weights_and_absent_device_with_the_real_loader(start, names
     try:
         assert state(rig) == State.PRIMARY_STATE_UNCONFIGURED
         assert transition(rig, Transition.TRANSITION_CONFIGURE)
-        assert wait_for(lambda: rig.counts()["load_failed"] == 1, TORCH_S)
+        assert wait_for(lambda: rig.counts()["load_failed"] == 1 and rig.lines("load_failed"), TORCH_S)
         assert str(weights) in rig.lines("load_failed")[0].text
         assert not transition(rig, Transition.TRANSITION_ACTIVATE)
         assert rig.set(engine__weights="")[0].successful

@@ -159,7 +159,8 @@ def test_a_missing_model_fails_activate_and_the_node_lives_on(start, namespace, 
     assert wait_for(lambda: manager.counts()["load_failed"] == 1)
     assert not manager.change(Transition.TRANSITION_ACTIVATE)
     assert manager.state() == State.PRIMARY_STATE_INACTIVE
-    assert "Model missing cannot be loaded: The weights are missing" in node.text() and "Traceback" not in node.text()
+    assert wait_for(lambda: "Model missing cannot be loaded: The weights are missing" in node.text())
+    assert "Traceback" not in node.text()
     assert manager.set(engine__model="compact")[0].successful
     assert manager.change(Transition.TRANSITION_ACTIVATE)
     manager.look()
