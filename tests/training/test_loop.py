@@ -48,9 +48,10 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     yield start_one
     for program in programs:
-        if program.poll() is None:
-            program.kill()
-            program.wait()
+        program.kill()  # does nothing to one that has ended
+        program.wait()
+        if program.stderr is not None:
+            program.stderr.close()
 
 
 def wait_for_step(run: Path, step: int, program: subprocess.Popen[str]) -> None:
