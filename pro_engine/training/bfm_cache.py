@@ -83,7 +83,7 @@ class MaskCache:
         """The maps of a view; None where the file is missing or not as it was written."""
         h, w = self.grid
         try:
-            with np.load(self._files[index]) as stored:
+            with self._files[index].open("rb") as file, np.load(file) as stored:  # numpy leaves a damaged file open
                 packed = [stored[name] for name in BfmMaps._fields]
             if any(part.shape != ((h * w + 7) // 8,) for part in packed):
                 return None
