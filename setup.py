@@ -25,9 +25,9 @@ setup(
     python_requires=">=3.10",  # colcon cannot read it from pyproject.toml
     entry_points={
         "console_scripts": [
-            "pro-engine = pro_engine.cli:main",
+            "pro-engine = pro_engine.cli.main:main",
             f"pro_node = {NAME}.main:main",
-            f"demo_camera = {NAME}.demo_camera:main",
+            f"demo_camera = {NAME}.demo.camera:main",
         ]
     },
     zip_safe=False,

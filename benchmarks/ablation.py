@@ -25,10 +25,10 @@ from glass_scenes import render
 from torch import nn
 
 import pro_engine
-from pro_engine.cli_flags import verb
+from pro_engine.cli.flags import verb
+from pro_engine.datasets import open_dataset
+from pro_engine.datasets.sample import EvalSample
 from pro_engine.evaluation.boundaries import boundary_f1
-from pro_engine.evaluation.datasets import open_dataset
-from pro_engine.evaluation.datasets.sample import EvalSample
 from pro_engine.evaluation.metrics import abs_rel, abs_rel_inside, consistency_error
 from pro_engine.evaluation.scores import Scores, fit_to_truth, mean_scores
 from pro_engine.inference.load import load_model
@@ -36,8 +36,8 @@ from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.seams import SeamJumps, seam_jumps
 from pro_engine.io.atomic import atomic_path
 from pro_engine.io.weights import bundled_weights, save_weights
-from pro_engine.models.light import LightRefiner
 from pro_engine.models.presets import PRESETS, build_refiner
+from pro_engine.models.refiner_light import LightRefiner
 from pro_engine.options import Checked, InferenceOptions, option, same_as
 from pro_engine.training.gpct import plan_group
 from pro_engine.training.options import PUBLISHED_OVERLAP, Glass, RefinerConfig

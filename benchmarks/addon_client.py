@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from blender_addon.client import OLDEST_VERSION, PROTOCOL, Client, wait_for_ends  # noqa: E402
+from blender_addon.engine.client import OLDEST_VERSION, PROTOCOL, Client, wait_for_ends  # noqa: E402
 from blender_addon.errors import EngineError  # noqa: E402
 
 TICK_S = 0.01
@@ -42,7 +42,7 @@ FLOOD = "while True: say('progress', id=1, done=1, total=2, seconds_left=1.0)"
 HOST = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from blender_addon.client import Client
+from blender_addon.engine.client import Client
 client = Client(sys.argv[2:])
 while not client.ready: client.poll(); time.sleep(0.01)
 print(client.pid, flush=True)

@@ -20,9 +20,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from pro_engine.datasets import open_dataset
+from pro_engine.datasets.sample import EvalSample
 from pro_engine.evaluation.boundaries import boundary_f1
-from pro_engine.evaluation.datasets import open_dataset
-from pro_engine.evaluation.datasets.sample import EvalSample
 from pro_engine.evaluation.metrics import abs_rel, consistency_error
 from pro_engine.evaluation.scores import fit_to_truth
 from pro_engine.inference import tiling

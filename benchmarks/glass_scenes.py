@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pro_engine.training.options import Glass, ScenesConfig
-from pro_engine.training.synthetic.generate import drawn_kind, render_dataset
+from pro_engine.training.scenes.generate import drawn_kind, render_dataset
 
 KINDS, PREVIEW_SIZE = ("glass", "room", "office"), (64, 48)
 """Kinds of scene that may have glass."""

@@ -20,7 +20,7 @@ import numpy as np
 
 from pro_engine.inference.load import load_model
 from pro_engine.jobs.bench import sample_picture
-from pro_engine.process import prepare
+from pro_engine.jobs.kept_memory import prepare
 
 MB = 1e6
 

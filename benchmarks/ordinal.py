@@ -17,7 +17,7 @@ from pathlib import Path
 
 from views import load
 
-from pro_engine.evaluation.datasets import open_dataset
+from pro_engine.datasets import open_dataset
 from pro_engine.options import InferenceOptions, choices_of
 from pro_engine.types import FloatMap
 

@@ -15,13 +15,13 @@ from typing import get_args
 
 import torch
 
-from pro_engine.cli_shared import print_table
+from pro_engine.cli.output import print_table
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.jobs.bench import run_bench, sample_picture
+from pro_engine.jobs.kept_memory import prepare
 from pro_engine.models.depth_anything import DepthAnything, Size
-from pro_engine.models.pro import ProRefiner
+from pro_engine.models.refiner_published import ProRefiner
 from pro_engine.options import InferenceOptions, ModelOptions, choices_of
-from pro_engine.process import prepare
 
 HEIGHT, WIDTH, GRID = 2160, 3840, (4, 4)
 

@@ -25,7 +25,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 import pro_engine as pro
-from ros2_pro import camera, cloud, codec, distortion
+from ros2_pro.messages import camera_info, clouds, distortion, images
 from ros2_pro.settings import PointsSettings
 
 WIDTH, HEIGHT = 3840, 2160
@@ -39,12 +39,12 @@ def rows() -> Iterator[tuple[str, Callable[[], object]]]:
     rgb = cv2.resize(small, (WIDTH, HEIGHT)).astype(np.uint8)
     depth = (3 + 2 * np.sin(np.linspace(0, 9, WIDTH)) + np.linspace(0, 1, HEIGHT)[:, None]).astype(np.float32)
     header = Header(frame_id="camera")
-    yield "32FC1 message, fresh", lambda: codec.image_message(depth, "32FC1", header)
-    message = codec.image_message(depth, "32FC1", header)
-    yield "32FC1 message", lambda: codec.image_message(depth, "32FC1", header, reuse=message)
-    sensor = codec.image_message(depth, "32FC1", header)
-    yield "decode 32FC1 depth", lambda: codec.decode_depth(sensor)
-    yield "metres to millimetres", lambda: codec.depth_to_millimetres(depth)
+    yield "32FC1 message, fresh", lambda: images.image_message(depth, "32FC1", header)
+    message = images.image_message(depth, "32FC1", header)
+    yield "32FC1 message", lambda: images.image_message(depth, "32FC1", header, reuse=message)
+    sensor = images.image_message(depth, "32FC1", header)
+    yield "decode 32FC1 depth", lambda: images.decode_depth(sensor)
+    yield "metres to millimetres", lambda: images.depth_to_millimetres(depth)
     wide, alpha = rgb.astype(np.uint16) * 256, cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA)
     for encoding, pixels in (
         ("rgb8", rgb), ("bgr8", rgb), ("rgba8", alpha), ("mono8", rgb[..., 0]), ("bayer_rggb8", rgb[..., 0]),
@@ -52,16 +52,16 @@ def rows() -> Iterator[tuple[str, Callable[[], object]]]:
     ):  # fmt: skip
         raw = Image(height=HEIGHT, width=WIDTH, encoding=encoding, step=pixels[0].nbytes)
         raw.data.frombytes(pixels.tobytes())
-        yield f"decode {encoding}", partial(codec.decode_image, raw)
+        yield f"decode {encoding}", partial(images.decode_image, raw)
     for suffix in (".jpg", ".png"):
         packed = CompressedImage(format=suffix[1:])
         packed.data.frombytes(cv2.imencode(suffix, rgb)[1].tobytes())
-        yield f"decode {suffix[1:]}", partial(codec.decode_compressed, packed)
-    straight = camera.guessed_lens(WIDTH, HEIGHT, 60)
+        yield f"decode {suffix[1:]}", partial(images.decode_compressed, packed)
+    straight = camera_info.guessed_lens(WIDTH, HEIGHT, 60)
     bend = distortion.Distortion((-0.2, 0.05, 0.001, -0.001, 0.0))
     matrix = (2500.0, 2500.0, WIDTH / 2, HEIGHT / 2)
     yield "rays of a distorted lens (once)", lambda: distortion.bent_slopes(matrix, WIDTH, HEIGHT, bend)
-    bent = camera.Lens(straight.intrinsics, distortion.bent_slopes(matrix, WIDTH, HEIGHT, bend), False, (), bend)
+    bent = camera_info.Lens(straight.intrinsics, distortion.bent_slopes(matrix, WIDTH, HEIGHT, bend), False, (), bend)
     depth[500:1500, 1000:2500] /= 2
     depth = cv2.blur(depth, (6, 6)).astype(np.float32)  # outlines with flying points
     for name, lens, settings in (
@@ -71,10 +71,10 @@ def rows() -> Iterator[tuple[str, Callable[[], object]]]:
         ("cloud, 2.07 M points, distorted, edge filter", bent, PointsSettings(max_points=LARGE)),
         ("cloud, 8.29 M points", straight, PointsSettings(edge_filter=False, max_points=10 * LARGE)),
     ):
-        last = cloud.cloud_message(cloud.build_cloud(depth, rgb, lens, settings), header)
+        last = clouds.cloud_message(clouds.build_cloud(depth, rgb, lens, settings), header)
 
-        def build(lens: camera.Lens = lens, settings: PointsSettings = settings, last: object = last) -> object:
-            return cloud.cloud_message(cloud.build_cloud(depth, rgb, lens, settings), header, reuse=last)
+        def build(lens: camera_info.Lens = lens, settings: PointsSettings = settings, last: object = last) -> object:
+            return clouds.cloud_message(clouds.build_cloud(depth, rgb, lens, settings), header, reuse=last)
 
         yield name, build
     quarter = np.ascontiguousarray(depth[::2, ::2])

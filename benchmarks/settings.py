@@ -22,10 +22,10 @@ import torch
 from pro_engine.inference.load import load_model
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.jobs.bench import run_bench, sample_picture
+from pro_engine.jobs.kept_memory import prepare
 from pro_engine.models.int8 import int8_supported
-from pro_engine.models.light import LightRefiner
+from pro_engine.models.refiner_light import LightRefiner
 from pro_engine.options import InferenceOptions
-from pro_engine.process import prepare
 from pro_engine.types import ImageArray
 
 PARTS = ("threads", "dtype", "grid", "onnx", "compile")

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pro_engine.datasets import open_dataset
 from pro_engine.errors import InputError
-from pro_engine.evaluation.datasets import open_dataset
 from pro_engine.evaluation.metrics import accuracy, align
 from pro_engine.evaluation.scores import Scores, mean_scores
 from pro_engine.inference.load import load_model

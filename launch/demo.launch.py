@@ -15,7 +15,7 @@ from launch_ros.substitutions import FindPackageShare
 
 from pro_engine.options import field_of
 from ros2_pro import arguments
-from ros2_pro.demo_settings import DemoSettings
+from ros2_pro.demo.settings import DemoSettings
 from ros2_pro.settings import ScaleSettings
 
 # Arguments that are parameters of the camera.

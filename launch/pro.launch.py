@@ -18,8 +18,8 @@ from launch_ros.substitutions import FindPackageShare
 
 from pro_engine.options import field_of
 from ros2_pro import arguments, settings
-from ros2_pro.demo_settings import DemoSettings
-from ros2_pro.transport import PROFILE_VARIABLES
+from ros2_pro.demo.settings import DemoSettings
+from ros2_pro.graph.transport import PROFILE_VARIABLES
 
 SHARE = FindPackageShare("ros2_pro")
 

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from ros2_pro.engine import Loader
+    from ros2_pro.frames.model import Loader
 
 SPIN_S = 0.1
 LEAVING_S = 4.0  # `ros2 launch` sends the next signal after 5 s

@@ -19,18 +19,19 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, Point
 from std_srvs.srv import Trigger
 
 import pro_engine as pro
-from ros2_pro import parameters, sources
-from ros2_pro.bond import Bond
-from ros2_pro.causes import DROPS, MessageError
-from ros2_pro.engine import Engine, Loader
-from ros2_pro.health import WARN, Health
-from ros2_pro.inbox import CameraInfoCache, Frame, SensorCache
-from ros2_pro.outputs import Outputs
-from ros2_pro.processor import Processor, Surroundings
+from ros2_pro.faults import DROPS, MessageError
+from ros2_pro.frames.diagnostics import WARN, Health
+from ros2_pro.frames.model import Engine, Loader
+from ros2_pro.frames.newest_frame import FrameWorker, in_thread
+from ros2_pro.frames.processor import Processor, Surroundings
+from ros2_pro.frames.watch import Watch
+from ros2_pro.graph import parameters
+from ros2_pro.graph.adaptive_subscription import AdaptiveSubscription
+from ros2_pro.graph.bond import Bond
+from ros2_pro.graph.publishers import Outputs
+from ros2_pro.messages.caches import CameraInfoCache, Frame, SensorCache
+from ros2_pro.scale import sensor_samples
 from ros2_pro.settings import WAYS_TO_METRES, EngineSettings, Settings
-from ros2_pro.subscription import AdaptiveSubscription
-from ros2_pro.watch import Watch
-from ros2_pro.worker import FrameWorker, in_thread
 
 ADAPT_PERIOD_S = 0.25
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -66,7 +67,7 @@ class ProNode(LifecycleNode):
         self._processor: Processor | None = None
         self._worker: FrameWorker[Frame] | None = None
         self._loading: Future[None] | None = None
-        self._tf: sources.TfLookup | None = None
+        self._tf: sensor_samples.TfLookup | None = None
         self._bond: Bond | None = None
         self._subscriptions_of_ours: list[AdaptiveSubscription] = []
         self._watch: Watch | None = None
@@ -137,7 +138,7 @@ class ProNode(LifecycleNode):
         if self.has_model is False:
             self._load_model()  # another one is asked for by now
         worker = self._worker = FrameWorker(self._work)
-        self._tf = sources.TfLookup.create(self)
+        self._tf = sensor_samples.TfLookup.create(self)
         around = Surroundings(
             settings=lambda: self._settings,
             now_s=lambda: self.get_clock().now().nanoseconds * 1e-9,

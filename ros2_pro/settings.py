@@ -1,6 +1,6 @@
 """All settings of the node, once: fields of frozen dataclasses with their help and limits.
 
-A field `max_depth_m` of group `points` is the ROS parameter `points.max_depth_m`; `ros2_pro.parameters` makes the
+A field `max_depth_m` of group `points` is the ROS parameter `points.max_depth_m`; `ros2_pro.graph.parameters` makes the
 descriptors from the fields, `ros2_pro.arguments` the launch arguments and `ros2_pro.sample` the file of parameters.
 
 What the engine knows is taken over from its options. A ROS parameter keeps one type, so there 0 stands for a number

@@ -19,7 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import pro_engine
-from pro_engine.cli import app
+from pro_engine.cli.main import app
 from pro_engine.io.depth import load_depth, save_depth
 from pro_engine.io.image import load_image
 
@@ -400,7 +400,7 @@ def test_models_info_and_bench(run, photo, monkeypatch):
 
 def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    program = [sys.executable, "-c", "from pro_engine.cli import main; main()", *arguments]
+    program = [sys.executable, "-c", "from pro_engine.cli.main import main; main()", *arguments]
     return subprocess.run(program, capture_output=True, text=True, cwd=cwd, env=environment, timeout=600)
 
 
@@ -416,6 +416,6 @@ def test_a_real_process(photo, tmp_path):
 
 
 def test_importing_the_command_line_loads_nothing_heavy():
-    code = "import pro_engine.cli, sys; print([m for m in ('torch', 'cv2', 'PIL', 'trimesh') if m in sys.modules])"
+    code = "import pro_engine.cli.main, sys; print([m for m in ('torch', 'cv2', 'PIL', 'trimesh') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"

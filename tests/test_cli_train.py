@@ -16,8 +16,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pro_engine import cli_flags
-from pro_engine.cli import app
+from pro_engine.cli.flags import verb as add_verb
+from pro_engine.cli.main import app
 from pro_engine.io.weights import read_weights, save_weights
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
 from pro_engine.training.options import BaseConfig, BundleConfig, RefinerConfig, ScenesConfig
@@ -44,7 +44,7 @@ def options_of_command(owner: type, flags: list[str]) -> object:
 
     run.__annotations__["options"] = owner
     again = typer.Typer()
-    cli_flags.verb(again, "verb")(run)
+    add_verb(again, "verb")(run)
     done = CliRunner().invoke(again, flags)
     assert done.exit_code == 0, done.output
     return seen[0]
@@ -141,7 +141,7 @@ def test_base_and_refiner_become_one_file(tmp_path: Path) -> None:
 def test_ctrl_c_ends_a_run_with_a_checkpoint_and_130(views: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     flags = ["--data", str(views), "--out", str(out), "--steps", "5000", "--batch", "1", "--patch", "96x64"]
-    start = [sys.executable, "-c", "from pro_engine.cli import main; main()", "train", "refiner"]
+    start = [sys.executable, "-c", "from pro_engine.cli.main import main; main()", "train", "refiner"]
     program = subprocess.Popen(
         [*start, *flags, "--log-every", "1"],
         stderr=subprocess.PIPE,
@@ -167,5 +167,5 @@ def test_ctrl_c_ends_a_run_with_a_checkpoint_and_130(views: Path, tmp_path: Path
 
 
 def test_help_needs_no_torch() -> None:
-    code = "import sys\nfrom pro_engine.cli import app\nassert 'torch' not in sys.modules and 'cv2' not in sys.modules"
+    code = "import sys\nfrom pro_engine.cli.main import app\nassert not {'torch', 'cv2'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -67,21 +67,24 @@ RULES = {
     "jobs": Rule(BASE | {"inference", "jobs", "public"}, outside("numpy", "cv2", "rich", "torch")),
     "jobs.export": Rule(BASE | {"inference", "inference.onnx"}, outside("numpy", "onnx", "onnxscript", "torch")),
     "jobs.cluster": Rule(BASE | {"inference", "jobs"}, outside("ray")),
-    "jobs.serve": Rule(BASE | {"inference", "jobs", "process", "public"}),
-    "evaluation": Rule(BASE | {"inference", "evaluation", "public"}, outside("numpy", "cv2", "rich", "scipy", "torch")),
-    "training": Rule(BASE | {"inference", "evaluation", "training", "public"}, TRAINING_PACKAGES),
-    "process": Rule(),
+    "jobs.serve": Rule(BASE | {"inference", "jobs", "jobs.kept_memory", "public"}),
+    "datasets": Rule(CORE | {"io", "datasets"}, outside("numpy", "cv2")),
+    "evaluation": Rule(
+        BASE | {"inference", "datasets", "evaluation", "public"}, outside("numpy", "cv2", "rich", "scipy", "torch")
+    ),
+    "training": Rule(BASE | {"inference", "datasets", "training", "public"}, TRAINING_PACKAGES),
+    "jobs.kept_memory": Rule(),
     "cli": Rule(
         BASE
-        | {"inference", "jobs", "jobs.cluster", "jobs.export", "jobs.serve", "evaluation", "training", "process"}
-        | {"public", "cli", "cli_eval", "cli_flags", "cli_shared", "cli_train"},
+        | {"inference", "jobs", "jobs.cluster", "jobs.export", "jobs.kept_memory", "jobs.serve", "datasets"}
+        | {"evaluation", "training", "public", "cli", "cli.evaluate", "cli.flags", "cli.output", "cli.train"},
         outside("click", "numpy", "rich", "typer"),
     ),
     "__main__": Rule(frozenset({"cli"})),
-    "cli_eval": Rule(CORE | {"inference", "evaluation", "cli_flags", "cli_shared", "cli_eval"}, outside("typer")),
-    "cli_flags": Rule(CORE | {"cli_flags", "cli_shared"}, outside("typer")),
-    "cli_shared": Rule(outside=outside("rich")),
-    "cli_train": Rule(CORE | {"training", "cli_flags", "cli_shared", "cli_train"}, outside("typer")),
+    "cli.evaluate": Rule(CORE | {"inference", "datasets", "evaluation", "cli.flags", "cli.output"}, outside("typer")),
+    "cli.flags": Rule(CORE | {"cli.output"}, outside("typer")),
+    "cli.output": Rule(outside=outside("rich")),
+    "cli.train": Rule(CORE | {"training", "cli.flags", "cli.output"}, outside("typer")),
     "ros2_pro": Rule(WHOLE_API | {"options", "ros2_pro"}, ROS_PACKAGES),
     "blender_addon": Rule(frozenset({"blender_addon"}), BLENDER_PACKAGES),
     "blender_addon.package": Rule(frozenset({"options"})),  # no part of the add-on: writes the engine's options into it
@@ -128,13 +131,19 @@ def imported_modules(path: Path, module: str, modules: frozenset[str]) -> Iterat
                 yield node.lineno, name.value
 
 
-def wrong_arrows(root: Path) -> list[str]:
-    """`file:line: what` for every import under `root` that no rule allows."""
+def modules_of(root: Path) -> dict[str, Path]:
+    """The files under `root` by dotted module."""
     files: dict[str, Path] = {}
     for folder in ("pro_engine", "ros2_pro", "blender_addon"):
         for path in sorted((root / folder).rglob("*.py")):
             parts = path.relative_to(root).with_suffix("").parts
             files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return files
+
+
+def wrong_arrows(root: Path) -> list[str]:
+    """`file:line: what` for every import under `root` that no rule allows."""
+    files = modules_of(root)
     modules = frozenset(files)
     wrong = []
     for module, path in files.items():
@@ -149,6 +158,50 @@ def wrong_arrows(root: Path) -> list[str]:
             if not is_allowed(RULES[part], target):
                 wrong.append(f"{where}:{line}: {part} may not import {target}")
     return wrong
+
+
+def arrows_between_rooms(root: Path, package: str) -> dict[str, set[str]]:
+    """By room of a package, the rooms whose files it imports; a room is a folder, or a file beside the folders."""
+    files = modules_of(root)
+    modules = frozenset(files)
+
+    def room(module: str) -> str:
+        return module.removeprefix(f"{package}.").partition(".")[0] if module.startswith(f"{package}.") else ""
+
+    arrows: dict[str, set[str]] = {}
+    for module, path in files.items():
+        here = room(module) if module != package else "__init__"
+        targets = {room(target) for _, target in imported_modules(path, module, modules)} if here else set()
+        arrows.setdefault(here, set()).update(targets - {here, ""})
+    return {here: targets for here, targets in arrows.items() if targets}
+
+
+def floors(arrows: dict[str, set[str]]) -> dict[str, int]:
+    """How high each room stands above those it imports. RecursionError: arrows that go round."""
+
+    def floor(room: str) -> int:
+        return 1 + max((floor(target) for target in arrows.get(room, ())), default=-1)
+
+    return {room: floor(room) for room in arrows}
+
+
+@pytest.mark.parametrize(
+    ("package", "most"), [("blender_addon", 20), ("pro_engine.training.scenes", 12), ("ros2_pro", 22)]
+)
+def test_rooms_have_few_arrows_and_none_goes_round(package: str, most: int) -> None:
+    arrows = arrows_between_rooms(ROOT, package)
+    arrows.pop("package", None)  # the step that packs the add-on is no part of it
+    assert len(arrows) > 3 and sum(map(len, arrows.values())) <= most
+    assert max(floors(arrows).values()) < len(arrows)
+
+
+def test_an_arrow_that_goes_round_is_found(tmp_path: Path) -> None:
+    write(tmp_path / "ros2_pro/frames/a.py", "from ros2_pro.graph import b\n")
+    write(tmp_path / "ros2_pro/graph/b.py", "def f():\n    from ros2_pro.frames.a import x\n")
+    arrows = arrows_between_rooms(tmp_path, "ros2_pro")
+    assert arrows == {"frames": {"graph"}, "graph": {"frames"}}
+    with pytest.raises(RecursionError):
+        floors(arrows)
 
 
 def is_allowed(rule: Rule, target: str) -> bool:
@@ -181,28 +234,28 @@ def test_every_module_of_the_engine_is_read() -> None:
         ("pro_engine/geometry/camera.py", "from pro_engine.io.image import load_image", 1),
         ("pro_engine/geometry/camera.py", "from ..io import image", 1),
         ("pro_engine/geometry/camera.py", "from pro_engine import load_image", 1),
-        ("pro_engine/geometry/__init__.py", "from ..models import base", 1),
+        ("pro_engine/geometry/__init__.py", "from ..models import contract", 1),
         ("pro_engine/io/image.py", "import torch", 1),
         ("pro_engine/io/image.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch", 3),
-        ("pro_engine/models/pro.py", "import numpy as np", 1),
-        ("pro_engine/models/pro.py", "from pathlib import Path", 1),
-        ("pro_engine/models/pro.py", "from pro_engine.inference import tiling", 1),
+        ("pro_engine/models/refiner_published.py", "import numpy as np", 1),
+        ("pro_engine/models/refiner_published.py", "from pathlib import Path", 1),
+        ("pro_engine/models/refiner_published.py", "from pro_engine.inference import tiling", 1),
         ("pro_engine/inference/tiling.py", "from pro_engine.training.gpct import cut", 1),
         ("pro_engine/inference/predictor.py", "from pro_engine.io.image import load_image", 1),
         ("pro_engine/inference/predictor.py", "import importlib\nimportlib.import_module('pro_engine.cli')", 2),
         ("pro_engine/evaluation/run.py", "import pro_engine.training", 1),
-        ("pro_engine/jobs/serve.py", "from pro_engine import cli", 1),
+        ("pro_engine/jobs/serve.py", "from pro_engine.cli import main", 1),
         ("ros2_pro/node.py", "from pro_engine.io.image import load_image", 1),
         ("ros2_pro/node.py", "from pro_engine import _HOMES", 1),
         ("ros2_pro/node.py", "import torch", 1),
-        ("blender_addon/client.py", "import pro_engine", 1),
-        ("blender_addon/client.py", "def f():\n    from pro_engine import load_model", 2),
-        ("blender_addon/client.py", "import torch", 1),
+        ("blender_addon/engine/client.py", "import pro_engine", 1),
+        ("blender_addon/engine/client.py", "def f():\n    from pro_engine import load_model", 2),
+        ("blender_addon/engine/client.py", "import torch", 1),
         ("pro_engine/helpers.py", "", 1),
     ],
 )
 def test_a_wrong_arrow_is_found(tmp_path: Path, file: str, source: str, line: int) -> None:
-    for name in ("__init__", "io/image", "models/base", "inference/tiling", "training/gpct", "cli"):
+    for name in ("__init__", "io/image", "models/contract", "inference/tiling", "training/gpct", "cli/main"):
         write(tmp_path / "pro_engine" / f"{name}.py", "")
     write(tmp_path / file, source)
     found = wrong_arrows(tmp_path)
@@ -215,7 +268,7 @@ def test_right_arrows_are_left_alone(tmp_path: Path) -> None:
     write(tmp_path / "pro_engine/geometry/depth.py", "import math\nimport numpy\nfrom pro_engine.types import Mesh\n")
     write(tmp_path / "pro_engine/inference/predictor.py", "from pro_engine.io.weights import read\nimport torch\n")
     write(tmp_path / "ros2_pro/node.py", "import pro_engine\nfrom pro_engine import load_model\nimport rclpy\n")
-    write(tmp_path / "blender_addon/client.py", "import json\nimport numpy\nfrom . import panel\nimport bpy\n")
+    write(tmp_path / "blender_addon/engine/client.py", "import json\nimport numpy\nfrom . import panel\nimport bpy\n")
     assert wrong_arrows(tmp_path) == []
 
 

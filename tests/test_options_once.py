@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 import typer
 
-from pro_engine.cli import app
-from pro_engine.cli_flags import FLAGS, NO_FLAG
+from pro_engine.cli.flags import FLAGS, NO_FLAG
+from pro_engine.cli.main import app
 from pro_engine.evaluation.options import EvalOptions
 from pro_engine.jobs.options import BenchInference, BenchOptions, ClusterOptions, ExportOptions, JobOptions
 from pro_engine.jobs.serve import DECIDED, WORDS
 from pro_engine.options import GeometryOptions, InferenceOptions, ModelOptions, choices_of, field_of, options_of
 from pro_engine.training.options import BaseConfig, BundleConfig, RefinerConfig, ScenesConfig
-from ros2_pro.demo_settings import DemoSettings
+from ros2_pro.demo.settings import DemoSettings
 from ros2_pro.sample import sample
 from ros2_pro.settings import home_of, options
 

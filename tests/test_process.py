@@ -11,7 +11,7 @@ import pytest
 MEASURE = """
 import ctypes, sys
 from pathlib import Path
-from pro_engine.process import give_memory_back, prepare
+from pro_engine.jobs.kept_memory import give_memory_back, prepare
 
 def resident_mb():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 import pro_engine
-from pro_engine import cli
+from pro_engine.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,7 +34,7 @@ def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_every_command_and_option_of_the_page_exists() -> None:
     command_line = README.partition("## On the command line")[2].partition("\n## ")[0]
-    program = typer.main.get_command(cli.app)
+    program = typer.main.get_command(main.app)
     commands = program.commands  # type: ignore[attr-defined]
     assert set(commands) == set(re.findall(r"^\| `(\w+)(?: PHOTO...)?` \|", command_line, re.MULTILINE))
     known = {option for parameter in commands["infer"].params for option in parameter.opts}
@@ -45,7 +45,7 @@ def test_every_command_and_option_of_the_page_exists() -> None:
 
 def test_the_table_of_options_says_what_the_help_says() -> None:
     (table,) = re.findall(r"\| option \| meaning \|\n\|---\|---\|\n(.*?)\n\n", README, re.DOTALL)
-    infer = typer.main.get_command(cli.app).commands["infer"]  # type: ignore[attr-defined]
+    infer = typer.main.get_command(main.app).commands["infer"]  # type: ignore[attr-defined]
     flags = {name: parameter for parameter in infer.params for name in parameter.opts}
     shown = re.findall(
         r"(--?[a-z0-9-]+)(?: ([^\s`]+))?(?=[ `])", " ".join(re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE))
@@ -58,7 +58,7 @@ def test_the_table_of_options_says_what_the_help_says() -> None:
 
 def test_every_command_of_the_pages_has_flags_that_exist() -> None:
     known = {}
-    for name, command in typer.main.get_command(cli.app).commands.items():  # type: ignore[attr-defined]
+    for name, command in typer.main.get_command(main.app).commands.items():  # type: ignore[attr-defined]
         for inner, verb in getattr(command, "commands", {"": command}).items():
             known[f"{name} {inner}".strip()] = {
                 flag for one in verb.params for flag in (*one.opts, *one.secondary_opts)

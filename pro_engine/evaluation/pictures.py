@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pro_engine.datasets.sample import EvalSample
 from pro_engine.errors import ProEngineError
-from pro_engine.evaluation.datasets.sample import EvalSample
 from pro_engine.evaluation.metrics import Aligned
 from pro_engine.geometry.color import colorize
 from pro_engine.inference.resize import resized

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pro_engine.datasets.sample import EvalDataset, EvalSample
 from pro_engine.errors import CancelledError, InputError, ProEngineError
-from pro_engine.evaluation.datasets.sample import EvalDataset, EvalSample
 from pro_engine.evaluation.metrics import consistency_error
 from pro_engine.evaluation.options import EvalOptions
 from pro_engine.evaluation.pictures import Panel, make_panels

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from pro_engine.datasets.sample import EvalSample
 from pro_engine.evaluation.boundaries import boundary_f1, edge_measures, matte_boundary_recall, matte_measures
-from pro_engine.evaluation.datasets.sample import EvalSample
 from pro_engine.evaluation.metrics import Aligned, abs_rel_inside, accuracy, align, on_grid
 from pro_engine.evaluation.ordinal import d3r
 from pro_engine.types import FloatMap

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from pro_engine.errors import DependencyError, WeightsError
-from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
-from pro_engine.models.pro import MapStart
+from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
+from pro_engine.models.refiner_published import MapStart
 
 PSI_FILE, REFINER_FILE = "psi.onnx", "refiner.onnx"
 METADATA_KEY = "pro_engine"

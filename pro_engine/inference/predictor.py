@@ -20,10 +20,10 @@ from pro_engine.inference.runtime import Progress, Stopwatch
 from pro_engine.inference.seams import level_seams
 from pro_engine.inference.sharpen import sharpen
 from pro_engine.inference.tiling import Plan
-from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
-from pro_engine.models.blend import BlendRefiner
+from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
 from pro_engine.models.int8 import quantize_convolutions
-from pro_engine.models.pro import AnyModule, center_and_spread, fold_batch_norm, sample_roi
+from pro_engine.models.refiner_blend import BlendRefiner
+from pro_engine.models.refiner_published import AnyModule, center_and_spread, fold_batch_norm, sample_roi
 from pro_engine.options import InferenceOptions, ModelOptions, OptionError
 from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics, ScaleShift
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from pro_engine.errors import CancelledError, DeviceError
-from pro_engine.models.base import PsiSpec
+from pro_engine.models.contract import PsiSpec
 from pro_engine.models.int8 import int8_supported
 from pro_engine.options import ModelOptions, OptionError, check
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pro_engine.errors import InputError
 from pro_engine.inference.resize import resized
-from pro_engine.models.base import PsiSpec
+from pro_engine.models.contract import PsiSpec
 from pro_engine.options import InferenceOptions, field_of
 from pro_engine.types import BoolMap, FloatMap, ImageArray
 

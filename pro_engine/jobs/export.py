@@ -21,10 +21,10 @@ from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.tiling import input_size
 from pro_engine.io.atomic import atomic_path
 from pro_engine.io.paths import PathLike
-from pro_engine.models.base import DepthBase, PsiSpec
-from pro_engine.models.light import LightRefiner
-from pro_engine.models.maps import MapRefiner
-from pro_engine.models.pro import ProRefiner
+from pro_engine.models.contract import DepthBase, PsiSpec
+from pro_engine.models.refiner_light import LightRefiner
+from pro_engine.models.refiner_maps import MapRefiner
+from pro_engine.models.refiner_published import ProRefiner
 
 Trained = LightRefiner | MapRefiner | ProRefiner
 """Refiners of which a part is learnt; that part is exported."""

@@ -41,9 +41,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, get_args
 
 import pro_engine as pro
+from pro_engine.jobs.kept_memory import give_memory_back
 from pro_engine.jobs.options import JobOptions
 from pro_engine.options import InferenceOptions, ModelOptions, OptionError, hint_of, options_of
-from pro_engine.process import give_memory_back
 
 if TYPE_CHECKING:
     from pro_engine.inference.load import ModelHolder

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pro_engine.errors import WeightsError
 from pro_engine.models.fusion import HAAR
-from pro_engine.models.pro import ProRefiner
+from pro_engine.models.refiner_published import ProRefiner
 
 OFFICIAL_KEYS = (
     (r"^fusion\.encoder\.first\.", "freq_fusion.inc.double_conv."),

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec
-from pro_engine.models.pro import fold_batch_norm
+from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec
+from pro_engine.models.refiner_published import fold_batch_norm
 
 # kernel, stride, expansion, channels, repeats
 _STAGES = (

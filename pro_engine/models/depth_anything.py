@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pro_engine.errors import DependencyError
-from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec
 from pro_engine.models.checkpoint import load_strict
+from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec
 
 if TYPE_CHECKING:
     from transformers import DepthAnythingConfig

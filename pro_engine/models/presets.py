@@ -8,12 +8,12 @@ from typing import Literal
 
 from torch import Tensor
 
-from pro_engine.models.base import DepthBase, PsiSpec, Refiner
 from pro_engine.models.checkpoint import load_official, load_strict, part_or_all
+from pro_engine.models.contract import DepthBase, PsiSpec, Refiner
 from pro_engine.models.depth_anything import DepthAnything, Size, depth_anything_spec
-from pro_engine.models.light import LightRefiner
-from pro_engine.models.maps import MapRefiner
-from pro_engine.models.pro import ProRefiner
+from pro_engine.models.refiner_light import LightRefiner
+from pro_engine.models.refiner_maps import MapRefiner
+from pro_engine.models.refiner_published import ProRefiner
 
 _REFINER_PREFIX = "refiner."
 
@@ -78,7 +78,7 @@ def _depth_anything(size: Size, summary: str, licence: str, *, commercial: bool)
 
 
 MAP_REFINER = WeightsFile("maps.safetensors", "Apache-2.0", commercial=True, prefix=_REFINER_PREFIX)
-"""The refiner for any Ψ, which looks at maps and image only (`models/maps.py`)."""
+"""The refiner for any Ψ, which looks at maps and image only (`models/refiner_maps.py`)."""
 
 PRESETS: dict[str, ModelPreset] = {
     preset.name: preset

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec
+from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PATCH = 14

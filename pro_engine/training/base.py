@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from pro_engine.errors import DependencyError
 from pro_engine.io.weights import read_weights
-from pro_engine.models.base import DepthBase
 from pro_engine.models.checkpoint import load_strict, part_or_all
 from pro_engine.models.compact import CompactDepth
+from pro_engine.models.contract import DepthBase
 from pro_engine.models.presets import PRESETS
 from pro_engine.models.vit import PATCH, VitDepth
 from pro_engine.training.data import BaseSamples, list_views, views_hash

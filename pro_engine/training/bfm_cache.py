@@ -20,7 +20,7 @@ import torch
 
 from pro_engine.errors import FileError
 from pro_engine.io.atomic import atomic_path
-from pro_engine.models.base import DepthBase
+from pro_engine.models.contract import DepthBase
 from pro_engine.training.bfm import BfmMaps, BfmSettings, BoolMap, bfm_maps, draw_mask
 from pro_engine.training.data import View, to_tensor
 

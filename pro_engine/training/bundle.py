@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from pro_engine.io.weights import read_weights, save_weights
 from pro_engine.models.checkpoint import load_strict
-from pro_engine.models.maps import MapRefiner
 from pro_engine.models.presets import MAP_REFINER, PRESETS, build_psi, build_refiner
+from pro_engine.models.refiner_maps import MapRefiner
 from pro_engine.training.options import BundleConfig
 
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from pro_engine.datasets import unrealstereo4k
+from pro_engine.datasets.scenes import RenderedImage, list_rendered, read_rendered
 from pro_engine.errors import FileError
-from pro_engine.evaluation.datasets import unrealstereo4k
-from pro_engine.evaluation.datasets.scenes import RenderedImage, list_rendered, read_rendered
 from pro_engine.training.provenance import names_hash
 
 MAX_DRAWS = 1000

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from pro_engine.errors import InputError
 from pro_engine.io.weights import bundled_weights, fetch_weights
-from pro_engine.models.base import DepthBase, PsiOutput, Refiner, RefinerInput
-from pro_engine.models.blend import BlendRefiner
 from pro_engine.models.checkpoint import load_strict
-from pro_engine.models.maps import MapRefiner
+from pro_engine.models.contract import DepthBase, PsiOutput, Refiner, RefinerInput
 from pro_engine.models.presets import PRESETS, build_pro_refiner, build_psi, load_psi
-from pro_engine.models.pro import center_and_spread, sample_roi
+from pro_engine.models.refiner_blend import BlendRefiner
+from pro_engine.models.refiner_maps import MapRefiner
+from pro_engine.models.refiner_published import center_and_spread, sample_roi
 from pro_engine.training.base import initial_weights
 from pro_engine.training.bfm_cache import MaskCache
 from pro_engine.training.data import list_views, views_hash

@@ -13,10 +13,10 @@ import bpy
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from blender_addon.build import BuildOptions, build, frame_scene, rebuild
-from blender_addon.datablocks import read_float_image
 from blender_addon.errors import UserError
-from blender_addon.geometry import MeshOptions, Pinhole, depth_to_mesh, estimate_of
+from blender_addon.maths.mesh import MeshOptions, Pinhole, depth_to_mesh, estimate_of
+from blender_addon.rig.build import BuildOptions, build, frame_scene, rebuild
+from blender_addon.rig.datablocks import read_float_image
 
 UNTORN = MeshOptions(tear=10.0)
 BORDER = 3  # pixels; the surface ends at the centres of the outermost ones

@@ -13,13 +13,13 @@ import bpy
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from blender_addon import export
-from blender_addon.build import FRAME_KEY
-from blender_addon.datablocks import UV_NAME
 from blender_addon.errors import UserError
-from blender_addon.export import FORMATS, export_rig
-from blender_addon.geometry import MeshOptions, Pinhole
-from blender_addon.stage import CROP_KEY
+from blender_addon.maths.mesh import MeshOptions, Pinhole
+from blender_addon.rig.build import FRAME_KEY
+from blender_addon.rig.datablocks import UV_NAME
+from blender_addon.rig.export_scene import CROP_KEY
+from blender_addon.ui import export
+from blender_addon.ui.export import FORMATS, export_rig
 from tests.blender.inside_build import COUNTED, UNTORN, built, load_png, main, photo_of
 
 CENTRED = Pinhole.from_fov(60, 60, 40)

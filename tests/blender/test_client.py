@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from blender_addon import client as module
-from blender_addon.client import POLL_LINES, Client, child_environment, reap, wait_for_ends
-from blender_addon.diagnosis import sentence_of_error
+from blender_addon.engine import client as module
+from blender_addon.engine.client import POLL_LINES, Client, child_environment, reap, wait_for_ends
+from blender_addon.engine.find import engine_command
+from blender_addon.engine.why_it_ended import sentence_of_error
 from blender_addon.errors import EngineError
-from blender_addon.locate import engine_command
 from tests.blender.blenders import posix
 from tests.blender.engines import engine_python, is_running, one_sentence, program, until
 
@@ -257,7 +257,7 @@ UNLIKE_PYTHON = """
 import signal, sys, time
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # so it is inside Blender
 sys.path.insert(0, {root!r})
-from blender_addon.client import Client, wait_for_ends
+from blender_addon.engine.client import Client, wait_for_ends
 client = Client([{engine!r}, "serve"])
 while client.alive:
     time.sleep(0.01)
@@ -362,7 +362,7 @@ def test_12_an_engine_whose_answers_find_no_room_is_said(tmp_path):
     source = """
 import sys, tempfile, time
 sys.path.insert(0, sys.argv[1]); tempfile.tempdir = sys.argv[2]
-from blender_addon.engine_test import EngineTest
+from blender_addon.work.engine_test import EngineTest
 test = EngineTest(sys.argv[3]); test.begin()
 while test.poll(): time.sleep(0.01)
 print(test.notice.text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from blender_addon.diagnosis import sentence_of_end, sentence_of_start
+from blender_addon.engine.why_it_ended import sentence_of_end, sentence_of_start
 from tests.blender.engines import one_sentence
 
 

@@ -8,7 +8,7 @@ import sys
 import torch
 
 import pro_engine
-from blender_addon.engine_test import EngineTest
+from blender_addon.work.engine_test import EngineTest
 from tests.blender.blenders import posix
 from tests.blender.engines import engine_python, one_sentence, program, until
 

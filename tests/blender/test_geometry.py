@@ -8,18 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from blender_addon.blocks import cell_corners
-from blender_addon.depth import (
-    Anchors,
-    Scale,
-    disparity_to_depth,
-    place_sky,
-    read_map,
-    scale_of_distance,
-    scale_of_range,
-)
 from blender_addon.errors import UserError
-from blender_addon.geometry import (
+from blender_addon.maths.mesh import (
     MeshOptions,
     Pinhole,
     camera_of,
@@ -28,6 +18,16 @@ from blender_addon.geometry import (
     plane_mesh,
     position_map,
 )
+from blender_addon.maths.scale import (
+    Anchors,
+    Scale,
+    disparity_to_depth,
+    place_sky,
+    read_map,
+    scale_of_distance,
+    scale_of_range,
+)
+from blender_addon.maths.simplify import cell_corners
 from pro_engine.io.depth import save_depth
 
 ANCHORS = Anchors(near=9.0, far=1.0, far_before_sky=2.0)

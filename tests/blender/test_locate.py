@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from blender_addon.engine.find import engine_command
 from blender_addon.errors import EngineError
-from blender_addon.locate import engine_command
 from tests.blender.engines import one_sentence, program
 
 

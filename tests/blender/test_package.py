@@ -125,7 +125,7 @@ SOURCE_FAULTS = {
     "import torch": "torch may not be imported",
     "import pip": "pip may not be imported",
     "from pip._internal import main": "pip._internal.main may not be imported",
-    "def f():\n    import pro_engine.cli": "pro_engine.cli may not be imported",
+    "def f():\n    import pro_engine.cli.main": "pro_engine.cli.main may not be imported",
     "import socket": "socket may not be imported",
     "from urllib.request import urlopen": "urllib.request.urlopen may not be imported",
     "import http.client": "http.client may not be imported",

@@ -12,7 +12,7 @@ import OpenEXR
 import pytest
 from PIL import Image
 
-from blender_addon.picture_size import picture_size
+from blender_addon.ui.picture_size import picture_size
 from tests.blender.blenders import facts_of, needs_blender
 
 facts = facts_of("inside_panel.py")

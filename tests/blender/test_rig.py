@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from blender_addon.errors import UserError
-from blender_addon.lens import Lens, SceneCamera
+from blender_addon.maths.lens import Lens, SceneCamera
 from tests.blender.blenders import facts_of, needs_blender
 from tests.blender.engines import engine_python, one_sentence
 

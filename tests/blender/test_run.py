@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from blender_addon import client as client_module
-from blender_addon import run as run_module
-from blender_addon.client import reap, wait_for_ends
-from blender_addon.run import EngineOptions, Run
+from blender_addon.engine import client as client_module
+from blender_addon.engine import engine_run as run_module
+from blender_addon.engine.client import reap, wait_for_ends
+from blender_addon.engine.run import EngineOptions, Run
 from tests.blender.engines import engine_python, is_running, one_sentence, program, until
 
 PHOTOS = Path(__file__).parents[2] / "docs" / "photos"
@@ -131,7 +131,7 @@ def test_11_a_batch_gives_results_and_reasons_with_one_engine_and_one_load(small
 
 
 def maps_fit_the_picture(first, second):
-    from blender_addon.depth import Anchors, read_map
+    from blender_addon.maths.scale import Anchors, read_map
 
     values = read_map(first.disparity)
     assert values.shape == (first.height, first.width)
@@ -327,7 +327,7 @@ def test_9_cancel_frees_the_caller_at_once_and_the_engine_ends_later(go, monkeyp
 
 def test_9_the_engine_ends_with_a_host_that_is_killed(tmp_path):
     engine = program(tmp_path, SERVE + "        work(job)\nsys.exit(0)")
-    code = "import sys, time; from blender_addon.run import Run\n"
+    code = "import sys, time; from blender_addon.engine.run import Run\n"
     code += "r = Run(['a.jpg'], '.', engine=sys.argv[1]); r.begin()\n"
     code += "while r.poll() and r.state != 'inferring': time.sleep(0.01)\n"
     code += "print(r.client.pid, flush=True); time.sleep(600)\n"

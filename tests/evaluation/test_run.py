@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
+from pro_engine.datasets.sample import EvalSample
 from pro_engine.errors import CancelledError, FileError, InputError
 from pro_engine.evaluation.catalog import RUN_FIGURES, SCORES
-from pro_engine.evaluation.datasets.sample import EvalSample
 from pro_engine.evaluation.options import EvalOptions
 from pro_engine.evaluation.page import make_page
 from pro_engine.evaluation.report import report_as_dict, save_report

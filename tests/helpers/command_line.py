@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from typer.testing import CliRunner
 
-from pro_engine.cli import app
+from pro_engine.cli.main import app
 
 
 def write_photo(path: Path, width: int = 160, height: int = 120, **options: Any) -> Path:

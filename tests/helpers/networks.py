@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pro_engine.inference.predictor import DepthPredictor
-from pro_engine.models.base import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
-from pro_engine.models.pro import ProRefiner
+from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
+from pro_engine.models.refiner_published import ProRefiner
 
 CHANNELS = (8, 8, 8, 8, 8, 4)
 SPEC = PsiSpec(CHANNELS, input_area=64 * 96, multiple=32, keep_aspect=True)

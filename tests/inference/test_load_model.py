@@ -12,10 +12,10 @@ from pro_engine.io.weights import save_weights
 from pro_engine.jobs.bench import sample_picture
 from pro_engine.models.checkpoint import official_key
 from pro_engine.models.int8 import int8_supported
-from pro_engine.models.light import LightRefiner
-from pro_engine.models.maps import MapRefiner
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
-from pro_engine.models.pro import ProRefiner
+from pro_engine.models.refiner_light import LightRefiner
+from pro_engine.models.refiner_maps import MapRefiner
+from pro_engine.models.refiner_published import ProRefiner
 from pro_engine.options import InferenceOptions
 
 COMPACT = PRESETS["compact"]

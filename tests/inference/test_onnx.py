@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from pro_engine.cli import app
+from pro_engine.cli.main import app
 from pro_engine.errors import DependencyError, FileError, InputError, WeightsError
 from pro_engine.inference.load import load_model
 from pro_engine.inference.onnx import PSI_FILE, REFINER_FILE, load_onnx
@@ -19,7 +19,7 @@ from pro_engine.io.depth import load_depth
 from pro_engine.io.image import load_image
 from pro_engine.jobs.export import export_onnx
 from pro_engine.models.depth_anything import DepthAnything
-from pro_engine.models.maps import MapRefiner
+from pro_engine.models.refiner_maps import MapRefiner
 from pro_engine.options import InferenceOptions
 
 onnx = pytest.importorskip("onnx")

@@ -7,7 +7,7 @@ import torch
 
 from pro_engine.errors import CancelledError, DeviceError, InputError
 from pro_engine.inference import runtime
-from pro_engine.models.base import PsiSpec
+from pro_engine.models.contract import PsiSpec
 
 pytestmark = pytest.mark.cpu  # other devices are named only
 

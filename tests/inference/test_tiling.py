@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pro_engine.errors import InputError
 from pro_engine.inference import tiling
-from pro_engine.models.base import PsiSpec
+from pro_engine.models.contract import PsiSpec
 
 CHANNELS = (8, 8, 8, 8, 8, 8)
 OURS = PsiSpec(CHANNELS, input_area=512 * 384, multiple=32, keep_aspect=True)

@@ -19,7 +19,7 @@ pytest.importorskip("ray")
 
 import ray
 
-from pro_engine.cli import app
+from pro_engine.cli.main import app
 from pro_engine.errors import InputError, ProEngineError, WeightsError
 from pro_engine.inference.load import load_model
 from pro_engine.io.depth import load_depth

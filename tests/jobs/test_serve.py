@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
-from pro_engine.cli import app
+from pro_engine.cli.main import app
 from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.serve import KEYS, WORDS, word_of
 from pro_engine.options import InferenceOptions, ModelOptions, options_of
@@ -29,7 +29,7 @@ PATIENCE_S = 60.0  # for what comes at once unless something is broken
 class Served:
     """A worker's process and the lines it said."""
 
-    def __init__(self, command=(sys.executable, "-c", "from pro_engine.cli import main; main()", "serve")):
+    def __init__(self, command=(sys.executable, "-c", "from pro_engine.cli.main import main; main()", "serve")):
         pipe, alone = subprocess.PIPE, {**os.environ, "OMP_NUM_THREADS": "1"}  # as many as here, for the same bits
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1, env=alone)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pro_engine.models.base import RefinerInput
+from pro_engine.models.contract import RefinerInput
 
 PatchMaker = Callable[..., RefinerInput]
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pro_engine.models.base import RefinerInput
-from pro_engine.models.blend import DETAIL_MARGIN, BlendRefiner, fit_affine, local_range, smooth
+from pro_engine.models.contract import RefinerInput
+from pro_engine.models.refiner_blend import DETAIL_MARGIN, BlendRefiner, fit_affine, local_range, smooth
 
 
 def _patches(coarse: Tensor, fine: Tensor, center: float = 0.0, spread: float = 1.0) -> RefinerInput:

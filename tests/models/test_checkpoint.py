@@ -8,7 +8,7 @@ import torch
 from pro_engine.errors import WeightsError
 from pro_engine.models.checkpoint import load_official, load_strict, official_key, part_or_all
 from pro_engine.models.fusion import HAAR
-from pro_engine.models.pro import ProRefiner
+from pro_engine.models.refiner_published import ProRefiner
 
 WIDTH_64 = (64, 64, 64, 64, 64, 32)
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from pro_engine.models.blend import BlendRefiner
-from pro_engine.models.light import LightRefiner
 from pro_engine.models.outlines import snap_to_outlines
-from pro_engine.models.pro import fold_batch_norm
+from pro_engine.models.refiner_blend import BlendRefiner
+from pro_engine.models.refiner_light import LightRefiner
+from pro_engine.models.refiner_published import fold_batch_norm
 
 CHANNELS = (12, 10, 8, 6, 4, 2)
 SIZES = [(2, 3), (4, 6), (8, 12), (16, 24), (32, 48), (64, 96)]

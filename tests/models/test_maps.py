@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pro_engine.models.base import RefinerInput
-from pro_engine.models.blend import BlendRefiner
-from pro_engine.models.maps import MapRefiner
+from pro_engine.models.contract import RefinerInput
 from pro_engine.models.outlines import snap_to_outlines
+from pro_engine.models.refiner_blend import BlendRefiner
+from pro_engine.models.refiner_maps import MapRefiner
 
 CHANNELS = (8, 8, 6, 6, 4, 4)
 

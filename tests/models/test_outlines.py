@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pro_engine.models.blend import smooth
 from pro_engine.models.outlines import snap_to_outlines
+from pro_engine.models.refiner_blend import smooth
 
 
 def square(low: float, high: float) -> Tensor:

@@ -9,10 +9,10 @@ import torch
 
 from pro_engine.errors import WeightsError
 from pro_engine.models.compact import CompactDepth
-from pro_engine.models.light import LightRefiner
-from pro_engine.models.maps import MapRefiner
 from pro_engine.models.presets import PRESETS, build_pro_refiner, build_psi, build_refiner, load_psi
-from pro_engine.models.pro import ProRefiner
+from pro_engine.models.refiner_light import LightRefiner
+from pro_engine.models.refiner_maps import MapRefiner
+from pro_engine.models.refiner_published import ProRefiner
 
 
 def test_the_names_are_the_keys():

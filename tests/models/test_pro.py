@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from pro_engine.models.blend import BlendRefiner
 from pro_engine.models.outlines import snap_to_outlines
-from pro_engine.models.pro import (
+from pro_engine.models.refiner_blend import BlendRefiner
+from pro_engine.models.refiner_published import (
     HeadBlock,
     MapStart,
     ProRefiner,

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from pro_engine.errors import WeightsError
-from pro_engine.models.base import PsiSpec
 from pro_engine.models.checkpoint import load_strict
+from pro_engine.models.contract import PsiSpec
 from pro_engine.models.vit import VIT_SPEC, DinoV2Trunk, TrunkShape, VitDepth
 
 SHAPE = TrunkShape(width=24, depth=4, heads=2, grid=5, taps=(1, 2, 3, 4))

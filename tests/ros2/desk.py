@@ -7,11 +7,11 @@ from rig import camera_image, camera_info
 from sensor_msgs.msg import Image
 
 import pro_engine as pro
-from ros2_pro.engine import Engine
-from ros2_pro.health import Health
-from ros2_pro.inbox import CameraInfoCache, Frame, SensorCache
-from ros2_pro.outputs import TOPICS
-from ros2_pro.processor import Processor, Surroundings
+from ros2_pro.frames.diagnostics import Health
+from ros2_pro.frames.model import Engine
+from ros2_pro.frames.processor import Processor, Surroundings
+from ros2_pro.graph.publishers import TOPICS
+from ros2_pro.messages.caches import CameraInfoCache, Frame, SensorCache
 from ros2_pro.settings import from_values
 
 WIDTH, HEIGHT = 64, 48

@@ -19,8 +19,8 @@ from lifecycle_msgs.srv import ChangeState
 from rig import PATIENCE_S, NodeProcess, Rig, camera_image, camera_info, stub_command, wait_for
 from sensor_msgs.msg import CompressedImage
 
-from ros2_pro.causes import DROPS
-from ros2_pro.health import LOG_PERIOD_S
+from ros2_pro.faults import DROPS
+from ros2_pro.frames.diagnostics import LOG_PERIOD_S
 
 REPORT_S = 0.1
 WIDTH, HEIGHT = 64, 48

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from ros2_pro.codec import LAYOUTS
+from ros2_pro.messages.images import LAYOUTS
 
 UINT32 = 2**32 - 1
 SIDES = (32, 33, 40, 48, 64)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
-from ros2_pro.causes import MessageError
+from ros2_pro.faults import MessageError
 
 HEIGHT, WIDTH = 24, 34
 RGB = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)

@@ -89,7 +89,7 @@ def arrange():
     from rclpy.lifecycle import LifecyclePublisher
 
     from ros2_pro import node
-    from ros2_pro.processor import Processor
+    from ros2_pro.frames.processor import Processor
 
     node.DIAGNOSTICS_PERIOD_S = float(os.environ["STUB_REPORT_S"])
     node.SNAPSHOT_TIMEOUT_S = float(os.environ.get("STUB_SNAPSHOT_S", node.SNAPSHOT_TIMEOUT_S))

@@ -13,8 +13,8 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
-from ros2_pro import camera
-from ros2_pro.causes import MessageError
+from ros2_pro.faults import MessageError
+from ros2_pro.messages import camera_info
 
 WIDTH, HEIGHT = 64, 48
 
@@ -35,45 +35,45 @@ def values(lens):
 
 def test_a_raw_image_whose_k_is_empty_has_the_lens_of_p():
     """As depthai-ros publishes it (issue 598 there)."""
-    found = camera.lens_from_info(info(k=[0.0] * 9, d=[-0.3, 0.1, 0.0, 0.0, 0.0]), WIDTH, HEIGHT, rectified=False)
+    found = camera_info.lens_from_info(info(k=[0.0] * 9, d=[-0.3, 0.1, 0.0, 0.0, 0.0]), WIDTH, HEIGHT, rectified=False)
     assert values(found) == (40.0, 41.0, 31.0, 21.0) and found.distortion is None and "distorted" not in found.notes
     with pytest.raises(MessageError):
-        camera.lens_from_info(info(k=[0.0] * 9, p=[0.0] * 12), WIDTH, HEIGHT, rectified=False)
+        camera_info.lens_from_info(info(k=[0.0] * 9, p=[0.0] * 12), WIDTH, HEIGHT, rectified=False)
 
 
 def test_a_raw_image_has_the_lens_of_k_and_a_rectified_one_that_of_p():
-    assert values(camera.lens_from_info(info(), WIDTH, HEIGHT, rectified=False)) == (50, 51, 30, 20)
-    assert values(camera.lens_from_info(info(), WIDTH, HEIGHT, rectified=True)) == (40, 41, 31, 21)
-    assert values(camera.lens_from_info(info(p=[0.0] * 12), WIDTH, HEIGHT, rectified=True)) == (50, 51, 30, 20)
+    assert values(camera_info.lens_from_info(info(), WIDTH, HEIGHT, rectified=False)) == (50, 51, 30, 20)
+    assert values(camera_info.lens_from_info(info(), WIDTH, HEIGHT, rectified=True)) == (40, 41, 31, 21)
+    assert values(camera_info.lens_from_info(info(p=[0.0] * 12), WIDTH, HEIGHT, rectified=True)) == (50, 51, 30, 20)
 
 
 def test_slopes_are_those_of_pixel_centres():
-    lens = camera.lens_from_info(info(), WIDTH, HEIGHT, rectified=False)
+    lens = camera_info.lens_from_info(info(), WIDTH, HEIGHT, rectified=False)
     x, y = lens.slopes
     np.testing.assert_allclose(x, (np.arange(WIDTH) - 30) / 50, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(y, (np.arange(HEIGHT) - 20) / 51, rtol=1e-6, atol=1e-7)
 
 
 def test_an_image_of_another_size_scales_k_so_that_edges_stay_edges():
-    lens = camera.lens_from_info(info(), 2 * WIDTH, 2 * HEIGHT, rectified=False)
+    lens = camera_info.lens_from_info(info(), 2 * WIDTH, 2 * HEIGHT, rectified=False)
     assert lens.notes == ("camera_info_scaled",) and values(lens) == (100, 102, 60.5, 40.5)
     with pytest.raises(MessageError) as caught:
-        camera.lens_from_info(info(), WIDTH, WIDTH, rectified=False)
+        camera_info.lens_from_info(info(), WIDTH, WIDTH, rectified=False)
     assert caught.value.cause == "bad_camera_info"
 
 
 def test_region_of_interest_and_binning_are_honoured():
     roi = RegionOfInterest(x_offset=8, y_offset=6, width=32, height=24)
-    lens = camera.lens_from_info(info(roi=roi), 32, 24, rectified=False)
+    lens = camera_info.lens_from_info(info(roi=roi), 32, 24, rectified=False)
     assert values(lens) == (50, 51, 22, 14) and lens.notes == ()
-    lens = camera.lens_from_info(info(roi=roi, binning_x=2, binning_y=2), 16, 12, rectified=False)
+    lens = camera_info.lens_from_info(info(roi=roi, binning_x=2, binning_y=2), 16, 12, rectified=False)
     assert values(lens) == (25, 25.5, 10.75, 6.75) and lens.notes == ()
     # The ray of a binned pixel is that of the middle of its four.
     assert lens.slopes[0][0] == pytest.approx((8.5 - 30) / 50)
 
 
 def test_the_rest_of_a_last_block_of_binning_is_no_other_scale():
-    lens = camera.lens_from_info(info(width=67, height=51, binning_x=2, binning_y=2), 33, 25, rectified=False)
+    lens = camera_info.lens_from_info(info(width=67, height=51, binning_x=2, binning_y=2), 33, 25, rectified=False)
     assert lens.notes == () and values(lens) == (25, 25.5, 14.75, 9.75)
 
 
@@ -83,20 +83,20 @@ def test_the_rest_of_a_last_block_of_binning_is_no_other_scale():
 )
 def test_a_matrix_of_no_camera_is_refused(k):
     with pytest.raises(MessageError) as caught:
-        camera.lens_from_info(info(k=k), WIDTH, HEIGHT, rectified=False)
+        camera_info.lens_from_info(info(k=k), WIDTH, HEIGHT, rectified=False)
     assert caught.value.cause == "bad_camera_info" and "calibrate" in str(caught.value)
 
 
 def test_a_distortion_that_no_ray_passes_is_refused():
     for d in ([-1e5, 0.0, 0.0, 0.0], [-1e300, 1e300, 1e300, 1e300]):
         with pytest.raises(MessageError) as caught:
-            camera.lens_from_info(info(d=d), WIDTH, HEIGHT, rectified=False)
+            camera_info.lens_from_info(info(d=d), WIDTH, HEIGHT, rectified=False)
         assert caught.value.cause == "bad_camera_info" and "calibrate" in str(caught.value)
 
 
 def test_focal_lengths_that_differ_are_noted():
     k = [50.0, 0.0, 30.0, 0.0, 70.0, 20.0, 0.0, 0.0, 1.0]
-    assert camera.lens_from_info(info(k=k), WIDTH, HEIGHT, rectified=False).notes == ("unequal_focal",)
+    assert camera_info.lens_from_info(info(k=k), WIDTH, HEIGHT, rectified=False).notes == ("unequal_focal",)
 
 
 PLUMB_BOB = [-0.2, 0.05, 0.001, -0.002, 0.01]
@@ -130,7 +130,7 @@ def test_rays_of_a_distorted_image_lead_back_to_their_pixels(name):
     width, height = 640, 480
     k = [focal, 0.0, 320.0, 0.0, 1.02 * focal, 241.3, 0.0, 0.0, 1.0]
     made = info(width=width, height=height, distortion_model=model, d=d, k=[float(value) for value in k])
-    lens = camera.lens_from_info(made, width, height, rectified=False)
+    lens = camera_info.lens_from_info(made, width, height, rectified=False)
     assert lens.notes == ("distorted",) and not lens.rectified
     assert all(slope.shape == (height, width) and slope.dtype == np.float32 for slope in lens.slopes)
     known = np.isfinite(lens.slopes[0])
@@ -148,19 +148,20 @@ def test_rays_of_a_distorted_image_lead_back_to_their_pixels(name):
 def test_rays_that_a_lens_does_not_see_have_no_pixel():
     model, d, focal, _ = LENSES["wide"]
     made = info(distortion_model=model, d=d, k=[float(focal), 0.0, 30.0, 0.0, float(focal), 20.0, 0.0, 0.0, 1.0])
-    lens = camera.lens_from_info(made, WIDTH, HEIGHT, rectified=False)
+    lens = camera_info.lens_from_info(made, WIDTH, HEIGHT, rectified=False)
     columns, rows = lens.pixels(np.array([0.0, 0.1, 9.0]), np.array([0.0, 0.2, 0.0]))
     assert (columns[0], rows[0]) == (30, 20) and np.isnan([columns[2], rows[2]]).all()
     expected = forward((np.array([[0.1]]), np.array([[0.2]])), made.k, model, d)[0, 0]
     np.testing.assert_allclose([columns[1], rows[1]], expected, atol=1e-9)
-    straight = camera.guessed_lens(WIDTH, HEIGHT, 90)
+    straight = camera_info.guessed_lens(WIDTH, HEIGHT, 90)
     assert [float(value) for value in straight.pixels(np.array(1.0), np.array(0.0))] == pytest.approx([63.5, 23.5])
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 9), (3, 5), (7, 2)])
 def test_small_distorted_images_have_rays(width, height):
     k = [50.0, 0.0, width / 2, 0.0, 50.0, height / 2, 0.0, 0.0, 1.0]
-    lens = camera.lens_from_info(info(width=width, height=height, k=k, d=PLUMB_BOB), width, height, rectified=False)
+    message = info(width=width, height=height, k=k, d=PLUMB_BOB)
+    lens = camera_info.lens_from_info(message, width, height, rectified=False)
     assert lens.slopes[0].shape == (height, width)
     rows, columns = np.mgrid[0:height, 0:width]
     pixels = forward(lens.slopes, k, "plumb_bob", PLUMB_BOB)
@@ -169,14 +170,14 @@ def test_small_distorted_images_have_rays(width, height):
 
 def test_rays_are_found_once():
     made = info(d=PLUMB_BOB)
-    first, again = (camera.lens_from_info(made, WIDTH, HEIGHT, rectified=False).slopes for _ in range(2))
+    first, again = (camera_info.lens_from_info(made, WIDTH, HEIGHT, rectified=False).slopes for _ in range(2))
     assert first[0] is again[0] and not first[0].flags.writeable
     made.d[0] = -0.1
-    assert camera.lens_from_info(made, WIDTH, HEIGHT, rectified=False).slopes[0] is not first[0]
+    assert camera_info.lens_from_info(made, WIDTH, HEIGHT, rectified=False).slopes[0] is not first[0]
 
 
 def test_the_distortion_of_a_rectified_image_does_not_matter():
-    lens = camera.lens_from_info(info(d=PLUMB_BOB), WIDTH, HEIGHT, rectified=True)
+    lens = camera_info.lens_from_info(info(d=PLUMB_BOB), WIDTH, HEIGHT, rectified=True)
     assert lens.notes == () and lens.slopes[0].shape == (WIDTH,)
 
 
@@ -190,7 +191,7 @@ def test_the_distortion_of_a_rectified_image_does_not_matter():
     ],
 )
 def test_an_unknown_distortion_is_noted_and_left_out(model, d):
-    lens = camera.lens_from_info(info(distortion_model=model, d=d), WIDTH, HEIGHT, rectified=False)
+    lens = camera_info.lens_from_info(info(distortion_model=model, d=d), WIDTH, HEIGHT, rectified=False)
     assert lens.notes == ("unknown_distortion",) and values(lens) == (50, 51, 30, 20) and lens.slopes[0].ndim == 1
 
 
@@ -199,10 +200,10 @@ def test_camera_info_of_the_depth_fits_its_image_and_the_source_stays():
     before = copy.deepcopy(source)
     header = Header(frame_id="other")
     for rectified in (True, False):
-        lens = camera.lens_from_info(source, WIDTH // 2, HEIGHT // 2, rectified=rectified)
-        made = camera.info_message(source, lens, header)
+        lens = camera_info.lens_from_info(source, WIDTH // 2, HEIGHT // 2, rectified=rectified)
+        made = camera_info.info_message(source, lens, header)
         assert (made.width, made.height, made.header) == (WIDTH // 2, HEIGHT // 2, header)
-        again = camera.lens_from_info(made, WIDTH // 2, HEIGHT // 2, rectified=rectified)
+        again = camera_info.lens_from_info(made, WIDTH // 2, HEIGHT // 2, rectified=rectified)
         assert values(again) == pytest.approx(values(lens))
         assert list(made.d) == ([0.0] * 5 if rectified else PLUMB_BOB)
         assert made.k[0] == made.p[0] and made.k[2] == made.p[2] and not made.roi.width and not made.binning_x
@@ -210,9 +211,9 @@ def test_camera_info_of_the_depth_fits_its_image_and_the_source_stays():
 
 
 def test_a_guessed_lens_has_its_field_of_view():
-    lens = camera.guessed_lens(1000, 500, 90)
+    lens = camera_info.guessed_lens(1000, 500, 90)
     assert values(lens) == pytest.approx((500, 500, 499.5, 249.5))
-    assert camera.info_message(None, lens, Header()).k[0] == pytest.approx(500)
+    assert camera_info.info_message(None, lens, Header()).k[0] == pytest.approx(500)
 
 
 @pytest.mark.parametrize(
@@ -230,4 +231,4 @@ def test_a_guessed_lens_has_its_field_of_view():
     ],
 )
 def test_whether_an_image_is_rectified(topic, setting, expected):
-    assert camera.is_rectified(topic, setting) is expected
+    assert camera_info.is_rectified(topic, setting) is expected

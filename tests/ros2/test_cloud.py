@@ -13,14 +13,14 @@ pytest.importorskip("sensor_msgs")
 from std_msgs.msg import Header
 
 import pro_engine as pro
-from ros2_pro import camera, cloud
+from ros2_pro.messages import camera_info, clouds
 from ros2_pro.settings import PointsSettings
 
 HEIGHT, WIDTH = 30, 40
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 DEPTH = RNG.uniform(1, 9, (HEIGHT, WIDTH)).astype(np.float32)
-LENS = camera.guessed_lens(WIDTH, HEIGHT, 60)
+LENS = camera_info.guessed_lens(WIDTH, HEIGHT, 60)
 PLAIN = PointsSettings(edge_filter=False)
 ALL = 10**7  # points: a limit that no image here meets
 
@@ -50,12 +50,12 @@ def colours(points):
     near=st.floats(0.01, 100), stride=st.integers(1, 4),
 )  # fmt: skip
 def test_points_project_back_to_their_pixels_with_their_depth(fx, fy, cx, cy, near, stride):
-    info = camera.info_message(None, LENS, Header())
+    info = camera_info.info_message(None, LENS, Header())
     info.k = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
-    lens = camera.lens_from_info(info, WIDTH, HEIGHT, rectified=False)
+    lens = camera_info.lens_from_info(info, WIDTH, HEIGHT, rectified=False)
     depth = DEPTH * np.float32(near)
-    made = cloud.build_cloud(depth, IMAGE, lens, PointsSettings(edge_filter=False, stride=stride))
-    points = read(cloud.cloud_message(made, Header()))
+    made = clouds.build_cloud(depth, IMAGE, lens, PointsSettings(edge_filter=False, stride=stride))
+    points = read(clouds.cloud_message(made, Header()))
     rows, columns = np.mgrid[0:HEIGHT:stride, 0:WIDTH:stride]
     xyz = np.stack([points[name].astype(np.float64) for name in "xyz"], axis=-1)
     np.testing.assert_allclose(xyz[..., 2], depth[::stride, ::stride], rtol=1e-5)
@@ -65,7 +65,7 @@ def test_points_project_back_to_their_pixels_with_their_depth(fx, fy, cx, cy, ne
 
 
 def test_the_layout_is_that_of_sixteen_bytes_a_point():
-    message = cloud.cloud_message(cloud.build_cloud(DEPTH, IMAGE, LENS, PLAIN), Header(frame_id="c"))
+    message = clouds.cloud_message(clouds.build_cloud(DEPTH, IMAGE, LENS, PLAIN), Header(frame_id="c"))
     assert [(field.name, field.offset, field.datatype) for field in message.fields] == [
         ("x", 0, 7), ("y", 4, 7), ("z", 8, 7), ("rgb", 12, 7),
     ]  # fmt: skip
@@ -78,11 +78,11 @@ def test_there_are_no_points_without_a_depth_or_beyond_the_limits():
     depth[0, :5] = np.nan, np.inf, 0, -1, 5
     depth[1, :2] = 0.99, 9.01
     given_settings = PointsSettings(edge_filter=False, min_depth_m=1.0, max_depth_m=9.0)
-    made = cloud.build_cloud(depth, IMAGE, LENS, given_settings)
+    made = clouds.build_cloud(depth, IMAGE, LENS, given_settings)
     gone = np.isnan(made.points[..., :3]).all(axis=-1)
     assert gone[0, :5].tolist() == [True] * 4 + [False] and gone[1, :2].all() and gone.sum() == 6
-    dense = cloud.build_cloud(depth, IMAGE, LENS, PointsSettings(edge_filter=False, min_depth_m=1.0, organized=False))
-    message = cloud.cloud_message(dense, Header())
+    dense = clouds.build_cloud(depth, IMAGE, LENS, PointsSettings(edge_filter=False, min_depth_m=1.0, organized=False))
+    message = clouds.cloud_message(dense, Header())
     assert message.is_dense and message.height == 1 and message.width == HEIGHT * WIDTH - 5
     assert np.isfinite(read(message)["z"]).all()
 
@@ -90,9 +90,9 @@ def test_there_are_no_points_without_a_depth_or_beyond_the_limits():
 def test_the_stride_grows_until_the_most_points_are_held():
     big = np.ones((200, 300), dtype=np.float32)
     picture = np.zeros((200, 300, 3), dtype=np.uint8)
-    lens = camera.guessed_lens(300, 200, 60)
+    lens = camera_info.guessed_lens(300, 200, 60)
     for most in (1000, 15000, 60000):
-        height, width = cloud.build_cloud(big, picture, lens, PointsSettings(max_points=most)).points.shape[:2]
+        height, width = clouds.build_cloud(big, picture, lens, PointsSettings(max_points=most)).points.shape[:2]
         finer = (300 // width) - 1
         assert height * width <= most and (finer == 0 or -(-200 // finer) * -(-300 // finer) > most)
 
@@ -100,27 +100,27 @@ def test_the_stride_grows_until_the_most_points_are_held():
 @pytest.mark.parametrize("size", [(640, 480), (1280, 720), (1920, 1080), (3840, 2160)])
 def test_by_default_a_cloud_has_less_than_a_megabyte_however_large_the_image(size):
     width, height = size
-    lens = camera.guessed_lens(width, height, 60)
+    lens = camera_info.guessed_lens(width, height, 60)
     picture = np.zeros((height, width, 3), dtype=np.uint8)
-    made = cloud.build_cloud(np.ones((height, width), np.float32), picture, lens, PointsSettings())
-    assert 500_000 < len(cloud.cloud_message(made, Header()).data) < 1_000_000
+    made = clouds.build_cloud(np.ones((height, width), np.float32), picture, lens, PointsSettings())
+    assert 500_000 < len(clouds.cloud_message(made, Header()).data) < 1_000_000
 
 
 def test_a_part_of_the_image_gives_its_points_and_no_others():
-    whole = cloud.build_cloud(DEPTH, IMAGE, LENS, PLAIN).points
-    part = cloud.build_cloud(DEPTH, IMAGE, LENS, PointsSettings(edge_filter=False, roi=(10, 5, 20, 8))).points
+    whole = clouds.build_cloud(DEPTH, IMAGE, LENS, PLAIN).points
+    part = clouds.build_cloud(DEPTH, IMAGE, LENS, PointsSettings(edge_filter=False, roi=(10, 5, 20, 8))).points
     np.testing.assert_array_equal(part.view(np.uint32), whole[5:13, 10:30].view(np.uint32))
-    outside = cloud.build_cloud(DEPTH, IMAGE, LENS, PointsSettings(roi=(100, 100, 5, 5)))
-    assert outside.points.size == 0 and len(cloud.cloud_message(outside, Header()).data) == 0
+    outside = clouds.build_cloud(DEPTH, IMAGE, LENS, PointsSettings(roi=(100, 100, 5, 5)))
+    assert outside.points.size == 0 and len(clouds.cloud_message(outside, Header()).data) == 0
 
 
 def test_flying_points_go():
     depth = np.full((120, 160), 4, dtype=np.float32)
     depth[:, :80], depth[:, 80] = 2, 3
     picture = np.zeros((120, 160, 3), dtype=np.uint8)
-    lens = camera.guessed_lens(160, 120, 60)
-    kept = cloud.build_cloud(depth, picture, lens, PLAIN).points
-    filtered = cloud.build_cloud(depth, picture, lens, PointsSettings()).points
+    lens = camera_info.guessed_lens(160, 120, 60)
+    kept = clouds.build_cloud(depth, picture, lens, PLAIN).points
+    filtered = clouds.build_cloud(depth, picture, lens, PointsSettings()).points
     assert not np.isnan(kept[..., 0]).any()
     assert np.isnan(filtered[:, 80, :3]).all() and np.isnan(filtered[..., 0]).sum() == 120
 
@@ -131,9 +131,9 @@ def test_outlines_are_looked_for_finer_than_the_stride(stride):
     depth = np.tile(np.linspace(2, 9, height, dtype=np.float32)[:, None], (1, width))
     depth[:, 300:500] = 1.5
     soft = 1 / cv2.blur(1 / depth, (8, 8))
-    lens = camera.guessed_lens(width, height, 60)
+    lens = camera_info.guessed_lens(width, height, 60)
     picture = np.zeros((height, width, 3), dtype=np.uint8)
-    points = cloud.build_cloud(soft, picture, lens, PointsSettings(stride=stride, max_points=ALL)).points
+    points = clouds.build_cloud(soft, picture, lens, PointsSettings(stride=stride, max_points=ALL)).points
     gone = np.isnan(points[..., 2])
     flyers = ((soft > 1.1 * 1.5) & (soft < depth / 1.1) & (depth > 2.5))[::stride, ::stride]
     far_from_outlines = cv2.erode((np.abs(soft / depth - 1) < 0.01).astype(np.uint8), np.ones((13, 13)))
@@ -143,13 +143,14 @@ def test_outlines_are_looked_for_finer_than_the_stride(stride):
 
 def test_points_of_a_distorted_image_follow_its_rays():
     width, height, d = 320, 240, [-0.3, 0.09, 0.0005, -0.0003, -0.012]
-    info = camera.info_message(None, camera.guessed_lens(width, height, 90), Header())
+    info = camera_info.info_message(None, camera_info.guessed_lens(width, height, 90), Header())
     info.d = d
-    lens = camera.lens_from_info(info, width, height, rectified=False)
+    lens = camera_info.lens_from_info(info, width, height, rectified=False)
     depth = RNG.uniform(1, 9, (height, width)).astype(np.float32)
     picture = np.zeros((height, width, 3), dtype=np.uint8)
     for stride in (1, 2, 3):
-        made = cloud.build_cloud(depth, picture, lens, PointsSettings(edge_filter=False, stride=stride, max_points=ALL))
+        settings = PointsSettings(edge_filter=False, stride=stride, max_points=ALL)
+        made = clouds.build_cloud(depth, picture, lens, settings)
         known = ~np.isnan(made.points[..., 0])
         assert 0.85 < known.mean() < 1 and np.isnan(made.points[~known][:, :3]).all()
         rows, columns = (part[::stride, ::stride][known] for part in np.mgrid[0:height, 0:width])
@@ -161,22 +162,22 @@ def test_points_of_a_distorted_image_follow_its_rays():
 
 
 def test_an_image_without_any_depth_gives_an_empty_cloud():
-    made = cloud.build_cloud(np.full_like(DEPTH, np.nan), IMAGE, LENS, PointsSettings(organized=False))
-    message = cloud.cloud_message(made, Header())
-    assert message.width == 0 and message.row_step == 0 and cloud.points_of(made) is None
+    made = clouds.build_cloud(np.full_like(DEPTH, np.nan), IMAGE, LENS, PointsSettings(organized=False))
+    message = clouds.cloud_message(made, Header())
+    assert message.width == 0 and message.row_step == 0 and clouds.points_of(made) is None
 
 
 def test_points_to_be_saved_are_those_of_the_engine():
     depth = DEPTH.copy()
     depth[3, 4] = np.nan
-    saved = cloud.points_of(cloud.build_cloud(depth, IMAGE, LENS, PLAIN))
+    saved = clouds.points_of(clouds.build_cloud(depth, IMAGE, LENS, PLAIN))
     expected = pro.depth_to_cloud(depth, LENS.intrinsics, image=IMAGE)
     np.testing.assert_allclose(saved.xyz, expected.xyz, rtol=1e-6)
     np.testing.assert_array_equal(saved.rgb, expected.rgb)
 
 
 def test_a_message_is_filled_again():
-    first = cloud.cloud_message(cloud.build_cloud(DEPTH, IMAGE, LENS, PLAIN), Header())
-    again = cloud.cloud_message(cloud.build_cloud(2 * DEPTH, IMAGE, LENS, PLAIN), Header(), reuse=first)
+    first = clouds.cloud_message(clouds.build_cloud(DEPTH, IMAGE, LENS, PLAIN), Header())
+    again = clouds.cloud_message(clouds.build_cloud(2 * DEPTH, IMAGE, LENS, PLAIN), Header(), reuse=first)
     assert again is first
     np.testing.assert_allclose(read(again)["z"], 2 * DEPTH)

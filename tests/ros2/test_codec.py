@@ -16,8 +16,8 @@ pytest.importorskip("sensor_msgs")
 from pictures import GREY, HEIGHT, RGB, SMOOTH, WIDTH, grey_rgb, message, tried, wide, with_alpha
 from std_msgs.msg import Header
 
-from ros2_pro import codec
-from ros2_pro.causes import DROPS, NOTES, MessageError
+from ros2_pro.faults import DROPS, NOTES, MessageError
+from ros2_pro.messages import images
 
 EXACT = {
     "rgb8": (RGB, RGB),
@@ -43,7 +43,7 @@ EXACT = {
 def test_colours_and_greys_are_bit_exact_with_and_without_padding(encoding, step):
     pixels, expected = EXACT[encoding]
     row = pixels[0].nbytes
-    picture = codec.decode_image(message(pixels, encoding, step=row + step))
+    picture = images.decode_image(message(pixels, encoding, step=row + step))
     np.testing.assert_array_equal(picture.image, expected)
     assert picture.image.flags.c_contiguous and picture.notes == (("padded_rows",) if step else ())
 
@@ -51,28 +51,28 @@ def test_colours_and_greys_are_bit_exact_with_and_without_padding(encoding, step
 @pytest.mark.parametrize("encoding", [name for name, (pixels, _) in EXACT.items() if pixels.dtype == np.uint16])
 def test_big_endian_numbers_are_turned_and_noted(encoding):
     pixels, expected = EXACT[encoding]
-    picture = codec.decode_image(message(pixels, encoding, big_endian=True))
+    picture = images.decode_image(message(pixels, encoding, big_endian=True))
     np.testing.assert_array_equal(picture.image, expected)
     assert picture.notes == ("big_endian",)
 
 
 def test_the_byte_order_does_not_matter_for_bytes():
-    assert codec.decode_image(message(RGB, "rgb8", big_endian=True)).notes == ()
+    assert images.decode_image(message(RGB, "rgb8", big_endian=True)).notes == ()
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 7), (7, 1), (3, 5)])
 @pytest.mark.parametrize("encoding", EXACT)
 def test_small_and_odd_sizes_are_exact(encoding, height, width):
     pixels, expected = (values[:height, :width] for values in EXACT[encoding])
-    picture = codec.decode_image(message(pixels, encoding, height=height, width=width, step=pixels[0].nbytes + 3))
+    picture = images.decode_image(message(pixels, encoding, height=height, width=width, step=pixels[0].nbytes + 3))
     np.testing.assert_array_equal(picture.image, expected)
 
 
 def test_rgb_is_not_copied_and_other_colours_leave_the_message_as_it_was():
     made = message(RGB, "rgb8")
-    assert np.shares_memory(codec.decode_image(made).image, np.frombuffer(made.data, dtype=np.uint8))
+    assert np.shares_memory(images.decode_image(made).image, np.frombuffer(made.data, dtype=np.uint8))
     made = message(RGB, "bgr8")
-    codec.decode_image(made)
+    images.decode_image(made)
     assert bytes(made.data) == RGB.tobytes()
 
 
@@ -85,7 +85,7 @@ def test_bayer_patterns_give_the_colours_back(pattern, bits, big_endian):
         mosaic[cell] = SMOOTH[(*cell, "rgb".index(colour))]
     pixels = wide(mosaic) if bits == 16 else mosaic
     made = message(pixels, f"bayer_{pattern}{bits}", big_endian=big_endian, step=pixels[0].nbytes + 6)
-    picture = codec.decode_image(made)
+    picture = images.decode_image(made)
     inner = slice(2, -2), slice(2, -2)
     assert np.abs(picture.image[inner].astype(int) - SMOOTH[inner]).max() <= 2
 
@@ -111,7 +111,7 @@ def packed_yuv(encoding):
 @pytest.mark.parametrize("encoding", ["uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21"])
 def test_video_encodings_give_the_colours_back(encoding, padding):
     pixels = packed_yuv(encoding)
-    picture = codec.decode_image(message(pixels, encoding, step=pixels[0].nbytes + padding))
+    picture = images.decode_image(message(pixels, encoding, step=pixels[0].nbytes + padding))
     off = np.abs(picture.image.astype(int) - SMOOTH)
     assert picture.image.shape == SMOOTH.shape and off.mean() < 3 and off.max() <= 12
 
@@ -119,14 +119,14 @@ def test_video_encodings_give_the_colours_back(encoding, padding):
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_values_without_a_range_are_stretched(dtype):
     values = np.linspace(1000, 3000, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(dtype)
-    grey = codec.decode_image(message(values, "16UC1" if dtype == np.uint16 else "32FC1")).image
+    grey = images.decode_image(message(values, "16UC1" if dtype == np.uint16 else "32FC1")).image
     assert grey[0, 0].max() == 0 and grey[-1, -1].min() == 255 and 120 < grey[HEIGHT // 2, 0, 0] < 136
 
 
 def test_what_is_not_a_number_is_black_and_noted():
     values = np.linspace(1, 3, HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
     values[5, 5], values[6, 6], values[7, 7] = np.nan, np.inf, -np.inf
-    picture = codec.decode_image(message(values, "32FC1"))
+    picture = images.decode_image(message(values, "32FC1"))
     assert picture.notes == ("nonfinite_input",)
     assert not picture.image[[5, 6, 7], [5, 6, 7]].any() and picture.image[20, 20].all()
 
@@ -135,20 +135,20 @@ def test_what_is_not_a_number_is_black_and_noted():
 def test_few_values_far_from_the_others_are_white_or_black(far):
     values = np.ones((HEIGHT, WIDTH), dtype=np.float32)
     values[0, 0], values[-1, -1] = -far, far
-    grey = codec.decode_image(message(values, "32FC1")).image[..., 0]
+    grey = images.decode_image(message(values, "32FC1")).image[..., 0]
     assert grey[-1, -1] == 255 and grey[0, 0] == 0
 
 
 def test_encodings_are_taken_in_any_case():
-    np.testing.assert_array_equal(codec.decode_image(message(RGB, "RGB8")).image, RGB)
+    np.testing.assert_array_equal(images.decode_image(message(RGB, "RGB8")).image, RGB)
 
 
 def test_an_even_picture_and_data_too_much_are_noted():
     even = np.broadcast_to(np.uint8([9, 10, 11]), RGB.shape)
-    assert codec.decode_image(message(even, "rgb8")).notes == ("featureless",)
+    assert images.decode_image(message(even, "rgb8")).notes == ("featureless",)
     almost = even.copy()
     almost[-1, -1, -1] = 10
-    assert codec.decode_image(message(almost, "rgb8", extra=b"more")).notes == ("extra_data",)
+    assert images.decode_image(message(almost, "rgb8", extra=b"more")).notes == ("extra_data",)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_what_cannot_be_an_image_is_refused_with_its_cause(changes, cause):
     for name, value in changes.items():
         setattr(made, name, value)
     with pytest.raises(MessageError) as caught:
-        codec.decode_image(made)
+        images.decode_image(made)
     assert caught.value.cause == cause and str(caught.value).endswith(".")
 
 
@@ -182,7 +182,7 @@ def test_a_raw_image_that_claims_too_much_takes_no_memory():
     huge.step = 2**32 - 1
     tracemalloc.start()
     try:
-        for decode in (codec.decode_image, codec.decode_depth):
+        for decode in (images.decode_image, images.decode_depth):
             with pytest.raises(MessageError):
                 decode(huge)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
@@ -192,7 +192,7 @@ def test_a_raw_image_that_claims_too_much_takes_no_memory():
 
 @settings(max_examples=400, deadline=None)
 @given(
-    encoding=st.one_of(st.sampled_from([*codec.LAYOUTS, "mono8 "]), st.text(max_size=8)),
+    encoding=st.one_of(st.sampled_from([*images.LAYOUTS, "mono8 "]), st.text(max_size=8)),
     height=st.integers(0, 9), width=st.integers(0, 9), step=st.integers(0, 80), big=st.integers(0, 255),
     data=st.binary(max_size=600), huge=st.booleans(),
 )  # fmt: skip
@@ -200,13 +200,13 @@ def test_whatever_a_message_holds_it_gives_a_picture_or_a_message_error(encoding
     if huge:
         height, width, step = height * 2**28, width * 2**28, step * 2**25
     made = SimpleNamespace(encoding=encoding, height=height, width=width, step=step, is_bigendian=big, data=data)
-    picture, cause = tried(codec.decode_image, made)
+    picture, cause = tried(images.decode_image, made)
     if picture is None:
         assert cause in DROPS
     else:
         assert picture.image.shape == (height, width, 3) and picture.image.dtype == np.uint8
         assert set(picture.notes) <= set(NOTES)
-    depth, cause = tried(codec.decode_depth, made)
+    depth, cause = tried(images.decode_depth, made)
     assert cause in DROPS if depth is None else depth.shape == (height, width)
 
 
@@ -230,9 +230,9 @@ def cv_bridge(monkeypatch):
 
 
 def test_an_unknown_encoding_goes_to_the_cv_bridge_of_a_distribution(cv_bridge):
-    np.testing.assert_array_equal(codec.decode_image(message(RGB, "nv24")).image, RGB)
+    np.testing.assert_array_equal(images.decode_image(message(RGB, "nv24")).image, RGB)
     cv_bridge.answer = np.full_like(RGB, 3)
-    assert codec.decode_image(message(RGB, "nv24")).notes == ("featureless",)
+    assert images.decode_image(message(RGB, "nv24")).notes == ("featureless",)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_an_unknown_encoding_goes_to_the_cv_bridge_of_a_distribution(cv_bridge):
 def test_what_cv_bridge_cannot_do_is_a_bad_encoding(cv_bridge, answer):
     cv_bridge.answer = answer
     with pytest.raises(MessageError) as caught:
-        codec.decode_image(message(RGB, "nv24"))
+        images.decode_image(message(RGB, "nv24"))
     assert caught.value.cause == "bad_encoding" and "nv24" in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -249,7 +249,7 @@ def test_what_cv_bridge_cannot_do_is_a_bad_encoding(cv_bridge, answer):
 def test_without_the_compiled_half_the_encodings_that_we_take_are_named(cv_bridge, monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(MessageError) as caught:
-        codec.decode_image(message(RGB, "nv24"))
+        images.decode_image(message(RGB, "nv24"))
     assert caught.value.cause == "bad_encoding" and "'nv24'" in str(caught.value) and "bayer_rggb8" in str(caught.value)
 
 
@@ -261,22 +261,22 @@ def test_depth_is_metres_and_nan_where_there_is_none(big_endian, step):
     metres[0, :4] = np.nan, 0, -1, np.inf
     millimetres[0, 0] = 0
     given32 = message(metres, "32FC1", big_endian=big_endian, step=4 * WIDTH + step)
-    depth = codec.decode_depth(given32)
+    depth = images.decode_depth(given32)
     assert np.isnan(depth[0, :3]).all() and np.isposinf(depth[0, 3]) and depth.dtype == np.float32
     np.testing.assert_array_equal(depth[1:], metres[1:])
     given16 = message(millimetres, "16UC1", big_endian=big_endian, step=2 * WIDTH + step)
-    depth = codec.decode_depth(given16)
+    depth = images.decode_depth(given16)
     assert np.isnan(depth[0, 0]) and np.abs(depth[1:] - metres[1:]).max() <= 0.00051
 
 
 def test_other_depth_encodings_are_the_same_metres():
     metres = np.linspace(0.5, 40, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
     metres[0, :3] = np.nan, -np.inf, 1e300  # the last is beyond float32
-    depth = codec.decode_depth(message(metres, "64FC1"))
+    depth = images.decode_depth(message(metres, "64FC1"))
     assert np.isnan(depth[0, :2]).all() and np.isposinf(depth[0, 2]) and depth.dtype == np.float32
     np.testing.assert_array_equal(depth[1:], metres[1:].astype(np.float32))
     millimetres = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH)
-    depth = codec.decode_depth(message(millimetres, "mono16"))
+    depth = images.decode_depth(message(millimetres, "mono16"))
     assert np.isnan(depth[0, 0]) and abs(depth[0, 1] - 0.001) < 1e-9 and abs(depth[1, 0] - WIDTH / 1000) < 1e-8
 
 
@@ -287,14 +287,14 @@ def test_numpy_does_not_complain_of_nan_that_signals(encoding):
     bits[40] = 0x7F800001 if encoding == "32FC1" else 0x7FF0000000000001
     made = message(quiet.reshape(HEIGHT, WIDTH), encoding)
     with np.errstate(all="raise"):
-        assert np.isnan(codec.decode_depth(made)).sum() == 1
+        assert np.isnan(images.decode_depth(made)).sum() == 1
         if encoding == "32FC1":
-            assert codec.decode_image(made).notes == ("nonfinite_input",)
+            assert images.decode_image(made).notes == ("nonfinite_input",)
 
 
 def test_a_picture_is_no_depth_image():
     with pytest.raises(MessageError) as caught:
-        codec.decode_depth(message(RGB, "rgb8"))
+        images.decode_depth(message(RGB, "rgb8"))
     assert caught.value.cause == "bad_encoding" and "32FC1" in str(caught.value)
 
 
@@ -309,7 +309,7 @@ def test_a_picture_is_no_depth_image():
 )
 def test_messages_come_back_as_they_were(encoding, values):
     header = Header(frame_id="camera")
-    made = codec.image_message(values, encoding, header)
+    made = images.image_message(values, encoding, header)
     assert (made.height, made.width) == values.shape[:2] and made.header == header and made.encoding == encoding
     assert len(made.data) == made.step * made.height and not made.is_bigendian
     back = np.frombuffer(made.data, values.dtype).reshape(values.shape)
@@ -317,15 +317,15 @@ def test_messages_come_back_as_they_were(encoding, values):
 
 
 def test_a_message_is_filled_again_in_its_own_memory_whatever_size_comes():
-    made = codec.image_message(np.zeros((4, 5), np.float32), "32FC1", Header())
+    made = images.image_message(np.zeros((4, 5), np.float32), "32FC1", Header())
     data = made.data
-    again = codec.image_message(np.ones((5, 4), np.float32), "32FC1", Header(frame_id="b"), reuse=made)
+    again = images.image_message(np.ones((5, 4), np.float32), "32FC1", Header(frame_id="b"), reuse=made)
     assert again is made and again.data is data and (made.height, made.width, made.step) == (5, 4, 16)
-    larger = codec.image_message(np.full((6, 7), 2, np.float32), "32FC1", Header(), reuse=made)
+    larger = images.image_message(np.full((6, 7), 2, np.float32), "32FC1", Header(), reuse=made)
     assert len(larger.data) == 6 * 7 * 4 and np.frombuffer(larger.data, np.float32).min() == 2
 
 
 def test_millimetres_are_rounded_and_zero_where_they_cannot_be():
     depth = np.array([[1.0004, 1.0006, 65.535, 65.536, np.nan, np.inf, -np.inf, -1, 0, 0.0004, 3e38]], dtype=np.float32)
     with np.errstate(all="raise"):
-        assert codec.depth_to_millimetres(depth).tolist() == [[1000, 1001, 65535, 0, 0, 0, 0, 0, 0, 0, 0]]
+        assert images.depth_to_millimetres(depth).tolist() == [[1000, 1001, 65535, 0, 0, 0, 0, 0, 0, 0, 0]]

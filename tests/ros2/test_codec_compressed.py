@@ -15,23 +15,23 @@ pytest.importorskip("sensor_msgs")
 
 from pictures import GREY, HEIGHT, RGB, SMOOTH, WIDTH, compressed, grey_rgb, tried, wide
 
-from ros2_pro import codec
-from ros2_pro.causes import MessageError
+from ros2_pro.faults import MessageError
+from ros2_pro.messages import images
 
 
 def test_png_is_exact_and_jpeg_is_close_and_both_are_rgb():
-    np.testing.assert_array_equal(codec.decode_compressed(compressed(".png", RGB[..., ::-1])).image, RGB)
-    smooth = codec.decode_compressed(compressed(".jpg", SMOOTH[..., ::-1])).image
+    np.testing.assert_array_equal(images.decode_compressed(compressed(".png", RGB[..., ::-1])).image, RGB)
+    smooth = images.decode_compressed(compressed(".jpg", SMOOTH[..., ::-1])).image
     assert np.abs(smooth.astype(int) - SMOOTH).mean() < 3
-    np.testing.assert_array_equal(codec.decode_compressed(compressed(".png", GREY)).image, grey_rgb(GREY))
-    high = codec.decode_compressed(compressed(".png", wide(RGB[..., ::-1]))).image
+    np.testing.assert_array_equal(images.decode_compressed(compressed(".png", GREY)).image, grey_rgb(GREY))
+    high = images.decode_compressed(compressed(".png", wide(RGB[..., ::-1]))).image
     assert np.abs(high.astype(int) - RGB).max() <= 1
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "rgb8; jpeg compressed bgr8", "bgr8; png compressed bgr8", "", "😀"])
 def test_the_data_say_what_they_are_not_the_format(kind):
-    np.testing.assert_array_equal(codec.decode_compressed(compressed(".png", RGB[..., ::-1], kind)).image, RGB)
-    smooth = codec.decode_compressed(compressed(".jpg", SMOOTH[..., ::-1], kind)).image
+    np.testing.assert_array_equal(images.decode_compressed(compressed(".png", RGB[..., ::-1], kind)).image, RGB)
+    smooth = images.decode_compressed(compressed(".jpg", SMOOTH[..., ::-1], kind)).image
     assert np.abs(smooth.astype(int) - SMOOTH).mean() < 3
 
 
@@ -54,7 +54,7 @@ def test_a_picture_is_not_turned_by_exif():
     turned = exif(struct.pack(">HHHIHHI", 1, 0x0112, 3, 1, 6, 0, 0))
     data = jpeg(turned)
     assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (WIDTH, HEIGHT, 3), "it has no effect"
-    image = codec.decode_compressed(SimpleNamespace(data=data, format="jpeg")).image
+    image = images.decode_compressed(SimpleNamespace(data=data, format="jpeg")).image
     assert np.abs(image.astype(int) - SMOOTH).mean() < 3
 
 
@@ -63,17 +63,17 @@ def test_a_picture_is_not_turned_by_exif():
 def test_bytes_behind_the_end_do_not_matter(suffix, behind):
     whole = compressed(suffix, SMOOTH[..., ::-1])
     longer = SimpleNamespace(data=bytes(whole.data) + behind, format="x")
-    np.testing.assert_array_equal(codec.decode_compressed(longer).image, codec.decode_compressed(whole).image)
+    np.testing.assert_array_equal(images.decode_compressed(longer).image, images.decode_compressed(whole).image)
 
 
 def test_the_end_of_a_thumbnail_is_not_that_of_the_picture(monkeypatch):
     thumbnail = bytes(compressed(".jpg", SMOOTH[:8, :8]).data)
     data = jpeg(exif(struct.pack(">HI", 0, 0) + thumbnail), pixels=RGB)
-    assert codec.decode_compressed(SimpleNamespace(data=data, format="jpeg")).image.shape == RGB.shape
+    assert images.decode_compressed(SimpleNamespace(data=data, format="jpeg")).image.shape == RGB.shape
     # OpenCV 5 refuses what is cut, older ones fill it with grey; none is asked.
     monkeypatch.setattr(cv2, "imdecode", lambda *_: np.zeros_like(RGB))
     with pytest.raises(MessageError) as caught:
-        codec.decode_compressed(SimpleNamespace(data=data[:-100], format="jpeg"))
+        images.decode_compressed(SimpleNamespace(data=data[:-100], format="jpeg"))
     assert caught.value.cause == "bad_compressed"
 
 
@@ -83,7 +83,7 @@ def test_cut_files_are_refused(suffix, keep):
     whole = compressed(suffix, RGB)
     count = int(keep * len(whole.data)) if isinstance(keep, float) else keep
     with pytest.raises(MessageError) as caught:
-        codec.decode_compressed(SimpleNamespace(data=bytes(whole.data[:count]), format="x"))
+        images.decode_compressed(SimpleNamespace(data=bytes(whole.data[:count]), format="x"))
     assert caught.value.cause == "bad_compressed"
 
 
@@ -101,7 +101,7 @@ def claiming(kind, side):
 def test_a_header_that_claims_too_much_is_refused_before_memory_is_taken(monkeypatch, kind, side):
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("OpenCV would take memory"))
     with pytest.raises(MessageError) as caught:
-        codec.decode_compressed(SimpleNamespace(data=claiming(kind, side), format=kind))
+        images.decode_compressed(SimpleNamespace(data=claiming(kind, side), format=kind))
     assert caught.value.cause == "too_large" and f"{side}x{side}" in str(caught.value)
 
 
@@ -109,7 +109,7 @@ def test_a_header_that_claims_too_much_is_refused_before_memory_is_taken(monkeyp
 @given(data=st.binary(max_size=300), head=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8"]))
 def test_random_bytes_are_refused(data, head):
     with pytest.raises(MessageError):
-        codec.decode_compressed(SimpleNamespace(data=head + data, format="jpeg"))
+        images.decode_compressed(SimpleNamespace(data=head + data, format="jpeg"))
 
 
 @settings(max_examples=150, deadline=None)
@@ -121,7 +121,7 @@ def test_damaged_files_give_a_picture_or_a_message_error(suffix, changes):
     data = bytearray(cv2.imencode(suffix, SMOOTH)[1].tobytes())
     for place, value in changes:
         data[int(place * len(data))] = value
-    picture, cause = tried(codec.decode_compressed, SimpleNamespace(data=bytes(data), format=suffix))
+    picture, cause = tried(images.decode_compressed, SimpleNamespace(data=bytes(data), format=suffix))
     if picture is None:
         assert cause in ("bad_compressed", "too_large")
     else:

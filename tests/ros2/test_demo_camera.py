@@ -20,11 +20,12 @@ from rig import PATIENCE_S, qos, wait_for
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 import pro_engine as pro
-from ros2_pro import camera, codec
-from ros2_pro.causes import CAUSES, MessageError
-from ros2_pro.demo_faults import FAULTS, Shot, faults_from
-from ros2_pro.demo_node import SENSOR_RANGE_M, camera_info, seen_by_sensor
-from ros2_pro.demo_scene import Scene
+from ros2_pro.demo.faults import FAULTS, Shot, faults_from
+from ros2_pro.demo.node import SENSOR_RANGE_M, camera_info, seen_by_sensor
+from ros2_pro.demo.scene import Scene
+from ros2_pro.faults import CAUSES, MessageError
+from ros2_pro.messages import images
+from ros2_pro.messages.camera_info import lens_from_info
 
 graph = pytest.mark.flaky(reruns=1)  # a real one: DDS may lose what is sent while its parts find each other
 
@@ -97,8 +98,8 @@ def test_all_topics_of_a_picture_have_one_header(start: Callable[..., Any], list
     assert {message.header.frame_id for message in (image, info, compressed, truth, sensor)} == {"camera_optical_frame"}
     assert (image.width, image.height, image.encoding, image.step) == (320, 180, "bgr8", 960)
 
-    picture = codec.decode_image(image).image
-    np.testing.assert_allclose(codec.decode_compressed(compressed).image.mean(), picture.mean(), atol=1)
+    picture = images.decode_image(image).image
+    np.testing.assert_allclose(images.decode_compressed(compressed).image.mean(), picture.mean(), atol=1)
     lens = pro.Intrinsics.from_matrix(np.reshape(info.k, (3, 3)), info.width, info.height)
     assert lens == pro.Intrinsics.from_fov(320, 180, fov_x_deg=70)
     assert np.reshape(info.p, (3, 4))[:, :3].ravel().tolist() == list(info.k)
@@ -191,7 +192,7 @@ def shot(width: int = 64, height: int = 36) -> Shot:
     lens = pro.Intrinsics.from_fov(width, height, fov_x_deg=60)
     header = Image().header
     header.frame_id, header.stamp.sec = "camera_optical_frame", 100
-    made = Shot(codec.image_message(Scene(lens).render(0.0)[0], "rgb8", header), camera_info(lens, header))
+    made = Shot(images.image_message(Scene(lens).render(0.0)[0], "rgb8", header), camera_info(lens, header))
     made.image.header, made.info.header = Image().header, Image().header
     for message in (made.image, made.info):
         message.header.frame_id, message.header.stamp.sec = "camera_optical_frame", 100
@@ -203,12 +204,12 @@ def seen(made: Shot) -> set[str]:
     """The causes that the node's readers find in the messages."""
     found: set[str] = set()
     try:
-        found |= set(codec.decode_image(made.image).notes)
+        found |= set(images.decode_image(made.image).notes)
     except MessageError as error:
         found.add(error.cause)
     if made.info is not None:
         try:
-            found |= set(camera.lens_from_info(made.info, 64, 36, rectified=False).notes)
+            found |= set(lens_from_info(made.info, 64, 36, rectified=False).notes)
         except MessageError as error:
             found.add(error.cause)
     return found
@@ -235,7 +236,7 @@ def test_faults_that_are_seen_beside_other_messages() -> None:
     assert (faulty("size_changed").image.width, faulty("size_changed").image.height) == (33, 19)
     assert faulty("encoding_changed").image.encoding == "mono8"
     for fault in ("too_small", "size_changed", "encoding_changed"):
-        assert codec.decode_image(faulty(fault).image).image.shape[2] == 3
+        assert images.decode_image(faulty(fault).image).image.shape[2] == 3
     assert faulty("no_camera_info").info is None
     assert faulty("camera_info_late").info.header.stamp.sec == 90
     assert faulty("empty_frame_id").image.header.frame_id == ""
@@ -244,7 +245,7 @@ def test_faults_that_are_seen_beside_other_messages() -> None:
     whole.compressed.data.frombytes(bytes(range(256)) * 4)
     FAULTS["bad_compressed"](whole)
     with pytest.raises(MessageError) as caught:
-        codec.decode_compressed(whole.compressed)
+        images.decode_compressed(whole.compressed)
     assert caught.value.cause == "bad_compressed"
 
 

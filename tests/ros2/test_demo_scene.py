@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 import pro_engine as pro
-from ros2_pro import demo_scene
-from ros2_pro.demo_scene import BALLS, BOXES, CAMERA_HEIGHT_M, PITCH, Scene
+from ros2_pro.demo import scene as demo_scene
+from ros2_pro.demo.scene import BALLS, BOXES, CAMERA_HEIGHT_M, PITCH, Scene
 
 CAMERA = pro.Intrinsics.from_fov(320, 180, fov_x_deg=60)
 TIMES = (0.0, 1.3, 4.2, 7.7)

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pro_engine as pro
-from ros2_pro.demo_settings import DemoSettings
-from ros2_pro.demo_sources import DEFAULT_FOV_X_DEG, fit, open_source
+from ros2_pro.demo.settings import DemoSettings
+from ros2_pro.demo.sources import DEFAULT_FOV_X_DEG, fit, open_source
 
 RED, GREEN, BLUE = (200, 10, 10), (10, 200, 10), (10, 10, 200)
 

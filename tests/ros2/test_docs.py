@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pro_engine.options import limits_in_words
-from ros2_pro.causes import DROPS, NOTES
+from ros2_pro.faults import DROPS, NOTES
 from ros2_pro.settings import home_of, options
 
 PAGE = (Path(__file__).parents[2] / "docs" / "ros2.md").read_text("utf-8")
@@ -40,10 +40,10 @@ def cause_rows():
 
 
 def topic_rows():
-    outputs = pytest.importorskip("ros2_pro.outputs", exc_type=ImportError)
+    publishers = pytest.importorskip("ros2_pro.graph.publishers", exc_type=ImportError)
     yield "| published | type | |"
     yield "|---|---|---|"
-    for kind, topic, text in outputs.TOPICS.values():
+    for kind, topic, text in publishers.TOPICS.values():
         yield f"| `{topic}` | {kind.__module__.split('.')[0]}/{kind.__name__} | {text} |"
     yield "| `/diagnostics` | diagnostic_msgs/DiagnosticArray | see below |"
 
@@ -60,8 +60,9 @@ def test_quality_of_service_is_what_the_page_says():
     pytest.importorskip("rclpy")
     from rclpy.qos import HistoryPolicy, ReliabilityPolicy
 
-    from ros2_pro import node, outputs
+    from ros2_pro import node
+    from ros2_pro.graph import publishers
 
-    assert outputs.QOS.reliability == ReliabilityPolicy.RELIABLE and outputs.QOS.history == HistoryPolicy.KEEP_LAST
-    assert outputs.QOS.depth == 1
+    qos = publishers.QOS
+    assert qos.reliability == ReliabilityPolicy.RELIABLE and qos.history == HistoryPolicy.KEEP_LAST and qos.depth == 1
     assert "| all outputs | reliable;" in PAGE and f"(`scale/*`: {node.SENSOR_DEPTH})" in PAGE

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from rig import HERE, OFTEN, OUTPUTS, camera_image, ros_arguments, wait_for
 
-from ros2_pro.causes import CAUSES
-from ros2_pro.health import ERROR, OK, STALE, WARN
+from ros2_pro.faults import CAUSES
+from ros2_pro.frames.diagnostics import ERROR, OK, STALE, WARN
 
 pytestmark = pytest.mark.flaky(reruns=1)  # a real graph: DDS may lose what is sent while its parts find each other
 

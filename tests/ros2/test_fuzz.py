@@ -13,8 +13,8 @@ from fault_rig import HEIGHT, WIDTH, CompressedRig, FaultRig, start_stub
 from fuzz import Fuzz
 from rig import OUTPUTS, PATIENCE_S, qos, rclpy, wait_for
 
-from ros2_pro import camera, codec
-from ros2_pro.causes import CAUSES, MessageError
+from ros2_pro.faults import CAUSES, MessageError
+from ros2_pro.messages import camera_info, images
 
 IMAGES, COMPRESSED = 2700, 300
 WARM_UP = 200
@@ -95,13 +95,14 @@ def test_reading_messages_raises_nothing_but_message_errors():
         for number in range(3000):
             image = fuzz.compressed() if number % 10 == 0 else fuzz.image()
             try:
-                picture = codec.decode_compressed(image) if number % 10 == 0 else codec.decode_image(image)
+                picture = images.decode_compressed(image) if number % 10 == 0 else images.decode_image(image)
                 height, width = picture.image.shape[:2]
                 assert picture.image.shape == (height, width, 3) and picture.image.dtype == np.uint8
                 seen.update(picture.notes)
-                lens = camera.lens_from_info(fuzz.camera_info(width, height), width, height, rectified=number % 2 == 0)
+                message = fuzz.camera_info(width, height)
+                lens = camera_info.lens_from_info(message, width, height, rectified=number % 2 == 0)
                 seen.update(lens.notes)
-                came = camera.info_message(None, lens, image.header)
+                came = camera_info.info_message(None, lens, image.header)
                 assert (came.width, came.height) == (width, height) and all(np.isfinite(came.k)) and came.k[0] > 0
             except MessageError as error:
                 seen.add(error.cause)

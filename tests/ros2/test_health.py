@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ros2_pro.causes import CAUSES, DROPS, NOTES, MessageError
-from ros2_pro.health import ERROR, OK, STALE, WARN, Health
+from ros2_pro.faults import CAUSES, DROPS, NOTES, MessageError
+from ros2_pro.frames.diagnostics import ERROR, OK, STALE, WARN, Health
 
 
 class Desk:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from pro_engine.options import limits_in_words
-from ros2_pro.demo_settings import DemoSettings
+from ros2_pro.demo.settings import DemoSettings
+from ros2_pro.graph.transport import PROFILE_VARIABLES
 from ros2_pro.settings import home_of, options
-from ros2_pro.transport import PROFILE_VARIABLES
 
 pytest.importorskip("ament_index_python", reason="ROS 2 is not installed; the extra `ros` has it")
 yaml = pytest.importorskip("yaml")
@@ -219,7 +219,7 @@ def test_remapped_topics_are_those_of_the_node() -> None:
     """A rule for a name that the node does not use would do nothing, silently."""
     pytest.importorskip("rclpy", reason="ROS 2 is not installed; the extra `ros` has it")
     from ros2_pro import node
-    from ros2_pro.outputs import TOPICS
+    from ros2_pro.graph.publishers import TOPICS
 
     source = inspect.getsource(node)
     for topic in ("image", "image/compressed", "camera_info", "scale/camera_info", "scale/depth", "scale/points",

@@ -12,7 +12,7 @@ from rig import HERE, OFTEN, PATIENCE_S, Rig, camera_image, stub_command, wait_f
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from ros2_pro.health import ERROR
+from ros2_pro.frames.diagnostics import ERROR
 
 pytestmark = pytest.mark.flaky(reruns=1)  # a real graph: DDS may lose what is sent while its parts find each other
 

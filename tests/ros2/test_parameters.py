@@ -10,9 +10,9 @@ from desk import DISPARITY, HEIGHT, WIDTH, Desk, depth_message, measured
 from rig import camera_info
 
 import pro_engine as pro
-from ros2_pro.camera import lens_from_info
-from ros2_pro.cloud import build_cloud, cloud_message
-from ros2_pro.outputs import TOPICS
+from ros2_pro.graph.publishers import TOPICS
+from ros2_pro.messages.camera_info import lens_from_info
+from ros2_pro.messages.clouds import build_cloud, cloud_message
 from ros2_pro.settings import PointsSettings, from_values, options, value_of
 
 # One function a parameter: it sets the parameter of a desk and looks at the frame after that.

@@ -11,8 +11,8 @@ from rclpy.qos import ReliabilityPolicy
 from rig import OFTEN, PATIENCE_S, Camera, Rig, camera_image, qos, rclpy, stub_command, wait_for
 from sensor_msgs.msg import Image
 
-from ros2_pro.outputs import TOPICS
-from ros2_pro.subscription import AdaptiveSubscription
+from ros2_pro.graph.adaptive_subscription import AdaptiveSubscription
+from ros2_pro.graph.publishers import TOPICS
 
 pytestmark = pytest.mark.flaky(reruns=1)  # a real graph: DDS may lose what is sent while its parts find each other
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pro_engine as pro
-from ros2_pro.scale import CONFIRMATIONS, Scale, ScaleTracker
+from ros2_pro.scale.tracker import CONFIRMATIONS, Scale, ScaleTracker
 from ros2_pro.settings import ScaleSettings
 
 ALIGN = ScaleSettings(mode="align")
@@ -22,7 +22,7 @@ SHAPES = ("room", "road", "two walls", "stairs", "wall and poles")
 
 @dataclass(frozen=True)
 class Points:
-    """Of the form of ros2_pro.sources.Samples."""
+    """Of the form of ros2_pro.scale.sensor_samples.Samples."""
 
     columns: np.ndarray
     rows: np.ndarray

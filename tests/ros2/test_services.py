@@ -18,7 +18,7 @@ from rig import OFTEN, OUTPUTS, PATIENCE_S, camera_image, wait_for
 from std_srvs.srv import Trigger
 
 import pro_engine as pro
-from ros2_pro.health import STALE
+from ros2_pro.frames.diagnostics import STALE
 from ros2_pro.settings import Settings, options, value_of
 
 pytestmark = pytest.mark.flaky(reruns=1)  # a real graph: DDS may lose what is sent while its parts find each other

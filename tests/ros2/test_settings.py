@@ -14,7 +14,7 @@ pytest.importorskip("rclpy")
 
 from rclpy.parameter import Parameter
 
-from ros2_pro import parameters
+from ros2_pro.graph import parameters
 
 NAMES = [name for name, _ in options()]
 

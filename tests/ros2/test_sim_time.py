@@ -10,7 +10,7 @@ from rig import OFTEN, Camera, Rig, camera_image, rclpy, stub_command, wait_for
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 
-from ros2_pro.health import STALE
+from ros2_pro.frames.diagnostics import STALE
 
 pytestmark = pytest.mark.flaky(reruns=1)  # a real graph: DDS may lose what is sent while its parts find each other
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from trimesh import transformations
 
 import pro_engine as pro
-from ros2_pro import sources
-from ros2_pro.camera import Lens, lens_from_info
-from ros2_pro.causes import MessageError
+from ros2_pro.faults import MessageError
+from ros2_pro.messages.camera_info import Lens, lens_from_info
+from ros2_pro.scale import sensor_samples
 
 pytest.importorskip("sensor_msgs")
 
@@ -27,10 +27,10 @@ from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, PointFiel
 WIDTH, HEIGHT = 64, 48
 LENS = pro.Intrinsics(50.0, 60.0, 31.0, 24.0, WIDTH, HEIGHT)
 STRAIGHT = Lens(LENS, (np.zeros(WIDTH, np.float32), np.zeros(HEIGHT, np.float32)))
-STILL = sources.pose_from_parameters([0.0] * 6)
+STILL = sensor_samples.pose_from_parameters([0.0] * 6)
 # A laser whose x is forward, y left and z up, where the camera looks forward.
 OPTICAL = np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]])
-FORWARD = sources.Pose(OPTICAL, np.zeros(3))
+FORWARD = sensor_samples.Pose(OPTICAL, np.zeros(3))
 
 
 def depth_image(depth: np.ndarray, encoding: str = "32FC1") -> Image:
@@ -85,7 +85,7 @@ def random_view(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.n
     return rng.uniform(0, WIDTH - 1, count), rng.uniform(0, HEIGHT - 1, count), rng.uniform(1, 9, count)
 
 
-def assert_samples(found: sources.Samples, columns: np.ndarray, rows: np.ndarray, depth: np.ndarray) -> None:
+def assert_samples(found: sensor_samples.Samples, columns: np.ndarray, rows: np.ndarray, depth: np.ndarray) -> None:
     """The same samples in any order."""
     assert {found.columns.dtype, found.rows.dtype, found.depth.dtype} == {np.dtype(np.float32)}
     got = np.stack([found.columns, found.rows, found.depth], axis=1).astype(np.float64)
@@ -103,7 +103,7 @@ class TestDepthImage:
         width, height = int(WIDTH * zoom), int(HEIGHT * zoom)
         rows, columns = np.mgrid[0:height, 0:width]
         depth = 1 / (0.2 + 0.5 * columns / width + 0.2 * rows / height)  # a slanted plane
-        found = sources.from_depth_image(depth_image(depth, encoding), WIDTH, HEIGHT)
+        found = sensor_samples.from_depth_image(depth_image(depth, encoding), WIDTH, HEIGHT)
         assert found.stamp == 12.5
         assert len(found.depth) == depth.size  # however steep, a plane has no edge
         in_image_columns = (found.columns + 0.5) / WIDTH
@@ -114,21 +114,21 @@ class TestDepthImage:
     def test_unknown_depth_gives_no_sample(self) -> None:
         depth = np.full((HEIGHT, WIDTH), 2.0)
         depth[0], depth[1], depth[2], depth[3], depth[4] = np.nan, np.inf, 0.0, -1.0, -np.inf
-        found = sources.from_depth_image(depth_image(depth), WIDTH, HEIGHT)
+        found = sensor_samples.from_depth_image(depth_image(depth), WIDTH, HEIGHT)
         assert len(found.depth) == (HEIGHT - 5) * WIDTH and set(found.depth) == {2.0}
-        assert len(sources.from_depth_image(depth_image(depth[:5].repeat(10, 0)[:48]), WIDTH, HEIGHT).depth) == 0
+        assert len(sensor_samples.from_depth_image(depth_image(depth[:5].repeat(10, 0)[:48]), WIDTH, HEIGHT).depth) == 0
 
     def test_pixels_on_both_sides_of_a_jump_and_between_are_left_out(self) -> None:
         depth = np.full((HEIGHT, WIDTH), 2.0)
         depth[:, 30:] = 4.0
         depth[:, 30] = 3.0  # hangs between
-        found = sources.from_depth_image(depth_image(depth), WIDTH, HEIGHT)
+        found = sensor_samples.from_depth_image(depth_image(depth), WIDTH, HEIGHT)
         assert set(found.columns.astype(int)) == set(range(WIDTH)) - {29, 30, 31}
         assert len(found.depth) == HEIGHT * (WIDTH - 3)
 
     def test_a_noisy_sensor_keeps_most_of_its_samples(self) -> None:
         depth = 3 * (1 + 0.1 * np.random.default_rng(0).standard_normal((HEIGHT, WIDTH)))
-        found = sources.from_depth_image(depth_image(depth), WIDTH, HEIGHT)
+        found = sensor_samples.from_depth_image(depth_image(depth), WIDTH, HEIGHT)
         assert len(found.depth) > 0.8 * HEIGHT * WIDTH
 
     @pytest.mark.parametrize("sparse", [False, True])
@@ -136,27 +136,27 @@ class TestDepthImage:
         depth = np.full((480, 640), 2.0)
         if sparse:
             depth[np.random.default_rng(0).random(depth.shape) < 0.8] = np.nan
-        found = sources.from_depth_image(depth_image(depth), 640, 480)
-        assert 19_000 <= len(found.depth) <= sources.MAX_SAMPLES
+        found = sensor_samples.from_depth_image(depth_image(depth), 640, 480)
+        assert 19_000 <= len(found.depth) <= sensor_samples.MAX_SAMPLES
         across, down = np.histogram(found.columns, 8)[0], np.histogram(found.rows, 8)[0]
         assert across.min() > 0.9 * across.mean() and down.min() > 0.9 * down.mean()
 
     @pytest.mark.parametrize("size", [(48, 48), (48, 66), (27, 48)])
     def test_another_aspect_ratio_is_refused(self, size: tuple[int, int]) -> None:
         with pytest.raises(MessageError, match="register") as caught:
-            sources.from_depth_image(depth_image(np.ones(size)), WIDTH, HEIGHT)
+            sensor_samples.from_depth_image(depth_image(np.ones(size)), WIDTH, HEIGHT)
         assert caught.value.cause == "bad_scale_source"
         assert f"{size[1]}x{size[0]}" in str(caught.value)
 
     def test_almost_the_same_aspect_ratio_will_do(self) -> None:
-        assert len(sources.from_depth_image(depth_image(np.ones((240, 424))), 1920, 1080).depth) > 19_000
+        assert len(sensor_samples.from_depth_image(depth_image(np.ones((240, 424))), 1920, 1080).depth) > 19_000
 
     @pytest.mark.parametrize("encoding", ["rgb8", "", "32FC3", "\U0001f41f"])
     def test_what_is_no_depth_is_refused_as_a_bad_source(self, encoding: str) -> None:
         message = depth_image(np.ones((HEIGHT, WIDTH)))
         message.encoding = encoding
         with pytest.raises(MessageError) as caught:
-            sources.from_depth_image(message, WIDTH, HEIGHT)
+            sensor_samples.from_depth_image(message, WIDTH, HEIGHT)
         assert caught.value.cause == "bad_scale_source"
 
 
@@ -171,7 +171,7 @@ class TestDepthCamera:
         rays = np.stack([(columns - k.cx) / k.fx, (rows - k.cy) / k.fy, np.ones(rows.shape)], axis=-1)
         return (self.DISTANCE - self.NORMAL @ seen_from) / (rays @ self.NORMAL)
 
-    def read(self, frame: str = "depth", **changes: Any) -> sources.Samples:
+    def read(self, frame: str = "depth", **changes: Any) -> sensor_samples.Samples:
         message = depth_image(self.plane(self.SENSOR, self.BASELINE))
         message.header.frame_id = frame
         info = CameraInfo(width=WIDTH, height=HEIGHT, p=np.c_[self.SENSOR.matrix(), np.zeros(3)].ravel().tolist())
@@ -181,9 +181,9 @@ class TestDepthCamera:
             "sensor_info": info,
             "sensor_pose": (*self.BASELINE, 0, 0, 0),
         }
-        return sources.samples_of(message, WIDTH, HEIGHT, **{**options, "tf": None, **changes})
+        return sensor_samples.samples_of(message, WIDTH, HEIGHT, **{**options, "tf": None, **changes})
 
-    def error(self, found: sources.Samples) -> float:
+    def error(self, found: sensor_samples.Samples) -> float:
         """Mean relative difference between the samples and what the camera sees there."""
         x, y = (found.columns - LENS.cx) / LENS.fx, (found.rows - LENS.cy) / LENS.fy
         truth = self.DISTANCE / (np.stack([x, y, np.ones(x.shape)], axis=-1) @ self.NORMAL)
@@ -191,7 +191,7 @@ class TestDepthCamera:
 
     @pytest.mark.parametrize("place", ["parameters", "tf"])
     def test_it_is_registered_by_its_camera_info_and_its_place(self, place: str) -> None:
-        tf = _Tf(sources.Pose(np.eye(3), self.BASELINE))
+        tf = _Tf(sensor_samples.Pose(np.eye(3), self.BASELINE))
         found = self.read() if place == "parameters" else self.read(tf=tf, sensor_pose=(0,) * 6)
         assert self.error(found) < 1e-5 and len(found.depth) > 500 and not found.note
 
@@ -231,15 +231,15 @@ class TestPoints:
         view = random_view(200)
         message = cloud(points_at(*view), **layout)
         message.header.stamp.sec = 7
-        found = sources.from_points(message, STRAIGHT, STILL)
+        found = sensor_samples.from_points(message, STRAIGHT, STILL)
         assert found.stamp == 7.0
         assert_samples(found, *view)
 
     def test_a_pose_is_applied(self) -> None:
         columns, rows, depth = random_view(300)
-        pose = sources.pose_from_parameters([0.3, -0.2, 0.1, 0.2, -0.4, 1.1])
+        pose = sensor_samples.pose_from_parameters([0.3, -0.2, 0.1, 0.2, -0.4, 1.1])
         in_sensor = (points_at(columns, rows, depth) - pose.translation) @ pose.rotation
-        assert_samples(sources.from_points(cloud(in_sensor), STRAIGHT, pose), columns, rows, depth)
+        assert_samples(sensor_samples.from_points(cloud(in_sensor), STRAIGHT, pose), columns, rows, depth)
 
     @pytest.mark.parametrize("strength", [-0.3, -0.1, 0.1])
     def test_points_follow_the_distortion_of_a_bent_image(self, strength: float) -> None:
@@ -251,7 +251,7 @@ class TestPoints:
         seen, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), LENS.matrix(), np.array(d))
         columns, rows = seen[:, 0].T
         inside = (columns > 0) & (columns < WIDTH - 1) & (rows > 0) & (rows < HEIGHT - 1)
-        found = sources.from_points(cloud(points[inside]), lens, STILL)
+        found = sensor_samples.from_points(cloud(points[inside]), lens, STILL)
         order = np.argsort(points[inside, 2])
         place = np.argsort(found.depth)
         assert len(place) == len(order) > 200
@@ -260,22 +260,22 @@ class TestPoints:
 
     def test_a_lens_of_unknown_distortion_is_taken_as_straight(self) -> None:
         view = random_view(50)
-        found = sources.from_points(cloud(points_at(*view)), Lens(LENS, STRAIGHT.slopes, rectified=False), STILL)
+        found = sensor_samples.from_points(cloud(points_at(*view)), Lens(LENS, STRAIGHT.slopes, rectified=False), STILL)
         assert_samples(found, *view)
 
     def test_points_that_are_no_points_or_out_of_view_are_left_out(self) -> None:
         points = points_at(*random_view(10))
         bad = [[np.nan, 0, 1], [0, np.inf, 1], [0, 0, -np.inf], [0, 0, 0], [0, 0, -2], [9, 0, 1], [0, -9, 1]]
-        found = sources.from_points(cloud(np.concatenate([points, bad])), STRAIGHT, STILL)
+        found = sensor_samples.from_points(cloud(np.concatenate([points, bad])), STRAIGHT, STILL)
         assert len(found.depth) == 10
-        assert len(sources.from_points(cloud(np.array(bad)), STRAIGHT, STILL).depth) == 0
+        assert len(sensor_samples.from_points(cloud(np.array(bad)), STRAIGHT, STILL).depth) == 0
 
     def test_points_behind_a_surface_are_left_out_of_a_dense_cloud(self) -> None:
         columns, rows, _ = random_view(30_000)
         hidden = np.arange(30_000) % 2 == 0
         depth = np.where(hidden, 6.0, 2.0)
         depth[rows < 10] = 6.0  # here one sees the wall itself
-        found = sources.from_points(cloud(points_at(columns, rows, depth)), STRAIGHT, STILL)
+        found = sensor_samples.from_points(cloud(points_at(columns, rows, depth)), STRAIGHT, STILL)
         low = found.rows > 12
         assert (found.depth[low] == 2).mean() > 0.99
         assert (found.depth[found.rows < 10] == 6).all() and (found.rows < 10).sum() > 1000
@@ -283,12 +283,12 @@ class TestPoints:
     def test_a_slanted_surface_is_not_hidden_by_itself(self) -> None:
         columns, rows, _ = random_view(15_000)
         depth = 2 + columns / WIDTH
-        found = sources.from_points(cloud(points_at(columns, rows, depth)), STRAIGHT, STILL)
+        found = sensor_samples.from_points(cloud(points_at(columns, rows, depth)), STRAIGHT, STILL)
         assert len(found.depth) > 0.95 * 15_000
 
     def test_large_clouds_are_thinned(self) -> None:
-        found = sources.from_points(cloud(np.tile([[0.0, 0.0, 3.0]], (1_500_000, 1))), STRAIGHT, STILL)
-        assert len(found.depth) == sources.MAX_SAMPLES
+        found = sensor_samples.from_points(cloud(np.tile([[0.0, 0.0, 3.0]], (1_500_000, 1))), STRAIGHT, STILL)
+        assert len(found.depth) == sensor_samples.MAX_SAMPLES
 
     @pytest.mark.parametrize(
         ("change", "words"),
@@ -310,7 +310,7 @@ class TestPoints:
         message = cloud(points_at(*random_view(10)))
         change(message)
         with pytest.raises(MessageError, match=words) as caught:
-            sources.from_points(message, STRAIGHT, STILL)
+            sensor_samples.from_points(message, STRAIGHT, STILL)
         assert caught.value.cause == "bad_scale_source"
 
     @given(
@@ -334,14 +334,14 @@ class TestPoints:
         )
         message.fields = [PointField(name=name, offset=offset, datatype=code) for name, offset, code in fields]
         message.data.frombytes(data)
-        assert_usable_or_refused(lambda: sources.from_points(message, STRAIGHT, STILL))
+        assert_usable_or_refused(lambda: sensor_samples.from_points(message, STRAIGHT, STILL))
 
     @given(data=st.binary(min_size=24 * 12, max_size=24 * 12), big_endian=st.booleans())
     @settings(max_examples=100, deadline=None)
     def test_any_bytes_are_taken_as_points(self, data: bytes, big_endian: bool) -> None:
         message = cloud(np.zeros((24, 3)), big_endian=big_endian)
         message.data[:] = type(message.data)("B", data)
-        assert_usable_or_refused(lambda: sources.from_points(message, STRAIGHT, STILL))
+        assert_usable_or_refused(lambda: sensor_samples.from_points(message, STRAIGHT, STILL))
 
 
 def assert_usable_or_refused(read: Any) -> None:
@@ -351,7 +351,7 @@ def assert_usable_or_refused(read: Any) -> None:
         if error.cause == "bad_scale_source" and str(error).endswith("."):
             return
         raise
-    assert len(found.columns) == len(found.rows) == len(found.depth) <= sources.MAX_SAMPLES
+    assert len(found.columns) == len(found.rows) == len(found.depth) <= sensor_samples.MAX_SAMPLES
     assert np.isfinite(found.depth).all() and (found.depth > 0).all()
     assert (found.columns >= -0.5).all() and (found.columns <= WIDTH - 0.5).all()
     assert (found.rows >= -0.5).all() and (found.rows <= HEIGHT - 0.5).all()
@@ -367,20 +367,20 @@ class TestScan:
 
     def test_a_wall_ahead_is_seen_at_one_depth_along_one_row(self) -> None:
         angles = -0.5 + 0.1 * np.arange(11)
-        found = sources.from_scan(self.scan(3 / np.cos(angles)), STRAIGHT, FORWARD)
+        found = sensor_samples.from_scan(self.scan(3 / np.cos(angles)), STRAIGHT, FORWARD)
         np.testing.assert_allclose(found.depth, 3, rtol=1e-5)
         np.testing.assert_allclose(found.rows, LENS.cy, atol=1e-3)
         # The scan goes to the left as angles grow, and so does its place in the image.
         np.testing.assert_allclose(found.columns, LENS.cx - LENS.fx * np.tan(angles), atol=1e-2)
 
     def test_a_scan_above_the_camera_is_seen_above_the_middle(self) -> None:
-        pose = sources.Pose(OPTICAL, np.array([0.0, -0.5, 0.0]))  # optical y is down
-        found = sources.from_scan(self.scan([4.0], angle_min=0.0), STRAIGHT, pose)
+        pose = sensor_samples.Pose(OPTICAL, np.array([0.0, -0.5, 0.0]))  # optical y is down
+        found = sensor_samples.from_scan(self.scan([4.0], angle_min=0.0), STRAIGHT, pose)
         assert found.rows[0] == pytest.approx(LENS.cy - LENS.fy * 0.5 / 4, abs=1e-3)
 
     def test_ranges_that_are_none_are_left_out(self) -> None:
         ranges = [np.nan, np.inf, -np.inf, 0.05, 25.0, -1.0, 0.0, 5.0, 5.0]
-        assert len(sources.from_scan(self.scan(ranges), STRAIGHT, FORWARD).depth) == 2
+        assert len(sensor_samples.from_scan(self.scan(ranges), STRAIGHT, FORWARD).depth) == 2
 
     @pytest.mark.parametrize(
         "changes",
@@ -397,7 +397,7 @@ class TestScan:
     )
     def test_what_is_no_scan_is_refused(self, changes: dict[str, Any]) -> None:
         with pytest.raises(MessageError) as caught:
-            sources.from_scan(self.scan([5.0] * 11, **changes), STRAIGHT, FORWARD)
+            sensor_samples.from_scan(self.scan([5.0] * 11, **changes), STRAIGHT, FORWARD)
         assert caught.value.cause == "bad_scale_source"
 
     @given(
@@ -410,7 +410,7 @@ class TestScan:
     ) -> None:
         names = ("angle_min", "angle_increment", "range_min", "range_max")
         message = self.scan(ranges, **dict(zip(names, limits, strict=True)))
-        assert_usable_or_refused(lambda: sources.from_scan(message, STRAIGHT, FORWARD))
+        assert_usable_or_refused(lambda: sensor_samples.from_scan(message, STRAIGHT, FORWARD))
 
 
 class TestPose:
@@ -425,12 +425,12 @@ class TestPose:
         ],
     )
     def test_roll_pitch_yaw_are_about_fixed_axes_in_this_order(self, angles: Any, point: Any, turned: Any) -> None:
-        pose = sources.pose_from_parameters([1.0, 2.0, 3.0, *angles])
+        pose = sensor_samples.pose_from_parameters([1.0, 2.0, 3.0, *angles])
         np.testing.assert_allclose(pose.rotation @ point, turned, atol=1e-12)
         assert pose.translation.tolist() == [1, 2, 3]
 
     def test_the_common_pose_of_a_forward_laser(self) -> None:
-        pose = sources.pose_from_parameters([0, 0, 0, math.pi / 2, -math.pi / 2, 0])
+        pose = sensor_samples.pose_from_parameters([0, 0, 0, math.pi / 2, -math.pi / 2, 0])
         np.testing.assert_allclose(pose.rotation, OPTICAL, atol=1e-12)
 
     @given(angles=st.tuples(*[st.floats(-3, 3)] * 3), length=st.floats(0.1, 10))
@@ -441,10 +441,11 @@ class TestPose:
         message.rotation.w, message.rotation.x = length * (a * c * e + b * d * f), length * (b * c * e - a * d * f)
         message.rotation.y, message.rotation.z = length * (a * d * e + b * c * f), length * (a * c * f - b * d * e)
         message.translation.x = 4.0
-        pose = sources.pose_from_tf(message)
+        pose = sensor_samples.pose_from_tf(message)
         expected = transformations.euler_matrix(*angles, "sxyz")[:3, :3]
         np.testing.assert_allclose(pose.rotation, expected, atol=1e-12)
-        np.testing.assert_allclose(sources.pose_from_parameters([0, 0, 0, *angles]).rotation, expected, atol=1e-12)
+        rotation = sensor_samples.pose_from_parameters([0, 0, 0, *angles]).rotation
+        np.testing.assert_allclose(rotation, expected, atol=1e-12)
         assert pose.translation.tolist() == [4, 0, 0]
 
     @pytest.mark.parametrize("broken", ["zero", "nan", "far"])
@@ -453,30 +454,30 @@ class TestPose:
         message.rotation.w = {"zero": 0.0, "nan": math.nan, "far": 1.0}[broken]
         message.translation.z = math.inf if broken == "far" else 0.0
         with pytest.raises(MessageError) as caught:
-            sources.pose_from_tf(message)
+            sensor_samples.pose_from_tf(message)
         assert caught.value.cause == "bad_scale_source"
 
 
 class _Tf:
     """Of the form of sources.TfLookup."""
 
-    def __init__(self, pose: sources.Pose | None) -> None:
+    def __init__(self, pose: sensor_samples.Pose | None) -> None:
         self.found, self.asked = pose, []
 
-    def pose(self, frame: str, sensor_frame: str) -> sources.Pose | None:
+    def pose(self, frame: str, sensor_frame: str) -> sensor_samples.Pose | None:
         self.asked.append((frame, sensor_frame))
         return self.found
 
 
 class TestSamplesOf:
-    def read(self, message: Any, **changes: Any) -> sources.Samples:
+    def read(self, message: Any, **changes: Any) -> sensor_samples.Samples:
         options = {
             "lens": STRAIGHT,
             "frame_id": "camera",
             "sensor_pose": (0.0,) * 6,
             "tf": None,
         }
-        return sources.samples_of(message, WIDTH, HEIGHT, **{**options, **changes})
+        return sensor_samples.samples_of(message, WIDTH, HEIGHT, **{**options, **changes})
 
     def laser(self) -> LaserScan:
         message = LaserScan(angle_increment=0.1, range_max=10.0, ranges=[3.0, 3.0])
@@ -517,7 +518,7 @@ class TestSamplesOf:
 class TestTfLookup:
     def test_there_is_none_without_tf2_ros(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "tf2_ros", None)
-        assert sources.TfLookup.create(object()) is None
+        assert sensor_samples.TfLookup.create(object()) is None
 
     def test_it_asks_for_the_sensor_in_the_cameras_frame(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.importorskip("rclpy")
@@ -541,7 +542,7 @@ class TestTfLookup:
             TransformException=UnlinkedError,
         )
         monkeypatch.setitem(sys.modules, "tf2_ros", module)
-        lookup = sources.TfLookup.create("node")
+        lookup = sensor_samples.TfLookup.create("node")
         assert lookup is not None and listening[0][1] == "node"
         found = lookup.pose("camera", "laser")
         assert found is not None and found.translation.tolist() == [2, 0, 0]

@@ -8,8 +8,8 @@ import pytest
 from rig import OFTEN, Rig, camera_image, qos, rclpy, stub_command, wait_for
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
-from ros2_pro.transport import DEFAULT_BYTES, carried_bytes
-from ros2_pro.watch import COMPRESSED, RAW, why_no_image
+from ros2_pro.frames.watch import COMPRESSED, RAW, why_no_image
+from ros2_pro.graph.transport import DEFAULT_BYTES, carried_bytes
 
 pytestmark = pytest.mark.flaky(reruns=1)  # a real graph: DDS may lose what is sent while its parts find each other
 

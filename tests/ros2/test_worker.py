@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from ros2_pro.inbox import CameraInfoCache, SensorCache
-from ros2_pro.worker import FrameWorker
+from ros2_pro.frames.newest_frame import FrameWorker
+from ros2_pro.messages.caches import CameraInfoCache, SensorCache
 
 PATIENCE_S = 60.0  # for what comes at once unless something is broken
 

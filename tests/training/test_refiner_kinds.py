@@ -12,8 +12,8 @@ from torch import nn
 from pro_engine.errors import InputError
 from pro_engine.inference.load import load_model
 from pro_engine.io.weights import read_weights, save_weights
-from pro_engine.models.maps import MapRefiner
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
+from pro_engine.models.refiner_maps import MapRefiner
 from pro_engine.training.bundle import bundle
 from pro_engine.training.data import list_views
 from pro_engine.training.gpct import merge, plan_group

@@ -17,7 +17,7 @@ from pro_engine.errors import FileError, InputError
 from pro_engine.io.weights import read_weights, save_weights
 from pro_engine.models.checkpoint import load_strict
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
-from pro_engine.models.pro import ProRefiner
+from pro_engine.models.refiner_published import ProRefiner
 from pro_engine.training.base import CompactTask
 from pro_engine.training.data import (
     BaseSamples,

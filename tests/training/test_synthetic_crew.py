@@ -17,15 +17,15 @@ pytest.importorskip("embreex")
 
 from pro_engine.errors import DependencyError, FileError, InputError
 from pro_engine.training.options import ScenesConfig
-from pro_engine.training.synthetic import generate
-from pro_engine.training.synthetic.generate import work_off
+from pro_engine.training.scenes import generate
+from pro_engine.training.scenes.generate import work_off
 
 SIZE = (48, 36)
 SCRIPT = """
 import sys
 from pathlib import Path
 from pro_engine.training.options import ScenesConfig
-from pro_engine.training.synthetic.generate import render_dataset
+from pro_engine.training.scenes.generate import render_dataset
 out, count, workers = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 render_dataset(ScenesConfig(out=out, count=count, size=(48, 36), seed=7, workers=workers, cameras_per_scene=2))
 """

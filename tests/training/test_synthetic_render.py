@@ -16,13 +16,14 @@ cv2 = pytest.importorskip("cv2")
 
 from pro_engine.errors import ProEngineError  # noqa: E402
 from pro_engine.training.options import ScenesConfig  # noqa: E402
-from pro_engine.training.synthetic import assets as assets_module  # noqa: E402
-from pro_engine.training.synthetic import embree, generate  # noqa: E402
-from pro_engine.training.synthetic.embree import EmbreeScene  # noqa: E402
-from pro_engine.training.synthetic.photo import blur_by_depth, develop  # noqa: E402
-from pro_engine.training.synthetic.scene import Camera, Light, Material, Mesh, Scene, Sky  # noqa: E402
-from pro_engine.training.synthetic.textures import PATTERNS, albedo  # noqa: E402
-from pro_engine.training.synthetic.view import camera_axes  # noqa: E402
+from pro_engine.training.scenes import generate  # noqa: E402
+from pro_engine.training.scenes.parts import assets as assets_module  # noqa: E402
+from pro_engine.training.scenes.parts.scene import Camera, Light, Material, Mesh, Scene, Sky  # noqa: E402
+from pro_engine.training.scenes.parts.textures import PATTERNS, albedo  # noqa: E402
+from pro_engine.training.scenes.render import embree  # noqa: E402
+from pro_engine.training.scenes.render.camera_effects import blur_by_depth, develop  # noqa: E402
+from pro_engine.training.scenes.render.camera_view import camera_axes  # noqa: E402
+from pro_engine.training.scenes.render.embree import EmbreeScene  # noqa: E402
 
 WIDTH, HEIGHT = 64, 48
 PLAIN, NOISY = Material(), Material("noise", scale=3.0)
@@ -200,7 +201,7 @@ def test_depth_of_field_keeps_the_focused_plane_sharp():
 
 @pytest.fixture
 def kinds(monkeypatch):
-    module = types.ModuleType("pro_engine.training.synthetic.kinds")
+    module = types.ModuleType("pro_engine.training.scenes.kinds")
     module.shares = lambda factors: {"room": 1.0}
     module.built = []
 

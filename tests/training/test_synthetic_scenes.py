@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from pro_engine.errors import InputError
-from pro_engine.training.synthetic.builder import MeshBuilder, facing, panel, placement, rotation
-from pro_engine.training.synthetic.heap import Heap
-from pro_engine.training.synthetic.kinds import KINDS, build_scene, shares
-from pro_engine.training.synthetic.mural import mural
-from pro_engine.training.synthetic.palette import Palette
-from pro_engine.training.synthetic.sampling import Dice
-from pro_engine.training.synthetic.scene import Camera, Material, Mesh, Scene
-from pro_engine.training.synthetic.textures import PATTERNS
+from pro_engine.training.scenes.kinds import KINDS, build_scene, shares
+from pro_engine.training.scenes.parts.builder import MeshBuilder, facing, panel, placement, rotation
+from pro_engine.training.scenes.parts.dice import Dice
+from pro_engine.training.scenes.parts.random_materials import Palette
+from pro_engine.training.scenes.parts.scene import Camera, Material, Mesh, Scene
+from pro_engine.training.scenes.parts.stacking import Heap
+from pro_engine.training.scenes.parts.textures import PATTERNS
+from pro_engine.training.scenes.things.flat_pictures import mural
 
 RED, BLUE = Material(color=(1.0, 0.0, 0.0)), Material(color=(0.0, 0.0, 1.0))
 MOST_TRIANGLES = 500_000

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import ImageFile
 
+from pro_engine.datasets import DATASETS, DatasetError, open_dataset
 from pro_engine.errors import FileError, InputError
-from pro_engine.evaluation.datasets import DATASETS, DatasetError, open_dataset
 
 FolderOf = Callable[[str], Path]
 EVERY_KIND = pytest.mark.parametrize("kind", list(DATASETS))
@@ -249,7 +249,7 @@ def test_tables_that_do_not_fit(nuscenes: Path, file: str, change: Callable[[str
 
 
 def test_tables_longer_than_one_read(nuscenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pro_engine.evaluation.datasets.nuscenes._CHUNK", 7)
+    monkeypatch.setattr("pro_engine.datasets.nuscenes._CHUNK", 7)
     assert len(open_dataset(nuscenes)) == 1
 
 

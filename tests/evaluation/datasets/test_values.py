@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from pro_engine.evaluation.datasets import EvalSample, open_dataset
-from pro_engine.evaluation.datasets import scenes as scene_reader
-from pro_engine.evaluation.datasets.nuscenes import rotation
-from pro_engine.evaluation.datasets.unrealstereo4k import HEIGHT, WIDTH, list_views, read_view
+from pro_engine.datasets import EvalSample, open_dataset
+from pro_engine.datasets import scenes as scene_reader
+from pro_engine.datasets.nuscenes import rotation
+from pro_engine.datasets.unrealstereo4k import HEIGHT, WIDTH, list_views, read_view
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
 

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From depth map and photo to a rig in the scene: a surface and the camera that took the photo.
+
+A render through the camera is the photo if `frame_scene` set the render size and pixel aspect, the material is
+"emission", and the scene's view transform is Standard with no look, exposure 0 and gamma 1. The view transform is the
+user's and stays as it is; with AgX or Filmic the geometry still matches, the colours do not.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import bpy
+import numpy as np
+
+from ..errors import UserError
+from ..maths.mesh import Pinhole, camera_of, check_size
+from ..maths.simplify import FloatMap
+from .datablocks import Made, has, load_photo, load_plate, new_float_image, new_material
+from .surface_kinds import SURFACE_KEY, BuildOptions, dress, keeps_material, maps_of, new_shape, replace_old
+
+FRAME_KEY = "pro_frame"  # on the camera object: width, height, pixel aspect x and y
+DEPTH_KEY, SOURCE_KEY, PHOTO_KEY = "pro_depth", "pro_source", "pro_photo"  # on the rig: the images
+NAME_LENGTH = 48  # Blender cuts names after 63 bytes, endings included
+CLIP_SLACK = 10.0  # room in front of the nearest and behind the farthest point
+
+
+class Built(NamedTuple):
+    """What a build left in the scene; `source` is the engine's map as it came, to build again from."""
+
+    collection: bpy.types.Collection
+    rig: bpy.types.Object
+    camera: bpy.types.Object
+    surface: bpy.types.Object
+    depth: bpy.types.Image
+    source: bpy.types.Image | None
+
+
+def build(
+    scene: bpy.types.Scene,
+    *,
+    name: str,
+    photo: Path,
+    depth: FloatMap,
+    pinhole: Pinhole,
+    options: BuildOptions | None = None,
+    source: FloatMap | None = None,
+    plate: Path | bpy.types.Image | None = None,
+) -> Built:
+    """A collection with rig, camera and surface, in the scene given; either all of it or, after an error, nothing.
+
+    The rig is an empty at the origin from which the camera looks along +y. It is scaled so that a metre is a metre in
+    the units of the scene. Neither the scene's camera nor its render settings change, but one: below Blender 5.0 the
+    kind "adaptive" needs, and sets, the experimental feature set of Cycles.
+
+    Args:
+        scene: where it goes.
+        name: of the collection and all in it.
+        photo: an upright picture of the size of the depth map.
+        depth: (H, W) metres, NaN where there is nothing.
+        pinhole: of the same size.
+        options: kind, material and mesh.
+        source: (H, W) or (H, W, 3), the engine's own numbers, kept beside the depth.
+        plate: shown instead of the photo if it has float pixels and the same size, an EXR for example.
+
+    Raises:
+        UserError: photo, depth and camera do not fit together, the photo cannot be read, or no face is left.
+    """
+    options = options or BuildOptions()
+    check_size(depth, pinhole)
+    name = name[:NAME_LENGTH]
+    with Made() as made:
+        collection = made.add(bpy.data.collections.new(name))
+        picture = _picture(made, name, photo, plate, (pinhole.width, pinhole.height))
+        shape = new_shape(made, name, depth, pinhole, options)
+        shape.mesh.materials.append(new_material(made, name, picture, options.material, shape.shifts))
+        surface = made.add(bpy.data.objects.new(f"{name} surface", shape.mesh))
+        dress(surface, options, shape)
+        rig = made.add(bpy.data.objects.new(name, None))
+        rig.rotation_euler.x = math.pi / 2
+        scale = 1.0 if scene.unit_settings.system == "NONE" else 1 / scene.unit_settings.scale_length
+        rig.scale = (scale, scale, scale)
+        camera = made.add(bpy.data.objects.new(f"{name} camera", made.add(bpy.data.cameras.new(name))))
+        _aim(camera, depth, pinhole, scale)
+        camera.parent = surface.parent = rig
+        rig[PHOTO_KEY] = picture  # a user: what nothing uses is not saved
+        rig[DEPTH_KEY] = depth_image = new_float_image(made, f"{name} depth", depth)
+        source_image = None if source is None else new_float_image(made, f"{name} source", source)
+        if source_image is not None:
+            rig[SOURCE_KEY] = source_image
+        for thing in (rig, camera, surface):
+            collection.objects.link(thing)
+        scene.collection.children.link(collection)
+        if options.kind == "adaptive":
+            _allow_adaptive(scene)
+    return Built(collection, rig, camera, surface, depth_image, source_image)
+
+
+def _picture(
+    made: Made, name: str, photo: Path, plate: Path | bpy.types.Image | None, size: tuple[int, int]
+) -> bpy.types.Image:
+    """The plate if it can be shown, else the photo."""
+    image = None if plate is None else load_plate(made, plate, *size)
+    return image or load_photo(made, f"{name} photo", photo, *size)
+
+
+def rebuild(
+    scene: bpy.types.Scene,
+    rig: bpy.types.Object,
+    *,
+    depth: FloatMap,
+    pinhole: Pinhole,
+    options: BuildOptions | None = None,
+) -> Built:
+    """Surface and camera of a rig anew, from another depth or camera; either all of it or, after an error, nothing.
+
+    The objects stay, with their transforms and what the user added: modifiers, constraints, children. So does the
+    material, unless another one is asked for or it moves the surface.
+
+    Args:
+        scene: of the rig.
+        rig: made by `build`.
+        depth, pinhole, options: as of `build`.
+
+    Raises:
+        UserError: it is no rig or a part of it is gone or locked, sizes differ, or no face is left.
+    """
+    options = options or BuildOptions()
+    check_size(depth, pinhole)
+    parts = parts_of(rig)
+    surface, mesh = parts.surface, parts.surface.data
+    with Made() as made:
+        shape = new_shape(made, mesh.name, depth, pinhole, options)
+        materials = list(mesh.materials) if keeps_material(surface, options) else []
+        if not materials:
+            materials = [new_material(made, mesh.name, rig[PHOTO_KEY], options.material, shape.shifts)]
+        for material in materials:
+            shape.mesh.materials.append(material)
+        depth_image = new_float_image(made, parts.depth.name, depth)
+    old = [mesh, *mesh.materials, *maps_of(surface), parts.depth]
+    surface.data = shape.mesh
+    dress(surface, options, shape)
+    _aim(parts.camera, depth, pinhole, rig.scale.x)
+    rig[DEPTH_KEY] = depth_image
+    if options.kind == "adaptive":
+        _allow_adaptive(scene)
+    replace_old(old, [shape.mesh, *materials, *maps_of(surface), depth_image])
+    return parts._replace(depth=depth_image)
+
+
+def parts_of(rig: bpy.types.Object) -> Built:
+    """What `build` left, found again. UserError: a part is gone, comes from another file, or is being edited."""
+    cameras = [child for child in rig.children if has(child, FRAME_KEY) and child.type == "CAMERA"]
+    surfaces = [child for child in rig.children if has(child, SURFACE_KEY) and child.type == "MESH"]
+    if not (cameras and surfaces and rig.get(DEPTH_KEY) and rig.get(PHOTO_KEY)):
+        raise UserError(f"{rig.name} is not whole: its camera, surface, photo or depth is gone; press Estimate again.")
+    things = (rig, cameras[0], cameras[0].data, surfaces[0], surfaces[0].data)
+    if any(thing.library or thing.override_library for thing in things):
+        raise UserError(f"{rig.name} comes from another file; open that file, or make the rig local.")
+    if surfaces[0].mode != "OBJECT":
+        raise UserError(f"{surfaces[0].name} is being edited; go back to Object Mode first.")
+    if not rig.users_collection:
+        raise UserError(f"{rig.name} is in no collection; press Estimate again.")
+    return Built(rig.users_collection[0], rig, cameras[0], surfaces[0], rig[DEPTH_KEY], rig.get(SOURCE_KEY))
+
+
+def frame_scene(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
+    """Look through the camera of a rig: make it the scene's, with the size and pixel aspect of its photo.
+
+    Raises:
+        UserError: it is no camera of a rig.
+    """
+    frame = camera.get(FRAME_KEY) if camera.type == "CAMERA" else None
+    if frame is None:
+        raise UserError(f"{camera.name} is no camera of a photo; select the camera of a rig.")
+    render, (width, height, aspect_x, aspect_y) = scene.render, frame
+    render.resolution_x, render.resolution_y, render.resolution_percentage = int(width), int(height), 100
+    render.pixel_aspect_x, render.pixel_aspect_y = aspect_x, aspect_y
+    scene.camera = camera
+
+
+def _aim(camera: bpy.types.Object, depth: FloatMap, pinhole: Pinhole, scale: float) -> None:
+    """Make a camera that of the photo, in the space of the rig; `scale` is scene units a metre."""
+    numbers, data = camera_of(pinhole), camera.data
+    data.sensor_fit = "HORIZONTAL"
+    data.sensor_width, data.lens = numbers.sensor_mm, numbers.lens_mm
+    data.shift_x, data.shift_y = numbers.shift_x, numbers.shift_y
+    seen = depth[np.isfinite(depth) & (depth > 0)]
+    data.clip_start = min(data.clip_start, float(seen.min()) * scale / CLIP_SLACK)
+    data.clip_end = max(data.clip_end, float(seen.max()) * scale * CLIP_SLACK)
+    camera[FRAME_KEY] = [float(n) for n in (pinhole.width, pinhole.height, numbers.aspect_x, numbers.aspect_y)]
+
+
+def _allow_adaptive(scene: bpy.types.Scene) -> None:
+    """Dividing while rendering is an experimental feature of Cycles before Blender 5.0."""
+    if bpy.app.version < (5, 0):
+        scene.cycles.feature_set = "EXPERIMENTAL"

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what the engine found and what the user asked for to a rig in the scene, and again from what a rig keeps.
+
+A `Recipe` holds plain values only: taken when a run starts, it stays what it is whatever happens in Blender meanwhile.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import bpy
+import mathutils
+import numpy as np
+
+from ..engine.run import MAX_PIXELS, EngineOptions, PhotoDepth
+from ..errors import UserError
+from ..maths.lens import Lens
+from ..maths.mesh import Estimate, MeshOptions, estimate_of, open_cells
+from ..maths.scale import SKY_CHOICES, Anchors, Scale, disparity_to_depth, place_sky, read_map, scale_of_distance
+from ..maths.scale import scale_of_range as range_scale
+from ..maths.simplify import FloatMap, cell_corners
+from ..options import Checked, option, same_as
+from .build import DEPTH_KEY, FRAME_KEY, PHOTO_KEY, SOURCE_KEY, Built, build, parts_of
+from .build import rebuild as build_again
+from .datablocks import has, read_float_image
+from .surface_kinds import BuildOptions
+
+# on the rig: what the engine knew of the photo
+ANCHORS_KEY, EXIF_KEY, METRIC_KEY = "pro_anchors", "pro_exif", "pro_metric"
+SCALE_CHOICES = ("NEAR_FAR", "POINT", "METRIC")
+KEPT_CHOICES = ("FAR", "NEAR")
+PLATES = (".exr", ".hdr")  # files that hold more than a screen shows, and are never turned
+BANDS, BAND_ROWS = 16, 24  # of a map of which the vertices are counted by samples
+
+
+@dataclass(frozen=True)
+class ScaleChoice(Checked):
+    """How the engine's numbers become metres, and what becomes of the sky. UserError: distances that are none."""
+
+    by: str = option("NEAR_FAR", "Which distances are known", label="Scale from", choices=SCALE_CHOICES)
+    near_m: float = same_as("GeometryOptions.near_m", help="Distance of the nearest surface in the photo", label="Near")
+    far_m: float = same_as(
+        "GeometryOptions.far_m",
+        help="Distance of the farthest surface in the photo; what lies beyond is sky",
+        label="Far",
+    )
+    point: tuple[int, int] = option(
+        (0, 0), "Pixel of the photo whose distance is known, from its top left corner", label="Point", minimum=0
+    )
+    distance_m: float = option(5.0, "Distance of that pixel along the camera's axis of view", label="Distance", above=0)
+    kept: str = option("FAR", "Which end stays where it is", label="Keep", choices=KEPT_CHOICES)
+    sky: str = option("drop", "What becomes of what lies beyond Far", label="Sky", choices=SKY_CHOICES)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (0 < self.far_m < math.inf and (self.by == "METRIC" or 0 < self.near_m < self.far_m)):
+            raise UserError(f"Near is {self.near_m:g} m and far {self.far_m:g} m; give 0 < near < far.")
+        if self.by == "POINT" and not 0 < self.distance_m < math.inf:
+            raise UserError(f"The distance of the point is {self.distance_m:g} m; give a number above 0.")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a run and its result depend on."""
+
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    build: BuildOptions = field(default_factory=BuildOptions)
+    lens: Lens = field(default_factory=Lens)
+    scale: ScaleChoice = field(default_factory=ScaleChoice)
+
+
+class Source(NamedTuple):
+    """What the engine said of a photo.
+
+    `disparity` is (H, W), `metres` too, or None if the model knows none; `anchors` None for a photo without contrast;
+    `exif` (fx, fy, cx, cy) in pixels, or None if the photo does not tell.
+    """
+
+    disparity: FloatMap
+    metres: FloatMap | None
+    anchors: dict[str, float] | None
+    exif: tuple[float, float, float, float] | None
+
+    @classmethod
+    def of_result(cls, result: PhotoDepth) -> Source:
+        """From the engine's files. UserError: they are gone, or not of the size that was told."""
+        maps = [None if path is None else read_map(path) for path in (result.disparity, result.depth)]
+        for values in maps:
+            if values is not None and values.shape != (result.height, result.width):
+                raise UserError(
+                    f"The depth map of {result.photo.name} has the shape {values.shape} instead of "
+                    f"{(result.height, result.width)}; press Estimate again."
+                )
+        return cls(maps[0], maps[1], dict(result.anchors) if result.anchors else None, result.intrinsics)
+
+    @classmethod
+    def of_rig(cls, rig: bpy.types.Object) -> Source:
+        """From the images that a rig keeps. UserError: they are gone."""
+        image = rig.get(SOURCE_KEY)
+        if image is None:
+            raise UserError(f"{rig.name} does not keep the engine's map; press Estimate again.")
+        pixels = read_float_image(image)
+        anchors, exif = rig.get(ANCHORS_KEY), rig.get(EXIF_KEY)
+        return cls(
+            np.ascontiguousarray(pixels[..., 0]),
+            np.ascontiguousarray(pixels[..., 1]) if has(rig, METRIC_KEY) else None,
+            None if anchors is None else dict(zip(Anchors._fields, anchors, strict=True)),
+            None if exif is None else tuple(exif),
+        )
+
+    def kept(self) -> FloatMap:
+        """What a rig keeps: disparity (H, W), or with metres beside it (H, W, 3)."""
+        return self.disparity if self.metres is None else np.dstack([self.disparity, self.metres, self.metres])
+
+    def rows(self, part: slice) -> Source:
+        """Some rows of the maps; anchors and lens are those of the photo."""
+        return self._replace(disparity=self.disparity[part], metres=None if self.metres is None else self.metres[part])
+
+    def scale(self, choice: ScaleChoice) -> Scale | None:
+        """From the whole map; None for metres of the model. UserError: the distances fit no scale."""
+        if choice.by == "METRIC":
+            if self.metres is None:
+                raise UserError("This model gives no metres; choose Near/Far or a point under Scale.")
+            return None
+        anchors, has_sky = Anchors.of(self.anchors), choice.sky != "keep"
+        if choice.by == "NEAR_FAR":
+            return range_scale(anchors, choice.near_m, choice.far_m, has_sky=has_sky)
+        (column, row), (height, width) = choice.point, self.disparity.shape
+        if not (0 <= column < width and 0 <= row < height):
+            raise UserError(f"The point {column}, {row} is outside the photo of {width}x{height}; pick another.")
+        ends = {"far_m": choice.far_m} if choice.kept == "FAR" else {"near_m": choice.near_m}
+        at_point = float(self.disparity[row, column])
+        return scale_of_distance(anchors, at_point, choice.distance_m, has_sky=has_sky, **ends)
+
+    def depth(self, choice: ScaleChoice, scale: Scale | None) -> FloatMap:
+        """(H, W) metres, by a scale of `scale`."""
+        if scale is None:
+            assert self.metres is not None
+            return place_sky(self.metres, choice.far_m, sky=choice.sky)
+        far_m = choice.far_m
+        if choice.by == "POINT" and choice.kept == "NEAR":
+            far_m = scale.distance(Anchors.of(self.anchors).farthest(choice.sky != "keep"))
+        return disparity_to_depth(self.disparity, scale, far_m, sky=choice.sky)
+
+
+class Placed(NamedTuple):
+    """A rig, what it was made of, and a sentence about what had to be guessed ("" if nothing)."""
+
+    built: Built
+    source: Source
+    note: str
+
+
+def place(scene: bpy.types.Scene, result: PhotoDepth, recipe: Recipe, plate: bpy.types.Image | None = None) -> Placed:
+    """A new rig of a photo in a scene, named after its file; either all of it or, after an error, nothing.
+
+    Args:
+        scene: where it goes.
+        result: of the engine.
+        recipe: of the run.
+        plate: the image of the .blend that the photo was written from, if it was.
+
+    Raises:
+        UserError: files are gone, the distances or the lens do not fit the photo, or no face is left.
+    """
+    if scene.library is not None:
+        raise UserError(f"The scene {scene.name} comes from another file; make it local, or choose another scene.")
+    source = Source.of_result(result)
+    pinhole, note = recipe.lens.pinhole(result.width, result.height, source.exif)
+    built = build(
+        scene,
+        name=result.photo.stem,
+        photo=result.picture,
+        depth=source.depth(recipe.scale, source.scale(recipe.scale)),
+        pinhole=pinhole,
+        options=recipe.build,
+        source=source.kept(),
+        plate=result.photo if plate is None and result.photo.suffix.lower() in PLATES else plate,
+    )
+    if source.anchors is not None:
+        built.rig[ANCHORS_KEY] = [source.anchors[key] for key in Anchors._fields]
+    if source.metres is not None:
+        built.rig[METRIC_KEY] = True
+    if source.exif is not None:
+        built.rig[EXIF_KEY] = list(source.exif)
+    _stand_at(built.rig, recipe.lens)
+    if result.reduced:
+        note = f"{note} It was reduced to {result.width}x{result.height}: Blender keeps no larger map.".lstrip()
+    return Placed(built, source, note)
+
+
+def rebuild(scene: bpy.types.Scene, rig: bpy.types.Object, recipe: Recipe) -> Placed:
+    """A rig anew from what it keeps, without the engine; either all of it or, after an error, nothing.
+
+    Raises:
+        UserError: something that the rig keeps is gone, or as of `place`.
+    """
+    parts_of(rig)
+    source = Source.of_rig(rig)
+    height, width = source.disparity.shape
+    pinhole, note = recipe.lens.pinhole(width, height, source.exif)
+    depth = source.depth(recipe.scale, source.scale(recipe.scale))
+    built = build_again(scene, rig, depth=depth, pinhole=pinhole, options=recipe.build)
+    _stand_at(rig, recipe.lens)
+    return Placed(built, source, note)
+
+
+def _stand_at(rig: bpy.types.Object, lens: Lens) -> None:
+    """Put the rig where the camera is from which the lens was taken, so that both see the same."""
+    if lens.source == "CAMERA" and lens.camera is not None:
+        numbers = lens.camera.pose
+        pose = mathutils.Matrix([numbers[k : k + 4] for k in range(0, 16, 4)])
+        place, turn, _ = pose.decompose()
+        rig.matrix_world = mathutils.Matrix.LocRotScale(place, turn, rig.scale)
+
+
+def rig_of(thing: bpy.types.Object | None) -> bpy.types.Object | None:
+    """The rig that an object is or belongs to, if any."""
+    while thing is not None and not (has(thing, DEPTH_KEY) and has(thing, PHOTO_KEY)):
+        thing = thing.parent
+    return thing
+
+
+def camera_of_rig(rig: bpy.types.Object) -> bpy.types.Object | None:
+    """Its camera, if it is still there."""
+    return next((child for child in rig.children if has(child, FRAME_KEY) and child.type == "CAMERA"), None)
+
+
+def pixel_of(rig: bpy.types.Object, place: mathutils.Vector) -> tuple[int, int]:
+    """The pixel of the photo, column and row, at which a rig's camera sees a place in the world.
+
+    Raises:
+        UserError: the camera is gone, or does not see the place.
+    """
+    camera = camera_of_rig(rig)
+    if camera is None:
+        raise UserError(f"The camera of {rig.name} is gone; press Estimate again.")
+    x, y, z = (camera.matrix_world.inverted_safe() @ place).to_tuple()
+    width, height, aspect_x, aspect_y = camera[FRAME_KEY]
+    data, ratio = camera.data, aspect_y / aspect_x
+    focal_px = data.lens / data.sensor_width * width
+    if z >= 0:
+        raise UserError("The 3D cursor is behind the camera; put it on the surface (Shift + right mouse button).")
+    column = width * (0.5 - data.shift_x) - focal_px * x / z
+    row = height * 0.5 + (data.shift_y * width + focal_px * y / z) / ratio
+    if not (0 <= column < width and 0 <= row < height):
+        raise UserError("The camera does not see the 3D cursor; put it on the surface (Shift + right mouse button).")
+    return int(column), int(row)
+
+
+def estimate_before(width: int, height: int, options: BuildOptions) -> Estimate:
+    """What a photo of this size takes at most: nobody knows yet what is sky or torn."""
+    pixels = min(width * height, MAX_PIXELS)
+    vertices = 4 if options.kind == "adaptive" else min(options.mesh.vertices or pixels, pixels)
+    return estimate_of(vertices, pixels, extra_maps=1 + (options.kind != "mesh"))
+
+
+def estimate_again(source: Source, recipe: Recipe) -> Estimate:
+    """What `rebuild` will take. Of large maps the vertices are counted in bands of rows.
+
+    Raises:
+        UserError: as of `rebuild`.
+    """
+    height, width = source.disparity.shape
+    options = recipe.build
+    if options.kind == "adaptive":
+        return estimate_before(width, height, options)
+    scale = source.scale(recipe.scale)
+    seen = used = 0
+    for rows, inner in _bands(height, options.mesh):
+        depth = source.rows(rows).depth(recipe.scale, scale)
+        corners = cell_corners(open_cells(depth, options.mesh))[inner]
+        seen, used = seen + len(corners), used + int(np.count_nonzero(corners))
+    whole = round(used * height / seen)
+    return estimate_of(
+        min(options.mesh.vertices or whole, whole), width * height, extra_maps=1 + (options.kind != "mesh")
+    )
+
+
+def _bands(height: int, options: MeshOptions) -> list[tuple[slice, slice]]:
+    """Rows to look at, and which of those to count: away from the edges, where erosion is not whole."""
+    margin = options.erode_px + 1
+    step = height / BANDS
+    if step <= BAND_ROWS + 2 * margin:
+        return [(slice(0, height), slice(0, height))]
+    bands = []
+    for k in range(BANDS):
+        first = round((k + 0.5) * step - BAND_ROWS / 2)
+        start, stop = max(0, first - margin), min(height, first + BAND_ROWS + margin)
+        bands.append((slice(start, stop), slice(first - start, first - start + BAND_ROWS)))
+    return bands

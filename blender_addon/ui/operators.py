@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the buttons do. Those that take time run beside Blender when clicked, and to the end when called from a script.
+
+Annotations are evaluated here: Blender makes properties of them.
+"""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import bpy
+
+from ..engine.activity import Activity, sentence_of
+from ..engine.client import wait_for_ends
+from ..errors import UserError
+from ..rig.build import frame_scene, parts_of
+from ..rig.place import camera_of_rig, pixel_of, rebuild
+from ..rig.rebuild_estimate import remember
+from ..work import current
+from ..work.photo_job import Job
+from . import preferences, properties
+from .photos import file_of, image_file, photos_in
+
+PAUSE_S = 0.03  # between looks at the engine, in a script
+
+Returned = set[Literal["RUNNING_MODAL", "CANCELLED", "FINISHED", "PASS_THROUGH", "INTERFACE"]]
+
+if TYPE_CHECKING:
+    _Base = bpy.types.Operator
+else:
+    _Base = object  # what many operators share is none itself
+
+
+class Photos(NamedTuple):
+    """What to work on; `plate` is the image of the .blend that the only one is."""
+
+    files: list[Path]
+    plate: bpy.types.Image | None = None
+    are_a_shot: bool = False
+
+
+class _Sentence(_Base):
+    """An operator of which every failure is one sentence, in a report and in the panel."""
+
+    def refuse(self, error: Exception) -> Returned:
+        """Nothing was done, and why."""
+        text = sentence_of(error)
+        current.tell(text, is_error=True)
+        self.report({"ERROR"}, text)
+        return {"CANCELLED"}
+
+
+class _Active(_Sentence):
+    """An operator that starts an activity and follows it to its end."""
+
+    bl_options = set()  # not to be repeated nor adjusted; each result pushes a step of undo itself
+
+    def begin(self, scene: bpy.types.Scene) -> Activity:
+        """Start the activity. UserError: it cannot be."""
+        raise NotImplementedError
+
+    def execute(self, context: bpy.types.Context) -> Returned:
+        """Start, and wait for the end."""
+        try:
+            activity = self.begin(context.scene)
+        except Exception as error:
+            return self.refuse(error)
+        try:
+            while activity.poll():
+                time.sleep(PAUSE_S)
+        finally:
+            activity.stop("The run was interrupted.")
+            wait_for_ends()  # a script may have nobody who would look after the engine later
+        return self._leave(activity)
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Returned:
+        """Start, and let Blender live."""
+        try:
+            self._activity = self.begin(context.scene)
+        except Exception as error:
+            return self.refuse(error)
+        self._shown: tuple[object, ...] = ()
+        self._timer = current.start_timer(context)
+        context.window_manager.modal_handler_add(self)
+        current.redraw()
+        return {"RUNNING_MODAL"}
+
+    def modal(self, _context: bpy.types.Context, event: bpy.types.Event) -> Returned:
+        """Look after it at each tick; all events go on to whom they are meant for."""
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        if self._activity.poll():
+            if self._activity.shown != self._shown:
+                self._shown = self._activity.shown
+                current.redraw()
+            return {"PASS_THROUGH"}
+        current.stop_timer(self._timer)
+        return self._leave(self._activity)
+
+    def cancel(self, _context: bpy.types.Context) -> None:
+        """Called by Blender when the window is closed or another file is opened."""
+        self._activity.stop(f"The window or the file was closed, so the run was ended; press {self.bl_label} again.")
+        current.stop_timer(self._timer)
+
+    def _leave(self, activity: Activity) -> Returned:
+        current.redraw()
+        notice = activity.notice
+        if notice is not None:
+            self.report({"INFO"} if not notice.is_error else {"WARNING"} if activity.worked else {"ERROR"}, notice.text)
+        return {"FINISHED" if activity.worked else "CANCELLED"}
+
+
+class _Running(_Active):
+    """An operator that makes rigs of photos."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """One run at a time."""
+        if current.busy():
+            cls.poll_message_set("A photo is being worked on")
+        return not current.busy()
+
+    def photos(self, scene: bpy.types.Scene, folder: Path) -> Photos:
+        """The photos to work on, written to `folder` if need be. UserError: there are none."""
+        raise NotImplementedError
+
+    def begin(self, scene: bpy.types.Scene) -> Activity:
+        """Start the run."""
+        chosen = preferences.chosen()
+        recipe = properties.recipe_of(scene, chosen.device)
+        if scene.library is not None:
+            raise UserError(f"The scene {scene.name} comes from another file; make it local, or use another scene.")
+        folder = current.new_folder(preferences.cache_folder())
+        try:
+            photos = self.photos(scene, folder)
+            job = Job(
+                scene,
+                photos.files,
+                recipe,
+                folder,
+                engine=chosen.engine,
+                online=bpy.app.online_access,
+                shot=photos.are_a_shot,
+                plate=photos.plate,
+            )
+            return current.begin(job)
+        except Exception:
+            current.drop_folder(folder)
+            raise
+
+
+class PRO_OT_estimate(_Running, bpy.types.Operator):  # noqa: N801 - Blender's manner
+    """Estimate depth, and build a mesh with the camera of the photo"""
+
+    bl_idname = "pro.estimate"
+    bl_label = "Estimate"
+
+    def photos(self, scene: bpy.types.Scene, folder: Path) -> Photos:
+        """The one that is chosen."""
+        settings = properties.settings_of(scene)
+        if settings.photo_source == "FILE":
+            return Photos([file_of(settings.photo)])
+        if settings.image is None:
+            raise UserError("No image is chosen; choose one.")
+        return Photos([image_file(settings.image, folder)], plate=settings.image)
+
+
+class PRO_OT_batch(_Running, bpy.types.Operator):  # noqa: N801
+    """Estimate every photo of the folder, one after another; a photo that fails is left out"""
+
+    bl_idname = "pro.batch"
+    bl_label = "Batch"
+
+    def photos(self, scene: bpy.types.Scene, folder: Path) -> Photos:
+        """All of the folder."""
+        settings = properties.settings_of(scene)
+        files = photos_in(file_of(settings.batch_folder, "folder"), settings.batch_pattern)
+        return Photos(files, are_a_shot=settings.batch_shot)
+
+
+class PRO_OT_cancel(bpy.types.Operator):  # noqa: N801
+    """Stop the engine; what is built stays"""
+
+    bl_idname = "pro.cancel"
+    bl_label = "Cancel"
+    bl_options = set()
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Something runs."""
+        return current.busy()
+
+    def execute(self, _context: bpy.types.Context) -> Returned:
+        """Stop it."""
+        current.cancel()
+        return {"FINISHED"}
+
+
+class _AtOnce(_Sentence):
+    """An operator that is done at once, and says what it did."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> Returned:
+        """Do it, or say why not."""
+        try:
+            text = self.work(context, current.rig_in(context))
+        except Exception as error:
+            return self.refuse(error)
+        current.tell(text)
+        return {"FINISHED"}
+
+    def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
+        """The deed itself, on the rig of the active object if it is for one; what to say of it."""
+        raise NotImplementedError
+
+
+class _OnRig(_AtOnce):
+    """An operator on the rig of the active object."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """There is a rig, and nobody edits."""
+        found = context.mode == "OBJECT" and current.rig_in(context) is not None
+        if not found:
+            cls.poll_message_set("Select the rig of a photo, in Object Mode")
+        return found
+
+
+class PRO_OT_rebuild(_OnRig, bpy.types.Operator):  # noqa: N801
+    """Build the selected rig anew from the depth it keeps, with the settings as they are now"""
+
+    bl_idname = "pro.rebuild"
+    bl_label = "Rebuild"
+
+    def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
+        """Build it again."""
+        placed = rebuild(context.scene, rig, properties.recipe_of(context.scene))
+        remember(rig, placed.source)
+        vertices = len(placed.built.surface.data.vertices)
+        return " ".join(text for text in (f"{rig.name} is rebuilt with {vertices} vertices.", placed.note) if text)
+
+
+class PRO_OT_look_through(_OnRig, bpy.types.Operator):  # noqa: N801
+    """Look through the camera of the selected rig, and set the render size to that of its photo"""
+
+    bl_idname = "pro.look_through"
+    bl_label = "Look through"
+
+    def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
+        """Make it the camera of the scene, and of the view."""
+        camera = camera_of_rig(rig) or parts_of(rig).camera
+        frame_scene(context.scene, camera)
+        for collection in rig.users_collection:  # a batch hides all but its first
+            collection.hide_viewport = collection.hide_render = False
+        if isinstance(context.space_data, bpy.types.SpaceView3D):
+            context.space_data.region_3d.view_perspective = "CAMERA"
+        render = context.scene.render
+        return f"The scene renders {rig.name} at {render.resolution_x} x {render.resolution_y}."
+
+
+class PRO_OT_point_from_cursor(_OnRig, bpy.types.Operator):  # noqa: N801
+    """Take the pixel at which the rig's camera sees the 3D cursor"""
+
+    bl_idname = "pro.point_from_cursor"
+    bl_label = "From 3D cursor"
+
+    def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
+        """Find the pixel."""
+        column, row = pixel_of(rig, context.scene.cursor.location)
+        properties.settings_of(context.scene).point = (column, row)
+        return f"The point is pixel {column}, {row} of the photo; give its distance and Rebuild."
+
+
+class PRO_OT_place(_AtOnce, bpy.types.Operator):  # noqa: N801
+    """Build what the last run could not place, in this scene and with the settings as they are now"""
+
+    bl_idname = "pro.place"
+    bl_label = "Place"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Something is left to place."""
+        return current.lost_count() > 0
+
+    def work(self, context: bpy.types.Context, _rig: bpy.types.Object) -> str:
+        """Build each."""
+        names, reasons = current.place_lost(context.scene, properties.recipe_of(context.scene))
+        if not names:
+            raise UserError(reasons[0])
+        return f"{', '.join(names)} placed." + "".join(f" {reason}" for reason in reasons[:1])
+
+
+class PRO_OT_test_engine(_Active, bpy.types.Operator):  # noqa: N801
+    """Start the engine, and have it tell version, device and models"""
+
+    bl_idname = "pro.test_engine"
+    bl_label = "Test engine"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """One test at a time."""
+        return current.test is None or current.test.over
+
+    def begin(self, _scene: bpy.types.Scene) -> Activity:
+        """Start the test."""
+        return current.begin_test(preferences.chosen().engine)
+
+
+class PRO_OT_copy_install(bpy.types.Operator):  # noqa: N801
+    """Copy the command that installs the engine; it is yours to run, in a terminal"""
+
+    bl_idname = "pro.copy_install"
+    bl_label = "Copy"
+    bl_options = set()
+
+    def execute(self, context: bpy.types.Context) -> Returned:
+        """Put it on the clipboard."""
+        context.window_manager.clipboard = preferences.INSTALL_COMMAND
+        self.report({"INFO"}, "The command is on the clipboard; run it in a terminal.")
+        return {"FINISHED"}
+
+
+classes = (
+    PRO_OT_estimate,
+    PRO_OT_batch,
+    PRO_OT_cancel,
+    PRO_OT_rebuild,
+    PRO_OT_look_through,
+    PRO_OT_point_from_cursor,
+    PRO_OT_place,
+    PRO_OT_test_engine,
+    PRO_OT_copy_install,
+)

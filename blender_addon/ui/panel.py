@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sidebar of the 3D viewport, tab PRO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import bpy
+
+from ..engine.activity import Notice
+from ..errors import UserError
+from ..maths.mesh import Estimate
+from ..rig.place import estimate_before
+from ..rig.rebuild_estimate import forecast
+from ..work import current
+from .panel_text import duration, number, sentence, size
+from .photos import file_of
+from .picture_size import picture_size
+from .properties import PRO_PG_settings, recipe_of, settings_of
+
+if TYPE_CHECKING:
+    _Base = bpy.types.Panel
+else:
+    _Base = object  # what many panels share is none itself
+
+
+class _Panel(_Base):
+    """One of the tab's panels."""
+
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "PRO"
+
+    def columns(self) -> bpy.types.UILayout:
+        """A column in which labels stand left of the values."""
+        column: bpy.types.UILayout = self.layout.column()
+        column.use_property_split, column.use_property_decorate = True, False
+        return column
+
+
+class PRO_PT_main(_Panel, bpy.types.Panel):  # noqa: N801 - Blender's manner
+    """Photo, model and the button."""
+
+    bl_idname = "PRO_PT_main"
+    bl_label = "PRO Depth"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw it."""
+        settings, layout = settings_of(context.scene), self.layout
+        layout.row().prop(settings, "photo_source", expand=True)
+        if settings.photo_source == "FILE":
+            layout.prop(settings, "photo", text="")
+        else:
+            layout.template_ID(settings, "image", open="image.open")
+        pixels = _pixels(settings)
+        if pixels:
+            layout.label(text=f"{pixels[0]} x {pixels[1]}, {pixels[0] * pixels[1] / 1e6:.1f} MP")
+        column = self.columns()
+        column.prop(settings, "model")
+        column.prop(settings, "quality")
+        if settings.quality == "CUSTOM":
+            column.prop(settings, "tiles")
+        wrong = ""
+        try:
+            recipe = recipe_of(context.scene)
+        except UserError as error:
+            wrong = str(error)
+            sentence(layout, context, Notice(wrong, is_error=True))
+        else:
+            if pixels:
+                _show(layout, estimate_before(*pixels, recipe.build), at_most=True)
+        if current.busy():
+            return  # PRO_PT_run comes next
+        _large(layout, "pro.estimate", "PLAY")
+        notice = current.said()
+        if notice is not None and notice.text != wrong:
+            sentence(layout, context, notice)
+        if current.lost_count():
+            layout.operator("pro.place", icon="IMPORT")
+
+
+class PRO_PT_run(_Panel, bpy.types.Panel):  # noqa: N801
+    """The progress of the run and the way to stop it.
+
+    A panel of its own: within one, Blender takes the box of a sentence for the bar that was there under the mouse, and
+    fills it.
+    """
+
+    bl_parent_id = "PRO_PT_main"
+    bl_label = "Run"
+    bl_options = {"HIDE_HEADER"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """While there is one."""
+        return current.busy()
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        """Draw it."""
+        job = current.job
+        left = job.seconds_left
+        text = f"{job.doing}, {duration(left)}" if left is not None and left >= 1 else job.doing
+        self.layout.progress(factor=job.progress, text=text)
+        _large(self.layout, "pro.cancel", "CANCEL")
+
+
+def _large(layout: bpy.types.UILayout, operator: str, icon: Any) -> None:
+    row = layout.row()
+    row.scale_y = 1.5
+    row.operator(operator, icon=icon)
+
+
+def _pixels(settings: PRO_PG_settings) -> tuple[int, int] | None:
+    """The size of the photo as its header tells, or as Blender has it."""
+    if settings.photo_source == "IMAGE":
+        image = settings.image
+        if image is None:
+            return None
+        if image.source == "GENERATED":
+            return image.generated_width, image.generated_height
+        if image.has_data:
+            return tuple(image.size) if image.size[0] else None
+        return picture_size(bpy.path.abspath(image.filepath, library=image.library))
+    try:
+        return picture_size(file_of(settings.photo))
+    except UserError:
+        return None
+
+
+def _again(scene: bpy.types.Scene, rig: bpy.types.Object) -> Estimate | None:
+    try:
+        return forecast(rig, recipe_of(scene))
+    except UserError:
+        return None
+
+
+def _show(layout: bpy.types.UILayout, guess: Estimate | None, *, at_most: bool = False) -> None:
+    if guess is not None:
+        layout.label(text=f"{'Up to' if at_most else 'About'} {number(guess.vertices)} vertices, {size(guess.bytes)}")
+
+
+class PRO_PT_camera(_Panel, bpy.types.Panel):  # noqa: N801
+    """Lens."""
+
+    bl_parent_id = "PRO_PT_main"
+    bl_label = "Camera"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw it."""
+        settings, column = settings_of(context.scene), self.columns()
+        column.prop(settings, "camera_source")
+        names = {"EXIF": ("fov",), "FOCAL": ("focal_mm", "sensor_mm"), "FOV": ("fov",), "CAMERA": ("camera",)}
+        for name in names[settings.camera_source]:
+            named: Any = {"text": "Else FOV"} if settings.camera_source == "EXIF" else {}
+            column.prop(settings, name, **named)
+
+
+class PRO_PT_scale(_Panel, bpy.types.Panel):  # noqa: N801
+    """Metres and sky."""
+
+    bl_parent_id = "PRO_PT_main"
+    bl_label = "Scale"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw it."""
+        settings, column = settings_of(context.scene), self.columns()
+        column.prop(settings, "scale_source")
+        by = settings.scale_source
+        if by == "POINT":
+            column.prop(settings, "point")
+            column.operator("pro.point_from_cursor", icon="CURSOR")
+            column.prop(settings, "distance")
+            column.prop(settings, "point_keeps")
+        if by == "NEAR_FAR" or (by == "POINT" and settings.point_keeps == "NEAR"):
+            column.prop(settings, "near")
+        if by != "POINT" or settings.point_keeps == "FAR":
+            column.prop(settings, "far")
+        column.prop(settings, "sky")
+
+
+class PRO_PT_surface(_Panel, bpy.types.Panel):  # noqa: N801
+    """What is built."""
+
+    bl_parent_id = "PRO_PT_main"
+    bl_label = "Surface"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw it."""
+        settings, column = settings_of(context.scene), self.columns()
+        for name in ("kind", "material"):
+            column.prop(settings, name)
+        if settings.kind != "adaptive":
+            column.prop(settings, "vertices")
+            column.prop(settings, "reduce")
+        column.prop(settings, "tear")
+        column.prop(settings, "erode_px")
+
+
+class PRO_PT_result(_Panel, bpy.types.Panel):  # noqa: N801
+    """What can be done with a rig."""
+
+    bl_parent_id = "PRO_PT_main"
+    bl_label = "Result"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw it."""
+        layout = self.layout
+        rig = current.rig_in(context)
+        layout.label(text=rig.name if rig is not None else "No rig is selected", icon="EMPTY_AXIS")
+        if rig is not None:
+            _show(layout, _again(context.scene, rig))
+        layout.operator("pro.rebuild", icon="FILE_REFRESH")
+        layout.operator("pro.look_through", icon="VIEW_CAMERA")
+        layout.operator("pro.export", icon="EXPORT")
+
+
+class PRO_PT_batch(_Panel, bpy.types.Panel):  # noqa: N801
+    """Many photos."""
+
+    bl_parent_id = "PRO_PT_main"
+    bl_label = "Batch"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw it."""
+        column = self.columns()
+        column.prop(settings_of(context.scene), "batch_folder")
+        column.prop(settings_of(context.scene), "batch_pattern")
+        column.prop(settings_of(context.scene), "batch_shot")
+        self.layout.operator("pro.batch", icon="FILE_FOLDER")
+
+
+classes = (PRO_PT_main, PRO_PT_run, PRO_PT_result, PRO_PT_camera, PRO_PT_scale, PRO_PT_surface, PRO_PT_batch)

@@ -1,0 +1,292 @@
+"""The command line: `pro-engine infer | models | info | bench | export | train | eval | serve`.
+
+Verbs are thin, imports late.
+
+Exit codes: 0 all done, 1 something failed (one line on stderr for each failure), 2 the command was not understood, 130
+stopped by Ctrl-C. Results and `--json` go to stdout, progress and complaints to stderr.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pro_engine.cli.evaluate import evaluate
+from pro_engine.cli.flags import JsonFlag, verb
+from pro_engine.cli.output import FAILED, STOPPED, complain, print_json, print_table, progress_bar
+from pro_engine.cli.train import app as train_app
+from pro_engine.errors import ProEngineError
+from pro_engine.jobs.kept_memory import prepare
+from pro_engine.jobs.options import BenchInference, BenchOptions, ClusterOptions, ExportOptions, JobOptions
+from pro_engine.options import InferenceOptions, ModelOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pro_engine.jobs.photo_job import PhotoJob
+    from pro_engine.jobs.photos import Failure, Photo
+    from pro_engine.jobs.report import PhotoReport
+
+    PhotoProgress = Callable[[Photo, int, int], None]
+
+app = typer.Typer(
+    name="pro-engine",
+    help="High-resolution depth from one photo, by Patch Refine Once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its tables leave 20 columns to the help of a flag, and cut long flags
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(train_app, name="train")
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version")] = False) -> None:
+    if version:
+        import pro_engine
+
+        print(pro_engine.__version__)
+        raise typer.Exit
+
+
+@verb(app, "infer")
+def infer(
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO", hidden=True)],  # the text says more than a type
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PATH", help="Folder for the results; made if missing")
+    ] = Path(),
+    *,
+    wanted: JobOptions,
+    inference: InferenceOptions,
+    no_refine: Annotated[bool, typer.Option("--no-refine", help="The same as --refine none")] = False,
+    model: ModelOptions,
+    cluster: ClusterOptions,
+    as_json: JsonFlag = False,
+    debug: bool = False,
+) -> None:
+    """Depth maps, meshes and point clouds of photos.
+
+    PHOTO is a photo, a folder of photos, or a pattern in quotes such as "in/*.jpg". NAME.disparity.* is always written,
+    NAME.depth.* in metres once a scale is known, and then what is asked for.
+    """
+    from pro_engine.inference.load import load
+    from pro_engine.jobs.photo_job import PhotoJob
+    from pro_engine.jobs.photos import find_photos
+
+    if no_refine:
+        inference = dataclasses.replace(inference, refine="none")
+    job = PhotoJob(out, wanted, inference)
+    found, failures = find_photos(photos)
+    if cluster.cluster is not None:
+        from pro_engine.jobs.cluster import address_of, infer_on_ray
+
+        outcomes = infer_on_ray(
+            found,
+            job,
+            partial(load, _absolute(model)),
+            address=address_of(cluster.cluster),
+            workers=cluster.workers,
+            gpu=model.device != "cpu",
+        )
+        _infer_found(found, failures, job, model.name, cluster.cluster, lambda progress: outcomes, as_json=as_json)
+        return
+    from pro_engine.jobs.infer import infer_all
+
+    predictor = load(model) if found else None
+    name, place = (None, None) if predictor is None else (predictor.name, str(predictor.device))
+
+    def one_by_one(progress: PhotoProgress) -> Iterator[PhotoReport | Failure]:
+        if predictor is not None:
+            yield from infer_all(found, job, predictor, progress=progress, strict=debug)
+
+    _infer_found(found, failures, job, name, place, one_by_one, as_json=as_json)
+
+
+@verb(app, "models")
+def models(as_json: JsonFlag = False) -> None:
+    """The models: licences, and whether their weights are here."""
+    from pro_engine.jobs.system import list_models
+
+    rows = list_models()
+    if as_json:
+        print_json(rows)
+        return
+    print_table(("name", "summary", "licence", "commercial use", "weights"), [tuple(row.values()) for row in rows])
+
+
+@verb(app, "info")
+def info(as_json: JsonFlag = False) -> None:
+    """Versions, devices, memory, weights and extras that are here."""
+    from pro_engine.jobs.system import system_info
+
+    facts = system_info()
+    if as_json:
+        print_json(facts)
+        return
+    print_table(("", ""), [(name.replace("_", " "), _text(value)) for name, value in facts.items()])
+
+
+@verb(app, "bench")
+def bench(
+    photo: Annotated[Path | None, typer.Argument(metavar="PHOTO", hidden=True)] = None,
+    *,
+    options: BenchOptions,
+    inference: BenchInference,
+    model: ModelOptions,
+    as_json: JsonFlag = False,
+) -> None:
+    """Time every phase on one picture, and the floor of it.
+
+    The floor is the passes through Ψ alone, timed in the same run. The picture is PHOTO, or one that is generated.
+    """
+    from pro_engine.inference.load import load
+    from pro_engine.io.image import load_image
+    from pro_engine.jobs.bench import run_bench, sample_picture
+
+    start = time.perf_counter()
+    predictor = load(model)
+    load_seconds = time.perf_counter() - start
+    width, height = options.size
+    image = sample_picture(height, width) if photo is None else load_image(photo)[0]
+    with progress_bar() as show:
+        report = run_bench(
+            predictor,
+            image,
+            inference,
+            load_seconds=load_seconds,
+            runs=options.runs,
+            warm_up=options.warm_up,
+            on_step=lambda done, total: show("timing", done, total),
+        )
+    if as_json:
+        print_json(dataclasses.asdict(report))
+    else:
+        print(report.title())
+        print_table(("", ""), report.rows())
+
+
+@verb(app, "export")
+def export(
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="PATH", help="Folder for psi.onnx and refiner.onnx; made if missing"),
+    ],
+    options: ExportOptions,
+) -> None:
+    """A model as ONNX files, for ONNX Runtime and other programs.
+
+    `pro-engine infer --backend onnxruntime --weights OUT` runs them, and so do TensorRT and others.
+    """
+    from pro_engine.inference.load import load
+    from pro_engine.jobs.export import export_onnx
+
+    for one in export_onnx(load(options.model()), out):
+        print(f"{one.path}: {one.size / 1e6:.1f} MB, within {one.difference:.0e} of PyTorch's range")
+
+
+@app.command()
+def serve() -> None:
+    """Serve another program over stdin and stdout: JSON, a line each.
+
+    The Blender add-on is such a program.
+    """
+    from pro_engine.jobs.serve import serve as serve_here
+
+    serve_here()
+
+
+verb(app, "eval")(evaluate)
+
+
+def main() -> None:
+    """The console script."""
+    prepare()
+    app()
+
+
+def _infer_found(
+    photos: list[Photo],
+    failures: list[Failure],
+    job: PhotoJob,
+    model: str | None,
+    place: str | None,
+    outcomes: Callable[[PhotoProgress], Iterator[PhotoReport | Failure]],
+    *,
+    as_json: bool,
+) -> None:
+    """Run the job and report; ends the program with exit code 1 when something failed, 130 when it was stopped."""
+    from pro_engine.jobs.intrinsics import write_intrinsics
+    from pro_engine.jobs.photos import Failure
+    from pro_engine.jobs.report import PhotoReport
+
+    for failure in failures:
+        complain(failure.input, failure.error)
+    reports: list[PhotoReport] = []
+    before, stopped = len(failures), False
+    try:
+        with progress_bar() as show:
+
+            def progress(photo: Photo, done: int, total: int) -> None:
+                show(f"{len(reports) + len(failures) - before + 1}/{len(photos)} {photo.path.name}", done, total)
+
+            for outcome in outcomes(progress):
+                if isinstance(outcome, PhotoReport):
+                    reports.append(outcome)
+                    _tell(outcome, as_json=as_json)
+                else:
+                    failures.append(outcome)
+                    complain(outcome.input, outcome.error)
+    except KeyboardInterrupt:
+        stopped = True
+        print(f"Stopped: {len(reports)} of {len(photos)} photos are done.", file=sys.stderr)
+    try:
+        write_intrinsics(job.folder, reports, job.options)
+    except ProEngineError as error:
+        failures.append(Failure(str(job.folder), str(error)))
+        complain(failures[-1].input, failures[-1].error)
+    if as_json:
+        print_json(
+            {
+                "model": model,
+                "device": place,
+                "results": [report.to_json() for report in reports],
+                "failures": [dataclasses.asdict(failure) for failure in failures],
+                "stopped": stopped,
+            }
+        )
+    if stopped or failures:
+        raise typer.Exit(STOPPED if stopped else FAILED)
+
+
+def _absolute(model: ModelOptions) -> ModelOptions:
+    """The same model for a process in another folder."""
+    weights, refiner = (path and path.absolute() for path in (model.weights, model.refiner_weights))
+    return dataclasses.replace(model, weights=weights, refiner_weights=refiner)
+
+
+def _tell(report: PhotoReport, *, as_json: bool) -> None:
+    """One line on stdout for a photo that is done, its warnings on stderr."""
+    for warning in report.warnings:
+        print(f"note: {report.input}: {warning}", file=sys.stderr)
+    if as_json:
+        return
+    if report.skipped:
+        print(f"{report.input}: skipped, its results are there already")
+        return
+    rows, cols = report.tiles
+    names = ", ".join(Path(out["path"]).name for out in report.outputs)
+    print(f"{report.input}: {report.width}x{report.height}, {rows}x{cols} patches, {report.seconds:.1f} s -> {names}")
+
+
+def _text(value: object) -> str:
+    """A fact of `info` on one line."""
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_text(item)}" for key, item in value.items()) or "none"
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)

@@ -1,0 +1,1 @@
+"""Kinds of scene, one file for a family."""

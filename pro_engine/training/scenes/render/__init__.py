@@ -1,0 +1,1 @@
+"""Scenes to pictures and exact depth."""

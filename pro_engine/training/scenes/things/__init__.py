@@ -1,0 +1,1 @@
+"""Makers of things, from cups to houses."""

@@ -1,0 +1,1 @@
+"""A camera without hardware, for a first look and for tests."""

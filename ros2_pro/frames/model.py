@@ -1,0 +1,111 @@
+"""The model behind the node: loading it, running it, and turning what can go wrong into causes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import pro_engine as pro
+from ros2_pro.faults import MessageError
+from ros2_pro.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Loader = Callable[..., Any]
+MIN_SIDE = 32  # pixels; smaller pictures are refused by the model
+
+
+class Engine:
+    """A model that is loaded when its settings ask for another one. Used from one thread at a time.
+
+    `load` is `pro_engine.load_model` or something of the same form.
+    """
+
+    def __init__(self, load: Loader | None = None) -> None:
+        self._load = load or pro.load_model
+        self._predictor: Any = None
+        self._loaded: pro.ModelOptions | None = None
+        self._refused: pro.ModelOptions | None = None
+        self._refusal = ""
+        self._hold: pro.ScaleHold | None = None  # made when it is wanted, as its module loads PyTorch
+
+    @property
+    def name(self) -> str:
+        """Of the model that is loaded."""
+        return self._predictor.name if self._predictor is not None else ""
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return str(self._predictor.device) if self._predictor is not None else ""
+
+    def ensure(self, settings: EngineSettings, *, again: bool = False) -> None:
+        """Load the model that the settings name, if it is not the one at hand (or `again`: from its files anew).
+
+        A model that failed to load is not tried for every frame; the one before stays in use.
+
+        Raises:
+            MessageError: "load_failed"; without a model at hand, each time.
+        """
+        wanted = settings.of_model()
+        if not again and wanted == self._loaded:
+            return
+        if not again and wanted == self._refused:
+            if self._predictor is None:
+                raise MessageError("load_failed", self._refusal)
+            return
+        try:
+            given = dataclasses.asdict(wanted)
+            predictor = self._load(given.pop("name"), **given)
+        except (pro.ProEngineError, MemoryError, OSError, RuntimeError, ImportError) as error:
+            self._refused, self._refusal = wanted, f"Model {settings.model} cannot be loaded: {error}"
+            raise MessageError("load_failed", self._refusal) from error
+        self._predictor, self._loaded, self._refused = predictor, wanted, None
+        self._hold = None
+
+    def refuses(self, settings: EngineSettings) -> bool:
+        """Whether there is no model, and the one that the settings name failed to load."""
+        return self._predictor is None and settings.of_model() == self._refused
+
+    def infer(self, image: NDArray[np.uint8], settings: EngineSettings, go_on: Callable[[], bool]) -> pro.DepthResult:
+        """Depth of a picture (H, W, 3) uint8 RGB. `go_on` is asked between passes; False ends with CancelledError.
+
+        Raises:
+            MessageError: too_small, engine_memory, engine_error or engine_output.
+        """
+        height, width = image.shape[:2]
+        if min(height, width) < MIN_SIDE:
+            raise MessageError(
+                "too_small", f"The image is {width}x{height}; the model needs {MIN_SIDE} pixels a side or more."
+            )
+        try:
+            result: pro.DepthResult = self._predictor.infer(
+                image, options=settings.of_inference(), progress=lambda done, total: go_on()
+            )
+        except pro.CancelledError:
+            raise
+        except (MemoryError, pro.DeviceError) as error:
+            raise MessageError("engine_memory", f"{error or 'Out of memory'}; use a coarser engine.tiles.") from error
+        except Exception as error:  # a model may raise anything, and the next frame may be fine
+            raise MessageError("engine_error", f"{type(error).__name__}: {error}") from error
+        _check(result, height, width)
+        if not settings.hold_scale:
+            self._hold = None
+            return result
+        self._hold = self._hold or pro.ScaleHold()
+        return self._hold.apply(image, result)
+
+
+def _check(result: pro.DepthResult, height: int, width: int) -> None:
+    disparity = getattr(result, "disparity", None)
+    shape = getattr(disparity, "shape", None)
+    if disparity is None or shape != (height, width) or disparity.dtype != np.float32:
+        raise MessageError("engine_output", f"The model gave {shape} for an image of {(height, width)}.")
+    # One sum instead of a mask of the size of the image: it is finite unless an element is not.
+    if not math.isfinite(float(np.sum(disparity, dtype=np.float64))):
+        raise MessageError("engine_output", "The model gave values that are not finite; try engine.dtype float32.")

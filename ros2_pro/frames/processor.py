@@ -1,0 +1,335 @@
+"""One frame from message to messages: decode, look, scale, and only what somebody listens to."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+import pro_engine as pro
+from ros2_pro.faults import MessageError
+from ros2_pro.frames.diagnostics import Health
+from ros2_pro.frames.model import Engine
+from ros2_pro.frames.snapshot import write_snapshot
+from ros2_pro.graph.publishers import Outputs
+from ros2_pro.messages import camera_info, clouds, images
+from ros2_pro.messages.caches import CameraInfoCache, Frame, SensorCache, seconds
+from ros2_pro.scale import sensor_samples
+from ros2_pro.scale.tracker import Scale, ScaleTracker
+from ros2_pro.settings import WAYS_TO_METRES, Settings
+
+FUTURE_S = 1.0  # a stamp this far ahead of the clock is wrong
+OTHER_CLOCK_S = 600.0  # a stamp this far off is of another clock, of a recording or a simulation
+INFO_OFFSET_S = 1.0  # a camera info this far from the image is told
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a processor needs of the node: its present settings, its clocks in seconds, and topics."""
+
+    settings: Callable[[], Settings]
+    now_s: Callable[[], float]
+    stopping: Callable[[], bool]
+    image_topic: Callable[[], str]
+    tf: sensor_samples.TfLookup | None = None
+    clock: Callable[[], float] = time.monotonic  # steady, in seconds: of `Frame.received_s` and the scale's age
+
+
+@dataclass(eq=False)
+class _View:
+    """What is known of a frame while it is worked on. Maps are (H, W) float32 at the image's size."""
+
+    header: Any
+    image: NDArray[np.uint8]
+    lens: camera_info.Lens | None
+    info: Any
+    disparity: NDArray[np.float32]
+    depth: NDArray[np.float32] | None = None
+
+
+class Processor:
+    """Works on frames, one at a time, in the worker's thread. `process` never raises."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        engine: Engine,
+        health: Health,
+        outputs: Outputs,
+        infos: CameraInfoCache,
+        sensor: SensorCache,
+    ) -> None:
+        self._around, self._engine, self._health, self._outputs = around, engine, health, outputs
+        self._infos, self._sensor = infos, sensor
+        self._tracker = ScaleTracker(around.settings().scale)
+        self._snapshots: deque[Future[Path]] = deque()
+        self._shape: tuple[int, ...] | None = None
+        self._encoding: str | None = None
+        self._stamp_s: float | None = None
+        self._lens_notes: tuple[str, ...] = ()
+        self._messages: dict[str, Any] = {}
+
+    def scale_now(self) -> Scale:
+        """Where metres come from now, for diagnostics; of any thread."""
+        return self._tracker.status(self._around.clock())
+
+    def snapshot(self) -> Future[Path]:
+        """Ask for a snapshot of the next frame; the future has its folder."""
+        future: Future[Path] = Future()
+        self._snapshots.append(future)
+        return future
+
+    def process(self, frame: Frame) -> None:
+        """Work on a frame and publish; what is wrong with it is counted by cause."""
+        try:
+            self._process(frame)
+        except MessageError as error:
+            self._health.count(error.cause, str(error))
+        except pro.CancelledError:
+            pass  # the node is stopping
+        except Exception as error:  # a bug of ours must cost one frame, not the robot its node
+            if not self._around.stopping():
+                self._health.count("internal_error", _where(error))
+
+    def _process(self, frame: Frame) -> None:
+        started_s = self._around.clock()
+        settings = self._around.settings()
+        self._tracker.configure(settings.scale)
+        wanted = self._work_wanted(settings)
+        if not wanted and not self._snapshots and not settings.engine.always_run:
+            return
+        try:
+            self._engine.ensure(settings.engine)
+        except MessageError as error:
+            if not self._engine.name:
+                raise
+            self._health.count(error.cause, str(error))
+        message = frame.message
+        compressed = not hasattr(message, "encoding")
+        picture = images.decode_compressed(message) if compressed else images.decode_image(message)
+        image = picture.image
+        info = self._infos.get(settings.input.camera_info_timeout_s)  # before the model, whose time newer ones pass
+        begun_s = self._around.clock()
+        result = self._engine.infer(image, settings.engine, lambda: not self._around.stopping())
+        engine_s = self._around.clock() - begun_s
+        # Only now, so that a frame that is dropped is counted as that alone.
+        self._note(picture, message.format if compressed else message.encoding, message.header)
+        info, lens = self._lens(info, message.header, image, settings, wanted)
+        disparity = np.where(result.valid, result.disparity, np.float32(np.nan)) if not result.valid.all() else None
+        view = _View(message.header, image, lens, info, result.disparity if disparity is None else disparity)
+        if wanted & {"depth", "points", "camera_info"} or self._snapshots:
+            view.depth = self._metres(view, result, settings)
+        if self._around.stopping():
+            return
+        self._publish(view, wanted, settings)
+        self._finish_snapshots(view, settings)
+        latency_s = self._around.now_s() - seconds(message.header.stamp)
+        by_stamp = abs(latency_s) < OTHER_CLOCK_S
+        self._health.finished(
+            latency_s=latency_s if by_stamp else self._around.clock() - frame.received_s,
+            by_stamp=by_stamp,
+            engine_s=engine_s,
+            wait_s=started_s - frame.received_s,
+        )
+
+    def _work_wanted(self, settings: Settings) -> frozenset[str]:
+        """The outputs that somebody listens to and that can be given."""
+        wanted = self._outputs.wanted()
+        if settings.scale.mode == "none" and wanted & {"depth", "points"}:
+            self._health.count(
+                "no_scale",
+                f"Depth or points are wanted, but scale.mode is none; set it to {WAYS_TO_METRES}.",
+                withheld=True,
+            )
+            wanted -= {"depth", "points", "camera_info"}
+        return wanted - {"camera_info"} if not wanted & {"depth"} else wanted
+
+    def _note(self, picture: images.Picture, encoding: str, header: Any) -> None:
+        """Count what is odd about a frame that is used."""
+        for note in picture.notes:
+            self._health.count(note)
+        if self._shape not in (None, picture.image.shape):
+            height, width = picture.image.shape[:2]
+            self._health.count("size_changed", f"The image is {width}x{height} now.")
+        if self._encoding not in (None, encoding):
+            self._health.count("encoding_changed", f"The image's encoding is {encoding} now.")
+        self._shape, self._encoding = picture.image.shape, encoding
+        self._check_header(header)
+
+    def _check_header(self, header: Any) -> None:
+        if not header.frame_id:
+            self._health.count("empty_frame_id", "The image names no frame, so viewers cannot place the depth.")
+        stamp_s = seconds(header.stamp)
+        back = self._stamp_s is not None and stamp_s < self._stamp_s
+        if back:
+            self._tracker.reset()
+        now_s = self._around.now_s()  # 0 where a simulation's clock has not come yet
+        if back or stamp_s == 0 or (now_s and stamp_s > now_s + FUTURE_S):
+            self._health.count("time_jump", f"The image's stamp is {stamp_s:.3f} s, after {self._stamp_s or 0:.3f} s.")
+        self._stamp_s = stamp_s
+
+    def _lens(
+        self, info: Any, header: Any, image: NDArray[np.uint8], settings: Settings, wanted: frozenset[str]
+    ) -> tuple[Any, camera_info.Lens | None]:
+        """The camera info in use (None: none) and the lens (None: unknown)."""
+        height, width = image.shape[:2]
+        given = settings.input
+        fov = given.fallback_fov_x_deg
+        fallback = camera_info.guessed_lens(width, height, fov) if fov else None
+        withheld = fallback is None and bool(wanted & {"points", "camera_info"})
+        if info is None:
+            self._health.count("no_camera_info", _without_lens("There is no camera info", fallback), withheld=withheld)
+            return None, fallback
+        rectified = camera_info.is_rectified(self._around.image_topic(), given.rectified)
+        try:
+            lens = camera_info.lens_from_info(info, width, height, rectified=rectified)
+        except MessageError as error:
+            self._health.count(error.cause, _without_lens(str(error).rstrip("."), fallback), withheld=withheld)
+            return None, fallback
+        other = bool(info.header.frame_id and header.frame_id) and info.header.frame_id != header.frame_id
+        notes = (*lens.notes, "camera_info_frame") if other else lens.notes
+        if notes != self._lens_notes:  # told when they change: they stay true for every frame
+            self._lens_notes = notes
+            for note in notes:
+                self._health.count(note)
+        offset_s = seconds(info.header.stamp) - seconds(header.stamp)
+        if abs(offset_s) > INFO_OFFSET_S:
+            self._health.count("camera_info_late", f"The newest camera info is {offset_s:+.1f} s from the image.")
+        return info, lens
+
+    def _metres(self, view: _View, result: Any, settings: Settings) -> NDArray[np.float32] | None:
+        """Depth (H, W) in metres, or None where nothing gives a scale now."""
+        stamp_s = seconds(view.header.stamp)
+        samples = problem = None
+        try:
+            samples = self._samples(view, stamp_s, settings)
+        except MessageError as error:
+            problem = error
+        scale = self._tracker.update(
+            view.disparity,
+            result.valid,
+            samples,
+            stamp_s,
+            self._around.clock(),
+            metric=result.scale_shift,
+        )
+        withheld = scale.scale_shift is None
+        if problem is not None:
+            self._health.count(problem.cause, str(problem), withheld=withheld)
+        if samples is not None and samples.note:
+            self._health.count("unregistered_sensor", samples.note)
+        if scale.rejected:
+            self._health.count("scale_rejected", scale.reason, withheld=withheld)
+        if scale.state == "stale":
+            self._health.count("scale_stale", scale.reason, withheld=withheld)
+        if scale.scale_shift is None:
+            if settings.scale.mode == "metric":
+                text = f"Model {self._engine.name} gives no metres; scale.mode needs it."
+                self._health.count("no_scale", text, withheld=True)
+            return None
+        limits = settings.depth
+        depth = pro.disparity_to_depth(view.disparity, scale.scale_shift, max_depth_m=limits.max_depth_m or None)
+        if limits.min_depth_m:
+            depth[depth < limits.min_depth_m] = np.nan
+        return depth
+
+    def _samples(self, view: _View, stamp_s: float, settings: Settings) -> sensor_samples.Samples | None:
+        """What the sensor saw at the time of the image; None where nothing is asked of it, or it sent nothing then."""
+        if settings.scale.mode != "align":
+            return None
+        message = self._sensor.nearest(stamp_s, settings.scale.max_offset_s)
+        if message is None:
+            return None
+        height, width = view.disparity.shape
+        return sensor_samples.samples_of(
+            message,
+            width,
+            height,
+            lens=view.lens,
+            frame_id=view.header.frame_id,
+            sensor_pose=settings.scale.sensor_pose,
+            sensor_info=self._sensor.info,
+            tf=self._around.tf,
+        )
+
+    def _publish(self, view: _View, wanted: frozenset[str], settings: Settings) -> None:
+        publish = self._outputs.publish
+        if "depth" in wanted and view.depth is not None:
+            millimetres = settings.depth.encoding == "16UC1"
+            values = images.depth_to_millimetres(view.depth) if millimetres else view.depth
+            publish("depth", self._image("depth", values, settings.depth.encoding, view.header))
+            if view.lens is not None:
+                publish("camera_info", camera_info.info_message(view.info, view.lens, view.header))
+        if "points" in wanted and view.depth is not None and view.lens is not None:
+            built = clouds.build_cloud(view.depth, view.image, view.lens, settings.points)
+            reuse = self._messages.get("points")
+            self._messages["points"] = clouds.cloud_message(built, view.header, reuse=reuse)
+            publish("points", self._messages["points"])
+        if "disparity" in wanted:
+            publish("disparity", self._image("disparity", view.disparity, "32FC1", view.header))
+        if "preview" in wanted:
+            picture = _preview(view.disparity, settings.preview.colormap, settings.preview.max_width)
+            publish("preview", self._image("preview", picture, "rgb8", view.header))
+
+    def _image(self, name: str, values: NDArray[Any], encoding: str, header: Any) -> Any:
+        """A message in the memory of the one before: publishing has ended when it returns."""
+        message = images.image_message(values, encoding, header, reuse=self._messages.get(name))
+        self._messages[name] = message
+        return message
+
+    def _finish_snapshots(self, view: _View, settings: Settings) -> None:
+        while self._snapshots:
+            future = self._snapshots.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(self._write_snapshot(view, settings))
+            except Exception as error:  # whoever asked gets it
+                future.set_exception(error)
+
+    def _write_snapshot(self, view: _View, settings: Settings) -> Path:
+        points = info = None
+        if view.lens is not None:
+            info = camera_info.info_message(view.info, view.lens, view.header)
+            if view.depth is not None:
+                points = clouds.points_of(clouds.build_cloud(view.depth, view.image, view.lens, settings.points))
+        return write_snapshot(
+            Path(settings.snapshot_folder).expanduser(),
+            f"{view.header.stamp.sec}.{view.header.stamp.nanosec:09d}",
+            image=view.image,
+            disparity=view.disparity,
+            depth=view.depth,
+            cloud=points,
+            info=info,
+        )
+
+
+def _preview(disparity: NDArray[np.float32], colormap: str, max_width: int) -> NDArray[np.uint8]:
+    height, width = disparity.shape
+    if max_width and width > max_width:
+        small = max_width, max(1, round(height * max_width / width))
+        disparity = np.asarray(cv2.resize(disparity, small, interpolation=cv2.INTER_AREA), dtype=np.float32)
+    return pro.colorize(disparity, cmap=colormap)
+
+
+def _without_lens(what: str, fallback: camera_info.Lens | None) -> str:
+    if fallback is not None:
+        return f"{what}; input.fallback_fov_x_deg is assumed."
+    return f"{what}; there are no points without one (or set input.fallback_fov_x_deg)."
+
+
+def _where(error: Exception) -> str:
+    """The error and the line of ours that it came from."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else "?"
+    return f"{type(error).__name__}: {error} ({place}); please report it."

@@ -1,0 +1,1 @@
+"""What the node has in the ROS graph: parameters, subscriptions, publishers, a bond."""

@@ -1,0 +1,1 @@
+"""Messages of ROS as numpy arrays and back."""

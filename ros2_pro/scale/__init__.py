@@ -1,0 +1,1 @@
+"""Metres: from the samples of a sensor to the scale and shift of every frame."""
