@@ -21,7 +21,7 @@ from tests.blender.blenders import PYTHONS, facts, needs_blender
 ADDON = Path(package.__file__).parent
 INSIDE = Path(__file__).with_name("inside_package.py")
 SPDX = "# SPDX-License-Identifier: GPL-3.0-or-later\n"
-NEEDED = {"LICENSE", "__init__.py", "blender_manifest.toml", "client.py", "export.py"}
+NEEDED = {"LICENSE", "__init__.py", "blender_manifest.toml", "engine/client.py", "ui/export.py"}
 
 
 @pytest.fixture(scope="session")
@@ -63,8 +63,8 @@ def test_the_same_files_give_the_same_bytes(zipped, copy, tmp_path):
     (copy / "__pycache__").mkdir()
     (copy / "__pycache__" / "x.pyc").write_bytes(b"of another machine")
     (copy / ".DS_Store").write_bytes(b"of another machine")
-    (copy / "client.py").chmod(0o600)
-    os.utime(copy / "client.py", (0, 0))
+    (copy / "engine" / "client.py").chmod(0o600)
+    os.utime(copy / "engine" / "client.py", (0, 0))
     assert package.main(["--folder", str(copy), "--output", str(tmp_path / "again")]) == 0
     assert (tmp_path / "again" / zipped.name).read_bytes() == zipped.read_bytes()
 
@@ -146,7 +146,7 @@ def test_1_a_source_that_connects_installs_or_meddles_is_found(copy, source):
 
 
 def test_a_source_without_licence_is_found(copy):
-    (copy / "extra.py").write_text("from . import client\n", "utf-8")
+    (copy / "extra.py").write_text("from .engine import client\n", "utf-8")
     (problem,) = package.problems(copy, pro_engine.__version__)
     assert "extra.py:1: the first line" in problem
 

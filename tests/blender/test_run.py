@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from blender_addon.engine import client as client_module
-from blender_addon.engine import engine_run as run_module
+from blender_addon.engine import run as run_module
 from blender_addon.engine.client import reap, wait_for_ends
 from blender_addon.engine.run import EngineOptions, Run
 from tests.blender.engines import engine_python, is_running, one_sentence, program, until
