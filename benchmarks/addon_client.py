@@ -27,14 +27,17 @@ from blender_addon.errors import EngineError  # noqa: E402
 
 TICK_S = 0.01
 POLLS = 300
-HEAD = f"""
-PROTOCOL, VERSION = {PROTOCOL}, "{'.'.join(map(str, OLDEST_VERSION))}"
-""" + """
+HEAD = (
+    f"""
+PROTOCOL, VERSION = {PROTOCOL}, "{".".join(map(str, OLDEST_VERSION))}"
+"""
+    + """
 import json, os, signal, sys, time
 def say(event, **values):
     sys.stdout.write(json.dumps({"event": event, **values}) + chr(10)); sys.stdout.flush()
 say("ready", protocol=PROTOCOL, version=VERSION, pid=os.getpid())
 """
+)
 IDLE = "for line in sys.stdin: pass"
 DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(60)"
 CLOCK = "for line in sys.stdin: say('done', s=time.monotonic())"

@@ -61,7 +61,9 @@ def rows() -> Iterator[tuple[str, Callable[[], object]]]:
     bend = distortion.Distortion((-0.2, 0.05, 0.001, -0.001, 0.0))
     matrix = (2500.0, 2500.0, WIDTH / 2, HEIGHT / 2)
     yield "rays of a distorted lens (once)", lambda: distortion.bent_slopes(matrix, WIDTH, HEIGHT, bend)
-    bent = camera_info.Lens(straight.intrinsics, distortion.bent_slopes(matrix, WIDTH, HEIGHT, bend), False, (), bend)
+    bent = camera_info.CameraModel(
+        straight.intrinsics, distortion.bent_slopes(matrix, WIDTH, HEIGHT, bend), False, (), bend
+    )
     depth[500:1500, 1000:2500] /= 2
     depth = cv2.blur(depth, (6, 6)).astype(np.float32)  # outlines with flying points
     for name, lens, settings in (
@@ -73,7 +75,9 @@ def rows() -> Iterator[tuple[str, Callable[[], object]]]:
     ):
         last = clouds.cloud_message(clouds.build_cloud(depth, rgb, lens, settings), header)
 
-        def build(lens: camera_info.Lens = lens, settings: PointsSettings = settings, last: object = last) -> object:
+        def build(
+            lens: camera_info.CameraModel = lens, settings: PointsSettings = settings, last: object = last
+        ) -> object:
             return clouds.cloud_message(clouds.build_cloud(depth, rgb, lens, settings), header, reuse=last)
 
         yield name, build

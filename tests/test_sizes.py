@@ -1,4 +1,5 @@
-"""Files have at most 400 lines and functions 60; what is longer says why in a comment `# long: REASON`.
+"""Files have at most 400 lines and functions 60; what is longer says why in a comment `# long: REASON`. A class has a
+name of its own.
 
 The comment stands on the line of the `def` or right above it and its decorators; that of a file before its imports.
 """
@@ -41,6 +42,19 @@ def test_files_and_functions_are_short_or_say_why_not(folder: str) -> None:
     assert files
     found = [f"{path.relative_to(ROOT)}:{fault}" for path in files for fault in too_long(path.read_text("utf-8"))]
     assert not found, f"more than {FILE_LINES} lines a file or {FUNCTION_LINES} a function: {found}"
+
+
+SAME = {"Checked", "Intrinsics"}  # the same in the engine and in the add-on, which cannot import it
+
+
+def test_a_class_name_stands_for_one_thing() -> None:
+    homes: dict[str, list[str]] = {}
+    for folder in ("blender_addon", "pro_engine", "ros2_pro"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    homes.setdefault(node.name.lstrip("_"), []).append(path.relative_to(ROOT).as_posix())
+    assert {name: files for name, files in homes.items() if len(files) > 1 and name not in SAME} == {}
 
 
 BODY = "    x = 1\n"

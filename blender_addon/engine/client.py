@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import EngineError
-from .output import Output, full_folder
+from .output import ProcessOutput, full_folder
 from .why_it_ended import sentence_of_end, sentence_of_start
 
 PROTOCOL = 2
@@ -58,7 +58,7 @@ class Client:
         self.version = ""
         self._start_s = start_s
         self._oom_kills = _oom_kills()
-        self._answers, self._errors = Output(), Output()
+        self._answers, self._errors = ProcessOutput(), ProcessOutput()
         try:
             self._process = subprocess.Popen(
                 self.command,

@@ -19,7 +19,7 @@ READ_BYTES = 1 << 20
 MIN_FREE = 1 << 16  # bytes; less is a full disk
 
 
-class Output:
+class ProcessOutput:
     """One stream of a process. Every call takes bounded time, however much was written.
 
     Attributes:

@@ -60,14 +60,14 @@ class PhotoDepth(NamedTuple):
     reduced: bool = False
 
 
-class Skipped(NamedTuple):
+class SkippedPhoto(NamedTuple):
     """A photo without a result, and why, in one sentence."""
 
     photo: Path
     reason: str
 
 
-class Run(Activity):
+class EngineRun(Activity):
     """One run of the engine over one photo or many, in their order; the model is loaded once.
 
     Args:
@@ -107,7 +107,7 @@ class Run(Activity):
         self.state: Literal["starting", "loading", "inferring"] = "starting"
         self.failure = ""
         self.results: list[PhotoDepth] = []
-        self.skipped: list[Skipped] = []
+        self.skipped: list[SkippedPhoto] = []
         self.seconds_left: float | None = None
         self.loads = 0
         self._folders = _folders(self.photos, Path(folder).absolute())
@@ -248,7 +248,7 @@ class Run(Activity):
 
     def _skip(self, reason: str) -> None:
         self._fraction = 0.0
-        self.skipped.append(Skipped(self.photos[self._index], reason))
+        self.skipped.append(SkippedPhoto(self.photos[self._index], reason))
 
     def _lose_engine(self, reason: str) -> None:
         """It died, of this photo, it may be, so another one is started for the next."""
@@ -279,7 +279,7 @@ class Run(Activity):
         self._dismiss()
 
 
-def lines_of(skipped: Iterable[Skipped]) -> tuple[str, ...]:
+def lines_of(skipped: Iterable[SkippedPhoto]) -> tuple[str, ...]:
     """What to say of photos without a result, a line each."""
     return tuple(f"{one.photo.name}: {one.reason}" for one in skipped)
 

@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from ..options import Checked, option, same_as
-from .mesh import Pinhole
+from .mesh import Intrinsics
 
 LENS_CHOICES = ("EXIF", "FOCAL", "FOV", "CAMERA")
 
 
-class SceneCamera(NamedTuple):
+class BlendCamera(NamedTuple):
     """A perspective camera of Blender: `sensor_mm` is the height for the fit VERTICAL, else the width.
 
-    `aspect` is a pixel's height over its width; `pose` the sixteen numbers of the matrix to the world, row by row.
+    `aspect` is a pixel's height over its width; `world_from_camera` the sixteen numbers of the matrix, row by row.
     """
 
     lens_mm: float
@@ -26,16 +26,16 @@ class SceneCamera(NamedTuple):
     shift_x: float
     shift_y: float
     aspect: float
-    pose: tuple[float, ...]
+    world_from_camera: tuple[float, ...]
 
-    def pinhole(self, width: int, height: int) -> Pinhole:
+    def intrinsics(self, width: int, height: int) -> Intrinsics:
         """What the camera sees of a picture of this size, as Blender has it: lens and shifts count in units of the
         side that the sensor fits; AUTO is the longer one.
         """
         tall = height * self.aspect
         side = width if self.fit == "HORIZONTAL" or (self.fit == "AUTO" and width >= tall) else tall
         focal_px = self.lens_mm / self.sensor_mm * side
-        return Pinhole(
+        return Intrinsics(
             fx=focal_px,
             fy=focal_px / self.aspect,
             cx=(width - 1) / 2 - self.shift_x * side,
@@ -46,7 +46,7 @@ class SceneCamera(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Lens(Checked):
+class LensOptions(Checked):
     """Where focal length and principal point come from. UserError: numbers that are no lens."""
 
     source: str = option("EXIF", "Where the focal length comes from", label="Lens from", choices=LENS_CHOICES)
@@ -65,7 +65,7 @@ class Lens(Checked):
         help="Field of view across the width of the photo; also used where a photo does not tell",
         label="FOV",
     )
-    camera: SceneCamera | None = option(
+    camera: BlendCamera | None = option(
         None, "Camera of the scene that matches the photo, such as one made by fSpy", label="Camera"
     )
 
@@ -74,7 +74,9 @@ class Lens(Checked):
         if self.source == "CAMERA" and self.camera is None:
             raise UserError("No camera is chosen; choose one under Camera, or take the lens from the photo.")
 
-    def pinhole(self, width: int, height: int, exif: tuple[float, float, float, float] | None) -> tuple[Pinhole, str]:
+    def intrinsics(
+        self, width: int, height: int, exif: tuple[float, float, float, float] | None
+    ) -> tuple[Intrinsics, str]:
         """The camera of a photo, and a sentence where it had to be guessed ("" otherwise).
 
         Args:
@@ -82,11 +84,11 @@ class Lens(Checked):
             exif: fx, fy, cx and cy in pixels as the photo tells, or None.
         """
         if self.source == "CAMERA" and self.camera is not None:
-            return self.camera.pinhole(width, height), ""
+            return self.camera.intrinsics(width, height), ""
         if self.source == "FOCAL":
             focal_px = self.focal_mm / self.sensor_mm * max(width, height)
-            return Pinhole(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height), ""
+            return Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height), ""
         if self.source == "EXIF" and exif is not None:
-            return Pinhole(*exif, width, height), ""
+            return Intrinsics(*exif, width, height), ""
         guess = f"The photo does not tell its lens, {self.fov_deg:g}° are assumed; set it under Camera and Rebuild."
-        return Pinhole.from_fov(self.fov_deg, width, height), guess if self.source == "EXIF" else ""
+        return Intrinsics.from_fov(self.fov_deg, width, height), guess if self.source == "EXIF" else ""

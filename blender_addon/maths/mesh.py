@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Depth map and pinhole camera to the arrays of a Blender mesh and to the Blender camera. Needs numpy only.
 
-The pinhole is the engine's: pixel centres lie at integers. Blender's camera space has x to the right, y up and looks
+Pixel centres lie at integers, as in the engine. Blender's camera space has x to the right, y up and looks
 along -z. The vertex of a pixel lies on the ray through its centre, and its UV is the pixel's centre in the picture,
 ((column + 0.5) / W, 1 - (row + 0.5) / H), so a render through `camera_of` is the photo again.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..options import Checked, option, same_as
-from .simplify import BoolMap, Faces, FloatMap, Indices, Pyramid, cell_corners, cell_faces
+from .simplify import BlockPyramid, BoolMap, Faces, FloatMap, Indices, cell_corners, cell_faces
 
 BYTES_PER_VERTEX = 108  # while a mesh is built, over what the pixels take; fitted to peaks of 0.05 to 8.3 million
 BYTES_PER_PIXEL = 72  # photo, depth and what making and merging the mesh takes on the way
@@ -33,11 +33,11 @@ REDUCE_CHOICES = ("flat", "even")
 class MeshOptions(Checked):
     """How the grid of pixels becomes a mesh. UserError: a value outside its limits."""
 
-    tear: float = same_as(
+    edge_rtol: float = same_as(
         "GeometryOptions.edge_rtol",
         default=0.05,  # above the engine's: a torn mesh shows its holes in every other view, a stretched one hides them
         help="Relative step in depth between neighbouring pixels where the mesh tears",
-        label="Tear",
+        label="Edge tolerance",
     )
     erode_px: int = option(0, "Pixels taken away along tears and holes", label="Erode", minimum=0, maximum=64)
     vertices: int = option(
@@ -57,7 +57,7 @@ class MeshOptions(Checked):
 
 
 @dataclass(frozen=True)
-class Pinhole:
+class Intrinsics:
     """Focal lengths and principal point in pixels, pixel centres at integers. UserError: numbers that are no camera."""
 
     fx: float
@@ -73,7 +73,7 @@ class Pinhole:
             raise UserError(f"{self} is no camera; give a field of view instead.")
 
     @classmethod
-    def from_fov(cls, fov_x_deg: float, width: int, height: int) -> Pinhole:
+    def from_fov(cls, fov_x_deg: float, width: int, height: int) -> Intrinsics:
         """Square pixels and a centred lens that sees `fov_x_deg` degrees across the width."""
         if not 0 < fov_x_deg < 180:
             raise UserError(f"The field of view is {fov_x_deg:g} degrees; give a number between 0 and 180.")
@@ -92,18 +92,18 @@ class BlenderCamera(NamedTuple):
     aspect_y: float
 
 
-def camera_of(pinhole: Pinhole, sensor_mm: float = 36.0) -> BlenderCamera:
-    """The Blender camera that sees what the pinhole sees, at a render size of the photo's or any multiple.
+def camera_of(intrinsics: Intrinsics, sensor_mm: float = 36.0) -> BlenderCamera:
+    """The Blender camera that sees what these intrinsics see, at a render size of the photo's or any multiple.
 
     Blender gives both shifts in widths, and measures from the middle of the frame, half a pixel off pixel centres. Its
     pixels are square unless the aspect says otherwise: fx = fy * aspect_y / aspect_x; neither may be below 1.
     """
-    width, ratio = pinhole.width, pinhole.fx / pinhole.fy
+    width, ratio = intrinsics.width, intrinsics.fx / intrinsics.fy
     return BlenderCamera(
-        lens_mm=pinhole.fx / width * sensor_mm,
+        lens_mm=intrinsics.fx / width * sensor_mm,
         sensor_mm=sensor_mm,
-        shift_x=-(pinhole.cx + 0.5 - width / 2) / width,
-        shift_y=(pinhole.cy + 0.5 - pinhole.height / 2) * ratio / width,
+        shift_x=-(intrinsics.cx + 0.5 - width / 2) / width,
+        shift_y=(intrinsics.cy + 0.5 - intrinsics.height / 2) * ratio / width,
         aspect_x=max(1.0, 1 / ratio),
         aspect_y=max(1.0, ratio),
     )
@@ -133,11 +133,11 @@ def open_cells(depth: FloatMap, options: MeshOptions) -> BoolMap:
     """The cells between four pixels that are drawn.
 
     Not drawn are cells with a corner whose depth is NaN, infinite or not above 0, cells whose corners differ by more
-    than the tear threshold, and all within `erode_px` of one of these. The border of the picture is not eroded.
+    than `edge_rtol`, and all within `erode_px` of one of these. The border of the picture is not eroded.
 
     Args:
         depth: (H, W) metres, at least 2x2.
-        options: tear and erosion.
+        options: edges and erosion.
 
     Returns:
         (H - 1, W - 1).
@@ -150,7 +150,7 @@ def open_cells(depth: FloatMap, options: MeshOptions) -> BoolMap:
     z = np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan))
     low, high = (combine(combine(z[:-1, :-1], z[:-1, 1:]), combine(z[1:, :-1], z[1:, 1:]))
                  for combine in (np.minimum, np.maximum))  # fmt: skip
-    low *= np.float32(1 + options.tear)
+    low *= np.float32(1 + options.edge_rtol)
     closed = ~(high <= low)  # NaN is in no relation
     for _ in range(options.erode_px):
         for side in (closed, closed.T):
@@ -159,7 +159,7 @@ def open_cells(depth: FloatMap, options: MeshOptions) -> BoolMap:
     return ~closed
 
 
-def depth_to_mesh(depth: FloatMap, pinhole: Pinhole, options: MeshOptions | None = None) -> MeshArrays:
+def depth_to_mesh(depth: FloatMap, intrinsics: Intrinsics, options: MeshOptions | None = None) -> MeshArrays:
     """The surfaces in view, torn where one hides another.
 
     With a budget the count is met within 5 %, or is that of the whole map where it has no more. A coarser grid draws a
@@ -167,25 +167,25 @@ def depth_to_mesh(depth: FloatMap, pinhole: Pinhole, options: MeshOptions | None
 
     Args:
         depth: (H, W) metres.
-        pinhole: of the same size.
+        intrinsics: of the same size.
         options: threshold, erosion and budget.
 
     Raises:
         UserError: sizes that differ, or no face left.
     """
     options = options or MeshOptions()
-    check_size(depth, pinhole)
+    check_size(depth, intrinsics)
     drawn = open_cells(depth, options)
     whole = int(np.count_nonzero(cell_corners(drawn)))
     if not whole:
-        raise UserError("No face is left: all is torn, masked or sky; raise the tear threshold or keep the sky.")
+        raise UserError("No face is left: all is torn, masked or sky; raise the edge tolerance or keep the sky.")
     rows, columns = (np.arange(n, dtype=np.int32) for n in depth.shape)
     if not options.vertices or options.vertices >= whole:
         faces = cell_faces(drawn)
     else:
         merged = _merged(depth, drawn, options.vertices) if options.reduce == "flat" else None
         rows, columns, faces = merged or _even(drawn, options.vertices, whole)
-    return _collect(depth, pinhole, rows, columns, faces)
+    return _collect(depth, intrinsics, rows, columns, faces)
 
 
 def estimate_of(vertices: int, pixels: int, *, extra_maps: int = 0) -> Estimate:
@@ -197,22 +197,22 @@ def estimate_of(vertices: int, pixels: int, *, extra_maps: int = 0) -> Estimate:
     return Estimate(vertices, vertices * BYTES_PER_VERTEX + pixels * per_pixel)
 
 
-def position_map(depth: FloatMap, pinhole: Pinhole, plane_m: float = 0.0) -> FloatMap:
+def position_map(depth: FloatMap, intrinsics: Intrinsics, plane_m: float = 0.0) -> FloatMap:
     """Where each pixel lies, less where its ray meets the plane at `plane_m`: Blender's camera space, metres.
 
     A surface that starts on that plane and is moved by any share of the map keeps every point on its ray.
 
     Args:
         depth: (H, W) metres; pixels that are not finite or not above 0 get 0.
-        pinhole: of the same size.
+        intrinsics: of the same size.
         plane_m: distance of the plane in front of the camera; 0 for bare positions.
 
     Returns:
         (H, W, 3).
     """
-    check_size(depth, pinhole)
+    check_size(depth, intrinsics)
     far = np.where(np.isfinite(depth) & (depth > 0), depth - np.float32(plane_m), np.float32(0))
-    x, y = _slopes(pinhole, *(np.arange(n) for n in depth.shape))
+    x, y = _slopes(intrinsics, *(np.arange(n) for n in depth.shape))
     positions = np.empty((*depth.shape, 3), np.float32)
     positions[..., 0] = far * x
     positions[..., 1] = far * y[:, None]
@@ -220,24 +220,24 @@ def position_map(depth: FloatMap, pinhole: Pinhole, plane_m: float = 0.0) -> Flo
     return positions
 
 
-def plane_mesh(pinhole: Pinhole, plane_m: float) -> MeshArrays:
+def plane_mesh(intrinsics: Intrinsics, plane_m: float) -> MeshArrays:
     """One quad at `plane_m` metres, from the centre of the first pixel to that of the last."""
-    ends = (np.array([0, pinhole.height - 1]), np.array([0, pinhole.width - 1]))
-    return _collect(np.full((2, 2), plane_m, np.float32), pinhole, *ends, cell_faces(np.ones((1, 1), np.bool_)))
+    ends = (np.array([0, intrinsics.height - 1]), np.array([0, intrinsics.width - 1]))
+    return _collect(np.full((2, 2), plane_m, np.float32), intrinsics, *ends, cell_faces(np.ones((1, 1), np.bool_)))
 
 
-def check_size(depth: FloatMap, pinhole: Pinhole) -> None:
+def check_size(depth: FloatMap, intrinsics: Intrinsics) -> None:
     """UserError: depth map and camera are of different sizes."""
-    if depth.shape != (pinhole.height, pinhole.width):
+    if depth.shape != (intrinsics.height, intrinsics.width):
         raise UserError(
             f"The depth map is {'x'.join(map(str, reversed(depth.shape)))} but the photo "
-            f"{pinhole.width}x{pinhole.height}; run the engine again."
+            f"{intrinsics.width}x{intrinsics.height}; run the engine again."
         )
 
 
-def _slopes(pinhole: Pinhole, rows: NDArray[Any], columns: NDArray[Any]) -> tuple[FloatMap, FloatMap]:
+def _slopes(intrinsics: Intrinsics, rows: NDArray[Any], columns: NDArray[Any]) -> tuple[FloatMap, FloatMap]:
     """x of columns and y of rows at a distance of 1, in Blender's camera space."""
-    x, y = (columns - pinhole.cx) / pinhole.fx, (pinhole.cy - rows) / pinhole.fy
+    x, y = (columns - intrinsics.cx) / intrinsics.fx, (intrinsics.cy - rows) / intrinsics.fy
     return x.astype(np.float32), y.astype(np.float32)
 
 
@@ -283,14 +283,14 @@ def _merged(depth: FloatMap, drawn: BoolMap, vertices: int) -> tuple[Indices, In
             return None
         with np.errstate(divide="ignore", invalid="ignore"):
             inverse = np.float32(1) / depth[np.ix_(rows, columns)]
-        pyramid = Pyramid.of(inverse, cells, rows, columns)
+        pyramid = BlockPyramid.of(inverse, cells, rows, columns)
         tolerance = pyramid.tolerance_for(vertices)
         if tolerance is not None and tolerance <= COARSEST:
             return rows, columns, pyramid.faces(tolerance)
         stride *= 2
 
 
-def _collect(depth: FloatMap, pinhole: Pinhole, rows: Indices, columns: Indices, faces: Faces) -> MeshArrays:
+def _collect(depth: FloatMap, intrinsics: Intrinsics, rows: Indices, columns: Indices, faces: Faces) -> MeshArrays:
     """Vertices, UV and faces of a grid. `depth` is of the picture, or of the grid's vertices alone."""
     grid = depth if depth.shape == (len(rows), len(columns)) else depth[np.ix_(rows, columns)]
 
@@ -298,13 +298,13 @@ def _collect(depth: FloatMap, pinhole: Pinhole, rows: Indices, columns: Indices,
         lines = (row_values.astype(np.float32)[:, None], column_values.astype(np.float32))
         return [np.broadcast_to(values, grid.shape)[faces.used] for values in lines]
 
-    x, y = _slopes(pinhole, rows, columns)
+    x, y = _slopes(intrinsics, rows, columns)
     z = grid[faces.used]
     vertices, uv = np.empty((len(z), 3), np.float32), np.empty((len(z), 2), np.float32)
     for axis, slopes in enumerate(of_lines(y, x)[::-1]):
         np.multiply(slopes, z, out=vertices[:, axis])
     np.negative(z, out=vertices[:, 2])
-    uv[:, 1], uv[:, 0] = of_lines(1 - (rows + 0.5) / pinhole.height, (columns + 0.5) / pinhole.width)
+    uv[:, 1], uv[:, 0] = of_lines(1 - (rows + 0.5) / intrinsics.height, (columns + 0.5) / intrinsics.width)
     corners = np.concatenate([faces.quads.reshape(-1), faces.triangles.reshape(-1)])
     quads = faces.quads.size
     starts = (np.arange(0, quads, 4, dtype=np.int32), np.arange(quads, len(corners), 3, dtype=np.int32))

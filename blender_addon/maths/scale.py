@@ -64,14 +64,14 @@ class Anchors(NamedTuple):
         return self.far_before_sky if has_sky else self.far
 
 
-class Scale(NamedTuple):
+class DepthScale(NamedTuple):
     """1 / depth in 1 / metres = `scale` * disparity + `shift`."""
 
     scale: float
     shift: float
 
     @classmethod
-    def through(cls, near: tuple[float, float], far: tuple[float, float]) -> Scale:
+    def through(cls, near: tuple[float, float], far: tuple[float, float]) -> DepthScale:
         """The one that puts two disparities at two distances, each given as (disparity, metres)."""
         scale = (1 / near[1] - 1 / far[1]) / (near[0] - far[0])
         return cls(scale, 1 / far[1] - scale * far[0])
@@ -82,7 +82,7 @@ class Scale(NamedTuple):
         return 1 / inverse if inverse > 0 else math.inf
 
 
-def scale_of_range(anchors: Anchors, near_m: float, far_m: float, *, has_sky: bool = True) -> Scale:
+def scale_of_range(anchors: Anchors, near_m: float, far_m: float, *, has_sky: bool = True) -> DepthScale:
     """The scale that puts the nearest surface at `near_m` and the farthest at `far_m`.
 
     Args:
@@ -96,7 +96,7 @@ def scale_of_range(anchors: Anchors, near_m: float, far_m: float, *, has_sky: bo
     """
     if not 0 < near_m < far_m < math.inf:
         raise UserError(f"Near is {near_m:g} m and far {far_m:g} m; give 0 < near < far.")
-    return Scale.through((anchors.near, near_m), (anchors.farthest(has_sky), far_m))
+    return DepthScale.through((anchors.near, near_m), (anchors.farthest(has_sky), far_m))
 
 
 def scale_of_distance(
@@ -107,7 +107,7 @@ def scale_of_distance(
     near_m: float | None = None,
     far_m: float | None = None,
     has_sky: bool = True,
-) -> Scale:
+) -> DepthScale:
     """The scale that puts a pixel at a known distance and keeps the nearest or the farthest surface where it is.
 
     Args:
@@ -134,7 +134,7 @@ def scale_of_distance(
             f"The point cannot be at {distance_m:g} m while {which} is {kept_m:g} m; "
             f"pick a point clearly away from the {which} end and give a distance {side} {kept_m:g} m."
         )
-    scale = Scale.through((disparity, distance_m), (kept, kept_m))
+    scale = DepthScale.through((disparity, distance_m), (kept, kept_m))
     if math.isinf(scale.distance(anchors.farthest(has_sky))):
         raise UserError(
             f"With the point at {distance_m:g} m and near at {kept_m:g} m the background would lie beyond infinity; "
@@ -143,7 +143,7 @@ def scale_of_distance(
     return scale
 
 
-def disparity_to_depth(disparity: FloatMap, scale: Scale, far_m: float, *, sky: str = "drop") -> FloatMap:
+def disparity_to_depth(disparity: FloatMap, scale: DepthScale, far_m: float, *, sky: str = "drop") -> FloatMap:
     """Depth in metres (H, W) from disparity (H, W); NaN stays NaN. `far_m` and `sky` as of `place_sky`."""
     inverse = scale.scale * disparity.astype(np.float64) + scale.shift
     with np.errstate(divide="ignore"):

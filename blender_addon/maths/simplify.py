@@ -73,7 +73,7 @@ def cell_corners(drawn: BoolMap) -> BoolMap:
 
 
 @dataclass(frozen=True)
-class Pyramid:
+class BlockPyramid:
     """The blocks of a grid and what merging each would cost.
 
     drawn: (rows - 1, columns - 1) the cells.
@@ -85,7 +85,7 @@ class Pyramid:
     errors: tuple[FloatMap, ...]
 
     @classmethod
-    def of(cls, inverse: FloatMap, drawn: BoolMap, rows: Indices, columns: Indices) -> Pyramid:
+    def of(cls, inverse: FloatMap, drawn: BoolMap, rows: Indices, columns: Indices) -> BlockPyramid:
         """Judge all blocks.
 
         Args:

@@ -16,9 +16,9 @@ import bpy
 import numpy as np
 
 from ..errors import UserError
-from ..maths.mesh import Pinhole, camera_of, check_size
+from ..maths.mesh import Intrinsics, camera_of, check_size
 from ..maths.simplify import FloatMap
-from .datablocks import Made, has, load_photo, load_plate, new_float_image, new_material
+from .datablocks import NewDatablocks, has, load_photo, load_plate, new_float_image, new_material
 from .surface_kinds import SURFACE_KEY, BuildOptions, dress, keeps_material, maps_of, new_shape, replace_old
 
 FRAME_KEY = "pro_frame"  # on the camera object: width, height, pixel aspect x and y
@@ -44,7 +44,7 @@ def build(
     name: str,
     photo: Path,
     depth: FloatMap,
-    pinhole: Pinhole,
+    intrinsics: Intrinsics,
     options: BuildOptions | None = None,
     source: FloatMap | None = None,
     plate: Path | bpy.types.Image | None = None,
@@ -60,7 +60,7 @@ def build(
         name: of the collection and all in it.
         photo: an upright picture of the size of the depth map.
         depth: (H, W) metres, NaN where there is nothing.
-        pinhole: of the same size.
+        intrinsics: of the same size.
         options: kind, material and mesh.
         source: (H, W) or (H, W, 3), the engine's own numbers, kept beside the depth.
         plate: shown instead of the photo if it has float pixels and the same size, an EXR for example.
@@ -69,12 +69,12 @@ def build(
         UserError: photo, depth and camera do not fit together, the photo cannot be read, or no face is left.
     """
     options = options or BuildOptions()
-    check_size(depth, pinhole)
+    check_size(depth, intrinsics)
     name = name[:NAME_LENGTH]
-    with Made() as made:
+    with NewDatablocks() as made:
         collection = made.add(bpy.data.collections.new(name))
-        picture = _picture(made, name, photo, plate, (pinhole.width, pinhole.height))
-        shape = new_shape(made, name, depth, pinhole, options)
+        picture = _picture(made, name, photo, plate, (intrinsics.width, intrinsics.height))
+        shape = new_shape(made, name, depth, intrinsics, options)
         shape.mesh.materials.append(new_material(made, name, picture, options.material, shape.shifts))
         surface = made.add(bpy.data.objects.new(f"{name} surface", shape.mesh))
         dress(surface, options, shape)
@@ -83,7 +83,7 @@ def build(
         scale = 1.0 if scene.unit_settings.system == "NONE" else 1 / scene.unit_settings.scale_length
         rig.scale = (scale, scale, scale)
         camera = made.add(bpy.data.objects.new(f"{name} camera", made.add(bpy.data.cameras.new(name))))
-        _aim(camera, depth, pinhole, scale)
+        _aim(camera, depth, intrinsics, scale)
         camera.parent = surface.parent = rig
         rig[PHOTO_KEY] = picture  # a user: what nothing uses is not saved
         rig[DEPTH_KEY] = depth_image = new_float_image(made, f"{name} depth", depth)
@@ -99,7 +99,7 @@ def build(
 
 
 def _picture(
-    made: Made, name: str, photo: Path, plate: Path | bpy.types.Image | None, size: tuple[int, int]
+    made: NewDatablocks, name: str, photo: Path, plate: Path | bpy.types.Image | None, size: tuple[int, int]
 ) -> bpy.types.Image:
     """The plate if it can be shown, else the photo."""
     image = None if plate is None else load_plate(made, plate, *size)
@@ -111,7 +111,7 @@ def rebuild(
     rig: bpy.types.Object,
     *,
     depth: FloatMap,
-    pinhole: Pinhole,
+    intrinsics: Intrinsics,
     options: BuildOptions | None = None,
 ) -> Built:
     """Surface and camera of a rig anew, from another depth or camera; either all of it or, after an error, nothing.
@@ -122,17 +122,17 @@ def rebuild(
     Args:
         scene: of the rig.
         rig: made by `build`.
-        depth, pinhole, options: as of `build`.
+        depth, intrinsics, options: as of `build`.
 
     Raises:
         UserError: it is no rig or a part of it is gone or locked, sizes differ, or no face is left.
     """
     options = options or BuildOptions()
-    check_size(depth, pinhole)
+    check_size(depth, intrinsics)
     parts = parts_of(rig)
     surface, mesh = parts.surface, parts.surface.data
-    with Made() as made:
-        shape = new_shape(made, mesh.name, depth, pinhole, options)
+    with NewDatablocks() as made:
+        shape = new_shape(made, mesh.name, depth, intrinsics, options)
         materials = list(mesh.materials) if keeps_material(surface, options) else []
         if not materials:
             materials = [new_material(made, mesh.name, rig[PHOTO_KEY], options.material, shape.shifts)]
@@ -142,7 +142,7 @@ def rebuild(
     old = [mesh, *mesh.materials, *maps_of(surface), parts.depth]
     surface.data = shape.mesh
     dress(surface, options, shape)
-    _aim(parts.camera, depth, pinhole, rig.scale.x)
+    _aim(parts.camera, depth, intrinsics, rig.scale.x)
     rig[DEPTH_KEY] = depth_image
     if options.kind == "adaptive":
         _allow_adaptive(scene)
@@ -181,16 +181,16 @@ def frame_scene(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
     scene.camera = camera
 
 
-def _aim(camera: bpy.types.Object, depth: FloatMap, pinhole: Pinhole, scale: float) -> None:
+def _aim(camera: bpy.types.Object, depth: FloatMap, intrinsics: Intrinsics, scale: float) -> None:
     """Make a camera that of the photo, in the space of the rig; `scale` is scene units a metre."""
-    numbers, data = camera_of(pinhole), camera.data
+    numbers, data = camera_of(intrinsics), camera.data
     data.sensor_fit = "HORIZONTAL"
     data.sensor_width, data.lens = numbers.sensor_mm, numbers.lens_mm
     data.shift_x, data.shift_y = numbers.shift_x, numbers.shift_y
     seen = depth[np.isfinite(depth) & (depth > 0)]
     data.clip_start = min(data.clip_start, float(seen.min()) * scale / CLIP_SLACK)
     data.clip_end = max(data.clip_end, float(seen.max()) * scale * CLIP_SLACK)
-    camera[FRAME_KEY] = [float(n) for n in (pinhole.width, pinhole.height, numbers.aspect_x, numbers.aspect_y)]
+    camera[FRAME_KEY] = [float(n) for n in (intrinsics.width, intrinsics.height, numbers.aspect_x, numbers.aspect_y)]
 
 
 def _allow_adaptive(scene: bpy.types.Scene) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Blender datablocks from numpy arrays: meshes, float images, and the photo with its materials.
 
-Whatever is made goes through `Made`, which takes all of it back if something fails before the end.
+Whatever is made goes through `NewDatablocks`, which takes all of it back if something fails before the end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TEXTURES = ("IMAGE", "UV_TEST")  # types of images that a shader can show; the l
 KEPT_ALPHA = 0.999  # between a pixel that is kept and one that is not, alpha is interpolated
 
 
-class Made:
+class NewDatablocks:
     """The datablocks made inside a `with` block; an exception removes them all."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Made:
         self._made.append(datablock)
         return datablock
 
-    def __enter__(self) -> Made:
+    def __enter__(self) -> NewDatablocks:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
@@ -50,7 +50,7 @@ def has(thing: bpy.types.ID, key: str) -> bool:
     return key in thing  # type: ignore[operator]
 
 
-def new_mesh(made: Made, name: str, arrays: MeshArrays) -> bpy.types.Mesh:
+def new_mesh(made: NewDatablocks, name: str, arrays: MeshArrays) -> bpy.types.Mesh:
     """A mesh with UV. Attributes are written whole: five times faster than lists, at a quarter of the memory."""
     mesh = made.add(bpy.data.meshes.new(name))
     mesh.vertices.add(len(arrays.vertices))
@@ -67,7 +67,7 @@ def new_mesh(made: Made, name: str, arrays: MeshArrays) -> bpy.types.Mesh:
     return mesh
 
 
-def new_float_image(made: Made, name: str, values: NDArray[np.float32]) -> bpy.types.Image:
+def new_float_image(made: NewDatablocks, name: str, values: NDArray[np.float32]) -> bpy.types.Image:
     """A Non-Color image that holds float32 bit for bit, also in the saved file.
 
     Args:
@@ -104,7 +104,7 @@ def read_float_image(image: bpy.types.Image) -> FloatMap:
     return np.ascontiguousarray(rgba.reshape(height, width, 4)[::-1])
 
 
-def load_photo(made: Made, name: str, path: Path, width: int, height: int) -> bpy.types.Image:
+def load_photo(made: NewDatablocks, name: str, path: Path, width: int, height: int) -> bpy.types.Image:
     """The photo, always read anew, and packed; its alpha makes no holes.
 
     Blender ignores the orientation that a camera noted.
@@ -129,7 +129,7 @@ def load_photo(made: Made, name: str, path: Path, width: int, height: int) -> bp
     return image
 
 
-def load_plate(made: Made, plate: Path | bpy.types.Image, width: int, height: int) -> bpy.types.Image | None:
+def load_plate(made: NewDatablocks, plate: Path | bpy.types.Image, width: int, height: int) -> bpy.types.Image | None:
     """A picture that holds more than a screen shows, as Blender has it: a file, which is read, or an image as it is.
 
     None if it is of another size than the depth map, has no float pixels, or cannot be a texture.
@@ -147,7 +147,7 @@ def load_plate(made: Made, plate: Path | bpy.types.Image, width: int, height: in
 
 
 def new_material(
-    made: Made, name: str, photo: bpy.types.Image, kind: str, offsets: bpy.types.Image | None = None
+    made: NewDatablocks, name: str, photo: bpy.types.Image, kind: str, offsets: bpy.types.Image | None = None
 ) -> bpy.types.Material:
     """The photo as light ("emission") or as a surface to be lit ("principled").
 

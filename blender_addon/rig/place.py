@@ -16,9 +16,9 @@ import numpy as np
 
 from ..engine.run import MAX_PIXELS, EngineOptions, PhotoDepth
 from ..errors import UserError
-from ..maths.lens import Lens
+from ..maths.lens import LensOptions
 from ..maths.mesh import Estimate, MeshOptions, estimate_of, open_cells
-from ..maths.scale import SKY_CHOICES, Anchors, Scale, disparity_to_depth, place_sky, read_map, scale_of_distance
+from ..maths.scale import SKY_CHOICES, Anchors, DepthScale, disparity_to_depth, place_sky, read_map, scale_of_distance
 from ..maths.scale import scale_of_range as range_scale
 from ..maths.simplify import FloatMap, cell_corners
 from ..options import Checked, option, same_as
@@ -67,7 +67,7 @@ class Recipe:
 
     engine: EngineOptions = field(default_factory=EngineOptions)
     build: BuildOptions = field(default_factory=BuildOptions)
-    lens: Lens = field(default_factory=Lens)
+    lens: LensOptions = field(default_factory=LensOptions)
     scale: ScaleChoice = field(default_factory=ScaleChoice)
 
 
@@ -118,7 +118,7 @@ class Source(NamedTuple):
         """Some rows of the maps; anchors and lens are those of the photo."""
         return self._replace(disparity=self.disparity[part], metres=None if self.metres is None else self.metres[part])
 
-    def scale(self, choice: ScaleChoice) -> Scale | None:
+    def scale(self, choice: ScaleChoice) -> DepthScale | None:
         """From the whole map; None for metres of the model. UserError: the distances fit no scale."""
         if choice.by == "METRIC":
             if self.metres is None:
@@ -134,7 +134,7 @@ class Source(NamedTuple):
         at_point = float(self.disparity[row, column])
         return scale_of_distance(anchors, at_point, choice.distance_m, has_sky=has_sky, **ends)
 
-    def depth(self, choice: ScaleChoice, scale: Scale | None) -> FloatMap:
+    def depth(self, choice: ScaleChoice, scale: DepthScale | None) -> FloatMap:
         """(H, W) metres, by a scale of `scale`."""
         if scale is None:
             assert self.metres is not None
@@ -168,13 +168,13 @@ def place(scene: bpy.types.Scene, result: PhotoDepth, recipe: Recipe, plate: bpy
     if scene.library is not None:
         raise UserError(f"The scene {scene.name} comes from another file; make it local, or choose another scene.")
     source = Source.of_result(result)
-    pinhole, note = recipe.lens.pinhole(result.width, result.height, source.exif)
+    intrinsics, note = recipe.lens.intrinsics(result.width, result.height, source.exif)
     built = build(
         scene,
         name=result.photo.stem,
         photo=result.picture,
         depth=source.depth(recipe.scale, source.scale(recipe.scale)),
-        pinhole=pinhole,
+        intrinsics=intrinsics,
         options=recipe.build,
         source=source.kept(),
         plate=result.photo if plate is None and result.photo.suffix.lower() in PLATES else plate,
@@ -200,19 +200,19 @@ def rebuild(scene: bpy.types.Scene, rig: bpy.types.Object, recipe: Recipe) -> Pl
     parts_of(rig)
     source = Source.of_rig(rig)
     height, width = source.disparity.shape
-    pinhole, note = recipe.lens.pinhole(width, height, source.exif)
+    intrinsics, note = recipe.lens.intrinsics(width, height, source.exif)
     depth = source.depth(recipe.scale, source.scale(recipe.scale))
-    built = build_again(scene, rig, depth=depth, pinhole=pinhole, options=recipe.build)
+    built = build_again(scene, rig, depth=depth, intrinsics=intrinsics, options=recipe.build)
     _stand_at(rig, recipe.lens)
     return Placed(built, source, note)
 
 
-def _stand_at(rig: bpy.types.Object, lens: Lens) -> None:
+def _stand_at(rig: bpy.types.Object, lens: LensOptions) -> None:
     """Put the rig where the camera is from which the lens was taken, so that both see the same."""
     if lens.source == "CAMERA" and lens.camera is not None:
-        numbers = lens.camera.pose
-        pose = mathutils.Matrix([numbers[k : k + 4] for k in range(0, 16, 4)])
-        place, turn, _ = pose.decompose()
+        numbers = lens.camera.world_from_camera
+        world_from_camera = mathutils.Matrix([numbers[k : k + 4] for k in range(0, 16, 4)])
+        place, turn, _ = world_from_camera.decompose()
         rig.matrix_world = mathutils.Matrix.LocRotScale(place, turn, rig.scale)
 
 

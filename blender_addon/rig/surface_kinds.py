@@ -17,10 +17,10 @@ import bpy
 import numpy as np
 
 from ..errors import UserError
-from ..maths.mesh import MeshOptions, Pinhole, depth_to_mesh, open_cells, plane_mesh, position_map
+from ..maths.mesh import Intrinsics, MeshOptions, depth_to_mesh, open_cells, plane_mesh, position_map
 from ..maths.simplify import FloatMap, cell_corners
 from ..options import Checked, option
-from .datablocks import MATERIAL_CHOICES, UV_NAME, Made, new_float_image, new_mesh
+from .datablocks import MATERIAL_CHOICES, UV_NAME, NewDatablocks, new_float_image, new_mesh
 
 KIND_CHOICES = ("mesh", "live", "adaptive")
 SURFACE_KEY = "pro_surface"  # on the surface object: kind and material
@@ -46,30 +46,30 @@ class Shape(NamedTuple):
     shifts: bpy.types.Image | None = None  # for the material of an adaptive one
 
 
-def new_shape(made: Made, name: str, depth: FloatMap, pinhole: Pinhole, options: BuildOptions) -> Shape:
+def new_shape(made: NewDatablocks, name: str, depth: FloatMap, intrinsics: Intrinsics, options: BuildOptions) -> Shape:
     """The mesh of the kind asked for.
 
     Args:
         made: remembers what is made.
         name: of the mesh.
-        depth, pinhole, options: as of `build.build`.
+        depth, intrinsics, options: as of `build.build`.
 
     Raises:
         UserError: no face is left.
     """
     if options.kind == "mesh":
-        return Shape(new_mesh(made, name, depth_to_mesh(depth, pinhole, options.mesh)))
+        return Shape(new_mesh(made, name, depth_to_mesh(depth, intrinsics, options.mesh)))
     used = cell_corners(open_cells(depth, options.mesh))
     if not used.any():
-        raise UserError("No face is left: all is torn, masked or sky; raise the tear threshold or keep the sky.")
+        raise UserError("No face is left: all is torn, masked or sky; raise the edge tolerance or keep the sky.")
     plane_m = float(np.median(depth[used]))
-    moves = np.dstack([position_map(depth, pinhole, plane_m), used.astype(np.float32)])
+    moves = np.dstack([position_map(depth, intrinsics, plane_m), used.astype(np.float32)])
     offsets = new_float_image(made, f"{name} offsets", moves)
     if options.kind == "adaptive":
-        return Shape(new_mesh(made, name, plane_mesh(pinhole, plane_m)), shifts=offsets)
+        return Shape(new_mesh(made, name, plane_mesh(intrinsics, plane_m)), shifts=offsets)
     texture: Any = made.add(bpy.data.textures.new(offsets.name, "IMAGE"))
     texture.image, texture.extension, texture.use_interpolation = offsets, "EXTEND", False
-    flat = depth_to_mesh(depth, pinhole, options.mesh).on_plane(plane_m)
+    flat = depth_to_mesh(depth, intrinsics, options.mesh).on_plane(plane_m)
     return Shape(new_mesh(made, name, flat), texture=texture)
 
 

@@ -88,7 +88,7 @@ FORMATS = {
 }
 
 
-class Exported(NamedTuple):
+class ExportedFiles(NamedTuple):
     """The file, then its textures if they are files of their own; and what the user should know, "" if nothing."""
 
     files: tuple[Path, ...]
@@ -100,7 +100,7 @@ def formats() -> tuple[str, ...]:
     return tuple(key for key, format_ in FORMATS.items() if _exporter(format_) is not None)
 
 
-def export_rig(rig: bpy.types.Object, path: str | Path, format: str) -> Exported:
+def export_rig(rig: bpy.types.Object, path: str | Path, format: str) -> ExportedFiles:
     """Write a rig with everything that hangs on it, as it is at the present frame, and nothing else of the scene.
 
     Modifiers are applied as the viewport shows them. A file of that name is replaced once the new one is whole.
@@ -136,7 +136,7 @@ def export_rig(rig: bpy.types.Object, path: str | Path, format: str) -> Exported
         elif format == "USD":
             stage.dress(emissive, folder / "images", path.name)
         _write(exporter, stage.scene, folder / path.name, wanted.options)
-        return Exported(_publish(folder, path), note)
+        return ExportedFiles(_publish(folder, path), note)
 
 
 def _write(exporter: Any, scene: bpy.types.Scene, path: Path, options: Mapping[str, Any]) -> None:
@@ -212,13 +212,13 @@ def _publish(folder: Path, path: Path) -> tuple[Path, ...]:
     return (path, *targets)
 
 
-class PRO_OT_export(bpy.types.Operator, ExportHelper):  # type: ignore[misc]  # noqa: N801, Blender wants the underscores
+class PRO_DEPTH_OT_export(bpy.types.Operator, ExportHelper):  # type: ignore[misc]  # noqa: N801, Blender wants the underscores
     """Write the selected rig, or the last one, with its camera as a file for other programs."""
 
     if TYPE_CHECKING:
         filepath: str  # of ExportHelper
 
-    bl_idname = "pro.export"
+    bl_idname = "pro_depth.export"
     bl_label = "Export rig"
     bl_description = "Write the selected rig, or the last one, with its camera as a file for other programs"
 
@@ -272,4 +272,4 @@ def _absolute(path: str) -> Path:
     return Path(bpy.path.abspath(path))
 
 
-classes = (PRO_OT_export,)
+classes = (PRO_DEPTH_OT_export,)

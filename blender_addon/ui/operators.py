@@ -17,7 +17,7 @@ from ..rig.build import frame_scene, parts_of
 from ..rig.place import camera_of_rig, pixel_of, rebuild
 from ..rig.rebuild_estimate import remember
 from ..work import current
-from ..work.photo_job import Job
+from ..work.photo_job import RigJob
 from . import preferences, properties
 from .photos import file_of, image_file, photos_in
 
@@ -133,7 +133,7 @@ class _Running(_Active):
         folder = current.new_folder(preferences.cache_folder())
         try:
             photos = self.photos(scene, folder)
-            job = Job(
+            job = RigJob(
                 scene,
                 photos.files,
                 recipe,
@@ -149,10 +149,10 @@ class _Running(_Active):
             raise
 
 
-class PRO_OT_estimate(_Running, bpy.types.Operator):  # noqa: N801 - Blender's manner
+class PRO_DEPTH_OT_estimate(_Running, bpy.types.Operator):  # noqa: N801 - Blender's manner
     """Estimate depth, and build a mesh with the camera of the photo"""
 
-    bl_idname = "pro.estimate"
+    bl_idname = "pro_depth.estimate"
     bl_label = "Estimate"
 
     def photos(self, scene: bpy.types.Scene, folder: Path) -> Photos:
@@ -165,10 +165,10 @@ class PRO_OT_estimate(_Running, bpy.types.Operator):  # noqa: N801 - Blender's m
         return Photos([image_file(settings.image, folder)], plate=settings.image)
 
 
-class PRO_OT_batch(_Running, bpy.types.Operator):  # noqa: N801
+class PRO_DEPTH_OT_batch(_Running, bpy.types.Operator):  # noqa: N801
     """Estimate every photo of the folder, one after another; a photo that fails is left out"""
 
-    bl_idname = "pro.batch"
+    bl_idname = "pro_depth.batch"
     bl_label = "Batch"
 
     def photos(self, scene: bpy.types.Scene, folder: Path) -> Photos:
@@ -178,10 +178,10 @@ class PRO_OT_batch(_Running, bpy.types.Operator):  # noqa: N801
         return Photos(files, are_a_shot=settings.batch_shot)
 
 
-class PRO_OT_cancel(bpy.types.Operator):  # noqa: N801
+class PRO_DEPTH_OT_cancel(bpy.types.Operator):  # noqa: N801
     """Stop the engine; what is built stays"""
 
-    bl_idname = "pro.cancel"
+    bl_idname = "pro_depth.cancel"
     bl_label = "Cancel"
     bl_options = set()
 
@@ -227,10 +227,10 @@ class _OnRig(_AtOnce):
         return found
 
 
-class PRO_OT_rebuild(_OnRig, bpy.types.Operator):  # noqa: N801
+class PRO_DEPTH_OT_rebuild(_OnRig, bpy.types.Operator):  # noqa: N801
     """Build the selected rig anew from the depth it keeps, with the settings as they are now"""
 
-    bl_idname = "pro.rebuild"
+    bl_idname = "pro_depth.rebuild"
     bl_label = "Rebuild"
 
     def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
@@ -241,10 +241,10 @@ class PRO_OT_rebuild(_OnRig, bpy.types.Operator):  # noqa: N801
         return " ".join(text for text in (f"{rig.name} is rebuilt with {vertices} vertices.", placed.note) if text)
 
 
-class PRO_OT_look_through(_OnRig, bpy.types.Operator):  # noqa: N801
+class PRO_DEPTH_OT_look_through(_OnRig, bpy.types.Operator):  # noqa: N801
     """Look through the camera of the selected rig, and set the render size to that of its photo"""
 
-    bl_idname = "pro.look_through"
+    bl_idname = "pro_depth.look_through"
     bl_label = "Look through"
 
     def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
@@ -259,10 +259,10 @@ class PRO_OT_look_through(_OnRig, bpy.types.Operator):  # noqa: N801
         return f"The scene renders {rig.name} at {render.resolution_x} x {render.resolution_y}."
 
 
-class PRO_OT_point_from_cursor(_OnRig, bpy.types.Operator):  # noqa: N801
+class PRO_DEPTH_OT_point_from_cursor(_OnRig, bpy.types.Operator):  # noqa: N801
     """Take the pixel at which the rig's camera sees the 3D cursor"""
 
-    bl_idname = "pro.point_from_cursor"
+    bl_idname = "pro_depth.point_from_cursor"
     bl_label = "From 3D cursor"
 
     def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
@@ -272,10 +272,10 @@ class PRO_OT_point_from_cursor(_OnRig, bpy.types.Operator):  # noqa: N801
         return f"The point is pixel {column}, {row} of the photo; give its distance and Rebuild."
 
 
-class PRO_OT_place(_AtOnce, bpy.types.Operator):  # noqa: N801
+class PRO_DEPTH_OT_place(_AtOnce, bpy.types.Operator):  # noqa: N801
     """Build what the last run could not place, in this scene and with the settings as they are now"""
 
-    bl_idname = "pro.place"
+    bl_idname = "pro_depth.place"
     bl_label = "Place"
 
     @classmethod
@@ -291,10 +291,10 @@ class PRO_OT_place(_AtOnce, bpy.types.Operator):  # noqa: N801
         return f"{', '.join(names)} placed." + "".join(f" {reason}" for reason in reasons[:1])
 
 
-class PRO_OT_test_engine(_Active, bpy.types.Operator):  # noqa: N801
+class PRO_DEPTH_OT_test_engine(_Active, bpy.types.Operator):  # noqa: N801
     """Start the engine, and have it tell version, device and models"""
 
-    bl_idname = "pro.test_engine"
+    bl_idname = "pro_depth.test_engine"
     bl_label = "Test engine"
 
     @classmethod
@@ -307,10 +307,10 @@ class PRO_OT_test_engine(_Active, bpy.types.Operator):  # noqa: N801
         return current.begin_test(preferences.chosen().engine)
 
 
-class PRO_OT_copy_install(bpy.types.Operator):  # noqa: N801
+class PRO_DEPTH_OT_copy_install(bpy.types.Operator):  # noqa: N801
     """Copy the command that installs the engine; it is yours to run, in a terminal"""
 
-    bl_idname = "pro.copy_install"
+    bl_idname = "pro_depth.copy_install"
     bl_label = "Copy"
     bl_options = set()
 
@@ -322,13 +322,13 @@ class PRO_OT_copy_install(bpy.types.Operator):  # noqa: N801
 
 
 classes = (
-    PRO_OT_estimate,
-    PRO_OT_batch,
-    PRO_OT_cancel,
-    PRO_OT_rebuild,
-    PRO_OT_look_through,
-    PRO_OT_point_from_cursor,
-    PRO_OT_place,
-    PRO_OT_test_engine,
-    PRO_OT_copy_install,
+    PRO_DEPTH_OT_estimate,
+    PRO_DEPTH_OT_batch,
+    PRO_DEPTH_OT_cancel,
+    PRO_DEPTH_OT_rebuild,
+    PRO_DEPTH_OT_look_through,
+    PRO_DEPTH_OT_point_from_cursor,
+    PRO_DEPTH_OT_place,
+    PRO_DEPTH_OT_test_engine,
+    PRO_DEPTH_OT_copy_install,
 )

@@ -16,7 +16,7 @@ from ..work import current
 from .panel_text import duration, number, sentence, size
 from .photos import file_of
 from .picture_size import picture_size
-from .properties import PRO_PG_settings, recipe_of, settings_of
+from .properties import PRO_DEPTH_PG_settings, recipe_of, settings_of
 
 if TYPE_CHECKING:
     _Base = bpy.types.Panel
@@ -24,7 +24,7 @@ else:
     _Base = object  # what many panels share is none itself
 
 
-class _Panel(_Base):
+class _PanelBase(_Base):
     """One of the tab's panels."""
 
     bl_space_type = "VIEW_3D"
@@ -38,10 +38,10 @@ class _Panel(_Base):
         return column
 
 
-class PRO_PT_main(_Panel, bpy.types.Panel):  # noqa: N801 - Blender's manner
+class PRO_DEPTH_PT_main(_PanelBase, bpy.types.Panel):  # noqa: N801 - Blender's manner
     """Photo, model and the button."""
 
-    bl_idname = "PRO_PT_main"
+    bl_idname = "PRO_DEPTH_PT_main"
     bl_label = "PRO Depth"
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -70,23 +70,23 @@ class PRO_PT_main(_Panel, bpy.types.Panel):  # noqa: N801 - Blender's manner
             if pixels:
                 _show(layout, estimate_before(*pixels, recipe.build), at_most=True)
         if current.busy():
-            return  # PRO_PT_run comes next
-        _large(layout, "pro.estimate", "PLAY")
+            return  # PRO_DEPTH_PT_run comes next
+        _large(layout, "pro_depth.estimate", "PLAY")
         notice = current.said()
         if notice is not None and notice.text != wrong:
             sentence(layout, context, notice)
         if current.lost_count():
-            layout.operator("pro.place", icon="IMPORT")
+            layout.operator("pro_depth.place", icon="IMPORT")
 
 
-class PRO_PT_run(_Panel, bpy.types.Panel):  # noqa: N801
+class PRO_DEPTH_PT_run(_PanelBase, bpy.types.Panel):  # noqa: N801
     """The progress of the run and the way to stop it.
 
     A panel of its own: within one, Blender takes the box of a sentence for the bar that was there under the mouse, and
     fills it.
     """
 
-    bl_parent_id = "PRO_PT_main"
+    bl_parent_id = "PRO_DEPTH_PT_main"
     bl_label = "Run"
     bl_options = {"HIDE_HEADER"}
 
@@ -101,7 +101,7 @@ class PRO_PT_run(_Panel, bpy.types.Panel):  # noqa: N801
         left = job.seconds_left
         text = f"{job.doing}, {duration(left)}" if left is not None and left >= 1 else job.doing
         self.layout.progress(factor=job.progress, text=text)
-        _large(self.layout, "pro.cancel", "CANCEL")
+        _large(self.layout, "pro_depth.cancel", "CANCEL")
 
 
 def _large(layout: bpy.types.UILayout, operator: str, icon: Any) -> None:
@@ -110,7 +110,7 @@ def _large(layout: bpy.types.UILayout, operator: str, icon: Any) -> None:
     row.operator(operator, icon=icon)
 
 
-def _pixels(settings: PRO_PG_settings) -> tuple[int, int] | None:
+def _pixels(settings: PRO_DEPTH_PG_settings) -> tuple[int, int] | None:
     """The size of the photo as its header tells, or as Blender has it."""
     if settings.photo_source == "IMAGE":
         image = settings.image
@@ -139,10 +139,10 @@ def _show(layout: bpy.types.UILayout, guess: Estimate | None, *, at_most: bool =
         layout.label(text=f"{'Up to' if at_most else 'About'} {number(guess.vertices)} vertices, {size(guess.bytes)}")
 
 
-class PRO_PT_camera(_Panel, bpy.types.Panel):  # noqa: N801
+class PRO_DEPTH_PT_camera(_PanelBase, bpy.types.Panel):  # noqa: N801
     """Lens."""
 
-    bl_parent_id = "PRO_PT_main"
+    bl_parent_id = "PRO_DEPTH_PT_main"
     bl_label = "Camera"
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -155,10 +155,10 @@ class PRO_PT_camera(_Panel, bpy.types.Panel):  # noqa: N801
             column.prop(settings, name, **named)
 
 
-class PRO_PT_scale(_Panel, bpy.types.Panel):  # noqa: N801
+class PRO_DEPTH_PT_scale(_PanelBase, bpy.types.Panel):  # noqa: N801
     """Metres and sky."""
 
-    bl_parent_id = "PRO_PT_main"
+    bl_parent_id = "PRO_DEPTH_PT_main"
     bl_label = "Scale"
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -168,7 +168,7 @@ class PRO_PT_scale(_Panel, bpy.types.Panel):  # noqa: N801
         by = settings.scale_source
         if by == "POINT":
             column.prop(settings, "point")
-            column.operator("pro.point_from_cursor", icon="CURSOR")
+            column.operator("pro_depth.point_from_cursor", icon="CURSOR")
             column.prop(settings, "distance")
             column.prop(settings, "point_keeps")
         if by == "NEAR_FAR" or (by == "POINT" and settings.point_keeps == "NEAR"):
@@ -178,10 +178,10 @@ class PRO_PT_scale(_Panel, bpy.types.Panel):  # noqa: N801
         column.prop(settings, "sky")
 
 
-class PRO_PT_surface(_Panel, bpy.types.Panel):  # noqa: N801
+class PRO_DEPTH_PT_surface(_PanelBase, bpy.types.Panel):  # noqa: N801
     """What is built."""
 
-    bl_parent_id = "PRO_PT_main"
+    bl_parent_id = "PRO_DEPTH_PT_main"
     bl_label = "Surface"
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -192,14 +192,14 @@ class PRO_PT_surface(_Panel, bpy.types.Panel):  # noqa: N801
         if settings.kind != "adaptive":
             column.prop(settings, "vertices")
             column.prop(settings, "reduce")
-        column.prop(settings, "tear")
+        column.prop(settings, "edge_rtol")
         column.prop(settings, "erode_px")
 
 
-class PRO_PT_result(_Panel, bpy.types.Panel):  # noqa: N801
+class PRO_DEPTH_PT_result(_PanelBase, bpy.types.Panel):  # noqa: N801
     """What can be done with a rig."""
 
-    bl_parent_id = "PRO_PT_main"
+    bl_parent_id = "PRO_DEPTH_PT_main"
     bl_label = "Result"
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -209,15 +209,15 @@ class PRO_PT_result(_Panel, bpy.types.Panel):  # noqa: N801
         layout.label(text=rig.name if rig is not None else "No rig is selected", icon="EMPTY_AXIS")
         if rig is not None:
             _show(layout, _again(context.scene, rig))
-        layout.operator("pro.rebuild", icon="FILE_REFRESH")
-        layout.operator("pro.look_through", icon="VIEW_CAMERA")
-        layout.operator("pro.export", icon="EXPORT")
+        layout.operator("pro_depth.rebuild", icon="FILE_REFRESH")
+        layout.operator("pro_depth.look_through", icon="VIEW_CAMERA")
+        layout.operator("pro_depth.export", icon="EXPORT")
 
 
-class PRO_PT_batch(_Panel, bpy.types.Panel):  # noqa: N801
+class PRO_DEPTH_PT_batch(_PanelBase, bpy.types.Panel):  # noqa: N801
     """Many photos."""
 
-    bl_parent_id = "PRO_PT_main"
+    bl_parent_id = "PRO_DEPTH_PT_main"
     bl_label = "Batch"
     bl_options = {"DEFAULT_CLOSED"}
 
@@ -227,7 +227,15 @@ class PRO_PT_batch(_Panel, bpy.types.Panel):  # noqa: N801
         column.prop(settings_of(context.scene), "batch_folder")
         column.prop(settings_of(context.scene), "batch_pattern")
         column.prop(settings_of(context.scene), "batch_shot")
-        self.layout.operator("pro.batch", icon="FILE_FOLDER")
+        self.layout.operator("pro_depth.batch", icon="FILE_FOLDER")
 
 
-classes = (PRO_PT_main, PRO_PT_run, PRO_PT_result, PRO_PT_camera, PRO_PT_scale, PRO_PT_surface, PRO_PT_batch)
+classes = (
+    PRO_DEPTH_PT_main,
+    PRO_DEPTH_PT_run,
+    PRO_DEPTH_PT_result,
+    PRO_DEPTH_PT_camera,
+    PRO_DEPTH_PT_scale,
+    PRO_DEPTH_PT_surface,
+    PRO_DEPTH_PT_batch,
+)

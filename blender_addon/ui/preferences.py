@@ -69,7 +69,7 @@ def _devices(_preferences: Any, _context: bpy.types.Context, _typed: str) -> tup
     return DEVICES
 
 
-class PRO_AP_preferences(bpy.types.AddonPreferences):  # noqa: N801 - Blender's manner
+class PRO_DEPTH_AP_preferences(bpy.types.AddonPreferences):  # noqa: N801 - Blender's manner
     """Engine, device and cache folder."""
 
     bl_idname = ADDON
@@ -101,7 +101,7 @@ class PRO_AP_preferences(bpy.types.AddonPreferences):  # noqa: N801 - Blender's 
         column.prop(self, "engine")
         column.prop(self, "device")
         column.prop(self, "cache", placeholder=str(default_cache()))
-        layout.operator("pro.test_engine", icon="FILE_REFRESH")
+        layout.operator("pro_depth.test_engine", icon="FILE_REFRESH")
         test = current.test
         if test is not None and test.notice is not None:
             sentence(layout, context, test.notice)
@@ -111,9 +111,9 @@ class PRO_AP_preferences(bpy.types.AddonPreferences):  # noqa: N801 - Blender's 
         box.label(text="The engine is a program of its own. To install it, run in a clone of the project:")
         row = box.row(align=True)
         row.label(text=INSTALL_COMMAND)
-        row.operator("pro.copy_install", icon="COPYDOWN")
+        row.operator("pro_depth.copy_install", icon="COPYDOWN")
         if not bpy.app.online_access:
             box.label(text="Online access is off: only the bundled model and those fetched before can be used.")
 
 
-classes = (PRO_AP_preferences,)
+classes = (PRO_DEPTH_AP_preferences,)

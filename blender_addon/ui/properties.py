@@ -20,7 +20,7 @@ from bpy.props import (
 
 from ..engine.run import EngineOptions
 from ..errors import UserError
-from ..maths.lens import Lens, SceneCamera
+from ..maths.lens import BlendCamera, LensOptions
 from ..maths.mesh import MIN_BUDGET, MeshOptions
 from ..options import of
 from ..rig.build import FRAME_KEY
@@ -64,7 +64,7 @@ def _is_camera(_settings: Any, thing: bpy.types.Object) -> bool:
     return thing.type == "CAMERA"
 
 
-class PRO_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's manner
+class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's manner
     """What to do with which photo."""
 
     photo_source: EnumProperty(
@@ -104,7 +104,7 @@ class PRO_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's manner
     )
 
     camera_source: _enum(
-        Lens,
+        LensOptions,
         "source",
         {
             "EXIF": ("Photo", "What the photo tells (EXIF); where it tells nothing, the field of view below"),
@@ -113,19 +113,19 @@ class PRO_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's manner
             "CAMERA": ("Camera", "A camera of the scene that matches the photo; the rig is put where it stands"),
         },
     )
-    focal_mm: FloatProperty(**_shown(Lens, "focal_mm", min=0.1, soft_max=1000.0, unit="CAMERA"))
-    sensor_mm: FloatProperty(**_shown(Lens, "sensor_mm", min=0.1, soft_max=100.0, unit="CAMERA"))
+    focal_mm: FloatProperty(**_shown(LensOptions, "focal_mm", min=0.1, soft_max=1000.0, unit="CAMERA"))
+    sensor_mm: FloatProperty(**_shown(LensOptions, "sensor_mm", min=0.1, soft_max=100.0, unit="CAMERA"))
     fov: FloatProperty(
         **_shown(
-            Lens,
+            LensOptions,
             "fov_deg",
-            default=math.radians(Lens.fov_deg),  # Blender's angles are in radians
+            default=math.radians(LensOptions.fov_deg),  # Blender's angles are in radians
             min=math.radians(1.0),
-            max=math.radians(170.0),  # wider pictures are no pinhole's
+            max=math.radians(170.0),  # wider pictures are no intrinsics's
             subtype="ANGLE",
         )
     )
-    camera: PointerProperty(**_shown(Lens, "camera"), type=bpy.types.Object, poll=_is_camera)
+    camera: PointerProperty(**_shown(LensOptions, "camera"), type=bpy.types.Object, poll=_is_camera)
 
     scale_source: _enum(
         ScaleChoice,
@@ -193,7 +193,9 @@ class PRO_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's manner
             "even": ("Even", "Faces of the same size everywhere"),
         },
     )
-    tear: FloatProperty(**_shown(MeshOptions, "tear", min=0.001, soft_max=1.0, precision=3, step=1, subtype="FACTOR"))
+    edge_rtol: FloatProperty(
+        **_shown(MeshOptions, "edge_rtol", min=0.001, soft_max=1.0, precision=3, step=1, subtype="FACTOR")
+    )
     erode_px: IntProperty(**_shown(MeshOptions, "erode_px", soft_max=8, subtype="PIXEL"))
 
     batch_folder: StringProperty(
@@ -213,9 +215,9 @@ def metres_per_unit(scene: bpy.types.Scene) -> float:
     return 1.0 if scene.unit_settings.system == "NONE" else scene.unit_settings.scale_length
 
 
-def settings_of(scene: bpy.types.Scene) -> PRO_PG_settings:
+def settings_of(scene: bpy.types.Scene) -> PRO_DEPTH_PG_settings:
     """What the panel shows."""
-    settings: PRO_PG_settings = scene.pro  # type: ignore[attr-defined]
+    settings: PRO_DEPTH_PG_settings = scene.pro_depth  # type: ignore[attr-defined]
     return settings
 
 
@@ -224,11 +226,11 @@ def recipe_of(scene: bpy.types.Scene, device: str = EngineOptions.device) -> Rec
     s, metres = settings_of(scene), metres_per_unit(scene)
     refine = "none" if s.quality == "DRAFT" else EngineOptions.refine
     tiles = {"FINE": FINE_TILES, "CUSTOM": tuple(s.tiles)}.get(s.quality, EngineOptions.tiles)
-    mesh = MeshOptions(tear=s.tear, erode_px=s.erode_px, vertices=s.vertices, reduce=s.reduce)
+    mesh = MeshOptions(edge_rtol=s.edge_rtol, erode_px=s.erode_px, vertices=s.vertices, reduce=s.reduce)
     return Recipe(
         engine=EngineOptions(model=s.model.strip() or EngineOptions.model, device=device, tiles=tiles, refine=refine),
         build=BuildOptions(kind=s.kind, material=s.material, mesh=mesh),
-        lens=Lens(
+        lens=LensOptions(
             source=s.camera_source,
             focal_mm=s.focal_mm,
             sensor_mm=s.sensor_mm,
@@ -247,35 +249,35 @@ def recipe_of(scene: bpy.types.Scene, device: str = EngineOptions.device) -> Rec
     )
 
 
-def camera_numbers(camera: bpy.types.Object) -> SceneCamera:
+def camera_numbers(camera: bpy.types.Object) -> BlendCamera:
     """A camera of the scene as numbers. A camera of a rig counts with its own pixel aspect, any other with none."""
     data = camera.data
     if data.type != "PERSP":
         raise UserError(f"{camera.name} is no perspective camera; choose one that is.")
     aspect_x, aspect_y = tuple(camera.get(FRAME_KEY, (0, 0, 1, 1)))[2:]
-    return SceneCamera(
+    return BlendCamera(
         lens_mm=data.lens,
         sensor_mm=data.sensor_height if data.sensor_fit == "VERTICAL" else data.sensor_width,
         fit=data.sensor_fit,
         shift_x=data.shift_x,
         shift_y=data.shift_y,
         aspect=aspect_y / aspect_x,
-        pose=tuple(camera.matrix_world[row][column] for row in range(4) for column in range(4)),
+        world_from_camera=tuple(camera.matrix_world[row][column] for row in range(4) for column in range(4)),
     )
 
 
-classes = (PRO_PG_settings,)
+classes = (PRO_DEPTH_PG_settings,)
 
 
 def register() -> None:
-    """Add `scene.pro`."""
+    """Add `scene.pro_depth`."""
     for cls in classes:
         bpy.utils.register_class(cls)
-    bpy.types.Scene.pro = PointerProperty(type=PRO_PG_settings)  # type: ignore[attr-defined, func-returns-value]
+    bpy.types.Scene.pro_depth = PointerProperty(type=PRO_DEPTH_PG_settings)  # type: ignore[attr-defined, func-returns-value]
 
 
 def unregister() -> None:
-    """Take `scene.pro` away; the values stay in the file."""
-    del bpy.types.Scene.pro  # type: ignore[attr-defined]
+    """Take `scene.pro_depth` away; the values stay in the file."""
+    del bpy.types.Scene.pro_depth  # type: ignore[attr-defined]
     for cls in reversed(classes):
         bpy.utils.unregister_class(cls)

@@ -20,13 +20,13 @@ from ..errors import UserError
 from ..rig import rebuild_estimate
 from ..rig.place import Recipe, place, rig_of
 from .engine_test import EngineTest
-from .photo_job import Job, hide
+from .photo_job import RigJob, hide
 
 FOLDER_PREFIX = "run-"
 TICK_S = 0.1  # between looks at the engine
 REDRAWN = {"VIEW_3D": "UI", "PREFERENCES": "WINDOW"}  # the kind of region in which we draw, by area
 
-job: Job | None = None  # the last run, over or not
+job: RigJob | None = None  # the last run, over or not
 test: EngineTest | None = None  # the last test of the engine, over or not
 notice: Notice | None = None  # what was said beside a run
 _timers: list[bpy.types.Timer] = []
@@ -50,7 +50,7 @@ def tell(text: str, *, is_error: bool = False) -> None:
     redraw()
 
 
-def begin(new: Job) -> Job:
+def begin(new: RigJob) -> RigJob:
     """Start a run; the files of the one before go, unless they hold results that are in no scene.
 
     Raises:

@@ -11,20 +11,20 @@ from typing import Any
 import bpy
 
 from ..engine.activity import Notice, sentence_of
-from ..engine.run import PhotoDepth, Run, Skipped, lines_of
+from ..engine.run import EngineRun, PhotoDepth, SkippedPhoto, lines_of
 from ..errors import UserError
 from ..rig.place import Recipe, place
 from ..rig.rebuild_estimate import remember
 
 
-class Job(Run):
+class RigJob(EngineRun):
     """What a run makes of its photos. Holds no datablock between polls: undo replaces them all.
 
     Rigs are built after the engine's last photo: that holds the window up, which the engine's work never does.
 
     Args:
         scene: found again by its `session_uid`, which outlives undo and renaming.
-        photos, folder, engine, online, shot: as of `Run`.
+        photos, folder, engine, online, shot: as of `EngineRun`.
         recipe: what to make of the results.
         plate: the image of the .blend that is the photo, if it is one; found again like the scene.
 
@@ -57,7 +57,7 @@ class Job(Run):
         self._plate_uid = 0 if plate is None else plate.session_uid
         self._taken = 0  # of the results
         self._announced = False  # whether the panel could say that the next one is being built
-        self._unplaced: list[Skipped] = []
+        self._unplaced: list[SkippedPhoto] = []
         self._notes: list[str] = []
         self._begun_s = time.monotonic()
 
@@ -68,7 +68,7 @@ class Job(Run):
 
     @property
     def doing(self) -> str:
-        """As of `Run`, then what is built."""
+        """As of `EngineRun`, then what is built."""
         if self.waiting:
             return "Waiting for Object Mode"
         if self.client is not None:
@@ -111,7 +111,7 @@ class Job(Run):
             self._place(result)
         except Exception as error:
             self.lost.append(result)
-            self._unplaced.append(Skipped(result.photo, sentence_of(error)))
+            self._unplaced.append(SkippedPhoto(result.photo, sentence_of(error)))
 
     def _place(self, result: PhotoDepth) -> None:
         scene = _found(bpy.data.scenes, self._scene_uid)

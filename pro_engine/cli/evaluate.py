@@ -75,20 +75,20 @@ def _run(
     debug: bool,
 ) -> EvalReport:
     """The report of all that was done until the end or Ctrl-C; complains of every item without scores."""
-    from pro_engine.evaluation.run import ItemReport, Skipped
+    from pro_engine.evaluation.run import ItemReport, SkippedItem
     from pro_engine.evaluation.run import evaluate as run
     from pro_engine.evaluation.summary import EvalReport
 
     if predictor is not None:
         about |= {"tiles": inference.tiles, "refine": inference.refine}
     done: list[ItemReport] = []
-    skipped: list[Skipped] = []
+    skipped: list[SkippedItem] = []
     stopped = False
     try:
         with progress_bar() as show:
             outcomes = run(datasets, predictor, options, inference=inference, folder=out, progress=show, strict=debug)
             for outcome in outcomes:
-                if isinstance(outcome, Skipped):
+                if isinstance(outcome, SkippedItem):
                     skipped.append(outcome)
                     complain(outcome.name, outcome.error)
                 else:

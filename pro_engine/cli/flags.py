@@ -190,7 +190,7 @@ def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-class _Form(NamedTuple):
+class _FlagForm(NamedTuple):
     """How an option stands on the command line.
 
     kind: what typer makes of it. value: what its help calls the value, "" for a switch. help, limits: in words. read:
@@ -206,7 +206,7 @@ class _Form(NamedTuple):
 
 
 @cache
-def _form(owner: type, name: str) -> _Form:
+def _form(owner: type, name: str) -> _FlagForm:
     """The form of an option, by its type: pairs as 4x3, lists with commas if their texts are known, else repeated."""
     notes, choices = field_of(owner, name).metadata, choices_of(owner, name)
     own, help, limits = FLAGS.get(name, Flag()).value, notes["help"], range_in_words(notes)
@@ -216,18 +216,18 @@ def _form(owner: type, name: str) -> _Form:
     kind: Any = kinds[0] if kinds else str
     if get_origin(kind) is not tuple:
         if kind is bool:
-            return _Form(bool, "", help, limits, bool, bool)
+            return _FlagForm(bool, "", help, limits, bool, bool)
         names = [own or _UNITS.get(notes.get("unit", "")) or _VALUES[kind]] if kinds else []
-        return _Form(str, "|".join((*names, *choices)), help, limits, partial(_read, kind), _write)
+        return _FlagForm(str, "|".join((*names, *choices)), help, limits, partial(_read, kind), _write)
     item: Any = get_args(kind)[0]
     if get_args(kind)[-1] is not Ellipsis:
         value = "x".join(notes["items"].upper().split(", "))
         read = partial(_read_pair, owner, name, value)
-        return _Form(str, "|".join((value, *choices)), help, f"each {limits}" if limits else "", read, _write)
+        return _FlagForm(str, "|".join((value, *choices)), help, f"each {limits}" if limits else "", read, _write)
     if choices:
         named, read_list = f"{help}: {', '.join(choices)}", partial(_read_list, choices)
-        return _Form(str, own or "NAME,...", named, limits, read_list, ",".join)
-    return _Form(list[str], own or _VALUES[item], help, limits, lambda given: tuple(map(item, given)), list)
+        return _FlagForm(str, own or "NAME,...", named, limits, read_list, ",".join)
+    return _FlagForm(list[str], own or _VALUES[item], help, limits, lambda given: tuple(map(item, given)), list)
 
 
 def _read(kind: Callable[[str], Any], given: str | None) -> Any:

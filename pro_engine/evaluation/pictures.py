@@ -22,7 +22,7 @@ _QUALITY = 85
 
 
 @dataclass(frozen=True)
-class Panel:
+class PagePicture:
     """A picture as JPEG bytes, and the text below it."""
 
     title: str
@@ -35,7 +35,7 @@ def make_panels(
     coarse: FloatMap | None,
     refined_fit: Aligned | None,
     coarse_fit: Aligned | None,
-) -> tuple[Panel, ...]:
+) -> tuple[PagePicture, ...]:
     """Panels of at most 420 pixels a side.
 
     Maps fitted to the truth share its colours: near is red, far is blue. Errors are |d - d*| / d* from black (0) to
@@ -60,7 +60,7 @@ def make_panels(
         for title, fit in (("error of coarse", coarse_fit), ("error", refined_fit)):
             if fit is not None:
                 pictures[title] = _error_picture(fit, size)
-    return tuple(Panel(title, _jpeg(picture)) for title, picture in pictures.items())
+    return tuple(PagePicture(title, _jpeg(picture)) for title, picture in pictures.items())
 
 
 def _panel_size(height: int, width: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from pro_engine.datasets.sample import EvalDataset, EvalSample
 from pro_engine.errors import CancelledError, InputError, ProEngineError
 from pro_engine.evaluation.metrics import consistency_error
 from pro_engine.evaluation.options import EvalOptions
-from pro_engine.evaluation.pictures import Panel, make_panels
+from pro_engine.evaluation.pictures import PagePicture, make_panels
 from pro_engine.evaluation.predictions import check_folder, load_prediction
 from pro_engine.evaluation.scores import Scores, fit_to_truth, score_map
 from pro_engine.inference import runtime
@@ -51,11 +51,11 @@ class ItemReport:
     run: Scores
     seams: SeamJumps | None = None
     notes: tuple[str, ...] = ()
-    panels: tuple[Panel, ...] = field(default=(), repr=False)
+    panels: tuple[PagePicture, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedItem:
     """An item without scores, and the sentence that says why."""
 
     dataset: str
@@ -64,7 +64,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, eq=False)
-class _Made:
+class _ItemMaps:
     """The maps of one item and how they were made."""
 
     disparity: FloatMap
@@ -74,7 +74,7 @@ class _Made:
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
+class _SameForAll:
     """What is the same for every item; `maps` is where maps are written."""
 
     predictor: DepthPredictor | None
@@ -93,8 +93,8 @@ def evaluate(
     folder: Path | None = None,
     progress: Progress | None = None,
     strict: bool = False,
-) -> Iterator[ItemReport | Skipped]:
-    """Score the items of datasets one after the other; one that fails gives a `Skipped` and the rest are still done.
+) -> Iterator[ItemReport | SkippedItem]:
+    """Score the items of datasets one after the other; one that fails gives a `SkippedItem`, and the rest are done.
 
     Collect what is yielded in a `summary.EvalReport`. Items are read, inferred and freed one at a time.
 
@@ -125,7 +125,7 @@ def _checked_job(
     options: EvalOptions,
     inference: InferenceOptions,
     folder: Path | None,
-) -> _Job:
+) -> _SameForAll:
     if (predictor is None) == (options.predictions is None):
         raise InputError("Neither or both of a model and a folder of predictions are given; give one of them.")
     if options.predictions is not None:
@@ -135,7 +135,7 @@ def _checked_job(
     if predictor is not None:
         predictor.refiner_for(inference)  # an error before the first item
     maps = folder / "maps" if options.save_maps and folder is not None else None
-    return _Job(predictor, options, inference, maps, shared_names=len(datasets) > 1)
+    return _SameForAll(predictor, options, inference, maps, shared_names=len(datasets) > 1)
 
 
 def _spread(count: int, wanted: int | None) -> list[int]:
@@ -146,8 +146,12 @@ def _spread(count: int, wanted: int | None) -> list[int]:
 
 
 def _items(
-    places: Sequence[tuple[EvalDataset, int]], shown: set[int], job: _Job, progress: Progress | None, strict: bool
-) -> Iterator[ItemReport | Skipped]:
+    places: Sequence[tuple[EvalDataset, int]],
+    shown: set[int],
+    job: _SameForAll,
+    progress: Progress | None,
+    strict: bool,
+) -> Iterator[ItemReport | SkippedItem]:
     total = len(places)
     for place, (dataset, index) in enumerate(places):
         name = f"{dataset.name} {index}"  # until the item has been read
@@ -160,23 +164,23 @@ def _items(
         except CancelledError:
             raise
         except ProEngineError as error:
-            yield Skipped(dataset.name, name, str(error))
+            yield SkippedItem(dataset.name, name, str(error))
         except MemoryError:
-            yield Skipped(dataset.name, name, "Memory ran out; close other programs, or ask for a coarser grid.")
+            yield SkippedItem(dataset.name, name, "Memory ran out; close other programs, or ask for a coarser grid.")
         except Exception as error:
             if strict:
                 raise
             text = f"Unexpected {type(error).__name__}: {error}; run again with --debug and report it."
-            yield Skipped(dataset.name, name, text)
+            yield SkippedItem(dataset.name, name, text)
     if progress is not None:
         progress("", total, total)
 
 
-def _item(dataset: str, sample: EvalSample, job: _Job, *, with_panels: bool) -> ItemReport:
+def _item(dataset: str, sample: EvalSample, job: _SameForAll, *, with_panels: bool) -> ItemReport:
     file_name = f"{dataset}/{sample.name}" if job.shared_names else sample.name
     if job.options.predictions is not None:
         prediction = load_prediction(job.options.predictions, file_name)
-        made = _Made(prediction.disparity, tiles=prediction.tiles)
+        made = _ItemMaps(prediction.disparity, tiles=prediction.tiles)
     else:
         made = _infer(sample, job)
     if job.maps is not None:
@@ -209,7 +213,7 @@ def _item(dataset: str, sample: EvalSample, job: _Job, *, with_panels: bool) -> 
     )
 
 
-def _infer(sample: EvalSample, job: _Job) -> _Made:
+def _infer(sample: EvalSample, job: _SameForAll) -> _ItemMaps:
     """The maps of a sample by the model, with what they cost."""
     predictor = job.predictor
     assert predictor is not None
@@ -226,4 +230,4 @@ def _infer(sample: EvalSample, job: _Job) -> _Made:
         shifted = predictor.infer(sample.image, options=job.inference, shifted=True)
         error = consistency_error(result.disparity, shifted.disparity, shifted.valid)
         run |= {"ce": error} if np.isfinite(error) else {}
-    return _Made(result.disparity, result.coarse, result.tiles, run)
+    return _ItemMaps(result.disparity, result.coarse, result.tiles, run)

@@ -10,7 +10,7 @@ import numpy as np
 
 import pro_engine
 from pro_engine.evaluation.catalog import RUN_FIGURES, SCORES
-from pro_engine.evaluation.run import ItemReport, Skipped
+from pro_engine.evaluation.run import ItemReport, SkippedItem
 from pro_engine.evaluation.scores import Scores, mean_scores
 
 _IN_GROUPS_ONLY = [name for name, figure in SCORES.items() if not figure.averaged]
@@ -34,7 +34,7 @@ class EvalReport:
 
     about: dict[str, Any]
     items: tuple[ItemReport, ...]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedItem, ...]
     stopped: bool = False
     version: str = field(default_factory=lambda: pro_engine.__version__)
 

@@ -89,7 +89,7 @@ def upright_size(width: int, height: int, turn: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Camera:
+class ExifCamera:
     """What EXIF tells of the lens: intrinsics of the upright image or None, whether to rely on them, and notes."""
 
     intrinsics: Intrinsics | None = None
@@ -97,7 +97,7 @@ class Camera:
     notes: tuple[str, ...] = ()
 
 
-def camera(exif: Image.Exif, width: int, height: int, turn: int) -> Camera:
+def camera(exif: Image.Exif, width: int, height: int, turn: int) -> ExifCamera:
     """The camera of the upright image, as a centred lens.
 
     FocalLengthIn35mmFilm is preferred; otherwise FocalLength with the sensor's FocalPlaneXResolution (and Y). Both are
@@ -116,7 +116,7 @@ def camera(exif: Image.Exif, width: int, height: int, turn: int) -> Camera:
     frame = stored if shot[0] is None or shot[1] is None else (shot[0], shot[1])
     focal_px, notes = _focal(exif, tags, *frame)
     if focal_px is None:
-        return Camera(notes=notes)
+        return ExifCamera(notes=notes)
     if _difference(frame[::-1], stored) < _difference(frame, stored):  # the pixels were turned, the tags were not
         frame, focal_px = frame[::-1], focal_px[::-1]
     if _difference(frame, stored) > _SAME_SHAPE + 1 / min(stored):
@@ -129,8 +129,8 @@ def camera(exif: Image.Exif, width: int, height: int, turn: int) -> Camera:
     found = Intrinsics(fx, fy, (width - 1) / 2, (height - 1) / 2, width, height)
     low, high = _PLAUSIBLE_FOV_DEG
     if not low <= found.fov_x_deg <= high:
-        return Camera(notes=(f"Its EXIF data gives a field of view of {found.fov_x_deg:.2g} degrees: left out.",))
-    return Camera(found, is_sure, notes)
+        return ExifCamera(notes=(f"Its EXIF data gives a field of view of {found.fov_x_deg:.2g} degrees: left out.",))
+    return ExifCamera(found, is_sure, notes)
 
 
 def _difference(one: tuple[float, float], other: tuple[float, float]) -> float:

@@ -32,7 +32,7 @@ EXAMPLE_SIZE = 1080, 1920
 OPSET = 18
 
 
-class Exported(NamedTuple):
+class ExportedModel(NamedTuple):
     """A file, its size in bytes, and the largest difference from PyTorch's output on noise, as a share of its range."""
 
     path: Path
@@ -40,7 +40,7 @@ class Exported(NamedTuple):
     difference: float
 
 
-def export_onnx(predictor: DepthPredictor, folder: PathLike) -> list[Exported]:
+def export_onnx(predictor: DepthPredictor, folder: PathLike) -> list[ExportedModel]:
     """Write Ψ and refiner of a predictor as `psi.onnx` and `refiner.onnx`, and check what ONNX Runtime makes of them.
 
     The batch may have any size in both. Height and width may be any that Ψ accepts if it follows the picture's shape
@@ -70,7 +70,7 @@ def export_onnx(predictor: DepthPredictor, folder: PathLike) -> list[Exported]:
     psi = _write(_Psi(predictor.psi), (image,), Path(folder) / PSI_FILE, spec, facts)
     learnt = (torch.rand(2, 6, height, width), coarse, fine)
     inputs = learnt if refiner.feature_levels else learnt[:1]
-    residual = _Residual(refiner)
+    residual = _LearntPart(refiner)
     return [psi, _write(residual, inputs, Path(folder) / REFINER_FILE, spec, {"start": refiner.start.kind})]
 
 
@@ -86,7 +86,7 @@ class _Psi(nn.Module):
         return output.disparity, *output.features
 
 
-class _Residual(nn.Module):
+class _LearntPart(nn.Module):
     """What of a refiner has weights."""
 
     def __init__(self, refiner: Trained) -> None:
@@ -111,7 +111,9 @@ def _needed() -> None:
     runtime()
 
 
-def _write(module: nn.Module, inputs: tuple[Any, ...], path: Path, spec: PsiSpec, facts: dict[str, Any]) -> Exported:
+def _write(
+    module: nn.Module, inputs: tuple[Any, ...], path: Path, spec: PsiSpec, facts: dict[str, Any]
+) -> ExportedModel:
     """Export, check and give the file its name, in this order."""
     flat = _flat(inputs)
     names = [f"input{k}" for k in range(len(flat))]
@@ -134,7 +136,7 @@ def _write(module: nn.Module, inputs: tuple[Any, ...], path: Path, spec: PsiSpec
         session = runtime().InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
         got = session.run(None, dict(zip(names, (one.numpy() for one in flat), strict=True)))
         size = temporary.stat().st_size
-    return Exported(path, size, max(_difference(a, b.numpy()) for a, b in zip(got, wanted, strict=True)))
+    return ExportedModel(path, size, max(_difference(a, b.numpy()) for a, b in zip(got, wanted, strict=True)))
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from pro_engine.jobs.options import CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, Jo
 from pro_engine.jobs.photos import Failure, Photo
 from pro_engine.jobs.preview import make_preview
 from pro_engine.jobs.report import PhotoReport
-from pro_engine.jobs.scale import Lens, Scale, Shot, find_lens
+from pro_engine.jobs.scale import PhotoLens, PhotoScale, ShotScale, find_lens
 from pro_engine.options import GeometryOptions, InferenceOptions
 from pro_engine.types import DepthResult, FloatMap, ImageArray, LoadedPhoto
 
@@ -75,9 +75,9 @@ class PhotoJob:
         options = replace(self.options, align=None if align is None else align.absolute())
         return replace(self, folder=self.folder.absolute(), options=options)
 
-    def shot(self, before: Shot | None = None) -> Shot | None:
+    def shot(self, before: ShotScale | None = None) -> ShotScale | None:
         """What the next photo shares with those before it: None if the photos are no frames of one shot."""
-        return (before or Shot()) if self.options.sequence else None
+        return (before or ShotScale()) if self.options.sequence else None
 
     def outputs(self, photo: Photo, *, metric: bool = False) -> list[Output]:
         """Every file that will be written for a photo; depth maps only where the scale will be known."""
@@ -96,7 +96,7 @@ class PhotoJob:
         photo: Photo,
         predictor: DepthPredictor,
         *,
-        shot: Shot | None = None,
+        shot: ShotScale | None = None,
         progress: PhaseProgress | None = None,
     ) -> PhotoReport:
         """Read one photo, infer it and write what is asked for, one map at a time. `shot` is as `self.shot` gives it.
@@ -153,7 +153,7 @@ class PhotoJob:
         photo: Photo,
         predictor: DepthPredictor,
         *,
-        shot: Shot | None = None,
+        shot: ShotScale | None = None,
         progress: PhaseProgress | None = None,
         strict: bool = False,
     ) -> PhotoReport | Failure:
@@ -196,8 +196,8 @@ class _Work:
     photo: Photo
     outputs: list[Output]
     loaded: LoadedPhoto
-    lens: Lens
-    shot: Shot | None
+    lens: PhotoLens
+    shot: ShotScale | None
 
     @property
     def image(self) -> ImageArray:
@@ -219,7 +219,7 @@ class _Maps:
     """What is left of a result when its maps are written: depth in metres if it has a scale, and what to tell of it."""
 
     depth: FloatMap | None
-    scale: Scale | None
+    scale: PhotoScale | None
     anchors: dict[str, float] | None
     tiles: tuple[int, int]
     timings: dict[str, float]
@@ -231,7 +231,7 @@ def _report(progress: PhaseProgress | None, phase: Phase, done: int, total: int)
     report(None if progress is None else partial(progress, phase), done, total)
 
 
-def _picture(path: Path, job: JobOptions) -> tuple[LoadedPhoto, Lens, bool]:
+def _picture(path: Path, job: JobOptions) -> tuple[LoadedPhoto, PhotoLens, bool]:
     """The photo, its lens, and whether it was made smaller.
 
     Raises:
@@ -253,7 +253,7 @@ def _picture(path: Path, job: JobOptions) -> tuple[LoadedPhoto, Lens, bool]:
 def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
     """Write the pictures, the disparity, then the depth if there is a scale."""
     step("write", 0, 1)
-    job, shot = work.job.options, work.shot or Shot()
+    job, shot = work.job.options, work.shot or ShotScale()
     result = result if work.shot is None else shot.held(work.image, result)
     for out in work.of("preview"):
         save_image(out.path, make_preview(work.image, result))
@@ -316,7 +316,7 @@ def _stride(depth: FloatMap, job: JobOptions) -> int:
     return max(1, math.ceil(math.sqrt(depth.size / _AUTO_POINTS))) if job.stride == "auto" else job.stride
 
 
-def _write_geometry(depth: FloatMap, scale: Scale, stride: int, about: Mapping[str, Any], work: _Work) -> None:
+def _write_geometry(depth: FloatMap, scale: PhotoScale, stride: int, about: Mapping[str, Any], work: _Work) -> None:
     """Write clouds and meshes; `depth` is cut at the scale's far end in place."""
     about = {**about, "notes": list(_warnings(scale, work))}
     depth[depth > scale.far_m * (1 + DEPTH_SLACK)] = np.inf
@@ -333,7 +333,7 @@ def _write_geometry(depth: FloatMap, scale: Scale, stride: int, about: Mapping[s
             save_mesh(out.path, mesh, metadata=about)
 
 
-def _warnings(scale: Scale | None, work: _Work) -> tuple[str, ...]:
+def _warnings(scale: PhotoScale | None, work: _Work) -> tuple[str, ...]:
     warnings = work.loaded.notes + (() if scale is None else scale.warnings)
     if work.loaded.panorama is not None:
         warnings += (f"It is a panorama ({work.loaded.panorama}): metres and the lens are those of no camera.",)

@@ -28,7 +28,7 @@ _METRIC_FAR_M = 200.0
 
 
 @dataclass(frozen=True)
-class Scale:
+class PhotoScale:
     """Metres of one photo: the link to disparity, the distance in metres where meshes and clouds end, and warnings."""
 
     scale_shift: ScaleShift
@@ -50,7 +50,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Lens:
+class PhotoLens:
     """Intrinsics of one photo and their source: "exif", "fov", "focal_35mm" or "assumed"."""
 
     intrinsics: Intrinsics
@@ -62,7 +62,7 @@ class Lens:
         return {"source": self.source, "fov_x_deg": k.fov_x_deg, "fx": k.fx, "fy": k.fy, "cx": k.cx, "cy": k.cy}
 
 
-def find_lens(photo: LoadedPhoto, job: JobOptions) -> Lens:
+def find_lens(photo: LoadedPhoto, job: JobOptions) -> PhotoLens:
     """The lens that the job names, else the photo's own, else 55 degrees across the longer side.
 
     A photo that lies on a plate has the lens of the plate: its field of view is the plate's, its axis in the middle.
@@ -73,12 +73,12 @@ def find_lens(photo: LoadedPhoto, job: JobOptions) -> Lens:
         return make(width, height) if photo.plate is None else photo.plate.lens(make)
 
     if job.fov_x_deg is not None:
-        return Lens(seen(partial(Intrinsics.from_fov, fov_x_deg=job.fov_x_deg)), "fov")
+        return PhotoLens(seen(partial(Intrinsics.from_fov, fov_x_deg=job.fov_x_deg)), "fov")
     if job.focal_35mm is not None:
-        return Lens(seen(partial(Intrinsics.from_focal_35mm, focal_35mm=job.focal_35mm)), "focal_35mm")
+        return PhotoLens(seen(partial(Intrinsics.from_focal_35mm, focal_35mm=job.focal_35mm)), "focal_35mm")
     if photo.intrinsics is not None:
-        return Lens(photo.intrinsics, "exif" if photo.lens_is_sure else "assumed")
-    return Lens(seen(_assumed), "assumed")
+        return PhotoLens(photo.intrinsics, "exif" if photo.lens_is_sure else "assumed")
+    return PhotoLens(seen(_assumed), "assumed")
 
 
 def _assumed(width: int, height: int) -> Intrinsics:
@@ -86,7 +86,7 @@ def _assumed(width: int, height: int) -> Intrinsics:
     return Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height)
 
 
-def find_scale(result: DepthResult, name: str, job: JobOptions, *, assume: bool) -> Scale | None:
+def find_scale(result: DepthResult, name: str, job: JobOptions, *, assume: bool) -> PhotoScale | None:
     """The photo's scale: from the sensor, the range or a metric model; assumed if `assume` says so; else None.
 
     Raises:
@@ -95,9 +95,9 @@ def find_scale(result: DepthResult, name: str, job: JobOptions, *, assume: bool)
     if job.align is not None:
         return _sensor_scale(result.disparity, _sensor_file(job.align, name), job.far_m)
     if job.near_m is not None and job.far_m is not None:
-        return Scale(_range(result, job.near_m, job.far_m, job), job.far_m, job.near_m)
+        return PhotoScale(_range(result, job.near_m, job.far_m, job), job.far_m, job.near_m)
     if result.scale_shift is not None:
-        return Scale(result.scale_shift, _METRIC_FAR_M)
+        return PhotoScale(result.scale_shift, _METRIC_FAR_M)
     if not assume:
         return None
     link = replace(_range(result, GeometryOptions.near_m, GeometryOptions.far_m, job), source="assumed")
@@ -105,7 +105,7 @@ def find_scale(result: DepthResult, name: str, job: JobOptions, *, assume: bool)
         f"The scale is unknown: assumed nearest surface {GeometryOptions.near_m:g} m, farthest "
         f"{GeometryOptions.far_m:g} m; give --near and --far, or --align."
     )
-    return Scale(link, GeometryOptions.far_m, GeometryOptions.near_m, (text,))
+    return PhotoScale(link, GeometryOptions.far_m, GeometryOptions.near_m, (text,))
 
 
 def find_anchors(disparity: FloatMap) -> dict[str, float] | None:
@@ -125,13 +125,13 @@ def find_anchors(disparity: FloatMap) -> dict[str, float] | None:
     return {"near": near, "far": far, "far_before_sky": before_sky}
 
 
-class Shot:
+class ShotScale:
     """What the frames of one shot share: the scale of their maps, their anchors and, but for sensors, their metres."""
 
     def __init__(self) -> None:
         self._hold = ScaleHold()
         self._cuts = 0
-        self._scale: Scale | None = None
+        self._scale: PhotoScale | None = None
         self._anchors: dict[str, float] | None = None
 
     def held(self, image: ImageArray, result: DepthResult) -> DepthResult:
@@ -141,7 +141,7 @@ class Shot:
             self._cuts, self._scale, self._anchors = self._hold.cuts, None, None
         return held
 
-    def scale(self, result: DepthResult, name: str, job: JobOptions, *, assume: bool) -> Scale | None:
+    def scale(self, result: DepthResult, name: str, job: JobOptions, *, assume: bool) -> PhotoScale | None:
         """As `find_scale`; a range is that of the first frame, since the nearest thing in view may be another later."""
         if self._scale is None or job.align is not None or result.scale_shift is not None:
             self._scale = find_scale(result, name, job, assume=assume)
@@ -172,7 +172,7 @@ def _sensor_file(align: Path, name: str) -> Path:
     return found[0]
 
 
-def _sensor_scale(disparity: FloatMap, path: Path, far_m: float | None) -> Scale:
+def _sensor_scale(disparity: FloatMap, path: Path, far_m: float | None) -> PhotoScale:
     sensor, info = load_depth(path)
     if info.quantity == "disparity":
         raise InputError(f"{path} holds relative disparity, not depth in metres; the scale comes from sensor depth.")
@@ -198,7 +198,7 @@ def _sensor_scale(disparity: FloatMap, path: Path, far_m: float | None) -> Scale
         warnings += (
             f"Only {link.inlier_share:.0%} of the sensor's samples agree with the fitted scale; check {path}.",
         )
-    return Scale(link, _reach(d[::step], z[::step], link) if far_m is None else far_m, float(z.min()), warnings)
+    return PhotoScale(link, _reach(d[::step], z[::step], link) if far_m is None else far_m, float(z.min()), warnings)
 
 
 def _reach(disparity: FloatMap, depth: FloatMap, link: ScaleShift) -> float:

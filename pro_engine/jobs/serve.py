@@ -48,7 +48,7 @@ from pro_engine.options import InferenceOptions, ModelOptions, OptionError, hint
 if TYPE_CHECKING:
     from pro_engine.inference.load import ModelHolder
     from pro_engine.jobs.photo_job import PhaseProgress
-    from pro_engine.jobs.scale import Shot
+    from pro_engine.jobs.scale import ShotScale
 
 PROTOCOL = 2
 GRACE_S = 1.0  # for a job under way, once stdin is closed
@@ -81,7 +81,7 @@ class Server:
         self._closing = False
         self._running: Any = None
         self._models: ModelHolder | None = None
-        self._shot: Shot | None = None
+        self._shot: ShotScale | None = None
         self._verbs: dict[str, Callable[[Request], dict[str, Any]]] = {"info": self._info, "infer": self._infer}
 
     def run(self) -> None:

@@ -107,7 +107,7 @@ class DinoV2Trunk(nn.Module):
         return grid.flatten(2).transpose(1, 2)
 
 
-class _Residual(nn.Module):
+class _DptResidual(nn.Module):
     """DPT's residual unit: two convolutions after activations, added to their input."""
 
     def __init__(self, channels: int) -> None:
@@ -119,14 +119,14 @@ class _Residual(nn.Module):
         return x + self.second(F.relu(self.first(F.relu(x))))
 
 
-class _Fuse(nn.Module):
+class _FuseScales(nn.Module):
     """Bring the deeper map to the other's size, add the two, mix."""
 
     def __init__(self, deep: int, other: int, outputs: int) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(deep, outputs, 1)
         self.lateral = nn.Conv2d(other, outputs, 1)
-        self.mix = _Residual(outputs)
+        self.mix = _DptResidual(outputs)
 
     def forward(self, deep: Tensor, other: Tensor) -> Tensor:
         return self.mix(_resized(self.reduce(deep), other) + self.lateral(other))
@@ -155,14 +155,14 @@ class _Decoder(nn.Module):
     def __init__(self, width: int, channels: tuple[int, int, int, int, int, int]) -> None:
         super().__init__()
         c0, c1, c2, c3, c4, c5 = channels
-        self.deepest = nn.Sequential(nn.Conv2d(width, c0, 1), _Residual(c0))
-        self.fuse14 = _Fuse(c0, width, c1)
+        self.deepest = nn.Sequential(nn.Conv2d(width, c0, 1), _DptResidual(c0))
+        self.fuse14 = _FuseScales(c0, width, c1)
         self.up7 = nn.ConvTranspose2d(width, c2, 2, 2)
-        self.fuse7 = _Fuse(c1, c2, c2)
+        self.fuse7 = _FuseScales(c1, c2, c2)
         self.up4 = nn.ConvTranspose2d(width, c3, 4, 4)
         self.stem = _Stem(c4, c3)
-        self.fuse4 = _Fuse(c2, 2 * c3, c3)
-        self.fuse2 = _Fuse(c3, c4, c4)
+        self.fuse4 = _FuseScales(c2, 2 * c3, c3)
+        self.fuse2 = _FuseScales(c3, c4, c4)
         self.full = nn.Sequential(nn.Conv2d(c4, c5, 3, padding=1), nn.ReLU())
 
     def forward(self, maps: list[Tensor], picture: Tensor) -> tuple[Tensor, ...]:

@@ -22,7 +22,7 @@ from pro_engine.errors import FileError
 from pro_engine.io.atomic import atomic_path
 from pro_engine.models.contract import DepthBase
 from pro_engine.training.bfm import BfmMaps, BfmSettings, BoolMap, bfm_maps, draw_mask
-from pro_engine.training.data import View, to_tensor
+from pro_engine.training.data import LabelledView, to_tensor
 
 
 class MaskCache:
@@ -31,7 +31,7 @@ class MaskCache:
     def __init__(
         self,
         folder: Path,
-        views: Sequence[View],
+        views: Sequence[LabelledView],
         psi_hash: str,
         grid: tuple[int, int],
         settings: BfmSettings = BfmSettings(),  # noqa: B008  it is frozen
@@ -92,6 +92,6 @@ class MaskCache:
             return None
 
 
-def _key(view: View, shared: str) -> str:
+def _key(view: LabelledView, shared: str) -> str:
     stamps = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in view.files]
     return hashlib.sha256(json.dumps([shared, stamps]).encode()).hexdigest()[:32]

@@ -30,7 +30,7 @@ MAX_DRAWS = 1000
 """Pictures drawn in vain before a data set is said to hold nothing to learn from."""
 
 
-class Picture(NamedTuple):
+class LabelledPicture(NamedTuple):
     """image (H, W, 3) uint8 RGB; disparity (H, W) float32, larger is nearer, 0 for sky; valid (H, W) bool, where the
     disparity is known."""
 
@@ -40,15 +40,15 @@ class Picture(NamedTuple):
 
 
 @dataclass(frozen=True)
-class View:
+class LabelledView:
     """One picture with its label on disk: a name for hashes, its files, and how to read it."""
 
     name: str
     files: tuple[Path, ...]
-    read: Callable[[], Picture]
+    read: Callable[[], LabelledPicture]
 
 
-def list_views(folders: list[Path]) -> list[View]:
+def list_views(folders: list[Path]) -> list[LabelledView]:
     """The pictures of several folders, one folder after the other: rendered scenes, or UnrealStereo4K, of which the
     left views of its list `train` are taken where it has that list, else all left views.
 
@@ -58,34 +58,36 @@ def list_views(folders: list[Path]) -> list[View]:
     return [view for folder in folders for view in (_unreal(folder) or _scenes(folder))]
 
 
-def _unreal(folder: Path) -> list[View]:
+def _unreal(folder: Path) -> list[LabelledView]:
     """The views of UnrealStereo4K; none where the folder does not look like it."""
     if not unrealstereo4k.recognise(folder):
         return []
     split = "train" if (folder / "splits" / "train.txt").exists() else None
     views = unrealstereo4k.list_views(folder, split=split)
-    return [View(view.name, view.files, partial(_read_unreal, view)) for view in views]
+    return [LabelledView(view.name, view.files, partial(_read_unreal, view)) for view in views]
 
 
-def _scenes(folder: Path) -> list[View]:
+def _scenes(folder: Path) -> list[LabelledView]:
     return [
-        View(view.picture.relative_to(folder).as_posix(), (view.picture, view.labels), partial(_read_scene, view))
+        LabelledView(
+            view.picture.relative_to(folder).as_posix(), (view.picture, view.labels), partial(_read_scene, view)
+        )
         for view in list_rendered([folder])
     ]
 
 
-def views_hash(views: list[View]) -> str:
+def views_hash(views: list[LabelledView]) -> str:
     """A hash of which pictures these are, in which order, and how large their files; where they lie does not count."""
     return names_hash(f"{view.name} {[file.stat().st_size for file in view.files]}" for view in views)
 
 
-def _read_scene(view: RenderedImage) -> Picture:
+def _read_scene(view: RenderedImage) -> LabelledPicture:
     image, disparity, _ = read_rendered(view)
-    return Picture(image, disparity, np.ones(disparity.shape, dtype=bool))
+    return LabelledPicture(image, disparity, np.ones(disparity.shape, dtype=bool))
 
 
-def _read_unreal(view: unrealstereo4k.UnrealView) -> Picture:
-    return Picture(*unrealstereo4k.read_view(view)[:3])
+def _read_unreal(view: unrealstereo4k.UnrealView) -> LabelledPicture:
+    return LabelledPicture(*unrealstereo4k.read_view(view)[:3])
 
 
 def crop_matrix(rng: np.random.Generator, source: tuple[int, int], target: tuple[int, int]) -> NDArray[np.float64]:
@@ -164,7 +166,7 @@ def is_useful(disparity: NDArray[np.float32]) -> bool:
     return high > 0 and float(disparity.std()) > 0.05 * float(disparity.mean())
 
 
-def shrink_to(picture: Picture, target: tuple[int, int]) -> Picture:
+def shrink_to(picture: LabelledPicture, target: tuple[int, int]) -> LabelledPicture:
     """The picture at a whole fraction of its size, chosen so that a crop of `target` pixels is not undersampled: the
     image averaged, the label picked (an average across an edge would be a depth that is nowhere)."""
     height, width = picture.disparity.shape
@@ -174,7 +176,7 @@ def shrink_to(picture: Picture, target: tuple[int, int]) -> Picture:
     h, w = height // step, width // step
     image = cv2.resize(picture.image[: h * step, : w * step], (w, h), interpolation=cv2.INTER_AREA).astype(np.uint8)
     every = np.s_[step // 2 :: step, step // 2 :: step]
-    return Picture(
+    return LabelledPicture(
         image,
         np.ascontiguousarray(picture.disparity[every][:h, :w]),
         np.ascontiguousarray(picture.valid[every][:h, :w]),
@@ -195,7 +197,9 @@ class BaseSamples(Dataset[tuple[Tensor, Tensor, Tensor]]):
     `sizes` gives (h, w) per step: sample i belongs to step i // batch, and all samples of a step share one size.
     """
 
-    def __init__(self, views: list[View], seed: int, batch: int, sizes: list[tuple[int, int]], steps: int) -> None:
+    def __init__(
+        self, views: list[LabelledView], seed: int, batch: int, sizes: list[tuple[int, int]], steps: int
+    ) -> None:
         self.views, self.seed, self.batch, self.sizes, self.steps = views, seed, batch, sizes, steps
 
     def __len__(self) -> int:

@@ -105,7 +105,7 @@ def train(
         FileError: a file cannot be written; earlier checkpoints are whole.
         CancelledError: stopped by Ctrl-C; the message says how to go on.
     """
-    run = _Run(task, config, out, fabric or launch(config), progress)
+    run = _TrainingRun(task, config, out, fabric or launch(config), progress)
     try:
         run.go(on_checkpoint)
     finally:
@@ -114,7 +114,7 @@ def train(
     return run.average
 
 
-class _Run:
+class _TrainingRun:
     """One process's part of a run."""
 
     def __init__(self, task: Task, config: LoopConfig, out: Path, fabric: Fabric, progress: Progress) -> None:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from pro_engine.training.bfm import BoolMap, nearest_cells
 from pro_engine.training.bfm_cache import MaskCache
-from pro_engine.training.data import MAX_DRAWS, View, nothing_to_learn, photograph, to_tensor
+from pro_engine.training.data import MAX_DRAWS, LabelledView, nothing_to_learn, photograph, to_tensor
 from pro_engine.training.degrade import Style, degrade, draw_style
 from pro_engine.training.gpct import Group
 
@@ -51,7 +51,7 @@ class RegionSamples(Dataset[RegionSample]):
 
     def __init__(
         self,
-        views: list[View],
+        views: list[LabelledView],
         seed: int,
         count: int,
         group: Group,

@@ -18,7 +18,7 @@ from typing import Any
 SPIN_S = 0.1
 
 
-class _Signals:
+class _Leave:
     """SIGINT and SIGTERM ask to leave, however often they come."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, or 2 for arguments, parameters or a source that cannot be; one sentence on stderr says why.
     """
-    signals = _Signals()  # before the imports, which take a second
+    signals = _Leave()  # before the imports, which take a second
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions

@@ -13,7 +13,7 @@ HUGE = 2**31  # rows and columns
 
 
 @dataclass
-class Shot:
+class Capture:
     """The messages of one picture; None is not sent. `compressed` is None where none is wanted."""
 
     image: Any
@@ -36,107 +36,107 @@ def faults_from(text: str) -> Iterator[str] | None:
     return cycle(names)
 
 
-def _bad_encoding(shot: Shot) -> None:
+def _bad_encoding(shot: Capture) -> None:
     shot.image.encoding = "rgb🙂"
 
 
-def _short_data(shot: Shot) -> None:
+def _short_data(shot: Capture) -> None:
     shot.image.data = shot.image.data[:-1]
 
 
-def _extra_data(shot: Shot) -> None:
+def _extra_data(shot: Capture) -> None:
     shot.image.data = shot.image.data + array.array("B", bytes(64))
 
 
-def _bad_step(shot: Shot) -> None:
+def _bad_step(shot: Capture) -> None:
     shot.image.step = shot.image.width - 1
 
 
-def _padded_rows(shot: Shot) -> None:
+def _padded_rows(shot: Capture) -> None:
     image, padding = shot.image, bytes(32)
     rows = memoryview(image.data)
     padded = (bytes(rows[row * image.step : (row + 1) * image.step]) + padding for row in range(image.height))
     _fill(image, b"".join(padded), step=image.step + len(padding))
 
 
-def _empty_image(shot: Shot) -> None:
+def _empty_image(shot: Capture) -> None:
     shot.image.height = 0
     _fill(shot.image, b"", step=0)
 
 
-def _too_large(shot: Shot) -> None:
+def _too_large(shot: Capture) -> None:
     shot.image.width = shot.image.height = HUGE
     _fill(shot.image, b"", step=shot.image.step)
 
 
-def _too_small(shot: Shot) -> None:
+def _too_small(shot: Capture) -> None:
     _reshape(shot.image, "mono8", 1, 1, b"\x7f")
 
 
-def _big_endian(shot: Shot) -> None:
+def _big_endian(shot: Capture) -> None:
     image = shot.image
     _reshape(image, "mono16", image.width, image.height, bytes(range(0, 256, 2)) * 2, is_bigendian=1)
 
 
-def _nonfinite_input(shot: Shot) -> None:
+def _nonfinite_input(shot: Capture) -> None:
     image = shot.image
     values = array.array("f", [0.5, float("nan"), 0.25, float("inf")])
     _reshape(image, "32FC1", image.width, image.height, values.tobytes())
 
 
-def _featureless(shot: Shot) -> None:
+def _featureless(shot: Capture) -> None:
     _reshape(shot.image, "mono8", shot.image.width, shot.image.height, b"\x80")
 
 
-def _size_changed(shot: Shot) -> None:
+def _size_changed(shot: Capture) -> None:
     _reshape(shot.image, "mono8", shot.image.width // 2 + 1, shot.image.height // 2 + 1, bytes(range(256)))
 
 
-def _encoding_changed(shot: Shot) -> None:
+def _encoding_changed(shot: Capture) -> None:
     _reshape(shot.image, "mono8", shot.image.width, shot.image.height, bytes(range(256)))
 
 
-def _bad_compressed(shot: Shot) -> None:
+def _bad_compressed(shot: Capture) -> None:
     if shot.compressed is not None:
         shot.compressed.data = shot.compressed.data[:200]
 
 
-def _no_camera_info(shot: Shot) -> None:
+def _no_camera_info(shot: Capture) -> None:
     shot.info = None
 
 
-def _camera_info_late(shot: Shot) -> None:
+def _camera_info_late(shot: Capture) -> None:
     shot.info.header.stamp.sec -= 10
 
 
-def _bad_camera_info(shot: Shot) -> None:
+def _bad_camera_info(shot: Capture) -> None:
     shot.info.k, shot.info.p = [0.0] * 9, [0.0] * 12
 
 
-def _camera_info_scaled(shot: Shot) -> None:
+def _camera_info_scaled(shot: Capture) -> None:
     shot.info.width, shot.info.height = shot.info.width // 2, shot.info.height // 2
     shot.info.k = [*(value / 2 for value in shot.info.k[:8]), 1.0]
     shot.info.p = [*(value / 2 for value in shot.info.p[:10]), 1.0, 0.0]
 
 
-def _unequal_focal(shot: Shot) -> None:
+def _unequal_focal(shot: Capture) -> None:
     shot.info.k[4] *= 1.2
     shot.info.p[5] *= 1.2
 
 
-def _distorted(shot: Shot) -> None:
+def _distorted(shot: Capture) -> None:
     shot.info.d = [-0.2, 0.05, 0.0, 0.0, 0.0]
 
 
-def _unknown_distortion(shot: Shot) -> None:
+def _unknown_distortion(shot: Capture) -> None:
     shot.info.distortion_model, shot.info.d = "kaleidoscope", [0.1]
 
 
-def _empty_frame_id(shot: Shot) -> None:
+def _empty_frame_id(shot: Capture) -> None:
     shot.image.header.frame_id = ""
 
 
-def _time_jump(shot: Shot) -> None:
+def _time_jump(shot: Capture) -> None:
     shot.image.header.stamp.sec = shot.image.header.stamp.nanosec = 0
 
 
@@ -153,7 +153,7 @@ def _reshape(image: Any, encoding: str, width: int, height: int, pattern: bytes,
     _fill(image, (pattern * (size // len(pattern) + 1))[:size], step=width * pixel)
 
 
-FAULTS: dict[str, Callable[[Shot], None]] = {
+FAULTS: dict[str, Callable[[Capture], None]] = {
     "bad_encoding": _bad_encoding,
     "short_data": _short_data,
     "extra_data": _extra_data,

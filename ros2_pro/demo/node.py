@@ -15,9 +15,9 @@ from std_msgs.msg import Header
 
 import pro_engine as pro
 from pro_engine.options import options_of
-from ros2_pro.demo.faults import FAULTS, Shot, faults_from
+from ros2_pro.demo.faults import FAULTS, Capture, faults_from
 from ros2_pro.demo.settings import DemoSettings
-from ros2_pro.demo.sources import SYNTHETIC, Picture, open_source
+from ros2_pro.demo.sources import SYNTHETIC, DemoPicture, open_source
 from ros2_pro.graph import parameters
 from ros2_pro.graph.adaptive_subscription import RELIABILITY
 from ros2_pro.messages import images
@@ -80,11 +80,11 @@ class DemoCamera(Node):
         if picture.depth is not None:
             self._publish_depth(picture.depth, header)
 
-    def _shot(self, picture: Picture, header: Any) -> Shot:
+    def _shot(self, picture: DemoPicture, header: Any) -> Capture:
         encoding = self._settings.encoding
         conversion = ENCODINGS[encoding]
         pixels = picture.image if conversion is None else cv2.cvtColor(picture.image, conversion)
-        shot = Shot(images.image_message(pixels, encoding, header), camera_info(picture.camera, header))
+        shot = Capture(images.image_message(pixels, encoding, header), camera_info(picture.camera, header))
         if self._compressed is not None:
             shot.compressed = _jpeg(picture.image, header)
         self._count += 1
@@ -97,7 +97,7 @@ class DemoCamera(Node):
             FAULTS[fault](shot)
         return shot
 
-    def _publish(self, shot: Shot) -> None:
+    def _publish(self, shot: Capture) -> None:
         for publisher, message in (
             (self._info, shot.info),
             (self._image, shot.image),

@@ -85,7 +85,7 @@ BALLS = (
 )
 
 
-class Scene:
+class DemoScene:
     """What the camera sees at any time. The camera has no distortion."""
 
     def __init__(self, camera: pro.Intrinsics) -> None:

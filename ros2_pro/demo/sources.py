@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pro_engine as pro
-from ros2_pro.demo.scene import Scene
+from ros2_pro.demo.scene import DemoScene
 from ros2_pro.demo.settings import DemoSettings
 
 SYNTHETIC = "synthetic"
@@ -21,7 +21,7 @@ PHOTOS = {".bmp", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"}
 
 
-class Picture(NamedTuple):
+class DemoPicture(NamedTuple):
     """An RGB image (H, W, 3), the camera it is of, and its depth (H, W) in metres where that is known exactly."""
 
     image: NDArray[np.uint8]
@@ -29,7 +29,7 @@ class Picture(NamedTuple):
     depth: NDArray[np.float32] | None = None
 
 
-def fit(image: NDArray[np.uint8], camera: pro.Intrinsics | None, wish: DemoSettings) -> Picture:
+def fit(image: NDArray[np.uint8], camera: pro.Intrinsics | None, wish: DemoSettings) -> DemoPicture:
     """The picture in the size and with the field of view that are wished; one side alone keeps the shape."""
     height, width = image.shape[:2]
     wide = wish.width or (max(1, round(width * wish.height / height)) if wish.height else width)
@@ -39,11 +39,11 @@ def fit(image: NDArray[np.uint8], camera: pro.Intrinsics | None, wish: DemoSetti
         image = np.asarray(cv2.resize(image, (wide, high), interpolation=how), dtype=np.uint8)
     if camera is None or wish.fov_x_deg:
         fov_x_deg = wish.fov_x_deg or DEFAULT_FOV_X_DEG
-        return Picture(image, pro.Intrinsics.from_fov(wide, high, fov_x_deg=fov_x_deg))
-    return Picture(image, camera.resized(wide, high))
+        return DemoPicture(image, pro.Intrinsics.from_fov(wide, high, fov_x_deg=fov_x_deg))
+    return DemoPicture(image, camera.resized(wide, high))
 
 
-def open_source(wish: DemoSettings) -> Iterator[Picture]:
+def open_source(wish: DemoSettings) -> Iterator[DemoPicture]:
     """The pictures of `wish.source`, in order; without end if `wish.loop`, which a scene does in any case.
 
     Raises:
@@ -65,25 +65,25 @@ def open_source(wish: DemoSettings) -> Iterator[Picture]:
     return _photos([path], wish)
 
 
-def _scene(wish: DemoSettings) -> Iterator[Picture]:
+def _scene(wish: DemoSettings) -> Iterator[DemoPicture]:
     width, height = wish.width or SYNTHETIC_SIZE[0], wish.height or SYNTHETIC_SIZE[1]
     camera = pro.Intrinsics.from_fov(width, height, fov_x_deg=wish.fov_x_deg or DEFAULT_FOV_X_DEG)
-    scene = Scene(camera)
+    scene = DemoScene(camera)
 
-    def pictures() -> Iterator[Picture]:
+    def pictures() -> Iterator[DemoPicture]:
         count = 0
         while True:
             image, depth = scene.render(count / wish.rate_hz)
-            yield Picture(image, camera, depth)
+            yield DemoPicture(image, camera, depth)
             count += 1
 
     return pictures()
 
 
-def _photos(files: list[Path], wish: DemoSettings) -> Iterator[Picture]:
+def _photos(files: list[Path], wish: DemoSettings) -> Iterator[DemoPicture]:
     picture = _photo(files[0], wish)  # now, so that a wrong file is told at once
 
-    def pictures() -> Iterator[Picture]:
+    def pictures() -> Iterator[DemoPicture]:
         yield picture
         yield from (_photo(file, wish) for file in files[1:])
         while wish.loop:
@@ -92,15 +92,15 @@ def _photos(files: list[Path], wish: DemoSettings) -> Iterator[Picture]:
     return pictures()
 
 
-def _photo(file: Path, wish: DemoSettings) -> Picture:
+def _photo(file: Path, wish: DemoSettings) -> DemoPicture:
     try:
         return fit(*pro.load_image(file), wish)
     except pro.ProEngineError as error:
         raise ValueError(str(error)) from error
 
 
-def _video(file: Path, wish: DemoSettings) -> Iterator[Picture]:
-    def once() -> Iterator[Picture]:
+def _video(file: Path, wish: DemoSettings) -> Iterator[DemoPicture]:
+    def once() -> Iterator[DemoPicture]:
         capture = cv2.VideoCapture(str(file))
         try:
             while True:
@@ -111,7 +111,7 @@ def _video(file: Path, wish: DemoSettings) -> Iterator[Picture]:
         finally:
             capture.release()
 
-    def pictures() -> Iterator[Picture]:
+    def pictures() -> Iterator[DemoPicture]:
         yield from once()
         while wish.loop:
             yield from once()

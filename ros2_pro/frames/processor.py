@@ -23,7 +23,7 @@ from ros2_pro.graph.publishers import Outputs
 from ros2_pro.messages import camera_info, clouds, images
 from ros2_pro.messages.caches import CameraInfoCache, Frame, SensorCache, seconds
 from ros2_pro.scale import sensor_samples
-from ros2_pro.scale.tracker import Scale, ScaleTracker
+from ros2_pro.scale.tracker import FrameScale, ScaleTracker
 from ros2_pro.settings import WAYS_TO_METRES, Settings
 
 FUTURE_S = 1.0  # a stamp this far ahead of the clock is wrong
@@ -44,12 +44,12 @@ class Surroundings:
 
 
 @dataclass(eq=False)
-class _View:
+class _FrameMaps:
     """What is known of a frame while it is worked on. Maps are (H, W) float32 at the image's size."""
 
     header: Any
     image: NDArray[np.uint8]
-    lens: camera_info.Lens | None
+    lens: camera_info.CameraModel | None
     info: Any
     disparity: NDArray[np.float32]
     depth: NDArray[np.float32] | None = None
@@ -77,7 +77,7 @@ class Processor:
         self._lens_notes: tuple[str, ...] = ()
         self._messages: dict[str, Any] = {}
 
-    def scale_now(self) -> Scale:
+    def scale_now(self) -> FrameScale:
         """Where metres come from now, for diagnostics; of any thread."""
         return self._tracker.status(self._around.clock())
 
@@ -124,7 +124,7 @@ class Processor:
         self._note(picture, message.format if compressed else message.encoding, message.header)
         info, lens = self._lens(info, message.header, image, settings, wanted)
         disparity = np.where(result.valid, result.disparity, np.float32(np.nan)) if not result.valid.all() else None
-        view = _View(message.header, image, lens, info, result.disparity if disparity is None else disparity)
+        view = _FrameMaps(message.header, image, lens, info, result.disparity if disparity is None else disparity)
         if wanted & {"depth", "points", "camera_info"} or self._snapshots:
             view.depth = self._metres(view, result, settings)
         if self._around.stopping():
@@ -152,7 +152,7 @@ class Processor:
             wanted -= {"depth", "points", "camera_info"}
         return wanted - {"camera_info"} if not wanted & {"depth"} else wanted
 
-    def _note(self, picture: images.Picture, encoding: str, header: Any) -> None:
+    def _note(self, picture: images.DecodedImage, encoding: str, header: Any) -> None:
         """Count what is odd about a frame that is used."""
         for note in picture.notes:
             self._health.count(note)
@@ -178,7 +178,7 @@ class Processor:
 
     def _lens(
         self, info: Any, header: Any, image: NDArray[np.uint8], settings: Settings, wanted: frozenset[str]
-    ) -> tuple[Any, camera_info.Lens | None]:
+    ) -> tuple[Any, camera_info.CameraModel | None]:
         """The camera info in use (None: none) and the lens (None: unknown)."""
         height, width = image.shape[:2]
         given = settings.input
@@ -205,7 +205,7 @@ class Processor:
             self._health.count("camera_info_late", f"The newest camera info is {offset_s:+.1f} s from the image.")
         return info, lens
 
-    def _metres(self, view: _View, result: Any, settings: Settings) -> NDArray[np.float32] | None:
+    def _metres(self, view: _FrameMaps, result: Any, settings: Settings) -> NDArray[np.float32] | None:
         """Depth (H, W) in metres, or None where nothing gives a scale now."""
         stamp_s = seconds(view.header.stamp)
         samples = problem = None
@@ -241,7 +241,7 @@ class Processor:
             depth[depth < limits.min_depth_m] = np.nan
         return depth
 
-    def _samples(self, view: _View, stamp_s: float, settings: Settings) -> sensor_samples.Samples | None:
+    def _samples(self, view: _FrameMaps, stamp_s: float, settings: Settings) -> sensor_samples.Samples | None:
         """What the sensor saw at the time of the image; None where nothing is asked of it, or it sent nothing then."""
         if settings.scale.mode != "align":
             return None
@@ -260,7 +260,7 @@ class Processor:
             tf=self._around.tf,
         )
 
-    def _publish(self, view: _View, wanted: frozenset[str], settings: Settings) -> None:
+    def _publish(self, view: _FrameMaps, wanted: frozenset[str], settings: Settings) -> None:
         publish = self._outputs.publish
         if "depth" in wanted and view.depth is not None:
             millimetres = settings.depth.encoding == "16UC1"
@@ -285,7 +285,7 @@ class Processor:
         self._messages[name] = message
         return message
 
-    def _finish_snapshots(self, view: _View, settings: Settings) -> None:
+    def _finish_snapshots(self, view: _FrameMaps, settings: Settings) -> None:
         while self._snapshots:
             future = self._snapshots.popleft()
             if not future.set_running_or_notify_cancel():
@@ -295,7 +295,7 @@ class Processor:
             except Exception as error:  # whoever asked gets it
                 future.set_exception(error)
 
-    def _write_snapshot(self, view: _View, settings: Settings) -> Path:
+    def _write_snapshot(self, view: _FrameMaps, settings: Settings) -> Path:
         points = info = None
         if view.lens is not None:
             info = camera_info.info_message(view.info, view.lens, view.header)
@@ -320,7 +320,7 @@ def _preview(disparity: NDArray[np.float32], colormap: str, max_width: int) -> N
     return pro.colorize(disparity, cmap=colormap)
 
 
-def _without_lens(what: str, fallback: camera_info.Lens | None) -> str:
+def _without_lens(what: str, fallback: camera_info.CameraModel | None) -> str:
     if fallback is not None:
         return f"{what}; input.fallback_fov_x_deg is assumed."
     return f"{what}; there are no points without one (or set input.fallback_fov_x_deg)."

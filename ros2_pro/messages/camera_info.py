@@ -28,7 +28,7 @@ _COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (4, 5, 8, 12, 14), 
 
 
 @dataclass(frozen=True, eq=False)
-class Lens:
+class CameraModel:
     """How an image was seen.
 
     intrinsics: of the image as it arrives, its distortion left out.
@@ -61,12 +61,12 @@ def is_rectified(topic: str, setting: str) -> bool:
     return setting == "yes" or (setting == "auto" and not _RECTIFIED.isdisjoint(words))
 
 
-def guessed_lens(width: int, height: int, fov_x_deg: float) -> Lens:
+def guessed_lens(width: int, height: int, fov_x_deg: float) -> CameraModel:
     """A centred lens of this horizontal field of view."""
     return _straight(pro.Intrinsics.from_fov(width, height, fov_x_deg=fov_x_deg))
 
 
-def lens_from_info(info: Any, width: int, height: int, *, rectified: bool) -> Lens:
+def lens_from_info(info: Any, width: int, height: int, *, rectified: bool) -> CameraModel:
     """The lens of an image of `width` x `height` pixels.
 
     For a rectified image it is that of P (K where P is zero), otherwise that of K with the distortion D (P, and no
@@ -112,10 +112,10 @@ def lens_from_info(info: Any, width: int, height: int, *, rectified: bool) -> Le
     slopes = _bent_slopes(matrix, width, height, distortion)
     if np.isnan(slopes[0][:: max(1, height // 64), :: max(1, width // 64)]).all():
         raise MessageError("bad_camera_info", f"No ray leads through a lens of distortion {d}; calibrate the camera.")
-    return Lens(intrinsics, slopes, False, (*notes, "distorted"), distortion)
+    return CameraModel(intrinsics, slopes, False, (*notes, "distorted"), distortion)
 
 
-def info_message(source: Any, lens: Lens, header: Any) -> CameraInfo:
+def info_message(source: Any, lens: CameraModel, header: Any) -> CameraInfo:
     """The camera info of the depth image: its header and size, and a K and P that fit them.
 
     source: the camera's own info, or None; it is not changed. Distortion is kept where the depth image stays bent;
@@ -161,10 +161,10 @@ def _window(info: Any, width: int, height: int) -> tuple[int, int, float, float,
     return int(roi.x_offset), int(roi.y_offset), part_width, part_height, binning_x, binning_y
 
 
-def _straight(intrinsics: pro.Intrinsics, *, rectified: bool = True, notes: tuple[str, ...] = ()) -> Lens:
+def _straight(intrinsics: pro.Intrinsics, *, rectified: bool = True, notes: tuple[str, ...] = ()) -> CameraModel:
     columns = (np.arange(intrinsics.width) - intrinsics.cx) / intrinsics.fx
     rows = (np.arange(intrinsics.height) - intrinsics.cy) / intrinsics.fy
-    return Lens(intrinsics, (columns.astype(np.float32), rows.astype(np.float32)), rectified, notes)
+    return CameraModel(intrinsics, (columns.astype(np.float32), rows.astype(np.float32)), rectified, notes)
 
 
 def _is_known(model: str, d: tuple[float, ...]) -> bool:

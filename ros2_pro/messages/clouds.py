@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField
 
 import pro_engine as pro
-from ros2_pro.messages.camera_info import Lens
+from ros2_pro.messages.camera_info import CameraModel
 from ros2_pro.messages.images import fill
 from ros2_pro.settings import PointsSettings
 
@@ -30,7 +30,9 @@ class Cloud:
     is_dense: bool
 
 
-def build_cloud(depth: NDArray[np.float32], image: NDArray[np.uint8], lens: Lens, settings: PointsSettings) -> Cloud:
+def build_cloud(
+    depth: NDArray[np.float32], image: NDArray[np.uint8], lens: CameraModel, settings: PointsSettings
+) -> Cloud:
     """Coloured points of a depth image (H, W) in metres and its picture (H, W, 3) uint8 RGB.
 
     The stride grows until `max_points` is held. Points are where the depth is finite, above 0 and within the limits,

@@ -35,7 +35,7 @@ _JPEG_BARE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})  # markers without a se
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class DecodedImage:
     """A decoded image: image (H, W, 3) uint8 RGB, C-contiguous; notes are keys of `causes.NOTES`."""
 
     image: NDArray[np.uint8]
@@ -43,7 +43,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class _PixelLayout:
     """How an encoding lies in memory, and how it becomes RGB.
 
     dtype and channels of a pixel; `rows` of data for `per` rows of the image (nv12 has 3 for 2); to_rgb takes
@@ -96,42 +96,42 @@ _BAYER = {
     "gbrg": cv2.COLOR_BayerGR2RGB,
     "grbg": cv2.COLOR_BayerGB2RGB,
 }
-_UYVY = _Layout("u1", 2, _cv(cv2.COLOR_YUV2RGB_UYVY), even=True)
-_YUYV = _Layout("u1", 2, _cv(cv2.COLOR_YUV2RGB_YUY2), even=True)
+_UYVY = _PixelLayout("u1", 2, _cv(cv2.COLOR_YUV2RGB_UYVY), even=True)
+_YUYV = _PixelLayout("u1", 2, _cv(cv2.COLOR_YUV2RGB_YUY2), even=True)
 
-LAYOUTS: dict[str, _Layout] = {
-    "rgb8": _Layout("u1", 3, _high_byte),
-    "bgr8": _Layout("u1", 3, _BGR),
-    "rgba8": _Layout("u1", 4, _RGBA),
-    "bgra8": _Layout("u1", 4, _BGRA),
-    "rgb16": _Layout("u2", 3, _high_byte),
-    "bgr16": _Layout("u2", 3, _BGR),
-    "rgba16": _Layout("u2", 4, _RGBA),
-    "bgra16": _Layout("u2", 4, _BGRA),
-    "mono8": _Layout("u1", 1, _GREY),
-    "mono16": _Layout("u2", 1, _GREY),
-    "8uc1": _Layout("u1", 1, _GREY),
-    "8uc3": _Layout("u1", 3, _BGR),
-    "8uc4": _Layout("u1", 4, _BGRA),
-    "16uc1": _Layout("u2", 1, _stretched),
-    "16uc3": _Layout("u2", 3, _BGR),
-    "16uc4": _Layout("u2", 4, _BGRA),
-    "32fc1": _Layout("f4", 1, _stretched),
-    **{f"bayer_{name}8": _Layout("u1", 1, _cv(code)) for name, code in _BAYER.items()},
-    **{f"bayer_{name}16": _Layout("u2", 1, _cv(code)) for name, code in _BAYER.items()},
+LAYOUTS: dict[str, _PixelLayout] = {
+    "rgb8": _PixelLayout("u1", 3, _high_byte),
+    "bgr8": _PixelLayout("u1", 3, _BGR),
+    "rgba8": _PixelLayout("u1", 4, _RGBA),
+    "bgra8": _PixelLayout("u1", 4, _BGRA),
+    "rgb16": _PixelLayout("u2", 3, _high_byte),
+    "bgr16": _PixelLayout("u2", 3, _BGR),
+    "rgba16": _PixelLayout("u2", 4, _RGBA),
+    "bgra16": _PixelLayout("u2", 4, _BGRA),
+    "mono8": _PixelLayout("u1", 1, _GREY),
+    "mono16": _PixelLayout("u2", 1, _GREY),
+    "8uc1": _PixelLayout("u1", 1, _GREY),
+    "8uc3": _PixelLayout("u1", 3, _BGR),
+    "8uc4": _PixelLayout("u1", 4, _BGRA),
+    "16uc1": _PixelLayout("u2", 1, _stretched),
+    "16uc3": _PixelLayout("u2", 3, _BGR),
+    "16uc4": _PixelLayout("u2", 4, _BGRA),
+    "32fc1": _PixelLayout("f4", 1, _stretched),
+    **{f"bayer_{name}8": _PixelLayout("u1", 1, _cv(code)) for name, code in _BAYER.items()},
+    **{f"bayer_{name}16": _PixelLayout("u2", 1, _cv(code)) for name, code in _BAYER.items()},
     "uyvy": _UYVY,
     "yuv422": _UYVY,
     "yuyv": _YUYV,
     "yuv422_yuy2": _YUYV,
-    "nv12": _Layout("u1", 1, _cv(cv2.COLOR_YUV2RGB_NV12), rows=3, per=2, even=True),
-    "nv21": _Layout("u1", 1, _cv(cv2.COLOR_YUV2RGB_NV21), rows=3, per=2, even=True),
+    "nv12": _PixelLayout("u1", 1, _cv(cv2.COLOR_YUV2RGB_NV12), rows=3, per=2, even=True),
+    "nv21": _PixelLayout("u1", 1, _cv(cv2.COLOR_YUV2RGB_NV21), rows=3, per=2, even=True),
 }
 """By encoding in lower case, since drivers differ in that."""
 
 _DEPTH_LAYOUTS = {"32fc1": "f4", "64fc1": "f8", "16uc1": "u2", "mono16": "u2"}
 
 
-def decode_image(message: Any) -> Picture:
+def decode_image(message: Any) -> DecodedImage:
     """A sensor_msgs/Image as a picture.
 
     Of 16-bit colours and greys the high byte is kept; 16UC1 and 32FC1 have no range of their own and are stretched
@@ -145,7 +145,7 @@ def decode_image(message: Any) -> Picture:
     layout = LAYOUTS.get(encoding)
     if layout is None:
         image = _from_cv_bridge(message)
-        return Picture(image, _featureless(image))
+        return DecodedImage(image, _featureless(image))
     height, width = int(message.height), int(message.width)
     if layout.even and (width % 2 or height % layout.per):
         raise MessageError("bad_step", f"The image is {width}x{height}, but {encoding} needs even sizes.")
@@ -153,10 +153,10 @@ def decode_image(message: Any) -> Picture:
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         notes += ("nonfinite_input",)
     image = np.ascontiguousarray(layout.to_rgb(pixels), dtype=np.uint8)
-    return Picture(image, notes + _featureless(image))
+    return DecodedImage(image, notes + _featureless(image))
 
 
-def decode_compressed(message: Any) -> Picture:
+def decode_compressed(message: Any) -> DecodedImage:
     """A sensor_msgs/CompressedImage (JPEG, PNG and what else OpenCV reads) as a picture.
 
     It is not turned by EXIF, as camera info is of the pixels as they are stored.
@@ -179,7 +179,7 @@ def decode_compressed(message: Any) -> Picture:
             "bad_compressed", f"The compressed image of {data.size} bytes is damaged or of an unknown kind."
         )
     picture = _BGR(image)  # OpenCV before 4.11 cannot decode to RGB itself
-    return Picture(picture, _featureless(picture))
+    return DecodedImage(picture, _featureless(picture))
 
 
 def decode_depth(message: Any) -> NDArray[np.float32]:

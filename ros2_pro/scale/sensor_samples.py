@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ros2_pro.faults import MessageError
 from ros2_pro.messages import images
 from ros2_pro.messages.caches import seconds
-from ros2_pro.messages.camera_info import Lens, lens_from_info
+from ros2_pro.messages.camera_info import CameraModel, lens_from_info
 
 Vector = NDArray[np.float64]
 FloatMap = NDArray[np.float32]
@@ -117,7 +117,7 @@ def samples_of(
     width: int,
     height: int,
     *,
-    lens: Lens | None,
+    lens: CameraModel | None,
     frame_id: str,
     sensor_pose: Sequence[float],
     sensor_info: Any = None,
@@ -143,11 +143,11 @@ def samples_of(
         if not sensor_frame or not frame_id or sensor_frame == frame_id:
             return from_depth_image(message, width, height)
         try:
-            pose = _pose(sensor_frame, frame_id, sensor_pose, tf)
+            camera_from_sensor = _pose(sensor_frame, frame_id, sensor_pose, tf)
         except MessageError:
-            pose = None
-        if lens is not None and sensor_info is not None and pose is not None:
-            return from_depth_camera(message, sensor_info, lens, pose)
+            camera_from_sensor = None
+        if lens is not None and sensor_info is not None and camera_from_sensor is not None:
+            return from_depth_camera(message, sensor_info, lens, camera_from_sensor)
         note = (
             f"The depth image is of frame {sensor_frame!r} and the image of {frame_id!r}; it is taken as registered. "
             "Register it, or publish its camera info on scale/camera_info and its place on tf (or scale.sensor_pose)."
@@ -155,7 +155,7 @@ def samples_of(
         return replace(from_depth_image(message, width, height), note=note)
     if lens is None:
         raise _bad(f"A {kind} needs a camera info to be seen in the image; publish one or set input.fallback_fov_x_deg")
-    readers: dict[str, Callable[[Any, Lens, Pose], Samples]] = {
+    readers: dict[str, Callable[[Any, CameraModel, Pose], Samples]] = {
         "PointCloud2": from_points,
         "LaserScan": from_scan,
     }
@@ -196,7 +196,7 @@ def from_depth_image(message: Any, width: int, height: int) -> Samples:
     )
 
 
-def from_depth_camera(message: Any, info: Any, lens: Lens, pose: Pose) -> Samples:
+def from_depth_camera(message: Any, info: Any, lens: CameraModel, camera_from_sensor: Pose) -> Samples:
     """Samples of a depth image that another camera sees: `info` is its camera info, the image rectified.
 
     Raises:
@@ -210,7 +210,9 @@ def from_depth_camera(message: Any, info: Any, lens: Lens, pose: Pose) -> Sample
         raise _bad(f"scale/camera_info cannot be used: {error}") from error
     rows, columns = _flat_pixels(depth, MAX_POINTS)
     z = depth[rows, columns].astype(np.float64)
-    return _seen(np.stack([z * x_slope[columns], z * y_slope[rows], z]), lens, pose, seconds(message.header.stamp))
+    return _seen(
+        np.stack([z * x_slope[columns], z * y_slope[rows], z]), lens, camera_from_sensor, seconds(message.header.stamp)
+    )
 
 
 def _decoded(message: Any) -> FloatMap:
@@ -255,7 +257,7 @@ def _at_edge(depth: FloatMap, rows: NDArray[np.intp], columns: NDArray[np.intp])
     return edge
 
 
-def from_points(message: Any, lens: Lens, pose: Pose) -> Samples:
+def from_points(message: Any, lens: CameraModel, camera_from_sensor: Pose) -> Samples:
     """Samples of a PointCloud2 with x, y, z in metres as float32 or float64; other fields do not matter.
 
     Points that are not finite, at the sensor itself, behind the camera or out of the image are left out, and in a dense
@@ -282,7 +284,7 @@ def from_points(message: Any, lens: Lens, pose: Pose) -> Samples:
                 for kind, at in _coordinates(message)
             ]
         )
-    return _seen(xyz, lens, pose, seconds(message.header.stamp))
+    return _seen(xyz, lens, camera_from_sensor, seconds(message.header.stamp))
 
 
 def _coordinates(message: Any) -> list[tuple[np.dtype[Any], int]]:
@@ -306,7 +308,7 @@ def _coordinates(message: Any) -> list[tuple[np.dtype[Any], int]]:
     return found
 
 
-def from_scan(message: Any, lens: Lens, pose: Pose) -> Samples:
+def from_scan(message: Any, lens: CameraModel, camera_from_sensor: Pose) -> Samples:
     """Samples of a LaserScan, whose own frame has x forward and z up (REP 117: ranges that are not finite are none).
 
     Raises:
@@ -326,17 +328,17 @@ def from_scan(message: Any, lens: Lens, pose: Pose) -> Samples:
         use = np.isfinite(ranges) & (ranges >= nearest) & (ranges <= farthest)
     ranges, angles = ranges[use], angles[use]
     xyz = np.stack([ranges * np.cos(angles), ranges * np.sin(angles), np.zeros(len(ranges))])
-    return _seen(xyz, lens, pose, seconds(message.header.stamp))
+    return _seen(xyz, lens, camera_from_sensor, seconds(message.header.stamp))
 
 
-def _seen(xyz: Vector, lens: Lens, pose: Pose, stamp_s: float) -> Samples:
+def _seen(xyz: Vector, lens: CameraModel, camera_from_sensor: Pose, stamp_s: float) -> Samples:
     """Points (3, N) in the sensor's frame as the camera sees them."""
     with np.errstate(all="ignore"):
         xyz = xyz[:, np.isfinite(xyz).all(axis=0) & xyz.any(axis=0)]
         # Row by row instead of a matrix product, whose threads would wait for those of the model.
         x, y, z = (
             row[0] * xyz[0] + row[1] * xyz[1] + row[2] * xyz[2] + shift
-            for row, shift in zip(pose.rotation, pose.translation, strict=True)
+            for row, shift in zip(camera_from_sensor.rotation, camera_from_sensor.translation, strict=True)
         )
         ahead = (z > 0) & (z < np.finfo(np.float32).max)
         x, y, z = x[ahead], y[ahead], z[ahead]

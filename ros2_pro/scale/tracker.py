@@ -30,7 +30,7 @@ CONFIRMATIONS = 3  # frames in a row that must agree before a fit far off the la
 
 
 @dataclass(frozen=True)
-class Scale:
+class FrameScale:
     """What turns the disparity of one frame into metres.
 
     scale_shift: None where nothing does.
@@ -81,7 +81,7 @@ class _Memory:
     time_s: float = 0.0
     since_s: float = math.inf  # time of the last usable fit, or of the first frame before there is one
     gap_s: float = 0.0  # of the clock, between the last two frames
-    last: Scale | None = None
+    last: FrameScale | None = None
 
     def next(self, stamp_s: float, now_s: float) -> None:
         """A frame came."""
@@ -119,7 +119,7 @@ class ScaleTracker:
         now_s: float,
         *,
         metric: pro.ScaleShift | None = None,
-    ) -> Scale:
+    ) -> FrameScale:
         """The scale of a frame.
 
         Args:
@@ -134,7 +134,7 @@ class ScaleTracker:
             metric: what the model itself gives, for `metric`.
         """
         settings = self._settings
-        modes: dict[str, Callable[[], Scale]] = {
+        modes: dict[str, Callable[[], FrameScale]] = {
             "none": lambda: _nothing("scale.mode is none."),
             "fixed": lambda: _given(pro.ScaleShift(settings.factor, settings.shift)),
             "metric": lambda: _nothing("The model gives no metres.") if metric is None else _given(metric),
@@ -144,7 +144,7 @@ class ScaleTracker:
         self._memory.last = scale
         return scale
 
-    def status(self, now_s: float) -> Scale:
+    def status(self, now_s: float) -> FrameScale:
         """The last frame's scale as it stands now: without new frames, what was good grows old.
 
         Frames that come slowly, as from a large model, are no silence: one may be as late as the last one was, again.
@@ -166,7 +166,7 @@ class ScaleTracker:
 
     def _align(
         self, disparity: FloatMap, valid: BoolMap, samples: Samples | None, stamp_s: float, now_s: float
-    ) -> Scale:
+    ) -> FrameScale:
         if stamp_s < self._memory.stamp_s or now_s < self._memory.now_s:
             self.reset()
         memory, settings = self._memory, self._settings
@@ -203,13 +203,13 @@ class ScaleTracker:
         memory.candidate = kept
         return memory.confirmations >= CONFIRMATIONS
 
-    def _held(self, good: _Kept | None, why: str, tried: Fit | NoFitError | None = None) -> Scale:
+    def _held(self, good: _Kept | None, why: str, tried: Fit | NoFitError | None = None) -> FrameScale:
         """The last good fit carried to this frame, if any; `tried` is what this frame's own samples gave, if any."""
         memory = self._memory
         share, samples = (tried.inlier_share, tried.samples) if tried is not None else (0.0, 0)
         silent_s = memory.time_s - memory.since_s
         stale = silent_s > self._settings.stale_after_s
-        return Scale(
+        return FrameScale(
             None if good is None else pro.ScaleShift(*good.line, good.inlier_share, "sensor"),
             memory.age_s(memory.time_s),
             share,
@@ -220,20 +220,20 @@ class ScaleTracker:
         )
 
 
-def _fitted(line: Line, fit: Fit) -> Scale:
+def _fitted(line: Line, fit: Fit) -> FrameScale:
     agree = f"{fit.inlier_share:.0%} of {fit.samples} samples agree"
     reason = f"1/depth = {line.slope:.4g} * disparity {line.offset:+.4g}; {agree}."
     scale_shift = pro.ScaleShift(*line, fit.inlier_share, "sensor")
-    return Scale(scale_shift, 0.0, fit.inlier_share, fit.samples, "ok", reason)
+    return FrameScale(scale_shift, 0.0, fit.inlier_share, fit.samples, "ok", reason)
 
 
-def _given(scale_shift: pro.ScaleShift) -> Scale:
+def _given(scale_shift: pro.ScaleShift) -> FrameScale:
     reason = f"1/depth = {scale_shift.scale:.4g} * disparity {scale_shift.shift:+.4g}, {scale_shift.source}."
-    return Scale(scale_shift, 0.0, scale_shift.inlier_share, 0, "ok", reason)
+    return FrameScale(scale_shift, 0.0, scale_shift.inlier_share, 0, "ok", reason)
 
 
-def _nothing(reason: str) -> Scale:
-    return Scale(None, 0.0, 0.0, 0, "none", reason)
+def _nothing(reason: str) -> FrameScale:
+    return FrameScale(None, 0.0, 0.0, 0, "none", reason)
 
 
 def _stale_reason(silent_s: float, why: str) -> str:

@@ -89,7 +89,7 @@ def installed(folder):
     (folder / "engine").mkdir()
     preferences.engine = str(program(folder / "engine", ENGINE))
     preferences.cache = str(folder / "cache")
-    bpy.context.scene.pro.tear = 1.0  # the engine's slope is steep
+    bpy.context.scene.pro_depth.edge_rtol = 1.0  # the engine's slope is steep
     return preferences
 
 

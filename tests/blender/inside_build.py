@@ -14,11 +14,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from blender_addon.errors import UserError
-from blender_addon.maths.mesh import MeshOptions, Pinhole, depth_to_mesh, estimate_of
+from blender_addon.maths.mesh import Intrinsics, MeshOptions, depth_to_mesh, estimate_of
 from blender_addon.rig.build import BuildOptions, build, frame_scene, rebuild
 from blender_addon.rig.datablocks import read_float_image
 
-UNTORN = MeshOptions(tear=10.0)
+UNTORN = MeshOptions(edge_rtol=10.0)
 BORDER = 3  # pixels; the surface ends at the centres of the outermost ones
 COUNTED = ("objects", "meshes", "images", "materials", "cameras", "textures", "collections", "node_groups")
 
@@ -62,14 +62,14 @@ def photo_of(folder, width, height):
     return save_png(card(width, height), path) if not path.exists() else path
 
 
-def built(folder, pinhole, scene=None, depth=None, **options):
-    size = (pinhole.width, pinhole.height)
+def built(folder, intrinsics, scene=None, depth=None, **options):
+    size = (intrinsics.width, intrinsics.height)
     return build(
         scene or bpy.context.scene,
         name="card",
         photo=photo_of(folder, *size),
         depth=hills(*size) if depth is None else depth,
-        pinhole=pinhole,
+        intrinsics=intrinsics,
         options=BuildOptions(**{"mesh": UNTORN, **options}),
     )
 
@@ -99,26 +99,26 @@ def compared(image, photo):
     return {"psnr": float(-10 * np.log10(np.mean(off**2))), "offset": shift.tolist()}
 
 
-def match(folder, pinhole, mistake=None, **options):
+def match(folder, intrinsics, mistake=None, **options):
     bpy.ops.wm.read_factory_settings(use_empty=True)
-    result = built(folder, pinhole, **options)
+    result = built(folder, intrinsics, **options)
     if mistake:
         mistake(result)
     image = render(result, folder / "render.png")
-    return compared(image, load_png(photo_of(folder, pinhole.width, pinhole.height)))
+    return compared(image, load_png(photo_of(folder, intrinsics.width, intrinsics.height)))
 
 
 def check_match(folder):
-    off = Pinhole(210.0, 210.0, 119.5 + 23, 79.5 - 11, 240, 160)
+    off = Intrinsics(210.0, 210.0, 119.5 + 23, 79.5 - 11, 240, 160)
     sizes = {"landscape": (240, 160), "portrait": (160, 240), "square": (180, 180), "odd": (1001, 333)}
-    found = {name: match(folder, Pinhole.from_fov(60, *size)) for name, size in sizes.items()}
+    found = {name: match(folder, Intrinsics.from_fov(60, *size)) for name, size in sizes.items()}
     found["off-centre"] = match(folder, off)
-    found["wide pixels"] = match(folder, Pinhole(180.0, 240.0, 119.5 + 23, 79.5 - 11, 240, 160))
-    found["tall pixels"] = match(folder, Pinhole(240.0, 180.0, 119.5 + 23, 79.5 - 11, 240, 160))
+    found["wide pixels"] = match(folder, Intrinsics(180.0, 240.0, 119.5 + 23, 79.5 - 11, 240, 160))
+    found["tall pixels"] = match(folder, Intrinsics(240.0, 180.0, 119.5 + 23, 79.5 - 11, 240, 160))
     found["live"] = match(folder, off, kind="live")
     found["live, half"] = match(folder, off, lambda r: setattr(r.surface.modifiers[0], "strength", 0.5), kind="live")
     found["adaptive"] = match(folder, off, kind="adaptive")
-    found["merged"] = match(folder, Pinhole.from_fov(60, 240, 160), mesh=MeshOptions(tear=10.0, vertices=6000))
+    found["merged"] = match(folder, Intrinsics.from_fov(60, 240, 160), mesh=MeshOptions(edge_rtol=10.0, vertices=6000))
     found["centimetres"] = match_in_centimetres(folder, off)
     found["second photo"] = match_beside_another(folder, off)
     found["WRONG shift"] = match(folder, off, lambda r: setattr(r.camera.data, "shift_x", -r.camera.data.shift_x))
@@ -128,20 +128,20 @@ def check_match(folder):
     return found
 
 
-def match_in_centimetres(folder, pinhole):
+def match_in_centimetres(folder, intrinsics):
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.context.scene.unit_settings.scale_length = 0.01
-    result = built(folder, pinhole)
+    result = built(folder, intrinsics)
     bpy.context.view_layer.update()
     widths = {"size": max(result.surface.dimensions), "far": result.camera.data.clip_end}
     image = render(result, folder / "render.png")
     return {**compared(image, load_png(photo_of(folder, 240, 160))), **widths}
 
 
-def match_beside_another(folder, pinhole):
+def match_beside_another(folder, intrinsics):
     bpy.ops.wm.read_factory_settings(use_empty=True)
-    first = built(folder, pinhole)
-    second = built(folder, Pinhole.from_fov(40, 160, 240))
+    first = built(folder, intrinsics)
+    second = built(folder, Intrinsics.from_fov(40, 160, 240))
     second.collection.hide_render = True
     frame_scene(bpy.context.scene, second.camera)
     return compared(render(first, folder / "render.png"), load_png(photo_of(folder, 240, 160)))
@@ -149,13 +149,13 @@ def match_beside_another(folder, pinhole):
 
 def check_parallax(folder):
     """From beside the camera all kinds look alike, and unlike the photo; holes stay holes."""
-    pinhole = Pinhole.from_fov(60, 240, 160)
+    intrinsics = Intrinsics.from_fov(60, 240, 160)
     depth = hills(240, 160)
     depth[60:100, 150:190] = np.nan
     views = {}
     for kind, strength in (("mesh", 1), ("live", 1), ("adaptive", 1), ("live", 0)):
         bpy.ops.wm.read_factory_settings(use_empty=True)
-        result = built(folder, pinhole, depth=depth, kind=kind)
+        result = built(folder, intrinsics, depth=depth, kind=kind)
         result.camera.location.x = 0.2
         if kind == "live":
             result.surface.modifiers[0].strength = strength
@@ -176,7 +176,7 @@ def positions(mesh):
 
 
 def check_kinds(folder):
-    pinhole = Pinhole(210.0, 190.0, 142.5, 68.5, 240, 160)
+    intrinsics = Intrinsics(210.0, 190.0, 142.5, 68.5, 240, 160)
     depth = hills(240, 160)
     depth[:40, :60] = np.nan
     depth[80:, 120:] *= 2
@@ -187,9 +187,9 @@ def check_kinds(folder):
         ("even", MeshOptions(vertices=5000, reduce="even")),
     ):
         bpy.ops.wm.read_factory_settings(use_empty=True)
-        baked = built(folder, pinhole, depth=depth, mesh=mesh_options)
-        live = built(folder, pinhole, depth=depth, mesh=mesh_options, kind="live")
-        arrays = depth_to_mesh(depth, pinhole, mesh_options)
+        baked = built(folder, intrinsics, depth=depth, mesh=mesh_options)
+        live = built(folder, intrinsics, depth=depth, mesh=mesh_options, kind="live")
+        arrays = depth_to_mesh(depth, intrinsics, mesh_options)
         bpy.context.view_layer.update()
         moved = live.surface.evaluated_get(bpy.context.evaluated_depsgraph_get()).data
         there, here = positions(baked.surface.data), positions(moved)
@@ -225,10 +225,10 @@ def settings_of(scene):
 def check_scene(folder):
     """The scene given gets the result, nothing else changes, and what fails leaves nothing."""
     bpy.ops.wm.read_factory_settings(use_empty=False)
-    pinhole = Pinhole.from_fov(60, 60, 40)
+    intrinsics = Intrinsics.from_fov(60, 60, 40)
     scene, other = bpy.context.scene, bpy.data.scenes.new("other")
     before = settings_of(scene), settings_of(other)
-    result = built(folder, pinhole, scene=other)
+    result = built(folder, intrinsics, scene=other)
     found = {
         "in the scene given": result.collection.name in other.collection.children,
         "not in the other": result.collection.name not in scene.collection.children,
@@ -236,13 +236,13 @@ def check_scene(folder):
         "parents": result.camera.parent == result.surface.parent == result.rig,
         "names": [result.collection.name, result.rig.name, result.camera.name],
         "photo alpha": result.surface.active_material.node_tree.nodes["Image Texture"].image.alpha_mode,
-        "principled": built(folder, pinhole, material="principled").surface.active_material.name,
+        "principled": built(folder, intrinsics, material="principled").surface.active_material.name,
     }
     (folder / "text.jpg").write_text("no picture")
     (folder / "empty.png").write_bytes(b"")
     photo = photo_of(folder, 60, 40)
     depth = hills(60, 40)
-    sound = {"name": "x", "photo": photo, "depth": depth, "pinhole": pinhole}
+    sound = {"name": "x", "photo": photo, "depth": depth, "intrinsics": intrinsics}
     failures = {
         "missing": {"photo": folder / "none.png"},
         "text": {"photo": folder / "text.jpg"},
@@ -281,14 +281,14 @@ def memory(key):
 
 def check_memory(folder):
     """The peak of a build of two megapixels against the estimate."""
-    built(folder, Pinhole.from_fov(60, 60, 40))
-    pinhole = Pinhole.from_fov(60, 2000, 1000)
+    built(folder, Intrinsics.from_fov(60, 60, 40))
+    intrinsics = Intrinsics.from_fov(60, 2000, 1000)
     depth, photo = hills(2000, 1000), photo_of(folder, 2000, 1000)
     options = BuildOptions(mesh=UNTORN)
     guess = estimate_of(depth.size, depth.size)
     Path("/proc/self/clear_refs").write_text("5")
     before = memory("VmRSS")
-    result = build(bpy.context.scene, name="large", photo=photo, depth=depth, pinhole=pinhole, options=options)
+    result = build(bpy.context.scene, name="large", photo=photo, depth=depth, intrinsics=intrinsics, options=options)
     return {
         "vertices": [guess.vertices, len(result.surface.data.vertices)],
         "bytes": [guess.bytes, memory("VmHWM") - before],
@@ -298,7 +298,7 @@ def check_memory(folder):
 def check_reload(folder):
     """Depth, engine's map and offsets after the file is saved and opened again, bit for bit."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
-    pinhole = Pinhole.from_fov(60, 60, 40)
+    intrinsics = Intrinsics.from_fov(60, 60, 40)
     depth = hills(60, 40)
     depth[3:9, 5:7] = np.nan
     depth[0, 0], depth[1, 1], depth[2, 2] = 1e-30, 3e38, np.float32(1) / 3
@@ -306,7 +306,7 @@ def check_reload(folder):
     options = BuildOptions(kind="live", mesh=UNTORN)
     maps = {"depth": depth, "source": source}
     result = build(
-        bpy.context.scene, name="card", photo=photo_of(folder, 60, 40), pinhole=pinhole, options=options, **maps
+        bpy.context.scene, name="card", photo=photo_of(folder, 60, 40), intrinsics=intrinsics, options=options, **maps
     )
     offsets = read_float_image(result.surface.modifiers[0].texture.image)
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "saved.blend"))
@@ -342,7 +342,7 @@ def check_save(folder, home):
         name="card",
         photo=photo_of(folder, 60, 40),
         depth=depth,
-        pinhole=Pinhole.from_fov(60, 60, 40),
+        intrinsics=Intrinsics.from_fov(60, 60, 40),
         options=BuildOptions(mesh=UNTORN),
         source=source,
     )
@@ -357,8 +357,10 @@ def check_open(_, home):
     bpy.ops.wm.open_mainfile(filepath=str(Path(home) / "saved.blend"))
     rig = bpy.data.objects["card"]
     maps = {key: np.ascontiguousarray(read_float_image(rig[f"pro_{key}"])[..., 0]) for key in ("depth", "source")}
-    pinhole = Pinhole.from_fov(60, 60, 40)
-    again = rebuild(bpy.context.scene, rig, depth=maps["depth"], pinhole=pinhole, options=BuildOptions(mesh=UNTORN))
+    intrinsics = Intrinsics.from_fov(60, 60, 40)
+    again = rebuild(
+        bpy.context.scene, rig, depth=maps["depth"], intrinsics=intrinsics, options=BuildOptions(mesh=UNTORN)
+    )
     return {
         "same": [maps[key].tobytes() == numbers[key].tobytes() for key in maps],
         "spaces": [rig[f"pro_{key}"].colorspace_settings.name for key in maps],

@@ -14,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from blender_addon.errors import UserError
-from blender_addon.maths.mesh import MeshOptions, Pinhole
+from blender_addon.maths.mesh import Intrinsics, MeshOptions
 from blender_addon.rig.build import FRAME_KEY
 from blender_addon.rig.datablocks import UV_NAME
 from blender_addon.rig.export_scene import CROP_KEY
@@ -22,9 +22,9 @@ from blender_addon.ui import export
 from blender_addon.ui.export import FORMATS, export_rig
 from tests.blender.inside_build import COUNTED, UNTORN, built, load_png, main, photo_of
 
-CENTRED = Pinhole.from_fov(60, 60, 40)
-OFF = Pinhole(52.5, 52.5, 29.5 + 7.3, 19.5 - 4.6, 60, 40)
-TALL = Pinhole(52.5, 40.0, 19.5 - 6, 29.5 + 5, 40, 60)
+CENTRED = Intrinsics.from_fov(60, 60, 40)
+OFF = Intrinsics(52.5, 52.5, 29.5 + 7.3, 19.5 - 4.6, 60, 40)
+TALL = Intrinsics(52.5, 40.0, 19.5 - 6, 29.5 + 5, 40, 60)
 
 
 def start(**options):
@@ -124,12 +124,12 @@ def by_the_height(result):
 CASES = {
     "centred": (CENTRED, {}, None),
     "off-centre": (OFF, {}, None),
-    "portrait": (Pinhole(52.5, 52.5, 19.5, 29.5, 40, 60), {}, None),
+    "portrait": (Intrinsics(52.5, 52.5, 19.5, 29.5, 40, 60), {}, None),
     "tall pixels": (TALL, {}, None),
     "principled": (CENTRED, {"material": "principled"}, None),
     "live": (OFF, {"kind": "live"}, None),
     "live, half": (OFF, {"kind": "live"}, lambda r: setattr(r.surface.modifiers[0], "strength", 0.5)),
-    "merged": (OFF, {"mesh": MeshOptions(tear=10.0, vertices=900)}, None),
+    "merged": (OFF, {"mesh": MeshOptions(edge_rtol=10.0, vertices=900)}, None),
     "moved": (OFF, {}, moved),
     "vertical fit": (OFF, {}, by_the_height),
 }
@@ -139,20 +139,20 @@ def check_return(folder):
     """Every case in every format: what comes back, beside what was there."""
     found = {}
     for format in FORMATS:
-        for name, (pinhole, options, change) in CASES.items():
-            result = start(folder=folder, pinhole=pinhole, **options)
+        for name, (intrinsics, options, change) in CASES.items():
+            result = start(folder=folder, intrinsics=intrinsics, **options)
             if change:
                 change(result)
-            found[f"{format} {name}"] = there_and_back(folder, result, pinhole, format)
+            found[f"{format} {name}"] = there_and_back(folder, result, intrinsics, format)
         bpy.ops.wm.read_factory_settings(use_empty=True)
         in_centimetres(None)
         found[f"{format} centimetres"] = there_and_back(folder, built(folder, OFF), OFF, format, 0.01)
     return found
 
 
-def there_and_back(folder, result, pinhole, format, metre=1.0):
+def there_and_back(folder, result, intrinsics, format, metre=1.0):
     bpy.context.view_layer.update()
-    size, frame = (pinhole.width, pinhole.height), list(result.camera[FRAME_KEY])
+    size, frame = (intrinsics.width, intrinsics.height), list(result.camera[FRAME_KEY])
     before = evaluated(result.surface)[0]
     facts = {
         "off before": off_by(result.camera, result.surface, size, frame),
@@ -220,7 +220,7 @@ def check_content(folder):
     photo = photo_of(folder, 60, 40)
     found = {}
     for material in ("emission", "principled"):
-        result = start(folder=folder, pinhole=CENTRED, material=material)
+        result = start(folder=folder, intrinsics=CENTRED, material=material)
         bpy.ops.mesh.primitive_cube_add()
         bpy.ops.object.light_add(type="POINT")
         bpy.ops.object.camera_add()
@@ -428,23 +428,23 @@ def check_operator(folder):
     for cls in export.classes:
         if not hasattr(bpy.types, cls.__name__):
             bpy.utils.register_class(cls)
-    found = {"without a rig": bpy.ops.pro.export.poll()}
+    found = {"without a rig": bpy.ops.pro_depth.export.poll()}
     result = built(folder, OFF)
     layer = bpy.context.view_layer
     for thing in (result.rig, result.camera, result.surface):
         layer.objects.active = thing
         path = folder / f"{thing.type}.glb"
-        found[thing.type] = [sorted(bpy.ops.pro.export("EXEC_DEFAULT", filepath=str(path))), path.is_file()]
-    bpy.ops.pro.export(filepath=str(folder / "usd"), format="USD")
+        found[thing.type] = [sorted(bpy.ops.pro_depth.export("EXEC_DEFAULT", filepath=str(path))), path.is_file()]
+    bpy.ops.pro_depth.export(filepath=str(folder / "usd"), format="USD")
     found["usd"] = (folder / "usd.usdc").is_file()
     for name, path in (("missing folder", folder / "none" / "a.glb"), ("no name", ""), ("unsaved", "//a.glb")):
         try:
-            bpy.ops.pro.export(filepath=str(path))
+            bpy.ops.pro_depth.export(filepath=str(path))
             found[name] = ""
         except RuntimeError as error:
             found[name] = str(error).strip()
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "saved.blend"))
-    bpy.ops.pro.export(filepath="//beside.glb")
+    bpy.ops.pro_depth.export(filepath="//beside.glb")
     found["beside"] = (folder / "beside.glb").is_file()
     for cls in reversed(export.classes):
         bpy.utils.unregister_class(cls)
@@ -456,8 +456,8 @@ def check_operator(folder):
 
 def check_size(folder):
     """Seconds of the processor and bytes for a million vertices, by format."""
-    pinhole = Pinhole.from_fov(60, 1250, 800)
-    result = start(folder=folder, pinhole=pinhole, mesh=UNTORN)
+    intrinsics = Intrinsics.from_fov(60, 1250, 800)
+    result = start(folder=folder, intrinsics=intrinsics, mesh=UNTORN)
     found = {"vertices": len(result.surface.data.vertices)}
     for format in FORMATS:
         begun_s = time.process_time()

@@ -18,7 +18,7 @@ def check_promises(folder):
     """The count of vertices before and after a build."""
     installed(folder)
     rigging, properties = part("rigging"), part("properties")
-    scene, settings = bpy.context.scene, bpy.context.scene.pro
+    scene, settings = bpy.context.scene, bpy.context.scene.pro_depth
     found = {}
     photo = photo_of(folder / "photos", "large.png", (1200, 900))
     settings.photo, settings.vertices = str(photo), 50_000
@@ -27,7 +27,7 @@ def check_promises(folder):
     before = rigging.estimate_before(1200, 900, properties.recipe_of(scene).build)
     Path("/proc/self/clear_refs").write_text("5")
     base = memory("VmRSS")
-    called(bpy.ops.pro.estimate)
+    called(bpy.ops.pro_depth.estimate)
     rig = part("session").rig_in(bpy.context)
     surface = next(child for child in rig.children if child.type == "MESH")
     found["before"] = [before.vertices, len(surface.data.vertices)]
@@ -36,15 +36,15 @@ def check_promises(folder):
     for name, values in {
         "whole": {"vertices": 0},
         "eroded": {"vertices": 0, "erode_px": 8},
-        "torn": {"vertices": 0, "erode_px": 0, "tear": 0.004, "sky": "card"},
-        "budget": {"vertices": 20_000, "tear": 0.05},
+        "torn": {"vertices": 0, "erode_px": 0, "edge_rtol": 0.004, "sky": "card"},
+        "budget": {"vertices": 20_000, "edge_rtol": 0.05},
         "live": {"kind": "live"},
         "adaptive": {"kind": "adaptive"},
     }.items():
         for key, value in values.items():
             setattr(settings, key, value)
         guess = rigging.estimate_again(source, properties.recipe_of(scene))
-        result = called(bpy.ops.pro.rebuild)
+        result = called(bpy.ops.pro_depth.rebuild)
         found[name] = [guess.vertices, len(surface.data.vertices), result]
     return found
 
@@ -52,7 +52,7 @@ def check_promises(folder):
 def check_labels(folder):
     """Names and tooltips of all that is shown, with units."""
     installed(folder).cache = ""
-    kinds = [part("properties").PRO_PG_settings, part("preferences").PRO_AP_preferences]
+    kinds = [part("properties").PRO_DEPTH_PG_settings, part("preferences").PRO_DEPTH_AP_preferences]
     shown, enums = {}, {}
     for kind in kinds:
         for name, prop in kind.bl_rna.properties.items():
@@ -70,7 +70,7 @@ def check_labels(folder):
         cls.__name__: [cls.bl_label, cls.bl_space_type, cls.bl_region_type, cls.bl_category]
         for cls in part("panel").classes
     }
-    run = [name for name in dir(bpy.context.scene.pro) if name in ("progress", "state", "running", "message")]
+    run = [name for name in dir(bpy.context.scene.pro_depth) if name in ("progress", "state", "running", "message")]
     cache = part("preferences").cache_folder().relative_to(bpy.utils.user_resource("EXTENSIONS"))
     return {
         "cache": cache.as_posix(),
@@ -110,7 +110,7 @@ def drawn():
         fake = SimpleNamespace(layout=Layout(lines))
         fake.columns = lambda fake=fake: panel._Panel.columns(fake)
         cls.draw(fake, bpy.context)
-    preferences = part("preferences").PRO_AP_preferences
+    preferences = part("preferences").PRO_DEPTH_AP_preferences
     preferences.draw(SimpleNamespace(layout=Layout(lines), bl_rna=preferences.bl_rna), bpy.context)
     return lines
 
@@ -118,7 +118,7 @@ def drawn():
 def check_drawn(folder):
     """What is shown before, while and after it runs, and where the settings are wrong."""
     installed(folder)
-    settings = bpy.context.scene.pro
+    settings = bpy.context.scene.pro_depth
     found = {"empty": drawn()}
     settings.photo = str(photo_of(folder / "photos", "slow.png"))
     found["chosen"] = drawn()
@@ -133,7 +133,7 @@ def check_drawn(folder):
         setattr(settings, name, value)
         found[name] = drawn()
         setattr(settings, name, before)
-    called(bpy.ops.pro.test_engine)
+    called(bpy.ops.pro_depth.test_engine)
     found["tested"] = drawn()
     return found
 

@@ -33,7 +33,7 @@ def borrowed(folder, rig, *, override):
     context.view_layer.objects.active = there
     is_borrowed = bool(there.override_library if override else there.library)
     before = everything()
-    said = called(bpy.ops.pro.rebuild)
+    said = called(bpy.ops.pro_depth.rebuild)
     same = before == everything()
     context.view_layer.objects.active = rig
     bpy.data.libraries.remove(into.collections[0].library)
@@ -46,9 +46,9 @@ def borrowed(folder, rig, *, override):
 def check_rebuild(folder):
     """A rig anew: what the user did to it stays, and nothing old is left."""
     installed(folder)
-    scene, settings = bpy.context.scene, bpy.context.scene.pro
+    scene, settings = bpy.context.scene, bpy.context.scene.pro_depth
     settings.photo = str(photo_of(folder / "photos"))
-    called(bpy.ops.pro.estimate)
+    called(bpy.ops.pro_depth.estimate)
     rig = part("session").rig_in(bpy.context)
     surface = next(child for child in rig.children if child.type == "MESH")
     camera = next(child for child in rig.children if child.type == "CAMERA")
@@ -63,7 +63,7 @@ def check_rebuild(folder):
     found = {"kinds": {}}
     for kind in ("live", "adaptive", "mesh", "live", "live", "mesh"):
         settings.kind = kind
-        result = called(bpy.ops.pro.rebuild)
+        result = called(bpy.ops.pro_depth.rebuild)
         if kind == "live":
             kept = surface.modifiers["Depth"].strength
             surface.modifiers["Depth"].strength = 0.7
@@ -79,18 +79,18 @@ def check_rebuild(folder):
     found["objects"] = names["objects"] == sorted(one.name for one in bpy.data.objects)
     found["as the user had it"] = [list(rig.location), list(rig.scale), mine.parent == camera, camera.data.dof.use_dof]
     settings.camera_source, settings.fov = "FOV", math.radians(70)
-    found["lens"] = [called(bpy.ops.pro.rebuild), camera.data.angle_x]
+    found["lens"] = [called(bpy.ops.pro_depth.rebuild), camera.data.angle_x]
     before = everything()
     settings.near = 50.0
-    found["fails"] = [called(bpy.ops.pro.rebuild), before == everything()]
+    found["fails"] = [called(bpy.ops.pro_depth.rebuild), before == everything()]
     settings.near = 1.0
     found["linked"] = borrowed(folder, rig, override=False)
     found["overridden"] = borrowed(folder, rig, override=True)
     bpy.data.objects.remove(camera)
-    found["no camera"] = called(bpy.ops.pro.rebuild)
+    found["no camera"] = called(bpy.ops.pro_depth.rebuild)
     bpy.ops.object.select_all(action="DESELECT")
     bpy.data.objects.remove(rig)
-    found["no rig"] = called(bpy.ops.pro.rebuild)
+    found["no rig"] = called(bpy.ops.pro_depth.rebuild)
     return found
 
 
@@ -99,8 +99,8 @@ def check_rebuild(folder):
 
 def sky_of(choice):
     """Depth of the upper rows and of the row below them, after a rebuild."""
-    bpy.context.scene.pro.sky = choice
-    result = called(bpy.ops.pro.rebuild)
+    bpy.context.scene.pro_depth.sky = choice
+    result = called(bpy.ops.pro_depth.rebuild)
     rig = part("session").rig_in(bpy.context)
     depth = part("datablocks").read_float_image(rig["pro_depth"])[..., 0]
     return [result, float(depth[0, 0]), float(depth[SIZE[1] // 4, 0]), float(depth[-1, 0])]
@@ -108,9 +108,9 @@ def sky_of(choice):
 
 def check_scale(folder):
     installed(folder)
-    settings = bpy.context.scene.pro
+    settings = bpy.context.scene.pro_depth
     settings.photo = str(photo_of(folder / "photos"))
-    called(bpy.ops.pro.estimate)
+    called(bpy.ops.pro_depth.estimate)
     found = {choice: sky_of(choice) for choice in ("drop", "card", "keep")}
     settings.scale_source, settings.point = "POINT", (10, 40)
     for kept, distance in (("FAR", 4.0), ("NEAR", 1.4)):
@@ -119,12 +119,12 @@ def check_scale(folder):
         depth = part("datablocks").read_float_image(part("session").rig_in(bpy.context)["pro_depth"])[..., 0]
         found[f"point, {kept}"] = [*result, float(depth[40, 10])]
     settings.point = (500, 3)
-    found["outside"] = called(bpy.ops.pro.rebuild)
+    found["outside"] = called(bpy.ops.pro_depth.rebuild)
     settings.scale_source = "METRIC"
-    found["metric"] = called(bpy.ops.pro.rebuild)
+    found["metric"] = called(bpy.ops.pro_depth.rebuild)
     settings.photo = str(photo_of(folder / "photos", "metric.png"))
     metric = [
-        called(bpy.ops.pro.estimate),
+        called(bpy.ops.pro_depth.estimate),
         "pro_metric" in bpy.data.objects["metric"],
         *sky_of("keep"),
         *sky_of("card"),
@@ -133,14 +133,14 @@ def check_scale(folder):
     found["metres"] = [*metric, *sky_of("card")]
     rig = part("session").rig_in(bpy.context)
     depth = part("datablocks").read_float_image(rig["pro_depth"])[..., 0]
-    pinhole = part("geometry").Pinhole(50.0, 50.0, (SIZE[0] - 1) / 2, (SIZE[1] - 1) / 2, *SIZE)
+    intrinsics = part("geometry").Pinhole(50.0, 50.0, (SIZE[0] - 1) / 2, (SIZE[1] - 1) / 2, *SIZE)
     rig.location, rig.rotation_euler.z = (1, 2, 3), 0.5
     bpy.context.view_layer.update()
-    where = np.array([*(part("geometry").position_map(depth, pinhole)[50, 70])])
+    where = np.array([*(part("geometry").position_map(depth, intrinsics)[50, 70])])
     bpy.context.scene.cursor.location = rig.matrix_world @ part("rigging").mathutils.Vector(where.tolist())
-    found["cursor"] = [called(bpy.ops.pro.point_from_cursor), list(settings.point)]
+    found["cursor"] = [called(bpy.ops.pro_depth.point_from_cursor), list(settings.point)]
     bpy.context.scene.cursor.location = rig.matrix_world @ part("rigging").mathutils.Vector((0, 0, 5))
-    found["behind"] = called(bpy.ops.pro.point_from_cursor)
+    found["behind"] = called(bpy.ops.pro_depth.point_from_cursor)
     return found
 
 
@@ -148,7 +148,7 @@ def check_scale(folder):
 
 
 def check_cameras(folder):
-    """A camera of the scene as a pinhole against what Blender itself says that it sees."""
+    """A camera of the scene as a intrinsics against what Blender itself says that it sees."""
     from bpy_extras.object_utils import world_to_camera_view
 
     installed(folder)
@@ -166,18 +166,18 @@ def check_cameras(folder):
             camera.location, camera.rotation_euler = (3, -2, 1), (1.2, 0.1, 0.7)
             scene.render.resolution_x, scene.render.resolution_y = width, height
             bpy.context.view_layer.update()
-            pinhole = properties.camera_numbers(camera).pinhole(width, height)
+            intrinsics = properties.camera_numbers(camera).intrinsics(width, height)
             off = 0.0
             for place in places:
                 seen = world_to_camera_view(scene, camera, camera.matrix_world @ place)
-                column = pinhole.cx + pinhole.fx * place.x / -place.z
-                row = pinhole.cy - pinhole.fy * place.y / -place.z
+                column = intrinsics.cx + intrinsics.fx * place.x / -place.z
+                row = intrinsics.cy - intrinsics.fy * place.y / -place.z
                 off = max(off, abs(seen.x * width - 0.5 - column), abs((1 - seen.y) * height - 0.5 - row))
             found[f"{fit} {width}x{height}"] = off
-    settings = scene.pro
+    settings = scene.pro_depth
     settings.photo, settings.camera_source, settings.camera = str(photo_of(folder / "photos")), "CAMERA", camera
     scene.render.resolution_x, scene.render.resolution_y = SIZE
-    called(bpy.ops.pro.estimate)
+    called(bpy.ops.pro_depth.estimate)
     bpy.context.view_layer.update()
     rig = part("session").rig_in(bpy.context)
     own = next(child for child in rig.children if child.type == "CAMERA")
@@ -249,24 +249,27 @@ def check_images(folder):
         found["sequence"] = str(error)
     missing = bpy.data.images.new("gone", 8, 8)
     missing.source, missing.filepath = "FILE", str(folder / "gone.png")
-    settings = bpy.context.scene.pro
+    settings = bpy.context.scene.pro_depth
     settings.photo_source = "IMAGE"
     preferences.engine = preferences.engine
     settings.image = generated
-    found["estimate"] = [called(bpy.ops.pro.estimate), [one.name for one in bpy.data.objects if "pro_depth" in one]]
+    found["estimate"] = [
+        called(bpy.ops.pro_depth.estimate),
+        [one.name for one in bpy.data.objects if "pro_depth" in one],
+    ]
     settings.image = new("bright", float_buffer=True)
-    found["own plate"] = [called(bpy.ops.pro.estimate), bpy.data.objects["bright"]["pro_photo"].name]
+    found["own plate"] = [called(bpy.ops.pro_depth.estimate), bpy.data.objects["bright"]["pro_photo"].name]
     found["own plate"].append(len([one for one in bpy.data.images if one.name.startswith("bright")]))
     exr = new("plate", float_buffer=True)
     exr.filepath_raw, exr.file_format = str(folder / "plate.exr"), "OPEN_EXR"
     exr.save()
     bpy.data.images.remove(exr)
     settings.photo_source, settings.photo = "FILE", str(folder / "plate.exr")
-    result, image = called(bpy.ops.pro.estimate), bpy.data.objects["plate"]["pro_photo"]
-    found["plate"] = [result, image.is_float, image.name, called(bpy.ops.pro.rebuild)]
+    result, image = called(bpy.ops.pro_depth.estimate), bpy.data.objects["plate"]["pro_photo"]
+    found["plate"] = [result, image.is_float, image.name, called(bpy.ops.pro_depth.rebuild)]
     settings.photo_source = "IMAGE"
     settings.image = missing
-    found["gone"] = called(bpy.ops.pro.estimate)
+    found["gone"] = called(bpy.ops.pro_depth.estimate)
     return found
 
 
@@ -287,8 +290,8 @@ def check_real(folder, engine, photos):
             raise OSError("no socket is to be opened")
 
     socket.socket = Guarded
-    tested = [called(bpy.ops.pro.test_engine), part("session").test.notice.text]
-    settings = bpy.context.scene.pro
+    tested = [called(bpy.ops.pro_depth.test_engine), part("session").test.notice.text]
+    settings = bpy.context.scene.pro_depth
     settings.quality, settings.vertices, settings.batch_folder = "CUSTOM", 2000, photos
     settings.tiles = 1, 1
     before = census()
@@ -315,7 +318,7 @@ def check_real(folder, engine, photos):
         pictures[rig.name] = [width, height, corners, camera.data.lens]
     settings.model, settings.photo = "depth-anything-v2-small", str(found[0])
     return {
-        "weights": called(bpy.ops.pro.estimate),
+        "weights": called(bpy.ops.pro_depth.estimate),
         "tested": tested,
         "said": [job.notice.text, list(job.notice.details)],
         "loads": job.loads,
@@ -344,10 +347,10 @@ def check_full_disk(folder, engine, photo, cache):
     (folder / "real").mkdir()
     preferences.engine = str(program(folder / "real", GUARDED, head="", python=engine))
     preferences.device, preferences.cache = "cpu", cache
-    settings = bpy.context.scene.pro
+    settings = bpy.context.scene.pro_depth
     settings.quality, settings.tiles, settings.photo = "CUSTOM", (1, 1), photo
     before = everything()
-    said = called(bpy.ops.pro.estimate)
+    said = called(bpy.ops.pro_depth.estimate)
     return [said, before == everything(), [path.name for path in Path(cache).rglob("*.npy")]]
 
 

@@ -38,8 +38,8 @@ def ours():
     handlers = [len(getattr(bpy.app.handlers, name)) for name in dir(bpy.app.handlers) if name.startswith("load")]
     return [
         names,
-        hasattr(bpy.types.Scene, "pro"),
-        "pro" in dir(bpy.ops) and dir(bpy.ops.pro),
+        hasattr(bpy.types.Scene, "pro_depth"),
+        "pro_depth" in dir(bpy.ops) and dir(bpy.ops.pro_depth),
         handlers,
         sorted(thread.name for thread in threading.enumerate()),
     ]
@@ -54,8 +54,8 @@ def check_life(folder):
     for _ in range(10):
         preferences = enable()
         preferences.engine, preferences.cache = engine, cache
-        bpy.context.scene.pro.photo = str(photo_of(folder / "photos"))
-        called(bpy.ops.pro.estimate)
+        bpy.context.scene.pro_depth.photo = str(photo_of(folder / "photos"))
+        called(bpy.ops.pro_depth.estimate)
         bpy.ops.preferences.addon_disable(module=PACKAGE)
     after = ours()
     preferences = enable()
@@ -83,12 +83,12 @@ def check_life(folder):
 
 def check_estimate(folder):
     installed(folder)
-    scene, settings = bpy.context.scene, bpy.context.scene.pro
+    scene, settings = bpy.context.scene, bpy.context.scene.pro_depth
     photo = photo_of(folder / "photos", "mein Foto ü.png")
     kept = photo.stat().st_mtime_ns, sorted(os.listdir(photo.parent))
     settings.photo = str(photo)
     with counted_undo() as steps:
-        first = called(bpy.ops.pro.estimate)
+        first = called(bpy.ops.pro_depth.estimate)
     rig = bpy.data.objects.get("mein Foto ü")
     surface = next(child for child in rig.children if child.type == "MESH")
     z = positions(surface.data)[:, 2]
@@ -105,12 +105,12 @@ def check_estimate(folder):
         "photo kept": kept == (photo.stat().st_mtime_ns, sorted(os.listdir(photo.parent))),
         "files": len(list((folder / "cache").iterdir())),
     }
-    called(bpy.ops.pro.look_through)
+    called(bpy.ops.pro_depth.look_through)
     found["looks"] = [scene.camera.name, scene.render.resolution_x, scene.render.resolution_y]
     scene.unit_settings.scale_length = 0.01
     settings.near, settings.far = 150.0, 900.0
     photo_of(folder / "photos", photo.name, (48, 80))  # the photo changes on disk
-    called(bpy.ops.pro.estimate)
+    called(bpy.ops.pro_depth.estimate)
     second = next(one for one in scene.objects if "pro_depth" in one and one != rig)
     z2 = positions(next(child for child in second.children if child.type == "MESH").data)[:, 2]
     found["second"] = [second.name, list(second["pro_photo"].size), list(rig["pro_photo"].size)]
@@ -123,8 +123,8 @@ def check_estimate(folder):
     rig = bpy.data.objects["mein Foto ü"]
     bpy.context.view_layer.objects.active = rig
     bpy.context.scene.unit_settings.scale_length = 1.0
-    bpy.context.scene.pro.near, bpy.context.scene.pro.far = 1.0, 20.0
-    found["rebuilt"] = called(bpy.ops.pro.rebuild)
+    bpy.context.scene.pro_depth.near, bpy.context.scene.pro_depth.far = 1.0, 20.0
+    found["rebuilt"] = called(bpy.ops.pro_depth.rebuild)
     again = positions(next(child for child in rig.children if child.type == "MESH").data)[:, 2]
     found["same again"] = bool(np.array_equal(z, again))
     return found
@@ -132,8 +132,8 @@ def check_estimate(folder):
 
 def check_huge(folder):
     installed(folder)
-    bpy.context.scene.pro.photo = str(photo_of(folder / "photos", "huge.png"))
-    return [called(bpy.ops.pro.estimate), *said()[:2]]
+    bpy.context.scene.pro_depth.photo = str(photo_of(folder / "photos", "huge.png"))
+    return [called(bpy.ops.pro_depth.estimate), *said()[:2]]
 
 
 # ---- what goes wrong
@@ -165,7 +165,7 @@ def failures(folder):
         "no image": {"photo_source": "IMAGE"},
         "unsaved": {"photo": "//photo.png"},
         "no face": {"photo": str(photo_of(photos, "one.png", (1, 9)))},
-        "all torn": {"photo": str(photos / "card.png"), "tear": 0.001, "vertices": 0, "far": 1e6, "near": 1.0},
+        "all torn": {"photo": str(photos / "card.png"), "edge_rtol": 0.001, "vertices": 0, "far": 1e6, "near": 1.0},
         "near beyond far": {"near": 30.0},
         "no camera": {"camera_source": "CAMERA"},
         "orthographic": {"camera_source": "CAMERA", "camera": ortho()},
@@ -183,7 +183,7 @@ def failures(folder):
 
 
 def ortho():
-    """A camera that is no pinhole."""
+    """A camera that is no intrinsics."""
     data = bpy.data.cameras.new("flat")
     data.type = "ORTHO"
     return bpy.data.objects.new("flat", data)
@@ -198,11 +198,11 @@ def old_engine(folder):
 def check_failures(folder):
     """Each failure by itself, next to an earlier result that must stay as it is."""
     preferences = installed(folder)
-    settings = bpy.context.scene.pro
+    settings = bpy.context.scene.pro_depth
     sound = {"photo": str(photo_of(folder / "photos"))}
     settings.photo = sound["photo"]
-    called(bpy.ops.pro.estimate)
-    sound |= {name: getattr(settings, name) for name in ("near", "far", "vertices", "tear")}
+    called(bpy.ops.pro_depth.estimate)
+    sound |= {name: getattr(settings, name) for name in ("near", "far", "vertices", "edge_rtol")}
     sound |= {
         "photo_source": "FILE",
         "image": None,
@@ -219,7 +219,7 @@ def check_failures(folder):
                     setattr(settings, key, value)
             preferences.engine, preferences.cache = wrong.get("engine", engine), wrong.get("cache", cache)
             before = everything()
-            result = called(bpy.ops.pro.estimate)
+            result = called(bpy.ops.pro_depth.estimate)
             notice = said()
             found[name] = [result, notice[0], notice[1], before == everything()]
     found["steps"] = steps
@@ -229,16 +229,16 @@ def check_failures(folder):
 def check_doubtful(folder):
     """What is odd and yet works."""
     installed(folder)
-    settings = bpy.context.scene.pro
+    settings = bpy.context.scene.pro_depth
     found = {}
     for name in ("holes", "garbage", "reversed", "x" * 120):
         settings.photo = str(photo_of(folder / "photos", f"{name}.png"))
-        result = called(bpy.ops.pro.estimate)
+        result = called(bpy.ops.pro_depth.estimate)
         rig = part("session").rig_in(bpy.context)
         places = positions(next(child for child in rig.children if child.type == "MESH").data)
         found[name[:10]] = [result, len(places), bool(np.isfinite(places).all()), float(places[:, 2].max())]
     settings.photo = str(photo_of(folder / "photos", "thin.png", (2, 400)))
-    found["thin"] = [called(bpy.ops.pro.estimate), 0, True, -1.0]
+    found["thin"] = [called(bpy.ops.pro_depth.estimate), 0, True, -1.0]
     return found
 
 
@@ -271,13 +271,17 @@ def check_meanwhile(folder):
         return job
 
     job = begin()
-    found["second press"] = [called(bpy.ops.pro.estimate), called(bpy.ops.pro.batch), called(bpy.ops.pro.place)]
+    found["second press"] = [
+        called(bpy.ops.pro_depth.estimate),
+        called(bpy.ops.pro_depth.batch),
+        called(bpy.ops.pro_depth.place),
+    ]
     try:
         started("shot.png", folder)
     except part("errors").UserError as error:
         found["second run"] = str(error)
     other = bpy.data.scenes.new("other")
-    scene.name, scene.pro.near = "renamed", 7.0  # neither matters any more
+    scene.name, scene.pro_depth.near = "renamed", 7.0  # neither matters any more
     if bpy.context.window is not None:
         bpy.context.window.scene = other
     follow(job)
@@ -285,7 +289,7 @@ def check_meanwhile(folder):
     depth = part("datablocks").read_float_image(rig["pro_depth"])[..., 0]
     found["to the scene that asked"] = [one.name for one in rig.users_scene]
     found["near as it was"] = float(np.nanmin(depth))
-    scene.pro.near = 1.0
+    scene.pro_depth.near = 1.0
 
     if bpy.context.window is not None:
         bpy.context.window.scene = scene
@@ -293,18 +297,18 @@ def check_meanwhile(folder):
 
     before, job = census(), begin()
     pid = job.client.pid
-    found["cancel"] = [called(bpy.ops.pro.cancel), session.busy(), said()]
+    found["cancel"] = [called(bpy.ops.pro_depth.cancel), session.busy(), said()]
     until(lambda: not is_running(pid))
     found["cancel leaves nothing"] = before == census() and not job.poll()
-    found["cancel nothing"] = called(bpy.ops.pro.cancel)
+    found["cancel nothing"] = called(bpy.ops.pro_depth.cancel)
 
     rigs = set(bpy.data.objects)
     job = started(["early.png", "late.png", "hang.png"], folder)
     until(lambda: job.poll() and len(job.results) == 2)
     found["batch at work"] = [job.doing, before == census()]
-    called(bpy.ops.pro.cancel)
+    called(bpy.ops.pro_depth.cancel)
     found["batch cancelled"] = [said(), before == census()]
-    found["batch placed"] = [called(bpy.ops.pro.place), said()]
+    found["batch placed"] = [called(bpy.ops.pro_depth.place), said()]
     found["batch shown"] = shown_of(sorted((one for one in {*bpy.data.objects} - rigs if "pro_depth" in one), key=str))
 
     job = begin()
@@ -317,8 +321,8 @@ def check_meanwhile(folder):
     follow(job)
     found["scene gone"] = said()
     before = census()
-    found["placed elsewhere"] = [called(bpy.ops.pro.place), said(), census() != before]
-    found["nothing left to place"] = called(bpy.ops.pro.place)
+    found["placed elsewhere"] = [called(bpy.ops.pro_depth.place), said(), census() != before]
+    found["nothing left to place"] = called(bpy.ops.pro_depth.place)
 
     job = begin()
     for collection in list(bpy.data.collections):
@@ -349,9 +353,9 @@ def check_batch(folder):
     for k in range(20):
         photo_of(photos, f"{'bad' if k in (3, 11) else 'crash' if k == 7 else 'shot'}.{k}.png")
     (photos / "note.txt").write_text("no photo")
-    scene.pro.batch_folder = str(photos)
+    scene.pro_depth.batch_folder = str(photos)
     with counted_undo() as steps:
-        result = called(bpy.ops.pro.batch)
+        result = called(bpy.ops.pro_depth.batch)
     rigs = [one for one in scene.objects if "pro_depth" in one]
     log = (folder / "engine" / "log").read_text().split("\n")
     found = {
@@ -363,21 +367,21 @@ def check_batch(folder):
         "order": [line for line in log if line.endswith(".png")],
     }
     bpy.context.view_layer.objects.active = rigs[5]
-    found["looked at"] = [called(bpy.ops.pro.look_through), shown_of(rigs), rigs[5].name]
+    found["looked at"] = [called(bpy.ops.pro_depth.look_through), shown_of(rigs), rigs[5].name]
     (folder / "engine" / "log").unlink()
-    scene.pro.batch_pattern = "shot.#.png"
-    bpy.context.scene.pro.quality = "DRAFT"
-    scene.pro.batch_shot = True
-    found["pattern"] = [called(bpy.ops.pro.batch), said()]
+    scene.pro_depth.batch_pattern = "shot.#.png"
+    bpy.context.scene.pro_depth.quality = "DRAFT"
+    scene.pro_depth.batch_shot = True
+    found["pattern"] = [called(bpy.ops.pro_depth.batch), said()]
     log = (folder / "engine" / "log").read_text().split("\n")
     found["pattern order"] = [line for line in log if line.endswith(".png of a shot")]
     found["loads"] = log.count("LOAD")
     for pattern, where in (("*.exr", photos), ("", folder / "nowhere"), ("", folder / "cache")):
-        scene.pro.batch_pattern, scene.pro.batch_folder = pattern, str(where)
+        scene.pro_depth.batch_pattern, scene.pro_depth.batch_folder = pattern, str(where)
         before = everything()
-        found[f"{pattern} {where.name}"] = [called(bpy.ops.pro.batch), before == everything()]
-    scene.pro.batch_folder, scene.pro.batch_pattern = str(photos), "bad*"
-    found["all bad"] = [called(bpy.ops.pro.batch), said()]
+        found[f"{pattern} {where.name}"] = [called(bpy.ops.pro_depth.batch), before == everything()]
+    scene.pro_depth.batch_folder, scene.pro_depth.batch_pattern = str(photos), "bad*"
+    found["all bad"] = [called(bpy.ops.pro_depth.batch), said()]
     return found
 
 

@@ -49,5 +49,3 @@ def test_an_answer_too_late_or_not_whole_is_said(tmp_path):
     assert "within 1 s" in late.notice.text and late.notice.is_error and late.models == ("known",)
     body = "ready(); [say('done', id=r['id'], result={'device': 'cpu'}) for r in requests()]"
     assert "not complete" in told_by(str(program(tmp_path, body))).notice.text
-
-

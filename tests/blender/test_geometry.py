@@ -10,8 +10,8 @@ import pytest
 
 from blender_addon.errors import UserError
 from blender_addon.maths.mesh import (
+    Intrinsics,
     MeshOptions,
-    Pinhole,
     camera_of,
     depth_to_mesh,
     open_cells,
@@ -20,7 +20,7 @@ from blender_addon.maths.mesh import (
 )
 from blender_addon.maths.scale import (
     Anchors,
-    Scale,
+    DepthScale,
     disparity_to_depth,
     place_sky,
     read_map,
@@ -31,7 +31,7 @@ from blender_addon.maths.simplify import cell_corners
 from pro_engine.io.depth import save_depth
 
 ANCHORS = Anchors(near=9.0, far=1.0, far_before_sky=2.0)
-UNTORN = MeshOptions(tear=10.0)
+UNTORN = MeshOptions(edge_rtol=10.0)
 
 
 def street(height=240, width=320):
@@ -41,7 +41,7 @@ def street(height=240, width=320):
     r = np.hypot(x - 0.4 * width, y - 0.5 * height) / (0.2 * height)
     depth = (1 / np.where(r < 1, 0.4 - 0.1 * r**2, inverse)).astype(np.float32)
     depth[: height // 6, : width // 3] = np.nan
-    return depth, Pinhole.from_fov(60, width, height)
+    return depth, Intrinsics.from_fov(60, width, height)
 
 
 def faces_of(mesh):
@@ -58,9 +58,11 @@ def edges_of(mesh):
     return edges[edges[:, 0] != edges[:, 1]]
 
 
-def pixels_of(mesh, pinhole):
+def pixels_of(mesh, intrinsics):
     """(N, 2) column and row of each vertex."""
-    return np.rint(mesh.uv * (1, -1) * (pinhole.width, pinhole.height) + (-0.5, pinhole.height - 0.5)).astype(int)
+    return np.rint(mesh.uv * (1, -1) * (intrinsics.width, intrinsics.height) + (-0.5, intrinsics.height - 0.5)).astype(
+        int
+    )
 
 
 def double_areas(mesh, points):
@@ -158,7 +160,7 @@ def test_bad_ranges_and_pictures_without_contrast_are_refused():
 
 
 def test_sky_is_dropped_becomes_a_card_or_stays():
-    scale = Scale.through((9.0, 2.0), (2.0, 50.0))
+    scale = DepthScale.through((9.0, 2.0), (2.0, 50.0))
     disparity = np.array([[9, 2, 1.9, 0, -5, np.nan]], np.float32)
     drop, card, keep = (disparity_to_depth(disparity, scale, 50.0, sky=sky)[0] for sky in ("drop", "card", "keep"))
     assert np.isnan(drop).tolist() == [False, False, True, True, True, True]
@@ -177,9 +179,9 @@ def test_sky_is_dropped_becomes_a_card_or_stays():
 
 def test_8_vertices_lie_on_the_rays_of_their_pixels_and_faces_look_at_the_camera():
     depth, _ = street(40, 60)
-    pinhole = Pinhole(50.0, 60.0, 33.0, 11.0, 60, 40)
-    mesh = depth_to_mesh(depth, pinhole)
-    column, row = pixels_of(mesh, pinhole).T
+    intrinsics = Intrinsics(50.0, 60.0, 33.0, 11.0, 60, 40)
+    mesh = depth_to_mesh(depth, intrinsics)
+    column, row = pixels_of(mesh, intrinsics).T
     np.testing.assert_allclose(mesh.uv[:, 0], (column + 0.5) / 60, rtol=1e-6)
     np.testing.assert_allclose(mesh.uv[:, 1], 1 - (row + 0.5) / 40, rtol=1e-6)
     z = -mesh.vertices[:, 2]
@@ -191,11 +193,11 @@ def test_8_vertices_lie_on_the_rays_of_their_pixels_and_faces_look_at_the_camera
 
 
 def test_8_nothing_but_usable_pixels_and_no_loose_vertex():
-    depth, pinhole = street(40, 60)
+    depth, intrinsics = street(40, 60)
     depth[20:23, 30:33] = [[np.nan, np.inf, -np.inf], [0, -1, np.nan], [np.nan, np.nan, np.nan]]
-    mesh = depth_to_mesh(depth, pinhole, UNTORN)
+    mesh = depth_to_mesh(depth, intrinsics, UNTORN)
     usable = np.isfinite(depth) & (depth > 0)
-    column, row = pixels_of(mesh, pinhole).T
+    column, row = pixels_of(mesh, intrinsics).T
     assert usable[row, column].all() and np.isfinite(mesh.vertices).all()
     np.testing.assert_array_equal(np.unique(mesh.corners), np.arange(len(mesh.vertices)))
     assert len(mesh.vertices) == usable.sum()
@@ -204,10 +206,10 @@ def test_8_nothing_but_usable_pixels_and_no_loose_vertex():
 def test_8_a_step_tears_exactly_where_it_is_and_no_face_exceeds_the_ratio():
     depth = np.full((20, 30), 2.0, np.float32)
     depth[:, 12:] = 2.2
-    assert np.count_nonzero(~open_cells(depth, MeshOptions(tear=0.09))) == 19
-    assert open_cells(depth, MeshOptions(tear=0.11)).all()
+    assert np.count_nonzero(~open_cells(depth, MeshOptions(edge_rtol=0.09))) == 19
+    assert open_cells(depth, MeshOptions(edge_rtol=0.11)).all()
     rough = np.random.default_rng(0).uniform(2, 3, (40, 50)).astype(np.float32)
-    mesh = depth_to_mesh(rough, Pinhole.from_fov(50, 50, 40), MeshOptions(tear=0.2))
+    mesh = depth_to_mesh(rough, Intrinsics.from_fov(50, 50, 40), MeshOptions(edge_rtol=0.2))
     z = -mesh.vertices[:, 2][mesh.corners.reshape(-1, 4)]
     assert (z.max(axis=1) <= z.min(axis=1) * 1.2 * (1 + 1e-6)).all()
 
@@ -224,19 +226,19 @@ def test_8_erosion_takes_as_many_pixels_on_both_sides_of_a_tear_and_around_a_hol
 
 
 def test_what_leaves_no_face_is_refused_in_words():
-    pinhole = Pinhole.from_fov(50, 6, 4)
+    intrinsics = Intrinsics.from_fov(50, 6, 4)
     nothing = np.full((4, 6), np.nan, np.float32)
     for depth in (nothing, -np.ones((4, 6), np.float32), np.indices((4, 6)).sum(0).astype(np.float32) * 100 + 1):
         with pytest.raises(UserError, match="No face is left"):
-            depth_to_mesh(depth, pinhole)
+            depth_to_mesh(depth, intrinsics)
     with pytest.raises(UserError, match="at least 2x2"):
-        depth_to_mesh(np.ones((1, 6), np.float32), Pinhole.from_fov(50, 6, 1))
+        depth_to_mesh(np.ones((1, 6), np.float32), Intrinsics.from_fov(50, 6, 1))
     with pytest.raises(UserError, match="6x4 but the photo 4x6"):
-        depth_to_mesh(np.ones((4, 6), np.float32), Pinhole.from_fov(50, 4, 6))
+        depth_to_mesh(np.ones((4, 6), np.float32), Intrinsics.from_fov(50, 4, 6))
 
 
 @pytest.mark.parametrize(
-    "options", [{"tear": 0}, {"tear": math.nan}, {"erode_px": -1}, {"vertices": 7}, {"reduce": "some"}]
+    "options", [{"edge_rtol": 0}, {"edge_rtol": math.nan}, {"erode_px": -1}, {"vertices": 7}, {"reduce": "some"}]
 )
 def test_options_outside_their_limits_are_refused(options):
     with pytest.raises(UserError, match="give"):
@@ -250,32 +252,32 @@ def test_options_outside_their_limits_are_refused(options):
 @pytest.mark.parametrize("vertices", [2000, 8000, 30000])
 @pytest.mark.parametrize("scene", ["street", "wall", "noise"])
 def test_5_the_budget_is_met_within_five_percent(scene, vertices, reduce):
-    depth, pinhole = street()
+    depth, intrinsics = street()
     if scene == "wall":
         depth[:] = 3
     elif scene == "noise":
         depth[:] = np.random.default_rng(0).uniform(3, 3.1, depth.shape)
     options = MeshOptions(vertices=vertices, reduce=reduce)
-    mesh = depth_to_mesh(depth, pinhole, options)
+    mesh = depth_to_mesh(depth, intrinsics, options)
     assert abs(len(mesh.vertices) - vertices) <= 0.05 * vertices
 
 
 def test_the_corners_of_open_cells_are_the_vertices_of_the_whole_map_and_a_large_budget_changes_nothing():
-    depth, pinhole = street()
-    whole = depth_to_mesh(depth, pinhole, MeshOptions(erode_px=2))
+    depth, intrinsics = street()
+    whole = depth_to_mesh(depth, intrinsics, MeshOptions(erode_px=2))
     assert np.count_nonzero(cell_corners(open_cells(depth, MeshOptions(erode_px=2)))) == len(whole.vertices)
-    roomy = depth_to_mesh(depth, pinhole, MeshOptions(erode_px=2, vertices=10**6))
+    roomy = depth_to_mesh(depth, intrinsics, MeshOptions(erode_px=2, vertices=10**6))
     assert all(np.array_equal(a, b) for a, b in zip(whole, roomy, strict=True))
 
 
 @pytest.mark.parametrize("size", [(240, 320), (129, 257), (97, 61), (131, 300)])
 @pytest.mark.parametrize("share", [0.2, 0.4, 0.7])
 def test_merged_meshes_cover_the_same_area_without_cracks_or_duplicates(size, share):
-    depth, pinhole = street(*size)
+    depth, intrinsics = street(*size)
     options = MeshOptions(erode_px=1)
     drawn = open_cells(depth, options)
-    mesh = depth_to_mesh(depth, pinhole, MeshOptions(erode_px=1, vertices=int(share * drawn.sum())))
-    pixels = pixels_of(mesh, pinhole)
+    mesh = depth_to_mesh(depth, intrinsics, MeshOptions(erode_px=1, vertices=int(share * drawn.sum())))
+    pixels = pixels_of(mesh, intrinsics)
     assert len(np.unique(pixels, axis=0)) == len(pixels) == len(np.unique(mesh.corners))
     areas = double_areas(mesh, pixels * (1, -1))
     assert (areas > 0).all()
@@ -294,28 +296,28 @@ def border_length(drawn):
 
 
 def test_merging_spends_vertices_where_the_surface_bends():
-    depth, pinhole = street()
+    depth, intrinsics = street()
     flat, even = (
-        depth_to_mesh(depth, pinhole, MeshOptions(vertices=8000, reduce=reduce)) for reduce in ("flat", "even")
+        depth_to_mesh(depth, intrinsics, MeshOptions(vertices=8000, reduce=reduce)) for reduce in ("flat", "even")
     )
-    ball = np.hypot(*(pixels_of(flat, pinhole) - (128, 120)).T) < 48
-    assert ball.sum() > 1.5 * (np.hypot(*(pixels_of(even, pinhole) - (128, 120)).T) < 48).sum()
+    ball = np.hypot(*(pixels_of(flat, intrinsics) - (128, 120)).T) < 48
+    assert ball.sum() > 1.5 * (np.hypot(*(pixels_of(even, intrinsics) - (128, 120)).T) < 48).sum()
 
 
 def test_merging_keeps_the_texture_of_a_slope_in_place():
     y = np.mgrid[:256, :320][0].astype(np.float32)
-    depth, pinhole = 1 / (0.02 + 0.002 * y), Pinhole.from_fov(60, 320, 256)
-    mesh = depth_to_mesh(depth, pinhole, MeshOptions(vertices=2000))
+    depth, intrinsics = 1 / (0.02 + 0.002 * y), Intrinsics.from_fov(60, 320, 256)
+    mesh = depth_to_mesh(depth, intrinsics, MeshOptions(vertices=2000))
     edges = edges_of(mesh)
     z = -mesh.vertices[:, 2][edges]
-    length = np.abs(np.diff(pixels_of(mesh, pinhole)[edges], axis=1)).max(axis=(1, 2))
+    length = np.abs(np.diff(pixels_of(mesh, intrinsics)[edges], axis=1)).max(axis=(1, 2))
     slide = length * np.abs(np.diff(z, axis=1)[:, 0]) / (2 * z.sum(axis=1))  # pixels, in the middle of an edge
     assert length.max() >= 16 and slide.max() < 0.5
 
 
 def test_a_wall_of_equal_depth_merges_into_large_blocks():
     depth = np.full((257, 257), 3.0, np.float32)
-    mesh = depth_to_mesh(depth, Pinhole.from_fov(50, 257, 257), MeshOptions(vertices=100))
+    mesh = depth_to_mesh(depth, Intrinsics.from_fov(50, 257, 257), MeshOptions(vertices=100))
     assert len(mesh.vertices) <= 105
 
 
@@ -323,34 +325,34 @@ def test_a_wall_of_equal_depth_merges_into_large_blocks():
 
 
 def test_any_share_of_the_offsets_keeps_every_point_on_its_ray():
-    depth, pinhole = street(40, 60)
-    mesh = depth_to_mesh(depth, pinhole)
-    column, row = pixels_of(mesh, pinhole).T
-    offsets, base = position_map(depth, pinhole, 3.0)[row, column], mesh.on_plane(3.0).vertices
+    depth, intrinsics = street(40, 60)
+    mesh = depth_to_mesh(depth, intrinsics)
+    column, row = pixels_of(mesh, intrinsics).T
+    offsets, base = position_map(depth, intrinsics, 3.0)[row, column], mesh.on_plane(3.0).vertices
     np.testing.assert_allclose(base[:, 2], -3.0, rtol=1e-6)
     np.testing.assert_allclose(base + offsets, mesh.vertices, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(position_map(depth, pinhole)[row, column], mesh.vertices, rtol=1e-6)
+    np.testing.assert_allclose(position_map(depth, intrinsics)[row, column], mesh.vertices, rtol=1e-6)
     half = base + 0.5 * offsets
     np.testing.assert_allclose(half[:, :2] / half[:, 2:], base[:, :2] / base[:, 2:], atol=1e-6)
-    assert (position_map(depth, pinhole, 3.0)[np.isnan(depth)] == 0).all()
+    assert (position_map(depth, intrinsics, 3.0)[np.isnan(depth)] == 0).all()
 
 
 def test_the_plane_spans_the_pixel_centres():
-    pinhole = Pinhole(50.0, 60.0, 33.0, 11.0, 60, 40)
-    mesh = plane_mesh(pinhole, 2.0)
+    intrinsics = Intrinsics(50.0, 60.0, 33.0, 11.0, 60, 40)
+    mesh = plane_mesh(intrinsics, 2.0)
     assert len(mesh.vertices) == 4 and mesh.starts.tolist() == [0]
     np.testing.assert_allclose(mesh.vertices[0], [-33 / 50 * 2, 11 / 60 * 2, -2], rtol=1e-6)
     np.testing.assert_allclose(mesh.uv[[0, -1]], [[0.5 / 60, 1 - 0.5 / 40], [1 - 0.5 / 60, 0.5 / 40]], rtol=1e-5)
 
 
 def test_the_camera_is_that_of_the_notes_on_blender():
-    assert camera_of(Pinhole.from_fov(90, 200, 100)) == pytest.approx((18.0, 36.0, 0.0, 0.0, 1.0, 1.0))
-    off = camera_of(Pinhole(300.0, 300.0, 99.5 + 23, 49.5 - 11, 200, 100))
+    assert camera_of(Intrinsics.from_fov(90, 200, 100)) == pytest.approx((18.0, 36.0, 0.0, 0.0, 1.0, 1.0))
+    off = camera_of(Intrinsics(300.0, 300.0, 99.5 + 23, 49.5 - 11, 200, 100))
     assert off == pytest.approx((54.0, 36.0, -23 / 200, -11 / 200, 1.0, 1.0))
-    assert camera_of(Pinhole(300.0, 200.0, 99.5, 59.5, 200, 100))[3:] == pytest.approx((10 * 1.5 / 200, 1.0, 1.5))
-    assert camera_of(Pinhole(200.0, 300.0, 99.5, 49.5, 200, 100))[4:] == pytest.approx((1.5, 1.0))
+    assert camera_of(Intrinsics(300.0, 200.0, 99.5, 59.5, 200, 100))[3:] == pytest.approx((10 * 1.5 / 200, 1.0, 1.5))
+    assert camera_of(Intrinsics(200.0, 300.0, 99.5, 49.5, 200, 100))[4:] == pytest.approx((1.5, 1.0))
     for numbers in ((0, 1, 0, 0, 4, 4), (1, math.nan, 0, 0, 4, 4), (1, 1, 0, 0, 4, 0)):
         with pytest.raises(UserError, match="no camera"):
-            Pinhole(*numbers)
+            Intrinsics(*numbers)
     with pytest.raises(UserError, match="180"):
-        Pinhole.from_fov(180, 4, 4)
+        Intrinsics.from_fov(180, 4, 4)

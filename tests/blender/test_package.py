@@ -220,7 +220,7 @@ def test_a_zip_without_any_blender_is_said_to_be_unchecked(zipped, monkeypatch, 
 @needs_blender
 def test_the_zip_can_be_installed_and_taken_away(zipped, python):
     seen = facts(python, INSIDE, "install", str(zipped))
-    assert seen["enabled"] and "PRO_OT_export" in seen["classes"]
+    assert seen["enabled"] and "PRO_DEPTH_OT_export" in seen["classes"]
     assert set(seen["files"]) >= NEEDED
     assert seen["after"] == [False, [], False]
 
@@ -228,7 +228,7 @@ def test_the_zip_can_be_installed_and_taken_away(zipped, python):
 @needs_blender
 def test_2_switching_it_on_and_off_ten_times_leaves_nothing(zipped, python):
     seen = facts(python, INSIDE, "leaks", str(zipped))
-    assert "PRO_OT_export" in seen["adds"]
+    assert "PRO_DEPTH_OT_export" in seen["adds"]
     assert seen["left by one"] == {} and seen["left by all"] == {}
 
 
@@ -246,15 +246,15 @@ def register():
 
     _register()
 
-    class PRO_OT_leak(bpy.types.Operator):
-        bl_idname, bl_label = "pro.leak", "Leak"
+    class PRO_DEPTH_OT_leak(bpy.types.Operator):
+        bl_idname, bl_label = "pro_depth.leak", "Leak"
 
-    bpy.utils.register_class(PRO_OT_leak)
+    bpy.utils.register_class(PRO_DEPTH_OT_leak)
     bpy.types.Scene.pro_leak = bpy.props.IntProperty()
     bpy.app.handlers.load_post.append(lambda *_: None)
     bpy.app.timers.register(lambda: 1.0, first_interval=1e6)
     bpy.types.VIEW3D_MT_view.append(lambda *_: None)
-    bpy.context.window_manager.keyconfigs.addon.keymaps.new("Window").keymap_items.new("pro.leak", "F6", "PRESS")
+    bpy.context.window_manager.keyconfigs.addon.keymaps.new("Window").keymap_items.new("pro_depth.leak", "F6", "PRESS")
     threading.Thread(target=time.sleep, args=(600,), daemon=True, name="leak").start()
     subprocess.Popen(["cat"], stdin=subprocess.PIPE)  # ends with this process
 """

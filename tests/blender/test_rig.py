@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from blender_addon.errors import UserError
-from blender_addon.maths.lens import Lens, SceneCamera
+from blender_addon.maths.lens import BlendCamera, LensOptions
 from tests.blender.blenders import facts_of, needs_blender
 from tests.blender.engines import engine_python, one_sentence
 
@@ -95,26 +95,26 @@ def test_4_a_camera_of_the_scene_is_taken_as_blender_has_it(python):
 
 def test_a_focal_length_counts_along_the_longer_side():
     for size, longer in (((300, 200), 300), ((200, 300), 300)):
-        pinhole, note = Lens(source="FOCAL", focal_mm=50, sensor_mm=36).pinhole(*size, None)
-        assert pinhole.fx == pinhole.fy == pytest.approx(50 / 36 * longer) and note == ""
+        intrinsics, note = LensOptions(source="FOCAL", focal_mm=50, sensor_mm=36).intrinsics(*size, None)
+        assert intrinsics.fx == intrinsics.fy == pytest.approx(50 / 36 * longer) and note == ""
 
 
 def test_a_photo_that_tells_nothing_gets_the_typed_field_of_view_and_a_sentence():
-    pinhole, note = Lens(fov_deg=40).pinhole(300, 200, None)
-    assert pinhole.fx == pytest.approx(150 / np.tan(np.radians(20))) and "40° are assumed" in one_sentence(note)
-    assert Lens(fov_deg=40).pinhole(300, 200, (280.0, 281.0, 150.0, 99.0))[0].fy == 281
+    intrinsics, note = LensOptions(fov_deg=40).intrinsics(300, 200, None)
+    assert intrinsics.fx == pytest.approx(150 / np.tan(np.radians(20))) and "40° are assumed" in one_sentence(note)
+    assert LensOptions(fov_deg=40).intrinsics(300, 200, (280.0, 281.0, 150.0, 99.0))[0].fy == 281
 
 
 @pytest.mark.parametrize("wrong", [{"source": "X"}, {"focal_mm": 0}, {"sensor_mm": float("nan")}, {"source": "CAMERA"}])
 def test_a_lens_that_is_none_is_refused(wrong):
     with pytest.raises(UserError) as error:
-        Lens(**wrong)
+        LensOptions(**wrong)
     one_sentence(str(error.value))
 
 
 def test_a_pixel_that_is_not_square_makes_two_focal_lengths():
-    pinhole = SceneCamera(50, 36, "HORIZONTAL", 0.0, 0.1, 2.0, ()).pinhole(300, 200)
-    assert pinhole.fx == 2 * pinhole.fy and pinhole.cy == pytest.approx(99.5 + 0.1 * 300 / 2)
+    intrinsics = BlendCamera(50, 36, "HORIZONTAL", 0.0, 0.1, 2.0, ()).intrinsics(300, 200)
+    assert intrinsics.fx == 2 * intrinsics.fy and intrinsics.cy == pytest.approx(99.5 + 0.1 * 300 / 2)
 
 
 # ---- images of the .blend

@@ -16,7 +16,7 @@ from PIL import Image
 from blender_addon.engine import client as client_module
 from blender_addon.engine import run as run_module
 from blender_addon.engine.client import reap, wait_for_ends
-from blender_addon.engine.run import EngineOptions, Run
+from blender_addon.engine.run import EngineOptions, EngineRun
 from tests.blender.engines import engine_python, is_running, one_sentence, program, until
 
 PHOTOS = Path(__file__).parents[2] / "docs" / "photos"
@@ -38,7 +38,9 @@ def go(tmp_path):
         engine = program(
             tmp_path, body if whole else SERVE + "\n".join(f"        {line}" for line in body.splitlines())
         )
-        run = Run([tmp_path / name for name in names or ("a.jpg",)], tmp_path / "maps", engine=str(engine), **options)
+        run = EngineRun(
+            [tmp_path / name for name in names or ("a.jpg",)], tmp_path / "maps", engine=str(engine), **options
+        )
         runs.append(run)
         run.begin()
         return run
@@ -113,7 +115,7 @@ def small(tmp_path):
 def test_11_a_batch_gives_results_and_reasons_with_one_engine_and_one_load(small, tmp_path):
     """A photo, two that fail, the first again."""
     photos = [small / "drum ü.jpg", small / "text.jpg", small / "missing.jpg", small / "drum ü.jpg"]
-    run = Run(photos, tmp_path / "maps", EngineOptions(device="cpu", tiles=(2, 2)), engine=engine_python(),
+    run = EngineRun(photos, tmp_path / "maps", EngineOptions(device="cpu", tiles=(2, 2)), engine=engine_python(),
               start_s=PATIENCE_S)  # fmt: skip
     run.begin()
     first, engines = run.client, set()
@@ -143,7 +145,7 @@ def maps_fit_the_picture(first, second):
 
 def test_the_real_engine_is_cancelled_in_the_middle(small, tmp_path):
     options = EngineOptions(device="cpu", tiles=(16, 16))
-    run = Run([small / "drum ü.jpg"], tmp_path / "maps", options, engine=engine_python(), start_s=PATIENCE_S)
+    run = EngineRun([small / "drum ü.jpg"], tmp_path / "maps", options, engine=engine_python(), start_s=PATIENCE_S)
     run.begin()
     until(lambda: run.poll() and run.state == "inferring" and run.progress > 0, PATIENCE_S)
     pid = run.client.pid
@@ -290,7 +292,7 @@ def test_an_engine_that_does_not_come_up_fails_the_run(go, body):
     ("photos", "engine", "words"), [(["a.jpg"], "/nowhere/python", "does not exist"), ([], sys.executable, "no photo")]
 )
 def test_no_engine_and_no_photo_are_told(tmp_path, photos, engine, words):
-    run = Run([tmp_path / name for name in photos], tmp_path, engine=engine)
+    run = EngineRun([tmp_path / name for name in photos], tmp_path, engine=engine)
     run.begin()
     assert not run.poll() and run.notice.is_error and words in one_sentence(run.notice.text) and run.progress == 0
 

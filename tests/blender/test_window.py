@@ -169,7 +169,7 @@ def test_3_a_result_is_one_step_of_undo_and_of_redo(real):
 @pytest.mark.parametrize("scene", ["estimate", "faults"])
 def test_3_cancel_frees_the_button_and_ends_the_engine(scene):
     seen = play(scene)
-    assert "pro.estimate" in seen["buttons"] and "pro.cancel" not in seen["buttons"]
+    assert "pro_depth.estimate" in seen["buttons"] and "pro_depth.cancel" not in seen["buttons"]
 
 
 def test_cancel_leaves_nothing(real, faulty):

@@ -24,7 +24,7 @@ from window_hands import Hands, Shown, Steps, Stopwatch, children, shown_in, unt
 
 REPOSITORY, TAB = "user_default", "PRO"
 MODULE = f"bl_ext.{REPOSITORY}.pro_depth"
-ESTIMATE, CANCEL = "pro.estimate", "pro.cancel"
+ESTIMATE, CANCEL = "pro_depth.estimate", "pro_depth.cancel"
 ENGINE_LIMIT_S = 600.0
 WATCHED_S = 4.0
 TICK_S = 0.1  # of the add-on
@@ -73,7 +73,7 @@ class Scene:
     def choose(self, **settings: Any) -> None:
         """Set what the panel shows."""
         for name, value in settings.items():
-            setattr(bpy.context.scene.pro, name, value)
+            setattr(bpy.context.scene.pro_depth, name, value)
 
     def use(self, engine: str) -> None:
         """Choose a program of the folder as the engine."""
@@ -236,14 +236,14 @@ def tutorial(scene: Scene) -> Steps:
     yield from hands.move(hands.middle)
     yield DRAWN_S
     scene.picture("done")
-    yield from scene.press("pro.look_through")
+    yield from scene.press("pro_depth.look_through")
     render = bpy.context.scene.render
     render.engine, render.resolution_percentage, render.filepath = "CYCLES", 25, str(scene.folder / "render.png")
     bpy.context.scene.cycles.samples, bpy.context.scene.cycles.use_denoising = 16, False
     bpy.context.scene.view_settings.view_transform = "Standard"
     bpy.ops.render.render(write_still=True)
-    scene.choose(tear=0.02, erode_px=2)
-    yield from scene.press("pro.rebuild")
+    scene.choose(edge_rtol=0.02, erode_px=2)
+    yield from scene.press("pro_depth.rebuild")
     yield from hands.move(hands.middle)
     camera, view = bpy.context.scene.camera, space.region_3d
     view.view_perspective, space.overlay.show_overlays = "PERSP", False

@@ -59,7 +59,7 @@ class Hands:
         yield 1.0
 
     def find(self, wanted: str) -> Steps:
-        """The place of the control that runs the operator or holds the property, such as "pro.estimate" or ".near_m".
+        """The place of the control of an operator or a property, such as "pro_depth.estimate" or ".near_m".
 
         LookupError: it is nowhere in the sidebar, or cannot be pressed.
         """

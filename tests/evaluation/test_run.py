@@ -20,7 +20,7 @@ from pro_engine.evaluation.catalog import RUN_FIGURES, SCORES
 from pro_engine.evaluation.options import EvalOptions
 from pro_engine.evaluation.page import make_page
 from pro_engine.evaluation.report import report_as_dict, save_report
-from pro_engine.evaluation.run import ItemReport, Skipped, evaluate
+from pro_engine.evaluation.run import ItemReport, SkippedItem, evaluate
 from pro_engine.evaluation.summary import EvalReport
 from pro_engine.inference.seams import SeamJumps
 from pro_engine.io.depth import load_depth, save_depth
@@ -68,7 +68,7 @@ def run(*datasets, predictor=None, **options) -> EvalReport:
         evaluate(datasets, predictor, EvalOptions(**options), inference=inference, folder=folder, strict=strict)
     )
     done = tuple(outcome for outcome in outcomes if isinstance(outcome, ItemReport))
-    skipped = tuple(outcome for outcome in outcomes if isinstance(outcome, Skipped))
+    skipped = tuple(outcome for outcome in outcomes if isinstance(outcome, SkippedItem))
     return EvalReport({"model": "tiny"}, done, skipped)
 
 
@@ -331,7 +331,7 @@ def test_json_holds_everything_and_no_nan(predictor, tmp_path):
 
 
 def test_an_empty_run_is_reported(tmp_path):
-    data, page = save_report(tmp_path, EvalReport({}, (), (Skipped("d", "n", "why"),)))
+    data, page = save_report(tmp_path, EvalReport({}, (), (SkippedItem("d", "n", "why"),)))
     assert json.loads(data.read_text())["summary"] == []
     assert "why" in page.read_text(encoding="utf-8")
 

@@ -20,9 +20,9 @@ from rig import PATIENCE_S, qos, wait_for
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 import pro_engine as pro
-from ros2_pro.demo.faults import FAULTS, Shot, faults_from
+from ros2_pro.demo.faults import FAULTS, Capture, faults_from
 from ros2_pro.demo.node import SENSOR_RANGE_M, camera_info, seen_by_sensor
-from ros2_pro.demo.scene import Scene
+from ros2_pro.demo.scene import DemoScene
 from ros2_pro.faults import CAUSES, MessageError
 from ros2_pro.messages import images
 from ros2_pro.messages.camera_info import lens_from_info
@@ -105,7 +105,7 @@ def test_all_topics_of_a_picture_have_one_header(start: Callable[..., Any], list
     assert np.reshape(info.p, (3, 4))[:, :3].ravel().tolist() == list(info.k)
 
     depth = np.frombuffer(truth.data, np.float32).reshape(180, 320)
-    scene = Scene(lens)
+    scene = DemoScene(lens)
     moving = np.mean(depth != scene.render(0.0)[1])
     assert 0 < moving < 0.2  # the balls have gone on, the rest stands still
     small = np.frombuffer(sensor.data, np.float32).reshape(sensor.height, sensor.width)
@@ -187,12 +187,12 @@ READ_BY_CODEC = (
 READ_BY_CAMERA = ("bad_camera_info", "camera_info_scaled", "unequal_focal", "distorted", "unknown_distortion")
 
 
-def shot(width: int = 64, height: int = 36) -> Shot:
+def shot(width: int = 64, height: int = 36) -> Capture:
     """A good picture of the scene."""
     lens = pro.Intrinsics.from_fov(width, height, fov_x_deg=60)
     header = Image().header
     header.frame_id, header.stamp.sec = "camera_optical_frame", 100
-    made = Shot(images.image_message(Scene(lens).render(0.0)[0], "rgb8", header), camera_info(lens, header))
+    made = Capture(images.image_message(DemoScene(lens).render(0.0)[0], "rgb8", header), camera_info(lens, header))
     made.image.header, made.info.header = Image().header, Image().header
     for message in (made.image, made.info):
         message.header.frame_id, message.header.stamp.sec = "camera_optical_frame", 100
@@ -200,7 +200,7 @@ def shot(width: int = 64, height: int = 36) -> Shot:
     return made
 
 
-def seen(made: Shot) -> set[str]:
+def seen(made: Capture) -> set[str]:
     """The causes that the node's readers find in the messages."""
     found: set[str] = set()
     try:
@@ -227,7 +227,7 @@ def test_a_fault_is_read_as_what_it_is_named(fault: str) -> None:
 
 
 def test_faults_that_are_seen_beside_other_messages() -> None:
-    def faulty(fault: str) -> Shot:
+    def faulty(fault: str) -> Capture:
         made = shot()
         FAULTS[fault](made)
         return made

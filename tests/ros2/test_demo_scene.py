@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 import pro_engine as pro
 from ros2_pro.demo import scene as demo_scene
-from ros2_pro.demo.scene import BALLS, BOXES, CAMERA_HEIGHT_M, PITCH, Scene
+from ros2_pro.demo.scene import BALLS, BOXES, CAMERA_HEIGHT_M, PITCH, DemoScene
 
 CAMERA = pro.Intrinsics.from_fov(320, 180, fov_x_deg=60)
 TIMES = (0.0, 1.3, 4.2, 7.7)
 
 
 @pytest.fixture(scope="module")
-def scene() -> Scene:
-    return Scene(CAMERA)
+def scene() -> DemoScene:
+    return DemoScene(CAMERA)
 
 
 def level_points(depth: NDArray[np.float32], camera: pro.Intrinsics = CAMERA) -> NDArray[np.float64]:
@@ -49,7 +49,7 @@ def distance_to_balls(points: NDArray[np.float64], time_s: float) -> NDArray[np.
 
 
 @pytest.mark.parametrize("time_s", TIMES)
-def test_every_point_lies_on_a_surface(scene: Scene, time_s: float) -> None:
+def test_every_point_lies_on_a_surface(scene: DemoScene, time_s: float) -> None:
     image, depth = scene.render(time_s)
     assert image.shape == (180, 320, 3) and image.dtype == np.uint8
     assert depth.shape == (180, 320) and depth.dtype == np.float32
@@ -63,7 +63,7 @@ def test_every_point_lies_on_a_surface(scene: Scene, time_s: float) -> None:
 
 
 @pytest.mark.parametrize("time_s", TIMES)
-def test_nothing_hides_behind_what_is_seen(scene: Scene, time_s: float) -> None:
+def test_nothing_hides_behind_what_is_seen(scene: DemoScene, time_s: float) -> None:
     """March along rays: up to the depth that is given, they are in the open."""
     _, depth = scene.render(time_s)
     seen = np.isfinite(depth) & (depth < 60)
@@ -79,7 +79,7 @@ def test_nothing_hides_behind_what_is_seen(scene: Scene, time_s: float) -> None:
             assert not np.all(local < np.array([box.half_width, box.height / 2, box.half_depth]) - 1e-5, axis=-1).any()
 
 
-def test_the_sky_is_infinite_and_only_above(scene: Scene) -> None:
+def test_the_sky_is_infinite_and_only_above(scene: DemoScene) -> None:
     _, depth = scene.render(0.0)
     horizon = math.floor(CAMERA.cy - CAMERA.fy * math.tan(PITCH))  # the last row above it
     assert np.isinf(depth[:horizon]).mean() > 0.5
@@ -87,18 +87,18 @@ def test_the_sky_is_infinite_and_only_above(scene: Scene) -> None:
     assert not np.isnan(depth).any() and depth.min() > 0
 
 
-def test_only_the_balls_move_and_nothing_is_clipped(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_balls_move_and_nothing_is_clipped(scene: DemoScene, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [scene.render(time_s) for time_s in TIMES]
     assert not np.array_equal(pictures[0][0], pictures[1][0])
     everywhere = (slice(0, CAMERA.height), slice(0, CAMERA.width))
-    monkeypatch.setattr(Scene, "_around", lambda *_: everywhere)
+    monkeypatch.setattr(DemoScene, "_around", lambda *_: everywhere)
     for (image, depth), time_s in zip(pictures, TIMES, strict=True):
         again = scene.render(time_s)
         np.testing.assert_array_equal(image, again[0])
         np.testing.assert_array_equal(depth, again[1])
 
 
-def test_what_is_handed_out_is_the_callers(scene: Scene) -> None:
+def test_what_is_handed_out_is_the_callers(scene: DemoScene) -> None:
     image, depth = scene.render(0.0)
     copy = image.copy()
     image[:] = 0
@@ -111,7 +111,7 @@ def test_a_ball_that_the_camera_cannot_see_is_left_out(monkeypatch: pytest.Monke
     behind = demo_scene.Ball(0.0, -5.0, 0.0, 0.3, 0.0, 5.0, (255, 0, 0))
     aside = demo_scene.Ball(50.0, 5.0, 0.0, 0.3, 0.0, 5.0, (255, 0, 0))
     monkeypatch.setattr(demo_scene, "BALLS", ())
-    scene = Scene(CAMERA)
+    scene = DemoScene(CAMERA)
     expected = scene.render(0.0)[1]
     monkeypatch.setattr(demo_scene, "BALLS", (around, behind, aside))
     np.testing.assert_array_equal(scene.render(0.0)[1], expected)

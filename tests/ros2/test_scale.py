@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pro_engine as pro
-from ros2_pro.scale.tracker import CONFIRMATIONS, Scale, ScaleTracker
+from ros2_pro.scale.tracker import CONFIRMATIONS, FrameScale, ScaleTracker
 from ros2_pro.settings import ScaleSettings
 
 ALIGN = ScaleSettings(mode="align")
@@ -81,12 +81,12 @@ class Drive:
         self.tracker = ScaleTracker(replace(ALIGN, **changes))
         self.time_s, self.period_s = 100.0, period_s
 
-    def frame(self, disparity: np.ndarray, points: Points | None) -> Scale:
+    def frame(self, disparity: np.ndarray, points: Points | None) -> FrameScale:
         self.time_s += self.period_s
         return self.tracker.update(disparity, everywhere(disparity), points, self.time_s, self.time_s)
 
 
-def error(scale: Scale, disparity: np.ndarray, inverse: np.ndarray) -> float:
+def error(scale: FrameScale, disparity: np.ndarray, inverse: np.ndarray) -> float:
     """Median relative error of the depth."""
     assert scale.scale_shift is not None, scale.reason
     depth = pro.disparity_to_depth(disparity, scale.scale_shift)

@@ -16,7 +16,7 @@ from trimesh import transformations
 
 import pro_engine as pro
 from ros2_pro.faults import MessageError
-from ros2_pro.messages.camera_info import Lens, lens_from_info
+from ros2_pro.messages.camera_info import CameraModel, lens_from_info
 from ros2_pro.scale import sensor_samples
 
 pytest.importorskip("sensor_msgs")
@@ -26,7 +26,7 @@ from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, PointFiel
 
 WIDTH, HEIGHT = 64, 48
 LENS = pro.Intrinsics(50.0, 60.0, 31.0, 24.0, WIDTH, HEIGHT)
-STRAIGHT = Lens(LENS, (np.zeros(WIDTH, np.float32), np.zeros(HEIGHT, np.float32)))
+STRAIGHT = CameraModel(LENS, (np.zeros(WIDTH, np.float32), np.zeros(HEIGHT, np.float32)))
 STILL = sensor_samples.pose_from_parameters([0.0] * 6)
 # A laser whose x is forward, y left and z up, where the camera looks forward.
 OPTICAL = np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]])
@@ -260,7 +260,9 @@ class TestPoints:
 
     def test_a_lens_of_unknown_distortion_is_taken_as_straight(self) -> None:
         view = random_view(50)
-        found = sensor_samples.from_points(cloud(points_at(*view)), Lens(LENS, STRAIGHT.slopes, rectified=False), STILL)
+        found = sensor_samples.from_points(
+            cloud(points_at(*view)), CameraModel(LENS, STRAIGHT.slopes, rectified=False), STILL
+        )
         assert_samples(found, *view)
 
     def test_points_that_are_no_points_or_out_of_view_are_left_out(self) -> None:

@@ -21,8 +21,8 @@ from pro_engine.models.refiner_published import ProRefiner
 from pro_engine.training.base import CompactTask
 from pro_engine.training.data import (
     BaseSamples,
-    Picture,
-    View,
+    LabelledPicture,
+    LabelledView,
     crop_matrix,
     list_rendered,
     list_views,
@@ -155,14 +155,14 @@ def test_without_gpct_every_patch_is_judged_on_its_own(tiny: SimpleNamespace, re
 
 
 def test_what_is_not_known_of_a_label_is_masked(rendered: Path) -> None:
-    def half_known() -> Picture:
+    def half_known() -> LabelledPicture:
         picture = list_views([rendered])[0].read()
         valid = picture.valid.copy()
         valid[:, :96] = False
         disparity = np.where(valid, picture.disparity, np.float32(50))
         return picture._replace(disparity=disparity.astype(np.float32), valid=valid)
 
-    views = [View("half", (), half_known)]
+    views = [LabelledView("half", (), half_known)]
     regions = RegionSamples(views, 0, 8, plan_group((64, 96), 0.0))
     shares = []
     for i in range(8):
@@ -177,7 +177,9 @@ def test_what_is_not_known_of_a_label_is_masked(rendered: Path) -> None:
 
 
 def test_pictures_without_depth_end_the_search(rendered: Path) -> None:
-    wall = View("wall", (), lambda: Picture(*(part[60:90, 85:105] for part in list_views([rendered])[0].read())))
+    wall = LabelledView(
+        "wall", (), lambda: LabelledPicture(*(part[60:90, 85:105] for part in list_views([rendered])[0].read()))
+    )
     with pytest.raises(FileError, match="nothing but sky or one flat wall"):
         RegionSamples([wall], 0, 8, plan_group((64, 96)))[0]
 
@@ -320,13 +322,15 @@ def test_masks_lie_on_the_pixels_they_were_made_for(rendered: Path) -> None:
         def mask(self, view: int, rng: np.random.Generator) -> np.ndarray:
             return np.repeat(np.arange(96)[None] >= 60, 64, axis=0)  # from 120 of the picture's 192 columns on
 
-    def two_planes() -> Picture:
+    def two_planes() -> LabelledPicture:
         picture = list_views([rendered])[0].read()
         disparity = np.full((144, 192), 0.1, dtype=np.float32)
         disparity[:, 120:] = 0.5
         return picture._replace(disparity=disparity)
 
-    regions = RegionSamples([View("planes", (), two_planes)], 0, 12, plan_group((64, 96)), regions=2, masks=RightPart())
+    regions = RegionSamples(
+        [LabelledView("planes", (), two_planes)], 0, 12, plan_group((64, 96)), regions=2, masks=RightPart()
+    )
     samples = [regions[i] for i in range(12)]
     for sample in samples:
         right = sample.label == sample.label.max() if sample.label.std() > 0 else sample.mask

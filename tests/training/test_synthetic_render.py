@@ -18,7 +18,7 @@ from pro_engine.errors import ProEngineError  # noqa: E402
 from pro_engine.training.options import ScenesConfig  # noqa: E402
 from pro_engine.training.scenes import generate  # noqa: E402
 from pro_engine.training.scenes.parts import assets as assets_module  # noqa: E402
-from pro_engine.training.scenes.parts.scene import Camera, Light, Material, Mesh, Scene, Sky  # noqa: E402
+from pro_engine.training.scenes.parts.scene import Light, Material, Scene, SceneCamera, SceneMesh, Sky  # noqa: E402
 from pro_engine.training.scenes.parts.textures import PATTERNS, albedo  # noqa: E402
 from pro_engine.training.scenes.render import embree  # noqa: E402
 from pro_engine.training.scenes.render.camera_effects import blur_by_depth, develop  # noqa: E402
@@ -33,20 +33,20 @@ def rendered(out: Path, count: int, size: tuple[int, int], *, progress=None, **m
     return generate.render_dataset(ScenesConfig(out=out, count=count, size=size, **more), progress)
 
 
-def box(size=(1.0, 1.0, 1.0), center=(0.0, 0.0, 0.0), material=PLAIN) -> Mesh:
+def box(size=(1.0, 1.0, 1.0), center=(0.0, 0.0, 0.0), material=PLAIN) -> SceneMesh:
     signs = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
     quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
     faces = np.array([half for a, b, c, d in quads for half in ((a, b, c), (a, c, d))], np.int32)
     vertices = (signs * size + center).astype(np.float32)
-    return Mesh(vertices, faces, np.zeros(12, np.int32), np.zeros(12, bool), (material,))
+    return SceneMesh(vertices, faces, np.zeros(12, np.int32), np.zeros(12, bool), (material,))
 
 
-def ground(material=NOISY) -> Mesh:
+def ground(material=NOISY) -> SceneMesh:
     return box((400, 400, 1), (0, 0, -0.5), material)
 
 
-def look(position=(0.0, 0.0, 1.5), yaw=0.0, pitch=0.0, roll=0.0, fov_x=1.2) -> Camera:
-    return Camera(position, yaw, pitch, roll, fov_x)
+def look(position=(0.0, 0.0, 1.5), yaw=0.0, pitch=0.0, roll=0.0, fov_x=1.2) -> SceneCamera:
+    return SceneCamera(position, yaw, pitch, roll, fov_x)
 
 
 def small_scene() -> Scene:
@@ -58,7 +58,7 @@ def small_scene() -> Scene:
     return scene
 
 
-def render(scene: Scene, camera: Camera, seed: int = 0):
+def render(scene: Scene, camera: SceneCamera, seed: int = 0):
     return EmbreeScene(scene).render(camera, WIDTH, HEIGHT, np.random.default_rng(seed))
 
 

@@ -13,7 +13,7 @@ from pro_engine.training.scenes.kinds import KINDS, build_scene, shares
 from pro_engine.training.scenes.parts.builder import MeshBuilder, facing, panel, placement, rotation
 from pro_engine.training.scenes.parts.dice import Dice
 from pro_engine.training.scenes.parts.random_materials import Palette
-from pro_engine.training.scenes.parts.scene import Camera, Material, Mesh, Scene
+from pro_engine.training.scenes.parts.scene import Material, Scene, SceneCamera, SceneMesh
 from pro_engine.training.scenes.parts.stacking import Heap
 from pro_engine.training.scenes.parts.textures import PATTERNS
 from pro_engine.training.scenes.things.flat_pictures import mural
@@ -35,13 +35,13 @@ class BoxAssets:
         return mb.build(), np.array([0.5, 0.5, 0.5], np.float32), "Miscellaneous"
 
 
-def box_mesh(size=(1.0, 1.0, 1.0), material=RED) -> Mesh:
+def box_mesh(size=(1.0, 1.0, 1.0), material=RED) -> SceneMesh:
     mb = MeshBuilder()
     mb.box((0, 0, 0), size, material)
     return mb.build()
 
 
-def check_mesh(mesh: Mesh) -> None:
+def check_mesh(mesh: SceneMesh) -> None:
     count = len(mesh.faces)
     assert np.isfinite(mesh.vertices).all()
     assert mesh.vertices.dtype == np.float32
@@ -192,7 +192,7 @@ def test_mural_is_flat_and_keeps_to_its_panel():
     scene = Scene("test", unused)
     scene.add(box_mesh((1, 1, 1)), placement(4, 0, 0))
     scene.add(box_mesh((0.5, 40, 40), BLUE), placement(9, 0, 0))  # fills the view and is cut at its borders
-    camera = Camera((0.0, 0.0, 0.0), 0.0, 0.0, 0.0, math.radians(60))
+    camera = SceneCamera((0.0, 0.0, 0.0), 0.0, 0.0, 0.0, math.radians(60))
     mesh = mural(scene, camera, 2.0, 1.5)
     check_mesh(mesh)
     low, high = mesh.vertices.min(0), mesh.vertices.max(0)

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from .parts.assets import CATALOG, CATALOG_FIELDS, MAX_TRIANGLES, ModelFile, load_model
-from .parts.scene import Mesh
+from .parts.scene import SceneMesh
 from .render.sky import read_hdr
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def collect_assets(
     return counts
 
 
-def _models(archive: Path, folder: Path) -> Iterator[tuple[tuple, tuple[str, str, str], Mesh]]:
+def _models(archive: Path, folder: Path) -> Iterator[tuple[tuple, tuple[str, str, str], SceneMesh]]:
     """Yield (catalogue row, credit, mesh) for each usable model of a catalogue file."""
     with zipfile.ZipFile(archive) as packed:
         head, entries = _read_catalog(packed.read("PluginFurnitureCatalog.properties").decode("latin-1"))
@@ -122,7 +122,7 @@ def _read_catalog(text: str) -> tuple[dict[str, str], list[dict[str, str]]]:
     return head, list(entries.values())
 
 
-def _check(mesh: Mesh) -> None:
+def _check(mesh: SceneMesh) -> None:
     """ValueError for models that are heavy, broken, or made of cut-out pictures, which a mesh cannot show."""
     if len(mesh.faces) > MAX_TRIANGLES or len(mesh.faces) < 4:
         raise ValueError(f"{len(mesh.faces)} triangles")
@@ -138,7 +138,7 @@ def _check(mesh: Mesh) -> None:
             raise ValueError(f"cut-out texture {Path(material.image).name}")
 
 
-def _take_textures(mesh: Mesh, folder: Path) -> set[str]:
+def _take_textures(mesh: SceneMesh, folder: Path) -> set[str]:
     """Copy the pictures that the model repeats, hence ones made to repeat. Returns their names in `folder`."""
     taken: set[str] = set()
     for number, material in enumerate(mesh.materials):

@@ -32,7 +32,7 @@ from pro_engine.errors import DependencyError, FileError, InputError, ProEngineE
 from pro_engine.training.options import ScenesConfig
 
 from .parts.assets import load_assets
-from .parts.scene import Camera
+from .parts.scene import SceneCamera
 from .render.camera_view import Rendered
 
 log = logging.getLogger(__name__)
@@ -95,9 +95,7 @@ def render_dataset(config: ScenesConfig, progress: Callable[[int, int], None] | 
     return pictures
 
 
-def _count(
-    finished: Iterable[Finished], count: int, missing: int, progress: Callable[[int, int], None] | None
-) -> int:
+def _count(finished: Iterable[Finished], count: int, missing: int, progress: Callable[[int, int], None] | None) -> int:
     """Pictures of the `missing` of `count` scenes as they are finished. ProEngineError as for `render_dataset`."""
     failed, pictures = 0, 0
     for done, (number, images, error) in enumerate(finished, 1):
@@ -265,7 +263,7 @@ def drawn_kind(number: int, kinds: Sequence[str] = ()) -> tuple[np.random.Genera
     return rng, list(weights)[int(rng.choice(len(weights), p=list(weights.values())))]
 
 
-def acceptable(depth: np.ndarray, camera: Camera, rng: np.random.Generator) -> bool:
+def acceptable(depth: np.ndarray, camera: SceneCamera, rng: np.random.Generator) -> bool:
     """Whether a view is worth rendering, from a coarse grid of z-depth: not too near, not mostly sky, not one plane."""
     sky = np.isinf(depth)
     nearest = float(depth.min())
@@ -283,7 +281,9 @@ def acceptable(depth: np.ndarray, camera: Camera, rng: np.random.Generator) -> b
     return not (crowded and rng.random() < 0.7)
 
 
-def _framed(camera: Camera, size: tuple[int, int], rng: np.random.Generator) -> tuple[Camera, tuple[int, int]]:
+def _framed(
+    camera: SceneCamera, size: tuple[int, int], rng: np.random.Generator
+) -> tuple[SceneCamera, tuple[int, int]]:
     """Landscape or portrait; the field of view stays that of the longer side."""
     width, height = size
     if rng.random() >= PORTRAIT_SHARE:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pro_engine.errors import InputError
 
-from .parts.random_materials import Assets, Palette
+from .parts.random_materials import AssetSource, Palette
 from .parts.scene import Scene
 from .places import close, driving, indoor, nature, office, outdoor, overhead, prints, special, storage, yard
 
@@ -76,7 +76,7 @@ def shares(factors: Sequence[str] = ()) -> dict[str, float]:
     return {kind: weight / whole for kind, weight in weights.items()}
 
 
-def build_scene(kind: str, rng: np.random.Generator, assets: Assets | None = None) -> Scene:
+def build_scene(kind: str, rng: np.random.Generator, assets: AssetSource | None = None) -> Scene:
     """A random scene of a kind of `KINDS`. The same generator state and assets give the same scene.
 
     Raises ValueError for an unknown kind.

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .scene import Material, Mesh
+from .scene import Material, SceneMesh
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Assets:
 
     def random_model(
         self, rng: np.random.Generator, categories: tuple[str, ...] | None = None, max_size: float | None = None
-    ) -> tuple[Mesh, NDArray[np.float32], str] | None:
+    ) -> tuple[SceneMesh, NDArray[np.float32], str] | None:
         """A model, its size (x, y, z) in metres and its category; None where nothing fits.
 
         The mesh is in metres with its base at z = 0, centred in x and y, its front to -y.
@@ -113,7 +113,7 @@ def _list_models(folder: Path) -> list[ModelFile]:
 
 
 @lru_cache(maxsize=96)
-def _usable_model(item: ModelFile) -> Mesh | None:
+def _usable_model(item: ModelFile) -> SceneMesh | None:
     try:
         return load_model(item)
     except (OSError, ValueError) as error:
@@ -121,7 +121,7 @@ def _usable_model(item: ModelFile) -> Mesh | None:
         return None
 
 
-def load_model(item: ModelFile) -> Mesh:
+def load_model(item: ModelFile) -> SceneMesh:
     """A model in metres, z up, on the ground, centred. OSError or ValueError when it cannot be used."""
     mesh = _cached_obj(Path(item.path))
     if len(mesh.faces) > MAX_TRIANGLES:
@@ -137,14 +137,14 @@ def load_model(item: ModelFile) -> Mesh:
     return replace(mesh, vertices=np.ascontiguousarray(vertices, np.float32))
 
 
-def _cached_obj(path: Path) -> Mesh:
+def _cached_obj(path: Path) -> SceneMesh:
     """The parsed file; kept beside it as .npz, because parsing takes far longer than rendering."""
     cache = path.with_suffix(".mesh.npz")
     if cache.exists() and (not path.exists() or cache.stat().st_mtime >= path.stat().st_mtime):
         with np.load(cache, allow_pickle=False) as stored:
             materials = tuple(_restored(entry, path.parent) for entry in json.loads(str(stored["materials"])))
             uv = stored["uv"].astype(np.float32) if "uv" in stored else None
-            return Mesh(
+            return SceneMesh(
                 stored["vertices"],
                 stored["faces"],
                 stored["face_material"].astype(np.int32),
@@ -175,7 +175,7 @@ def _restored(entry: dict, folder: Path) -> Material:
     return Material(**{**entry, **lists, "image": image})
 
 
-def read_obj(path: Path) -> Mesh:
+def read_obj(path: Path) -> SceneMesh:
     """Parse an OBJ file and its MTL libraries, in the file's own frame and unit; polygons become fans of triangles.
 
     Corners that share a position but not a normal are split, so that hard edges stay hard.
@@ -225,7 +225,7 @@ def read_obj(path: Path) -> Mesh:
         uv[corners[:, :, 1] < 0] = 0
     smooth = np.asarray(rounded) if normals == 0 else np.ones(len(triangles), bool)
     materials = tuple(library.get(name, Material()) for name in numbers)
-    return Mesh(vertices, index.reshape(-1, 3).astype(np.int32), np.array(owner, np.int32), smooth, materials, uv)
+    return SceneMesh(vertices, index.reshape(-1, 3).astype(np.int32), np.array(owner, np.int32), smooth, materials, uv)
 
 
 def _corner(text: str, counts: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""Meshes out of simple parts: a `MeshBuilder` collects them and merges them into one `Mesh`."""
+"""Meshes out of simple parts: a `MeshBuilder` collects them and merges them into one `SceneMesh`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .scene import Material, Mesh
+from .scene import Material, SceneMesh
 
 Array = NDArray[np.float64]
 Hole = tuple[float, float, float, float]
@@ -49,13 +49,13 @@ def facing(normal: Sequence[float]) -> float:
     return math.atan2(normal[0], -normal[1])
 
 
-def panel(width: float, height: float, material: Material) -> Mesh:
+def panel(width: float, height: float, material: Material) -> SceneMesh:
     """Upright rectangle in the plane y = 0, base at z = 0, front to -y, with texture coordinates over all of it."""
     half = width / 2
     vertices = np.array([[-half, 0, 0], [half, 0, 0], [half, 0, height], [-half, 0, height]], np.float32)
     faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
-    return Mesh(vertices, faces, np.zeros(2, np.int32), np.zeros(2, bool), (material,), corners[faces])
+    return SceneMesh(vertices, faces, np.zeros(2, np.int32), np.zeros(2, bool), (material,), corners[faces])
 
 
 def _frames(directions: Array) -> tuple[Array, Array]:
@@ -110,10 +110,10 @@ class MeshBuilder:
         self._indices.append((len(polygons), index, smooth))
         self._total += len(points)
 
-    def build(self) -> Mesh:
+    def build(self) -> SceneMesh:
         """The parts as one mesh; it needs at least one part."""
         counts = [count for count, _, _ in self._indices]
-        return Mesh(
+        return SceneMesh(
             vertices=np.concatenate(self._vertices).astype(np.float32),
             faces=np.concatenate(self._faces).astype(np.int32),
             face_material=np.repeat(np.array([index for _, index, _ in self._indices], np.int32), counts),
@@ -121,7 +121,7 @@ class MeshBuilder:
             materials=tuple(self._materials),
         )
 
-    def merge(self, mesh: Mesh) -> None:
+    def merge(self, mesh: SceneMesh) -> None:
         """Add a finished mesh (its texture coordinates are dropped)."""
         for index, material in enumerate(mesh.materials):
             for smooth in (False, True):
@@ -336,7 +336,7 @@ class MeshBuilder:
         self.loft(np.stack([*np.meshgrid(x, y, indexing="ij"), heights], -1), material, closed=False)
 
 
-def made(maker: Callable[..., None], *arguments: Any, **more: Any) -> Mesh:
+def made(maker: Callable[..., None], *arguments: Any, **more: Any) -> SceneMesh:
     """What a maker adds to a builder, its first argument, as a mesh."""
     mb = MeshBuilder()
     maker(mb, *arguments, **more)

@@ -10,17 +10,17 @@ import numpy as np
 from .builder import MeshBuilder, placement
 from .dice import Dice
 from .random_materials import Palette
-from .scene import Camera, Light, Mesh, Scene
+from .scene import Light, Scene, SceneCamera, SceneMesh
 
 INDOOR = ("Living room", "Bedroom", "Kitchen", "Bathroom", "Office", "Miscellaneous", "Lights")
 PEOPLE = ("Characters",)
 VEHICLES = ("Vehicles",)
 EXTERIOR = ("Exterior",)
 
-Propose = Callable[[np.random.Generator], Camera]
+Propose = Callable[[np.random.Generator], SceneCamera]
 
 
-class Layout:
+class SceneLayout:
     """Collects the parts of one scene."""
 
     def __init__(self, kind: str, pal: Palette) -> None:
@@ -39,7 +39,7 @@ class Layout:
 
     def put(
         self,
-        mesh: Mesh,
+        mesh: SceneMesh,
         x: float = 0.0,
         y: float = 0.0,
         z: float = 0.0,
@@ -116,11 +116,11 @@ def look(
     tilt: float = 0.0,
     min_distance: float = 0.1,
     blur: float = 0.0,
-) -> Camera:
+) -> SceneCamera:
     """Camera at `position` looking at `target`, then turned and tilted by the given radians; `fov` in degrees."""
     dx, dy, dz = (float(target[axis]) - float(position[axis]) for axis in range(3))
     pitch = math.atan2(dz, math.hypot(dx, dy) + 1e-9) + tilt
-    return Camera(
+    return SceneCamera(
         (float(position[0]), float(position[1]), float(position[2])),
         math.atan2(dy, dx) + turn,
         pitch,
@@ -136,5 +136,5 @@ def usual_roll(dice: Dice) -> float:
     return dice.normal(0, 0.025) if dice.chance(0.85) else dice.normal(0, 0.2)
 
 
-def _unset(rng: np.random.Generator) -> Camera:
+def _unset(rng: np.random.Generator) -> SceneCamera:
     raise RuntimeError("the scene is not finished: Layout.finish sets its cameras")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dice import Dice
-from .scene import Color, Light, Material, Mesh, Sky
+from .scene import Color, Light, Material, SceneMesh, Sky
 
 _HSV = {  # bounds of hue, saturation and value
     "natural": ((0.03, 0.16), (0.1, 0.6), (0.15, 0.8)),
@@ -41,7 +41,7 @@ _ROOFED_HDRIS = (
 )
 
 
-class Assets(Protocol):
+class AssetSource(Protocol):
     """Optional files that make scenes more real; a builder also works with none."""
 
     textures: list[str]
@@ -49,14 +49,14 @@ class Assets(Protocol):
 
     def random_model(
         self, rng: np.random.Generator, categories: tuple[str, ...] | None = None, max_size: float | None = None
-    ) -> tuple[Mesh, NDArray[np.float32], str] | None:
+    ) -> tuple[SceneMesh, NDArray[np.float32], str] | None:
         """A model with its size in metres and its category: base at z = 0, centred, front to -y."""
 
 
 class Palette(Dice):
     """Materials of one scene. `any` draws from a small pool, as rooms and streets repeat their materials."""
 
-    def __init__(self, rng: np.random.Generator, assets: Assets | None = None, pool: int = 14) -> None:
+    def __init__(self, rng: np.random.Generator, assets: AssetSource | None = None, pool: int = 14) -> None:
         super().__init__(rng)
         self.assets = assets
         self.textures = list(assets.textures) if assets is not None else []
@@ -247,7 +247,7 @@ class Palette(Dice):
 
     def model(
         self, categories: tuple[str, ...] | None = None, max_size: float | None = None
-    ) -> tuple[Mesh, NDArray[np.float32]] | None:
+    ) -> tuple[SceneMesh, NDArray[np.float32]] | None:
         """A real model and its size, or None where there is none."""
         found = self.assets.random_model(self.rng, categories, max_size) if self.assets is not None else None
         return None if found is None else (found[0], found[1])

@@ -1,8 +1,8 @@
 """What a synthetic scene is made of: plain data, shared by the builders and the renderer.
 
 World frame: x right, y forward, z up, metres. Rotations are right-handed, radians. Colours are linear RGB in [0, 1].
-A builder (``kinds.py``) makes a `Scene`; the renderer (``embree.py``) turns it and a `Camera` into a linear picture and
-exact z-depth. Neither imports the other.
+A builder (`kinds.py`) makes a `Scene`; the renderer (`render/embree.py`) turns it and a `SceneCamera` into a linear
+picture and exact z-depth. Neither imports the other.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Mesh:
+class SceneMesh:
     """Triangles in object space.
 
     vertices (V, 3) float32; faces (F, 3) int32; face_material (F,) int32, index into `materials`; smooth (F,) bool;
@@ -67,7 +67,7 @@ class Mesh:
 class Instance:
     """A mesh placed in the world by a 4x4 matrix (column vectors); `materials` replaces the mesh's own when given."""
 
-    mesh: Mesh
+    mesh: SceneMesh
     matrix: NDArray[np.float32]
     materials: tuple[Material, ...] | None = None
 
@@ -102,7 +102,7 @@ class Sky:
 
 
 @dataclass(frozen=True)
-class Camera:
+class SceneCamera:
     """Pinhole camera: position, yaw about z (0 looks along +x), pitch (up positive), roll, horizontal field of view in
     radians; `min_distance` is the nearest surface a picture may hold, in metres."""
 
@@ -121,7 +121,7 @@ class Scene:
     """Everything a renderer needs, and `propose`, which draws camera proposals that the generator may reject."""
 
     kind: str
-    propose: Callable[[np.random.Generator], Camera]
+    propose: Callable[[np.random.Generator], SceneCamera]
     instances: list[Instance] = field(default_factory=list)
     lights: list[Light] = field(default_factory=list)
     sky: Sky = field(default_factory=Sky)
@@ -133,7 +133,7 @@ class Scene:
     haze_color: Color = (0.9, 0.95, 1.0)
 
     def add(
-        self, mesh: Mesh, matrix: NDArray[np.float32] | None = None, materials: tuple[Material, ...] | None = None
+        self, mesh: SceneMesh, matrix: NDArray[np.float32] | None = None, materials: tuple[Material, ...] | None = None
     ) -> None:
         """Place a mesh; no matrix means identity."""
         place = np.eye(4, dtype=np.float32) if matrix is None else np.asarray(matrix, np.float32)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from .builder import Array
 from .dice import Dice
-from .scene import Mesh
+from .scene import SceneMesh
 
 CELL_M = 0.012
 SAMPLES = 700
@@ -28,7 +28,7 @@ class Heap:
         low, high = np.maximum(first, 0), last + 1
         self.heights[low[0] : high[0], low[1] : high[1]] = np.inf
 
-    def lay(self, mesh: Mesh, turn: Array, *, tries: int = 4, highest: float = np.inf) -> Array | None:
+    def lay(self, mesh: SceneMesh, turn: Array, *, tries: int = 4, highest: float = np.inf) -> Array | None:
         """Put a mesh, turned by a 4x4 rotation, on the lowest of some random places.
 
         Returns its 4x4 placement; None where no place was wide enough, or the thing would rise above `highest`.
@@ -57,7 +57,7 @@ class Heap:
         return np.floor((places / self._size + 0.5) * self.heights.shape).astype(np.int64)
 
 
-def _surface(mesh: Mesh, rng: np.random.Generator) -> Array:
+def _surface(mesh: SceneMesh, rng: np.random.Generator) -> Array:
     """The corners of a mesh and random points spread evenly over its triangles, (N, 3)."""
     a, b, c = (mesh.vertices[mesh.faces[:, corner]].astype(float) for corner in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)

@@ -26,7 +26,7 @@ CELL_UNITS = 12.0
 """Pattern units that the Voronoi tables span: one site per square unit, roughly."""
 
 
-class Pyramid:
+class MipPyramid:
     """A square periodic picture (size a power of two) with its mip levels, stored flat: one gather serves all."""
 
     def __init__(self, picture: NDArray[np.floating]) -> None:
@@ -88,21 +88,21 @@ def fbm_table(seed: int, cells: int, octaves: int) -> Array:
 
 
 @lru_cache(maxsize=1)
-def noise() -> Pyramid:
+def noise() -> MipPyramid:
     """Fractal noise, one channel, mean about one half."""
-    return Pyramid(fbm_table(seed=11, cells=int(NOISE_UNITS), octaves=6))
+    return MipPyramid(fbm_table(seed=11, cells=int(NOISE_UNITS), octaves=6))
 
 
 @lru_cache(maxsize=1)
-def slopes() -> Pyramid:
+def slopes() -> MipPyramid:
     """Slope of a fine noise along u and v, two channels with unit spread, for bumps."""
     height = fbm_table(seed=12, cells=16, octaves=4)
     steps = np.stack([np.roll(height, -1, axis) - np.roll(height, 1, axis) for axis in (1, 0)], -1)
-    return Pyramid(steps / steps.std())
+    return MipPyramid(steps / steps.std())
 
 
 @lru_cache(maxsize=1)
-def voronoi() -> tuple[Pyramid, Pyramid]:
+def voronoi() -> tuple[MipPyramid, MipPyramid]:
     """Distance to the nearest site, and one shade per cell; one channel each."""
     from scipy.spatial import cKDTree
 
@@ -113,17 +113,17 @@ def voronoi() -> tuple[Pyramid, Pyramid]:
     shape = (TABLE_SIZE, TABLE_SIZE)
     near = (distance / np.percentile(distance, 99.5)).clip(0, 1).astype(np.float32).reshape(shape)
     shade = rng.random(len(sites)).astype(np.float32)[index].reshape(shape)
-    return Pyramid(near), Pyramid(shade)
+    return MipPyramid(near), MipPyramid(shade)
 
 
 @lru_cache(maxsize=192)
-def load_texture(path: str) -> Pyramid:
+def load_texture(path: str) -> MipPyramid:
     """Linear RGB pyramid of a picture file. OSError when it cannot be read."""
     picture = cv2.imread(path, cv2.IMREAD_COLOR)
     if picture is None:
         raise OSError(f"cannot read texture {path}")
     small = cv2.resize(picture, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_AREA)[..., ::-1]
-    return Pyramid((small.astype(np.float32) / 255) ** 2.2)
+    return MipPyramid((small.astype(np.float32) / 255) ** 2.2)
 
 
 def box_axes(normal: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

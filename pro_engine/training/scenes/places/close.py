@@ -6,15 +6,15 @@ import math
 
 from ..parts.builder import MeshBuilder, made, placement, rotation
 from ..parts.dice import Dice
-from ..parts.layout import INDOOR, Layout, look, usual_roll
+from ..parts.layout import INDOOR, SceneLayout, look, usual_roll
 from ..parts.random_materials import Palette
-from ..parts.scene import Camera, Mesh, Scene
+from ..parts.scene import Scene, SceneCamera, SceneMesh
 from ..things.furniture import cabinet, chair, shelf
 from ..things.plants import bush, flower, grass, potted
 from ..things.small_things import small_mesh
 
 
-def lamps(layout: Layout, reach: float, height: float) -> None:
+def lamps(layout: SceneLayout, reach: float, height: float) -> None:
     """Ceiling light and perhaps a window, for a place about `reach` metres wide at height 0."""
     pal, scene = layout.pal, layout.scene
     scene.ambient = pal.ambient(0.25, 0.9)
@@ -27,7 +27,7 @@ def lamps(layout: Layout, reach: float, height: float) -> None:
         scene.lights.append(pal.sun(pal.uniform(0.3, 2.5)))
 
 
-def _backdrop(layout: Layout, depth: float, floor: float) -> None:
+def _backdrop(layout: SceneLayout, depth: float, floor: float) -> None:
     """What stands behind the table: boards, walls, shelves, a room."""
     pal, mb = layout.pal, MeshBuilder()
     mb.plane((14, 14), floor, pal.floor())
@@ -57,7 +57,7 @@ def _backdrop(layout: Layout, depth: float, floor: float) -> None:
             layout.put(made(pal.pick((shelf, cabinet, chair, potted)), pal), x, depth - 0.25, floor, pal.normal(0, 0.3))
 
 
-def _near_thing(pal: Palette, size: float) -> Mesh:
+def _near_thing(pal: Palette, size: float) -> SceneMesh:
     """A small thing, a small plant or a real model made small."""
     kind = pal.uniform(0, 1)
     if kind < 0.12:
@@ -65,7 +65,7 @@ def _near_thing(pal: Palette, size: float) -> Mesh:
     return small_mesh(pal, size)
 
 
-def _scatter(layout: Layout, number: int, size: float, wide: float, deep: float) -> None:
+def _scatter(layout: SceneLayout, number: int, size: float, wide: float, deep: float) -> None:
     """Things on the table plane z = 0 that do not run into each other, some leaning or stacked."""
     pal = layout.pal
     for _ in range(number):
@@ -88,7 +88,7 @@ def _scatter(layout: Layout, number: int, size: float, wide: float, deep: float)
             layout.put(small_mesh(pal, own * 0.6), x, y, top, pal.angle())
 
 
-def _hung(layout: Layout, depth: float) -> None:
+def _hung(layout: SceneLayout, depth: float) -> None:
     """Things fixed to the board behind: tools, toys, cards, small boxes."""
     pal = layout.pal
     for _ in range(pal.count(2, 12)):
@@ -101,7 +101,7 @@ def _hung(layout: Layout, depth: float) -> None:
 
 def closeup(pal: Palette, *, garden: bool = True) -> Scene:
     """Cluttered table top, seen obliquely from 0.4 to 1.5 m; now and then, if allowed, a patch of garden."""
-    layout = Layout("closeup", pal)
+    layout = SceneLayout("closeup", pal)
     mode = pal.pick(("table",) * 5 + ("board", "board", "floor", "garden"))
     if mode == "garden" and garden:
         return _garden(layout)
@@ -123,7 +123,7 @@ def closeup(pal: Palette, *, garden: bool = True) -> Scene:
     return layout.finish(lambda rng: table_camera(Dice(rng), layout, size))
 
 
-def table_camera(dice: Dice, layout: Layout, size: float) -> Camera:
+def table_camera(dice: Dice, layout: SceneLayout, size: float) -> SceneCamera:
     """From the front edge, looking across or down at the things."""
     target = (0.0, 0.0, size * 0.4)
     if layout.discs and dice.chance(0.5):
@@ -149,7 +149,7 @@ def table_camera(dice: Dice, layout: Layout, size: float) -> Camera:
     )
 
 
-def _garden(layout: Layout) -> Scene:
+def _garden(layout: SceneLayout) -> Scene:
     """Flowers and grass seen from near."""
     pal, mb = layout.pal, MeshBuilder()
     mb.plane((400, 400), 0, pal.ground())
@@ -165,7 +165,7 @@ def _garden(layout: Layout) -> Scene:
     return layout.finish(lambda rng: _garden_camera(Dice(rng)))
 
 
-def _garden_camera(dice: Dice) -> Camera:
+def _garden_camera(dice: Dice) -> SceneCamera:
     turn, away = dice.angle(), dice.uniform(0.5, 1.6)
     position = (away * math.cos(turn), away * math.sin(turn), dice.uniform(0.1, 0.9))
     return look(

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..parts.builder import MeshBuilder, made
 from ..parts.dice import Dice
-from ..parts.layout import PEOPLE, VEHICLES, Layout
+from ..parts.layout import PEOPLE, VEHICLES, SceneLayout
 from ..parts.random_materials import Palette
-from ..parts.scene import Camera, Mesh, Scene
+from ..parts.scene import Scene, SceneCamera, SceneMesh
 from ..things.people import person_mesh
 from ..things.plants import bush, conifer, crowned, grass, tree
 from ..things.street_things import bicycle, car, fence, lorry, pole, street_thing
@@ -43,7 +43,7 @@ _MOST_TREES = 110
 class _Fleet:
     """Vehicles of one scene; a few meshes serve for many."""
 
-    def __init__(self, layout: Layout, road: Road) -> None:
+    def __init__(self, layout: SceneLayout, road: Road) -> None:
         self.layout, self.road = layout, road
         self.cars = [car(layout.pal) for _ in range(5)]
         self.large = lorry(layout.pal)
@@ -71,7 +71,7 @@ def _lanes(half: float, parked: bool) -> list[float]:
     return [room * (index + 0.5) / count for index in range(count)]
 
 
-def _vehicles(layout: Layout, road: Road, lanes: list[float], parked: bool, gaps: Sequence[float]) -> None:
+def _vehicles(layout: SceneLayout, road: Road, lanes: list[float], parked: bool, gaps: Sequence[float]) -> None:
     """Queues or loose traffic in the lanes, rows of parked cars along the kerbs."""
     pal, fleet = layout.pal, _Fleet(layout, road)
     if parked:
@@ -96,10 +96,10 @@ def _vehicles(layout: Layout, road: Road, lanes: list[float], parked: bool, gaps
                 along += max(6.5, gap * pal.uniform(0.5, 1.8))
 
 
-def _verge(layout: Layout, road: Road) -> None:
+def _verge(layout: SceneLayout, road: Road) -> None:
     """Hedges, walls, bushes, grass and trees 0.5 to 12 m beyond the pavement."""
     pal, edge = layout.pal, road.half + road.walk
-    stock: list[Mesh] = [tree(pal, detail=0.6), tree(pal, detail=0.5), bush(pal), bush(pal), grass(pal, 50)]
+    stock: list[SceneMesh] = [tree(pal, detail=0.6), tree(pal, detail=0.5), bush(pal), bush(pal), grass(pal, 50)]
     thick = pal.uniform(0.0, 1.0)
     for side in (-1, 1):
         for along in np.arange(-road.length * 0.7, road.length * 0.7, 5.0):
@@ -128,7 +128,7 @@ class _Bank:
         return float(np.interp(abs(aside), self.aside, self.heights))
 
 
-def _wood(layout: Layout, road: Road, side: int) -> None:
+def _wood(layout: SceneLayout, road: Road, side: int) -> None:
     """A lawn or field that a wood, a park or a few gardens end, 6 to 60 m from the road."""
     pal = layout.pal
     edge = road.half + road.walk
@@ -138,7 +138,7 @@ def _wood(layout: Layout, road: Road, side: int) -> None:
         for near, far in pairwise(strips):
             mb.ribbon(near, far, ground)
     layout.put_builder(mb)
-    stock: list[Mesh] = []
+    stock: list[SceneMesh] = []
     for _ in range(pal.count(3, 5)):
         stock.append(made(conifer if pal.chance(0.2) else crowned, pal, pal.uniform(6, 16), 300))
     shrubs = [bush(pal), bush(pal)]
@@ -159,7 +159,7 @@ def _wood(layout: Layout, road: Road, side: int) -> None:
         layout.put(plant, x, y, bank.z(aside) - 0.05, pal.angle(), pal.uniform(0.4, 1.0))
 
 
-def _people(layout: Layout, road: Road) -> None:
+def _people(layout: SceneLayout, road: Road) -> None:
     """Walkers on the pavements and crossing, cyclists' machines, bins and boxes at the kerb."""
     pal = layout.pal
     walkers = [person_mesh(pal) for _ in range(4)]
@@ -179,7 +179,7 @@ def _people(layout: Layout, road: Road) -> None:
 
 def driving(pal: Palette) -> Scene:
     """City street, suburb, country road, highway or a road by a wood with traffic, from a car's roof or mirrors."""
-    layout = Layout("driving", pal)
+    layout = SceneLayout("driving", pal)
     style = pal.pick(_STYLES)
     rural = style in ("rural", "highway")
     half, length = pal.uniform(*_HALF_WIDTH[style]), pal.uniform(60, 120)
@@ -213,7 +213,7 @@ _HEADINGS = (*(0.0,) * 5, *(math.pi,) * 2, *(1.0, 1.57, 1.57, 2.1) * 2)
 """Ahead, behind, and to the front, middle and rear of either side."""
 
 
-def _car_camera(dice: Dice, layout: Layout, road: Road, lanes: list[float]) -> Camera:
+def _car_camera(dice: Dice, layout: SceneLayout, road: Road, lanes: list[float]) -> SceneCamera:
     """A camera on a car that drives in a free place of its lane."""
     for _ in range(12):
         ahead = dice.sign()
@@ -225,7 +225,7 @@ def _car_camera(dice: Dice, layout: Layout, road: Road, lanes: list[float]) -> C
     yaw = math.pi / 2 * ahead + turn + heading + dice.normal(0, 0.06)
     aside_view = abs(math.sin(heading)) > 0.5
     fov = dice.uniform(60, 100) if aside_view else dice.uniform(42, 95)
-    return Camera(
+    return SceneCamera(
         (x, y, dice.uniform(1.2, 2.0)),
         yaw,
         dice.normal(-0.05 if aside_view else -0.02, 0.04),

@@ -8,9 +8,9 @@ import numpy as np
 
 from ..parts.builder import MeshBuilder, facing, made
 from ..parts.dice import Dice
-from ..parts.layout import INDOOR, PEOPLE, Layout, look, usual_roll
+from ..parts.layout import INDOOR, PEOPLE, SceneLayout, look, usual_roll
 from ..parts.random_materials import Palette
-from ..parts.scene import Camera, Scene
+from ..parts.scene import Scene, SceneCamera
 from ..things.furniture import FURNITURE, chair, desk, draw_up, pile, rug, shelf, table
 from ..things.people import animal, person_mesh
 from ..things.plants import potted
@@ -28,7 +28,7 @@ def _room_size(pal: Palette) -> RoomSize:
     return RoomSize(pal.uniform(3.2, 7), pal.uniform(3.2, 8), pal.uniform(2.3, 3.2), style)
 
 
-def _furnish_wall(layout: Layout, wall: Wall, size: RoomSize, density: float) -> None:
+def _furnish_wall(layout: SceneLayout, wall: Wall, size: RoomSize, density: float) -> None:
     pal, yaw = layout.pal, facing(wall.normal)
     at = 0.5
     while at < wall.length - 0.5:
@@ -64,7 +64,7 @@ def _furnish_wall(layout: Layout, wall: Wall, size: RoomSize, density: float) ->
         at += wide / 2 + pal.uniform(0.05, 0.6)
 
 
-def _dining(layout: Layout, x: float, y: float) -> None:
+def _dining(layout: SceneLayout, x: float, y: float) -> None:
     """Table with chairs around."""
     pal, yaw = layout.pal, layout.pal.angle()
     wide, deep = pal.uniform(0.7, 1.9), pal.uniform(0.6, 1.0)
@@ -84,7 +84,7 @@ _ON_FLOORS = (
 )
 
 
-def _fill_floor(layout: Layout, size: RoomSize) -> None:
+def _fill_floor(layout: SceneLayout, size: RoomSize) -> None:
     pal = layout.pal
     for _ in range(pal.count(1, 4 + int(min(130, size.width * size.depth) / 4))):
         x, y = pal.uniform(-0.42, 0.42) * size.width, pal.uniform(-0.42, 0.42) * size.depth
@@ -117,7 +117,7 @@ def _fill_floor(layout: Layout, size: RoomSize) -> None:
 
 def room(pal: Palette) -> Scene:
     """A furnished room, seen from inside across its length."""
-    layout, size = Layout("room", pal), _room_size(pal)
+    layout, size = SceneLayout("room", pal), _room_size(pal)
     walls = shell(layout, size)
     density = pal.uniform(0.2, 0.6) if size.style == "corridor" else pal.uniform(0.6, 1.0)
     for wall in walls:
@@ -128,7 +128,7 @@ def room(pal: Palette) -> Scene:
     return layout.finish(lambda rng: room_camera(Dice(rng), layout, size))
 
 
-def standpoint(dice: Dice, layout: Layout, size: RoomSize) -> tuple[float, float]:
+def standpoint(dice: Dice, layout: SceneLayout, size: RoomSize) -> tuple[float, float]:
     """Where someone can stand in a room, or, where it is too full for that, anywhere."""
     for _ in range(12):
         x, y = dice.uniform(-0.46, 0.46) * size.width, dice.uniform(-0.46, 0.46) * size.depth
@@ -137,7 +137,7 @@ def standpoint(dice: Dice, layout: Layout, size: RoomSize) -> tuple[float, float
     return x, y
 
 
-def room_camera(dice: Dice, layout: Layout, size: RoomSize) -> Camera:
+def room_camera(dice: Dice, layout: SceneLayout, size: RoomSize) -> SceneCamera:
     """A view across the room from head, hand or robot height, at times down onto something near."""
     x, y = standpoint(dice, layout, size)
     z = dice.pick((dice.normal(1.5, 0.2), dice.normal(1.5, 0.2), dice.normal(1.1, 0.3), dice.uniform(0.25, 0.8)))
@@ -161,4 +161,6 @@ def room_camera(dice: Dice, layout: Layout, size: RoomSize) -> Camera:
         )
     across = (-x * dice.uniform(0.3, 1), -y * dice.uniform(0.3, 1.0))
     yaw = math.atan2(across[1] - y, across[0] - x) + dice.normal(0, 0.3)
-    return Camera((x, y, z), yaw, dice.normal(-0.12, 0.18), usual_roll(dice), math.radians(dice.uniform(45, 95)), 0.3)
+    return SceneCamera(
+        (x, y, z), yaw, dice.normal(-0.12, 0.18), usual_roll(dice), math.radians(dice.uniform(45, 95)), 0.3
+    )

@@ -9,16 +9,16 @@ import numpy as np
 
 from ..parts.builder import MeshBuilder, fractal, made
 from ..parts.dice import Dice
-from ..parts.layout import EXTERIOR, PEOPLE, VEHICLES, Layout, look, usual_roll
+from ..parts.layout import EXTERIOR, PEOPLE, VEHICLES, SceneLayout, look, usual_roll
 from ..parts.random_materials import Palette
-from ..parts.scene import Camera, Material, Mesh, Scene
+from ..parts.scene import Material, Scene, SceneCamera, SceneMesh
 from ..things.furniture import table
 from ..things.people import animal, bird, person_mesh
 from ..things.plants import bush, flower, grass, tree
 from ..things.street_things import bicycle, building, car, fence, pole, street_thing
 
 
-def hills(layout: Layout, reach: float) -> None:
+def hills(layout: SceneLayout, reach: float) -> None:
     """Ring of hills or mountains around the origin."""
     pal, side = layout.pal, 56
     heights = np.abs(fractal(side, 4, pal.rng, 4)) * reach * pal.uniform(0.08, 0.35)
@@ -62,12 +62,12 @@ class _Terrain:
         )
 
 
-def _wild(layout: Layout, land: _Terrain) -> None:
+def _wild(layout: SceneLayout, land: _Terrain) -> None:
     """Trees, bushes and rocks all over."""
     pal, half = layout.pal, land.size * 0.47
     number = pal.pick((10, 30, 60, 120, 180))
     detail = 1.0 if number <= 20 else 0.5
-    stock: list[Mesh] = [tree(pal, detail=detail) for _ in range(pal.count(1, 4))] + [bush(pal) for _ in range(2)]
+    stock: list[SceneMesh] = [tree(pal, detail=detail) for _ in range(pal.count(1, 4))] + [bush(pal) for _ in range(2)]
     for _ in range(number):
         x, y = pal.uniform(-half, half), pal.uniform(-half, half)
         layout.put(pal.pick(stock), x, y, land.z(x, y) - 0.1, pal.angle(), pal.uniform(0.6, 1.5))
@@ -88,21 +88,21 @@ def _wild(layout: Layout, land: _Terrain) -> None:
         layout.put(pal.pick(rocks), x, y, land.z(x, y), pal.angle(), pal.log_uniform(0.1, 2.0))
 
 
-def _spots(layout: Layout, land: _Terrain) -> list[tuple[float, float, float]]:
+def _spots(layout: SceneLayout, land: _Terrain) -> list[tuple[float, float, float]]:
     """Places with something to look at; cameras aim at them."""
     pal = layout.pal
     spots: list[tuple[float, float, float]] = []
     reach = min(land.size, 80.0) * 0.3
     shrubs = [bush(pal), bush(pal), tree(pal, detail=0.7)]
 
-    def house() -> Mesh:
+    def house() -> SceneMesh:
         mb, wide, deep = MeshBuilder(), pal.uniform(5, 10), pal.uniform(5, 9)
         mb.box((0, 0, -2.0), (wide + 0.3, deep + 0.3, 4.2), pal.facade())  # the foundation evens out slopes
         mb.merge(building(pal, wide, deep, pal.uniform(3, 7)))
         layout.take(*spots[-1][:2], max(wide, deep) * 0.7)
         return mb.build()
 
-    makers: tuple[tuple[Callable[[], Mesh], int, float], ...] = (
+    makers: tuple[tuple[Callable[[], SceneMesh], int, float], ...] = (
         (lambda: person_mesh(pal), 3, 1.2),
         (lambda: person_mesh(pal), 3, 1.2),
         (lambda: animal(pal), 4, 2.0),
@@ -134,7 +134,7 @@ def _spots(layout: Layout, land: _Terrain) -> list[tuple[float, float, float]]:
     return spots
 
 
-def _meadow(layout: Layout, land: _Terrain, spots: list[tuple[float, float, float]]) -> None:
+def _meadow(layout: SceneLayout, land: _Terrain, spots: list[tuple[float, float, float]]) -> None:
     pal = layout.pal
     tufts = [grass(pal, 40) for _ in range(2)]
     blooms = [flower(pal) for _ in range(3)] if pal.chance(0.5) else []
@@ -147,7 +147,7 @@ def _meadow(layout: Layout, land: _Terrain, spots: list[tuple[float, float, floa
 
 def nature(pal: Palette) -> Scene:
     """Open country: meadow, wood, park, shore or mountains."""
-    layout, land = Layout("nature", pal), _Terrain(pal)
+    layout, land = SceneLayout("nature", pal), _Terrain(pal)
     mb = MeshBuilder()
     soil = pal.ground()
     mb.height_field(land.heights, (land.size, land.size), soil)
@@ -178,7 +178,9 @@ def nature(pal: Palette) -> Scene:
     return layout.finish(lambda rng: nature_camera(Dice(rng), layout, land, spots))
 
 
-def nature_camera(dice: Dice, layout: Layout, land: _Terrain, spots: list[tuple[float, float, float]]) -> Camera:
+def nature_camera(
+    dice: Dice, layout: SceneLayout, land: _Terrain, spots: list[tuple[float, float, float]]
+) -> SceneCamera:
     """Mostly a view of one of the spots from a few metres, else anywhere."""
     high = dice.pick((dice.uniform(0.3, 1), 1.6, 1.6, dice.uniform(1, 2.5), dice.uniform(2, 15)))
     if dice.chance(0.85):
@@ -201,4 +203,4 @@ def nature_camera(dice: Dice, layout: Layout, land: _Terrain, spots: list[tuple[
     px, py = dice.uniform(-0.4, 0.4) * land.size, dice.uniform(-0.4, 0.4) * land.size
     yaw, pitch = dice.angle(), dice.normal(-0.03 - 0.02 * min(high, 8), 0.1)
     position = (px, py, land.dry(px, py) + high)
-    return Camera(position, yaw, pitch, usual_roll(dice), math.radians(dice.uniform(30, 85)), 0.4)
+    return SceneCamera(position, yaw, pitch, usual_roll(dice), math.radians(dice.uniform(30, 85)), 0.4)

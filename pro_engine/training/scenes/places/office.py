@@ -8,9 +8,9 @@ import numpy as np
 
 from ..parts.builder import MeshBuilder, facing, made, placement
 from ..parts.dice import Dice
-from ..parts.layout import PEOPLE, Layout, usual_roll
+from ..parts.layout import PEOPLE, SceneLayout, usual_roll
 from ..parts.random_materials import Palette
-from ..parts.scene import Camera, Material, Scene
+from ..parts.scene import Material, Scene, SceneCamera
 from ..parts.stacking import Heap
 from ..things.furniture import cabinet, draw_up, office_chair, shelf
 from ..things.people import person_mesh
@@ -20,7 +20,7 @@ from ..things.workplaces import DESK_HEIGHT, strew, workplace
 from .indoor import room_camera
 
 
-def _blinds(layout: Layout, walls: list[Wall]) -> None:
+def _blinds(layout: SceneLayout, walls: list[Wall]) -> None:
     """Horizontal slats or vertical strips before the windows, drawn more or less."""
     pal, mb = layout.pal, MeshBuilder()
     cloth, upright = pal.plain(pal.pick(("white", "white", "grey", "natural"))), pal.chance(0.3)
@@ -48,7 +48,7 @@ def _blinds(layout: Layout, walls: list[Wall]) -> None:
     layout.put_builder(mb)
 
 
-def _whiteboard(layout: Layout, wall: Wall) -> None:
+def _whiteboard(layout: SceneLayout, wall: Wall) -> None:
     """White or pin board with writing, strokes and notes, or a dark screen."""
     pal = layout.pal
     wide, high = pal.uniform(1.0, min(3.0, max(1.1, wall.length * 0.5))), pal.uniform(0.8, 1.2)
@@ -94,7 +94,7 @@ def _screen_wall(mb: MeshBuilder, pal: Palette, width: float) -> None:
     )
 
 
-def _rows(layout: Layout, size: RoomSize) -> None:
+def _rows(layout: SceneLayout, size: RoomSize) -> None:
     """Islands of desks that stand back to back, with partitions between them."""
     pal = layout.pal
     wide, deep = pal.uniform(1.2, 1.8), pal.uniform(0.7, 0.8)
@@ -119,7 +119,7 @@ def _rows(layout: Layout, size: RoomSize) -> None:
                 layout.put(partition, x, y if sides == 2 else y + deep * 0.02, 0)
 
 
-def _single(layout: Layout, walls: list[Wall]) -> None:
+def _single(layout: SceneLayout, walls: list[Wall]) -> None:
     """One to three desks along walls or free in the room."""
     pal = layout.pal
     for wall in walls:
@@ -134,7 +134,7 @@ def _single(layout: Layout, walls: list[Wall]) -> None:
         layout.put(mesh, x, y, 0, facing(wall.normal) + (0 if against else math.pi), radius=wide * 0.5)
 
 
-def _meeting(layout: Layout, size: RoomSize) -> None:
+def _meeting(layout: SceneLayout, size: RoomSize) -> None:
     """A long table with chairs all around."""
     pal, mb = layout.pal, MeshBuilder()
     wide, deep = min(size.width - 2.4, pal.uniform(1.6, 5.0)), pal.uniform(0.9, 1.5)
@@ -159,7 +159,7 @@ def _meeting(layout: Layout, size: RoomSize) -> None:
     )
 
 
-def _along_walls(layout: Layout, walls: list[Wall], size: RoomSize, share: float) -> None:
+def _along_walls(layout: SceneLayout, walls: list[Wall], size: RoomSize, share: float) -> None:
     """Cupboards, shelves and plants along what is left of the walls; boards on them."""
     pal = layout.pal
     for wall in walls:
@@ -177,7 +177,7 @@ def _along_walls(layout: Layout, walls: list[Wall], size: RoomSize, share: float
             _whiteboard(layout, wall)
 
 
-def _ceiling_grid(layout: Layout, size: RoomSize) -> None:
+def _ceiling_grid(layout: SceneLayout, size: RoomSize) -> None:
     """Square panels hung below the ceiling, some of them lamps."""
     pal, mb = layout.pal, MeshBuilder()
     z, tile = size.height - 0.02, 0.6
@@ -199,7 +199,7 @@ def _ceiling_grid(layout: Layout, size: RoomSize) -> None:
     layout.put_builder(mb)
 
 
-def _corridor_doors(layout: Layout, walls: list[Wall]) -> None:
+def _corridor_doors(layout: SceneLayout, walls: list[Wall]) -> None:
     """Closed doors, signs and notices at even steps along both long walls."""
     pal = layout.pal
     leaf, frame, pitch = pal.wood(), pal.plain(pal.pick(("grey", "white", "dark"))), pal.uniform(2.4, 4.5)
@@ -222,7 +222,7 @@ def _corridor_doors(layout: Layout, walls: list[Wall]) -> None:
 
 def office(pal: Palette) -> Scene:
     """Open-plan office, single office, meeting room or corridor."""
-    layout = Layout("office", pal)
+    layout = SceneLayout("office", pal)
     mode = pal.pick(("rows", "rows", "single", "single", "single", "meeting", "corridor"))
     size = {
         "rows": lambda: RoomSize(pal.uniform(5.5, 16), pal.uniform(6, 18), pal.uniform(2.6, 3.6), "hall"),
@@ -251,12 +251,12 @@ def office(pal: Palette) -> Scene:
     return layout.finish(lambda rng: _office_camera(Dice(rng), layout, size))
 
 
-def _office_camera(dice: Dice, layout: Layout, size: RoomSize) -> Camera:
+def _office_camera(dice: Dice, layout: SceneLayout, size: RoomSize) -> SceneCamera:
     """As in any room, or along the corridor, or sitting or standing at a desk and looking over it."""
     if size.style == "corridor":
         ahead, x = dice.sign(), dice.uniform(-0.35, 0.35) * size.width
         position = (x, -ahead * dice.uniform(0.0, 0.48) * size.depth, dice.pick((1.6, 1.2, dice.uniform(0.3, 2.0))))
-        return Camera(
+        return SceneCamera(
             position,
             ahead * math.pi / 2 + dice.normal(0, 0.25),
             dice.normal(-0.05, 0.1),

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ..parts.builder import MeshBuilder, made
 from ..parts.dice import Dice
-from ..parts.layout import EXTERIOR, PEOPLE, VEHICLES, Layout, usual_roll
+from ..parts.layout import EXTERIOR, PEOPLE, VEHICLES, SceneLayout, usual_roll
 from ..parts.random_materials import Palette
-from ..parts.scene import Camera, Material, Scene
+from ..parts.scene import Material, Scene, SceneCamera
 from ..things.people import person_mesh
 from ..things.plants import bush, tree
 from ..things.street_things import bicycle, building, car, fence, lorry, pole, street_thing, wires
@@ -54,7 +54,7 @@ class Road:
         return edges[0], edges[1]
 
 
-def road_surface(layout: Layout, road: Road, rural: bool) -> None:
+def road_surface(layout: SceneLayout, road: Road, rural: bool) -> None:
     """Ground, carriageway with its marks, and, in towns, pavements with kerbs."""
     pal, mb = layout.pal, MeshBuilder()
     ground = pal.ground()
@@ -89,7 +89,7 @@ def road_surface(layout: Layout, road: Road, rural: bool) -> None:
     layout.put_builder(mb)
 
 
-def blocks(layout: Layout, road: Road, dense: float) -> None:
+def blocks(layout: SceneLayout, road: Road, dense: float) -> None:
     """Houses, gardens, trees and fences along both sides."""
     pal = layout.pal
     heights, gap = pal.uniform(4, 22), pal.pick((0.0, pal.uniform(1, 8)))
@@ -120,7 +120,7 @@ def blocks(layout: Layout, road: Road, dense: float) -> None:
             along += wide + gap
 
 
-def roadside(layout: Layout, road: Road, rural: bool) -> None:
+def roadside(layout: SceneLayout, road: Road, rural: bool) -> None:
     """Rows of trees and poles, and things that stand on the pavement."""
     pal = layout.pal
     z = 0.0 if rural else 0.12
@@ -150,7 +150,7 @@ def roadside(layout: Layout, road: Road, rural: bool) -> None:
         layout.put_builder(mb)
 
 
-def _traffic(layout: Layout, road: Road, rural: bool) -> None:
+def _traffic(layout: SceneLayout, road: Road, rural: bool) -> None:
     """Parked and moving vehicles, people."""
     pal = layout.pal
     fleet = [car(pal) for _ in range(4)]
@@ -192,7 +192,7 @@ def _traffic(layout: Layout, road: Road, rural: bool) -> None:
 
 def street(pal: Palette) -> Scene:
     """City street, suburb or country road."""
-    layout = Layout("street", pal)
+    layout = SceneLayout("street", pal)
     style = pal.pick(("city", "city", "suburb", "suburb", "rural", "highway"))
     rural = style in ("rural", "highway")
     length, curve = pal.uniform(50, 110), pal.pick((0.0, 0.0, pal.normal(0, 0.0015)))
@@ -217,7 +217,7 @@ def street(pal: Palette) -> Scene:
     return layout.finish(lambda rng: street_camera(Dice(rng), road))
 
 
-def street_camera(dice: Dice, road: Road) -> Camera:
+def street_camera(dice: Dice, road: Road) -> SceneCamera:
     """From a car in its lane in two of three views, else from the pavement or above."""
     along = dice.uniform(-0.75, 0.35) * road.length
     if dice.chance(0.65):
@@ -225,7 +225,7 @@ def street_camera(dice: Dice, road: Road) -> Camera:
         x, y, turn = road.at(along * ahead, ahead * min(road.half * 0.5, 1.9) + dice.normal(0, 0.4))
         heading = dice.pick((0.0, 0.0, 0.0, 0.0, math.pi, dice.sign() * 1.0, dice.sign() * 1.9))
         yaw = math.pi / 2 * ahead + turn + heading + dice.normal(0, 0.1)
-        return Camera(
+        return SceneCamera(
             (x, y, dice.uniform(1.15, 2.1)),
             yaw,
             dice.normal(-0.02, 0.05),
@@ -237,4 +237,4 @@ def street_camera(dice: Dice, road: Road) -> Camera:
     yaw = turn + dice.pick((math.pi / 2, -math.pi / 2, 0.0, math.pi, dice.angle())) + dice.normal(0, 0.35)
     high = dice.pick((1.6, 1.6, dice.uniform(0.4, 2.2), dice.uniform(2.5, 9)))
     pitch = dice.normal(-0.04 * max(0, high - 1.6), 0.12)
-    return Camera((x, y, high), yaw, pitch, usual_roll(dice), math.radians(dice.uniform(35, 90)), 0.7)
+    return SceneCamera((x, y, high), yaw, pitch, usual_roll(dice), math.radians(dice.uniform(35, 90)), 0.7)

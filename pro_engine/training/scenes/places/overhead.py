@@ -8,9 +8,9 @@ import numpy as np
 
 from ..parts.builder import Array, MeshBuilder, made, placement, rotation
 from ..parts.dice import Dice
-from ..parts.layout import INDOOR, Layout, look
+from ..parts.layout import INDOOR, SceneLayout, look
 from ..parts.random_materials import Palette
-from ..parts.scene import Camera, Mesh, Scene
+from ..parts.scene import Scene, SceneCamera, SceneMesh
 from ..parts.stacking import Heap
 from ..things.furniture import FURNITURE, chair, draw_up, rug
 from ..things.kitchens import kitchen_run
@@ -19,7 +19,7 @@ from ..things.workplaces import DESK_HEIGHT, strew, workplace
 from .close import lamps
 
 
-def _surroundings(layout: Layout, behind: float) -> None:
+def _surroundings(layout: SceneLayout, behind: float) -> None:
     """Floor, the wall behind at y = `behind`, perhaps one at the side, and furniture along them."""
     pal, mb = layout.pal, MeshBuilder()
     mb.plane((12, 12), 0, pal.floor())
@@ -38,7 +38,7 @@ def _surroundings(layout: Layout, behind: float) -> None:
         )
 
 
-def _desk(layout: Layout) -> tuple[float, float, float]:
+def _desk(layout: SceneLayout) -> tuple[float, float, float]:
     """A cluttered workplace. Returns its width, depth and height."""
     pal, mb = layout.pal, MeshBuilder()
     width, depth = pal.uniform(1.0, 1.9), pal.uniform(0.6, 0.9)
@@ -48,7 +48,7 @@ def _desk(layout: Layout) -> tuple[float, float, float]:
     return width, depth, DESK_HEIGHT
 
 
-def _table(layout: Layout) -> tuple[float, float, float]:
+def _table(layout: SceneLayout) -> tuple[float, float, float]:
     """A table laid with things, chairs around it."""
     pal, mb = layout.pal, MeshBuilder()
     width, depth, height = pal.uniform(0.8, 1.8), pal.uniform(0.7, 1.1), pal.pick((0.42, 0.74, 0.74, 0.92))
@@ -71,7 +71,9 @@ def _any_turn(pal: Palette) -> Array:
     return rotation("z", pal.angle()) @ rotation("x", pal.angle()) @ rotation("y", pal.angle())
 
 
-def _bin(layout: Layout, x: float, y: float, z: float, size: tuple[float, float, float], stock: list[Mesh]) -> None:
+def _bin(
+    layout: SceneLayout, x: float, y: float, z: float, size: tuple[float, float, float], stock: list[SceneMesh]
+) -> None:
     """Open box or tray, heaped with things from the stock."""
     pal, mb = layout.pal, MeshBuilder()
     width, depth, high = size
@@ -100,7 +102,7 @@ def _bin(layout: Layout, x: float, y: float, z: float, size: tuple[float, float,
             layout.scene.add(mesh, (box @ where).astype(np.float32))
 
 
-def _bins(layout: Layout) -> tuple[float, float, float]:
+def _bins(layout: SceneLayout) -> tuple[float, float, float]:
     """Bins, crates or trays in a grid on a bench, a conveyor or the floor."""
     pal, mb = layout.pal, MeshBuilder()
     width, depth = pal.uniform(0.28, 0.62), pal.uniform(0.22, 0.45)
@@ -131,7 +133,7 @@ def _bins(layout: Layout) -> tuple[float, float, float]:
 
 def overhead(pal: Palette) -> Scene:
     """A desk, table, kitchen counter or bins below the camera."""
-    layout = Layout("overhead", pal)
+    layout = SceneLayout("overhead", pal)
     place = pal.pick((_desk, _desk, _desk, _table, _table, _bins, _bins, _bins, kitchen_run, kitchen_run))
     width, depth, height = place(layout)
     lamps(layout, 1.2, pal.uniform(2.2, 2.8))
@@ -139,7 +141,9 @@ def overhead(pal: Palette) -> Scene:
     return layout.finish(lambda rng: _above(Dice(rng), width, depth, height, steep, place is _bins))
 
 
-def _above(dice: Dice, width: float, depth: float, height: float, steep: tuple[float, float], any_side: bool) -> Camera:
+def _above(
+    dice: Dice, width: float, depth: float, height: float, steep: tuple[float, float], any_side: bool
+) -> SceneCamera:
     """Down at a place on the top by an angle within `steep` (degrees), mostly from the front."""
     target = (dice.normal(0, 0.2) * width, dice.normal(-0.05, 0.18) * depth, height + 0.04)
     away = dice.log_uniform(0.6, 1.9) if width > 0.7 else dice.log_uniform(0.45, 1.3)

@@ -6,9 +6,9 @@ import math
 
 from ..parts.builder import MeshBuilder, made, panel
 from ..parts.dice import Dice
-from ..parts.layout import INDOOR, Layout, look, usual_roll
+from ..parts.layout import INDOOR, SceneLayout, look, usual_roll
 from ..parts.random_materials import Palette
-from ..parts.scene import Camera, Mesh, Scene
+from ..parts.scene import Scene, SceneCamera, SceneMesh
 from ..things.flat_pictures import mural
 from ..things.furniture import chair
 from ..things.plants import potted
@@ -18,7 +18,7 @@ from .nature import nature
 from .outdoor import street
 
 
-def _picture(pal: Palette, width: float, height: float) -> Mesh:
+def _picture(pal: Palette, width: float, height: float) -> SceneMesh:
     """Mostly a painted scene, else a pattern or photo stretched over the panel."""
     if pal.chance(0.25):
         return panel(width, height, pal.picture())
@@ -28,7 +28,7 @@ def _picture(pal: Palette, width: float, height: float) -> Mesh:
 
 def prints(pal: Palette) -> Scene:
     """One large picture on a wall or house, perhaps smaller ones beside it, and a few real things in front."""
-    layout = Layout("prints", pal)
+    layout = SceneLayout("prints", pal)
     outside = pal.chance(0.35)
     wide, high = pal.log_uniform(0.5, 5.0 if outside else 2.5), pal.log_uniform(0.5, 3.0 if outside else 2.0)
     base = pal.uniform(0.0, 1.4) if high < 1.5 else pal.uniform(0, 0.4)
@@ -55,7 +55,7 @@ def prints(pal: Palette) -> Scene:
     return layout.finish(lambda rng: _print_camera(Dice(rng), wide, base + high / 2, max(wide, high)))
 
 
-def _print_camera(dice: Dice, wide: float, middle: float, span: float) -> Camera:
+def _print_camera(dice: Dice, wide: float, middle: float, span: float) -> SceneCamera:
     away, turn = span * dice.uniform(0.5, 1.6), dice.normal(-math.pi / 2, 0.55)
     position = (away * math.cos(turn), min(-0.25, away * math.sin(turn)), max(0.3, middle + dice.normal(0, 0.3)))
     return look(

@@ -9,9 +9,9 @@ import numpy as np
 
 from ..parts.builder import MeshBuilder, made, placement
 from ..parts.dice import Dice
-from ..parts.layout import PEOPLE, Layout, look, usual_roll
+from ..parts.layout import PEOPLE, SceneLayout, look, usual_roll
 from ..parts.random_materials import Palette
-from ..parts.scene import Camera, Scene
+from ..parts.scene import Scene, SceneCamera
 from ..things.furniture import FURNITURE
 from ..things.people import animal, person_mesh
 from ..things.plants import bare, bush, grass, tree
@@ -20,7 +20,7 @@ from ..things.street_things import building, fence, net, pole, wires
 from . import close, indoor, nature, outdoor
 
 
-def _background(layout: Layout, *, indoor_share: float = 0.4) -> bool:
+def _background(layout: SceneLayout, *, indoor_share: float = 0.4) -> bool:
     """Something behind the main thing, at y of 1 to 60 m; tells whether it is indoors."""
     pal, mb = layout.pal, MeshBuilder()
     if pal.chance(indoor_share):
@@ -54,7 +54,7 @@ def _background(layout: Layout, *, indoor_share: float = 0.4) -> bool:
 
 def portrait(pal: Palette) -> Scene:
     """One to three persons or animals near the camera."""
-    layout = Layout("portrait", pal)
+    layout = SceneLayout("portrait", pal)
     inside = _background(layout)
     beasts, tops = pal.chance(0.25), []
     for index in range(pal.pick((1, 1, 1, 2, 2, 3))):
@@ -77,7 +77,7 @@ def portrait(pal: Palette) -> Scene:
     return layout.finish(lambda rng: _portrait_camera(Dice(rng), tops[0], beasts))
 
 
-def _portrait_camera(dice: Dice, top: float, beast: bool) -> Camera:
+def _portrait_camera(dice: Dice, top: float, beast: bool) -> SceneCamera:
     whole = dice.chance(0.3) or beast
     away = top * dice.uniform(1.0, 1.8) if whole else dice.uniform(0.5, 1.2)
     aim = top * (dice.uniform(0.45, 0.7) if whole else dice.uniform(0.82, 0.96))
@@ -98,7 +98,7 @@ def _portrait_camera(dice: Dice, top: float, beast: bool) -> Camera:
 
 def thin(pal: Palette) -> Scene:
     """Fences, nets, branches, wires and strands in front of something farther."""
-    layout, mb = Layout("thin", pal), MeshBuilder()
+    layout, mb = SceneLayout("thin", pal), MeshBuilder()
     _background(layout, indoor_share=0.25)
     mode = pal.pick(("fence", "net", "branches", "wires", "strands", "stand"))
     if mode == "fence":
@@ -142,7 +142,7 @@ Bounds = tuple[float, float]
 
 def _front_camera(
     dice: Dice, away: Bounds, spread: float, high: Bounds, aside: float, aim: Bounds, fov: Bounds, min_distance: float
-) -> Camera:
+) -> SceneCamera:
     """From the front, `spread` radians to the sides, at something about the middle: `aside` and `aim` are its place."""
     far, turn = dice.log_uniform(*away), dice.normal(-math.pi / 2, spread)
     position = (far * math.cos(turn), far * math.sin(turn), dice.uniform(*high))
@@ -159,7 +159,7 @@ def glass(pal: Palette) -> Scene:
     """Bottles and glasses, or panes and mirrors."""
     if pal.chance(0.5):
         return _glassware(pal)
-    layout, mb = Layout("glass", pal), MeshBuilder()
+    layout, mb = SceneLayout("glass", pal), MeshBuilder()
     _background(layout, indoor_share=0.5)
     pane = pal.glass() if pal.chance(0.6) else pal.mirror()
     wide, high, frame = pal.uniform(0.6, 2.5), pal.uniform(0.8, 2.2), pal.any()
@@ -214,7 +214,7 @@ def upward(pal: Palette) -> Scene:
     scene = close.closeup(pal, garden=False) if mode == "table" else builders[mode](pal)
     usual, low, high = scene.propose, *((-1.5, -0.7) if mode == "table" else (0.2, 1.0))
 
-    def propose(rng: np.random.Generator) -> Camera:
+    def propose(rng: np.random.Generator) -> SceneCamera:
         camera, dice = usual(rng), Dice(rng)
         if mode == "table":
             x, y = dice.normal(0, 0.12), dice.normal(0, 0.12)
@@ -236,7 +236,7 @@ def upward(pal: Palette) -> Scene:
 
 def _court(pal: Palette, *, grove: bool) -> Scene:
     """A court with houses on three or four sides, or a group of high trees."""
-    layout, mb = Layout("upward", pal), MeshBuilder()
+    layout, mb = SceneLayout("upward", pal), MeshBuilder()
     side = pal.uniform(8, 25)
     mb.plane((300, 300), 0, pal.road())
     layout.put_builder(mb)
@@ -256,10 +256,10 @@ def _court(pal: Palette, *, grove: bool) -> Scene:
         layout.put(thing, x, y, 0, pal.angle(), radius=0.6)
     layout.outdoors()
 
-    def propose(rng: np.random.Generator) -> Camera:
+    def propose(rng: np.random.Generator) -> SceneCamera:
         dice = Dice(rng)
         position = (dice.uniform(-0.4, 0.4) * side, dice.uniform(-0.4, 0.4) * side, 1.6)
-        return Camera(
+        return SceneCamera(
             position, dice.angle(), dice.uniform(0.2, 1.3), dice.normal(0, 0.1), math.radians(dice.uniform(45, 95)), 0.7
         )
 

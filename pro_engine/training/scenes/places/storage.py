@@ -9,9 +9,9 @@ import numpy as np
 
 from ..parts.builder import MeshBuilder, facing, placement
 from ..parts.dice import Dice
-from ..parts.layout import INDOOR, Layout, look, usual_roll
+from ..parts.layout import INDOOR, SceneLayout, look, usual_roll
 from ..parts.random_materials import Palette
-from ..parts.scene import Camera, Scene
+from ..parts.scene import Scene, SceneCamera
 from ..parts.stacking import Heap
 from ..things.furniture import FURNITURE, cabinet, chair, curtain, pile, shelf, table
 from ..things.room_shell import RoomSize, Wall, daylight, shell
@@ -133,7 +133,7 @@ def _thing(pal: Palette, kind: str) -> MeshBuilder:
     return mb
 
 
-def _fill_wall(layout: Layout, wall: Wall, size: RoomSize) -> None:
+def _fill_wall(layout: SceneLayout, wall: Wall, size: RoomSize) -> None:
     """Things side by side along a wall, with smaller ones before them."""
     pal, yaw, at = layout.pal, facing(wall.normal), _gap(layout.pal)
     while at < wall.length - 0.2:
@@ -165,7 +165,7 @@ def _gap(pal: Palette) -> float:
     return pal.uniform(0.0, 0.25) if pal.chance(0.8) else pal.uniform(0.3, 1.0)
 
 
-def _pipes(layout: Layout, size: RoomSize) -> None:
+def _pipes(layout: SceneLayout, size: RoomSize) -> None:
     """Posts that hold the ceiling, and pipes and ducts under it."""
     pal, mb = layout.pal, MeshBuilder()
     for _ in range(pal.count(0, 3)):
@@ -188,7 +188,7 @@ def _pipes(layout: Layout, size: RoomSize) -> None:
 
 def storage(pal: Palette) -> Scene:
     """A room with things along all walls and on much of its floor, often dim."""
-    layout = Layout("storage", pal)
+    layout = SceneLayout("storage", pal)
     size = RoomSize(pal.uniform(2.4, 6.0), pal.uniform(2.8, 8.0), pal.uniform(2.0, 3.0), "room")
     walls = shell(layout, size)
     for wall in walls:
@@ -208,7 +208,7 @@ def storage(pal: Palette) -> Scene:
     return layout.finish(lambda rng: past_something(Dice(rng), layout, size))
 
 
-def past_something(dice: Dice, layout: Layout, size: RoomSize) -> Camera:
+def past_something(dice: Dice, layout: SceneLayout, size: RoomSize) -> SceneCamera:
     """A view through a room past a thing that is near and cut off by the picture's edge, in half of the cases."""
     x, y = standpoint(dice, layout, size)
     z = min(size.height - 0.25, max(0.3, dice.pick((dice.normal(1.5, 0.2), dice.normal(1.2, 0.3)))))

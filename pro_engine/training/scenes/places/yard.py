@@ -8,16 +8,16 @@ import numpy as np
 
 from ..parts.builder import MeshBuilder, made, placement
 from ..parts.dice import Dice
-from ..parts.layout import EXTERIOR, PEOPLE, Layout, look, usual_roll
+from ..parts.layout import EXTERIOR, PEOPLE, SceneLayout, look, usual_roll
 from ..parts.random_materials import Palette
-from ..parts.scene import Camera, Mesh, Scene
+from ..parts.scene import Scene, SceneCamera, SceneMesh
 from ..things.furniture import chair, clutter, draw_up
 from ..things.people import animal, person_mesh
 from ..things.plants import bush, flower, grass, potted, tree
 from ..things.street_things import bicycle, building, fence, street_thing
 
 
-def _seats(pal: Palette) -> Mesh:
+def _seats(pal: Palette) -> SceneMesh:
     """Garden table with chairs or benches, often under a parasol."""
     mb, wood = MeshBuilder(), pal.wood()
     wide, deep = pal.uniform(0.7, 2.0), pal.uniform(0.7, 0.95)
@@ -48,7 +48,7 @@ def _seats(pal: Palette) -> Mesh:
     return mb.build()
 
 
-def _pergola(pal: Palette, width: float, depth: float) -> Mesh:
+def _pergola(pal: Palette, width: float, depth: float) -> SceneMesh:
     """Posts and beams, open to the sky or partly overgrown."""
     mb, wood, high = MeshBuilder(), pal.wood(), pal.uniform(2.2, 2.7)
     mb.posts((width / 2, depth / 2, high / 2), (0.12, 0.12, high), wood)
@@ -61,7 +61,7 @@ def _pergola(pal: Palette, width: float, depth: float) -> Mesh:
     return mb.build()
 
 
-def _bed(mb: MeshBuilder, pal: Palette, layout: Layout, x: float, y: float, size: tuple[float, float]) -> None:
+def _bed(mb: MeshBuilder, pal: Palette, layout: SceneLayout, x: float, y: float, size: tuple[float, float]) -> None:
     """Raised or flat planting bed with shrubs and flowers."""
     rim = pal.pick((0.05, pal.uniform(0.2, 0.6)))
     mb.box((x, y, rim / 2), (*size, rim), pal.facade())
@@ -98,7 +98,7 @@ def _steps(mb: MeshBuilder, pal: Palette, x: float, y: float, turn: float) -> No
                 )
 
 
-def _borders(layout: Layout, width: float, depth: float, houses: int) -> None:
+def _borders(layout: SceneLayout, width: float, depth: float, houses: int) -> None:
     """Houses on some sides of the yard, fences, walls or hedges on the others."""
     pal = layout.pal
     for turn in range(4):
@@ -121,7 +121,7 @@ def _borders(layout: Layout, width: float, depth: float, houses: int) -> None:
 
 def yard(pal: Palette) -> Scene:
     """A paved or grown yard of 5 to 18 m."""
-    layout, mb = Layout("yard", pal), MeshBuilder()
+    layout, mb = SceneLayout("yard", pal), MeshBuilder()
     width, depth = pal.uniform(5, 18), pal.uniform(5, 14)
     mb.plane((900, 900), -0.02, pal.ground())
     mb.plane((width, depth), 0, pal.pick((pal.floor(), pal.road(), pal.wood())))
@@ -154,7 +154,7 @@ def yard(pal: Palette) -> Scene:
     return layout.finish(lambda rng: _yard_camera(Dice(rng), layout, width, depth))
 
 
-def _things(layout: Layout, width: float, depth: float) -> None:
+def _things(layout: SceneLayout, width: float, depth: float) -> None:
     """Seats, pots, trees, bicycles, people and whatever else stands about."""
     pal, pots = layout.pal, [made(potted, layout.pal) for _ in range(3)]
     kinds = ("seats", "seats", "pot", "pot", "pot", "tree", "bicycle", "thing", "model", "person", "animal", "chair")
@@ -183,7 +183,7 @@ def _things(layout: Layout, width: float, depth: float) -> None:
             layout.put(pal.pick(pots), x, y, 0, turn, pal.uniform(0.6, 1.4), radius=0.35)
 
 
-def _yard_camera(dice: Dice, layout: Layout, width: float, depth: float) -> Camera:
+def _yard_camera(dice: Dice, layout: SceneLayout, width: float, depth: float) -> SceneCamera:
     """From a free place in the yard across it, or at something near, at times from a window above."""
     for _ in range(12):
         x, y = dice.uniform(-0.47, 0.47) * width, dice.uniform(-0.47, 0.47) * depth

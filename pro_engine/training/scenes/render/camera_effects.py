@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..parts.scene import Camera, Scene
+from ..parts.scene import Scene, SceneCamera
 from .camera_view import Rendered
 
 Array = NDArray[np.float32]
@@ -16,7 +16,7 @@ MAX_BLUR = 12.0
 """Largest radius of the depth-of-field blur, in pixels at 416 px width."""
 
 
-def develop(rendered: Rendered, scene: Scene, camera: Camera, rng: np.random.Generator) -> NDArray[np.uint8]:
+def develop(rendered: Rendered, scene: Scene, camera: SceneCamera, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The rendering as a camera would have stored it: uint8 sRGB (H, W, 3)."""
     rgb = np.nan_to_num(rendered.rgb, posinf=50.0).clip(0, 50).astype(np.float32)
     if scene.haze > 0:

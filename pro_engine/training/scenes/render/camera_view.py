@@ -1,4 +1,4 @@
-"""Where a `Camera` stands, which rays its pixels see, what a renderer returns. Frames as in `scene.py`."""
+"""Where a `SceneCamera` stands, which rays its pixels see, what a renderer returns. Frames as in `scene.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..parts.scene import Camera
+from ..parts.scene import SceneCamera
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Rendered:
     intrinsics: tuple[float, float, float, float]
 
 
-def camera_axes(camera: Camera) -> NDArray[np.float64]:
+def camera_axes(camera: SceneCamera) -> NDArray[np.float64]:
     """World directions of the camera axes as columns, (3, 3): x right, y down, z forward."""
     cos_yaw, sin_yaw = math.cos(camera.yaw), math.sin(camera.yaw)
     cos_pitch, sin_pitch = math.cos(camera.pitch), math.sin(camera.pitch)
@@ -38,14 +38,14 @@ def camera_axes(camera: Camera) -> NDArray[np.float64]:
     return np.stack([right, down, forward], axis=1)
 
 
-def camera_intrinsics(camera: Camera, width: float, height: float) -> tuple[float, float, float, float]:
+def camera_intrinsics(camera: SceneCamera, width: float, height: float) -> tuple[float, float, float, float]:
     """(fx, fy, cx, cy) in pixels; pixels are square and their centres stand at integers."""
     focal = width / 2 / math.tan(camera.fov_x / 2)
     return focal, focal, (width - 1) / 2, (height - 1) / 2
 
 
 def pixel_directions(
-    camera: Camera, width: float, height: float, x: NDArray[np.floating], y: NDArray[np.floating]
+    camera: SceneCamera, width: float, height: float, x: NDArray[np.floating], y: NDArray[np.floating]
 ) -> NDArray[np.float32]:
     """World directions (N, 3) through pixel positions (x, y), (N,) each, scaled so that they advance 1 m in z-depth."""
     fx, fy, cx, cy = camera_intrinsics(camera, width, height)

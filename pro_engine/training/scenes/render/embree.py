@@ -14,7 +14,7 @@ from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene as RayTree
 from numpy.typing import NDArray
 
-from ..parts.scene import Camera, Material, Scene
+from ..parts.scene import Material, Scene, SceneCamera
 from ..parts.textures import albedo, box_axes, mean_albedo, slopes
 from .antialias import NO_HITS, Hits, Jitter, Screen, joined
 from .camera_view import Rendered, camera_intrinsics, pixel_directions
@@ -67,14 +67,14 @@ class EmbreeScene:
             self._opaque_tree = _ray_tree(self._vertices, self._faces[opaque]) if opaque.any() else None
         self._lighting = Lighting(scene, self._opaque_tree, self._face_material[self._opaque_faces], bounce)
 
-    def probe(self, camera: Camera, nx: int = 7, ny: int = 5, aspect: float = 0.75) -> Array:
+    def probe(self, camera: SceneCamera, nx: int = 7, ny: int = 5, aspect: float = 0.75) -> Array:
         """z-depth (ny, nx) on a grid of rays from corner to corner of a picture with `aspect` = height / width."""
         width, height = 1000.0, 1000.0 * aspect
         x, y = np.meshgrid(np.linspace(0, width - 1, nx), np.linspace(0, height - 1, ny))
         depth, _ = _first_met(self._tree, camera, pixel_directions(camera, width, height, x.ravel(), y.ravel()))
         return depth.reshape(ny, nx)
 
-    def depth_behind_glass(self, camera: Camera, rendered: Rendered) -> Array:
+    def depth_behind_glass(self, camera: SceneCamera, rendered: Rendered) -> Array:
         """z-depth (H, W) of a picture with all that is transparent taken away, +inf where there is only sky behind.
 
         Rays go on straight, also through curved glass. Where there is no glass the depth stays as it is, to the bit.
@@ -90,7 +90,7 @@ class EmbreeScene:
             depth[row, x], _ = _first_met(self._opaque_tree, camera, step)
         return depth
 
-    def render(self, camera: Camera, width: int, height: int, rng: np.random.Generator) -> Rendered:
+    def render(self, camera: SceneCamera, width: int, height: int, rng: np.random.Generator) -> Rendered:
         """Trace one picture. The same generator state gives the same picture."""
         y, x = np.divmod(np.arange(width * height), width)
         step = pixel_directions(camera, width, height, x, y)
@@ -272,7 +272,7 @@ class EmbreeScene:
         rgb: Array,
         diffuse: Array,
         extra: Array,
-        camera: Camera,
+        camera: SceneCamera,
         spread: float,
         rng: np.random.Generator,
     ) -> None:
@@ -320,7 +320,7 @@ def _ray_tree(vertices: Array, faces: NDArray[np.int32]) -> RayTree:
     return tree
 
 
-def _first_met(tree: RayTree, camera: Camera, step: Array) -> tuple[Array, NDArray[np.integer]]:
+def _first_met(tree: RayTree, camera: SceneCamera, step: Array) -> tuple[Array, NDArray[np.integer]]:
     """z-depth (N,) of what rays from the camera meet first, +inf for nothing, and its triangle, -1 for none.
 
     step: directions (N, 3) as `pixel_directions` gives them.

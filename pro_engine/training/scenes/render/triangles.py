@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..parts.scene import Material, Mesh, Scene
+from ..parts.scene import Material, Scene, SceneMesh
 
 Array = NDArray[np.float32]
 
@@ -80,7 +80,7 @@ def flatten(scene: Scene) -> Soup:
     )
 
 
-def _vertex_normals(mesh: Mesh) -> Array:
+def _vertex_normals(mesh: SceneMesh) -> Array:
     """Area-weighted normals (V, 3) over the smooth faces; zero at vertices that have none."""
     normals = np.zeros_like(mesh.vertices, np.float32)
     faces = mesh.faces[mesh.smooth]

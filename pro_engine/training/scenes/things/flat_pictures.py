@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..parts.builder import MeshBuilder
-from ..parts.scene import Camera, Material, Mesh, Scene
+from ..parts.scene import Material, Scene, SceneCamera, SceneMesh
 from ..render.camera_view import camera_axes
 
 Array = NDArray[np.float64]
@@ -23,7 +23,7 @@ SHADES = 5
 """Steps of the painted light."""
 
 
-def mural(scene: Scene, camera: Camera, width: float, height: float) -> Mesh:
+def mural(scene: Scene, camera: SceneCamera, width: float, height: float) -> SceneMesh:
     """What `camera` sees of `scene`, painted on an upright panel: in the plane y = 0, base at z = 0, front to -y."""
     corners, shade, materials, owner = _seen(scene, camera)
     spread = math.tan(camera.fov_x / 2)
@@ -60,7 +60,7 @@ def mural(scene: Scene, camera: Camera, width: float, height: float) -> Mesh:
     return mb.build()
 
 
-def _seen(scene: Scene, camera: Camera) -> tuple[Array, NDArray[np.int64], list[Material], NDArray[np.int64]]:
+def _seen(scene: Scene, camera: SceneCamera) -> tuple[Array, NDArray[np.int64], list[Material], NDArray[np.int64]]:
     """Triangles (N, 3, 3) in the camera frame, with their light step, the materials, and which one each has."""
     axes, eye = camera_axes(camera), np.asarray(camera.position)
     light = np.array([0.4, 0.3, 0.85])

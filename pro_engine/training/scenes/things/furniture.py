@@ -9,7 +9,7 @@ import numpy as np
 
 from ..parts.builder import MeshBuilder, placement, translation
 from ..parts.random_materials import Palette
-from ..parts.scene import Mesh
+from ..parts.scene import SceneMesh
 from .small_things import small_object
 
 Maker = Callable[[MeshBuilder, Palette], None]
@@ -59,7 +59,7 @@ def table(
 
 
 def draw_up(
-    mb: MeshBuilder, pal: Palette, seat: Mesh, x: float, edge: float, gap: tuple[float, float], askew: float
+    mb: MeshBuilder, pal: Palette, seat: SceneMesh, x: float, edge: float, gap: tuple[float, float], askew: float
 ) -> None:
     """Put a chair before the edge of a table at y = `edge`, off by `gap` metres and turned about so far askew."""
     side = math.copysign(1, edge)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..parts.builder import MeshBuilder, made, placement, rotation
-from ..parts.layout import Layout
+from ..parts.layout import SceneLayout
 from ..parts.random_materials import Palette
 from ..parts.scene import Material
 from ..parts.stacking import Heap
@@ -88,7 +88,7 @@ def _units(mb: MeshBuilder, pal: Palette, width: float, sunk: float | None) -> N
         mb.boxes([(x, 0.15, 1.85) for x in kept], (width / count - 0.005, 0.33, 0.72), front)
 
 
-def kitchen_run(layout: Layout) -> tuple[float, float, float]:
+def kitchen_run(layout: SceneLayout) -> tuple[float, float, float]:
     """A run of kitchen units along a wall at y = 0.32. Returns width, depth and height of the worktop."""
     pal, mb = layout.pal, MeshBuilder()
     width = pal.uniform(1.8, 3.6)

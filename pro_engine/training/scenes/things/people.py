@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..parts.builder import MeshBuilder, ellipsoid, made, placement, rotation
 from ..parts.random_materials import Palette
-from ..parts.scene import Material, Mesh
+from ..parts.scene import Material, SceneMesh
 
 _BLACK = Material(color=(0.01, 0.01, 0.012), reflectance=0.04)
 
@@ -165,12 +165,12 @@ def person(mb: MeshBuilder, pal: Palette, *, close: bool = False, sitting: bool 
             mb.sphere((0, 0.2, hip + 0.32), (0.15, 0.1, 0.22), pal.any(), exponent=0.5)
 
 
-def person_mesh(pal: Palette, *, close: bool = False, sitting: bool = False) -> Mesh:
+def person_mesh(pal: Palette, *, close: bool = False, sitting: bool = False) -> SceneMesh:
     """A person as a mesh."""
     return made(person, pal, close=close, sitting=sitting)
 
 
-def animal(pal: Palette, *, size: float | None = None, sides: int = 16) -> Mesh:
+def animal(pal: Palette, *, size: float | None = None, sides: int = 16) -> SceneMesh:
     """Four-legged animal, from cat to horse and giraffe by its proportions."""
     mb = MeshBuilder()
     high = size or pal.log_uniform(0.25, 1.5)  # height of the shoulders
@@ -247,7 +247,7 @@ def _animal_head(mb: MeshBuilder, pal: Palette, tip: NDArray[np.float64], thick:
                 )
 
 
-def bird(pal: Palette, size: float | None = None) -> Mesh:
+def bird(pal: Palette, size: float | None = None) -> SceneMesh:
     """Standing bird, `size` metres long."""
     mb, length = MeshBuilder(), size or pal.log_uniform(0.15, 0.8)
     plume, beak = pal.material(pal.pick(("solid", "noise", "flakes")), scale=5 / length), pal.plain("natural")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..parts.builder import MeshBuilder, made
 from ..parts.random_materials import Palette
-from ..parts.scene import Material, Mesh
+from ..parts.scene import Material, SceneMesh
 
 Array = NDArray[np.float64]
 
@@ -126,14 +126,14 @@ def crowned(mb: MeshBuilder, pal: Palette, height: float, leaves: int = 300) -> 
 TREES = (broadleaf, broadleaf, broadleaf, blob_tree, conifer, bare, palm)
 
 
-def tree(pal: Palette, *, detail: float = 1.0, height: float | None = None) -> Mesh:
+def tree(pal: Palette, *, detail: float = 1.0, height: float | None = None) -> SceneMesh:
     """A tree 3 to 12 m tall; `detail` scales its number of leaves."""
     maker = pal.pick(TREES)
     leaves = max(200, round({blob_tree: 700, conifer: 700}.get(maker, 1300) * detail))
     return made(maker, pal, height or pal.uniform(3, 12), leaves)
 
 
-def bush(pal: Palette) -> Mesh:
+def bush(pal: Palette) -> SceneMesh:
     """Bush 0.5 to 2.5 m wide."""
     mb, radius, leaf = MeshBuilder(), pal.uniform(0.3, 1.2), pal.leaf()
     mb.cards(
@@ -160,7 +160,7 @@ def hedge(mb: MeshBuilder, pal: Palette, length: float) -> None:
     mb.cards(points, 0.16, leaf, pal.rng)
 
 
-def grass(pal: Palette, blades: int = 60, height: float | None = None) -> Mesh:
+def grass(pal: Palette, blades: int = 60, height: float | None = None) -> SceneMesh:
     """Tuft of blades half a metre wide."""
     mb, rng = MeshBuilder(), pal.rng
     tall = (height or pal.uniform(0.1, 0.5)) * rng.uniform(0.5, 1.3, blades)
@@ -185,7 +185,7 @@ def grass(pal: Palette, blades: int = 60, height: float | None = None) -> Mesh:
     return mb.build()
 
 
-def flower(pal: Palette) -> Mesh:
+def flower(pal: Palette) -> SceneMesh:
     """Single flower with leaves at its stem."""
     mb, height, green = MeshBuilder(), pal.uniform(0.15, 0.6), pal.leaf()
     petal, count, size, lift = pal.plain("saturated"), pal.count(5, 16), pal.uniform(0.03, 0.1), pal.uniform(-0.3, 0.9)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..parts.builder import Hole, MeshBuilder, facing, panel, placement
-from ..parts.layout import Layout
+from ..parts.layout import SceneLayout
 from ..parts.random_materials import Palette
 from ..parts.scene import Material
 from .furniture import chair, curtain, pendant, pile, shelf
@@ -81,7 +81,7 @@ def _walls(pal: Palette, size: RoomSize) -> list[Wall]:
     ]
 
 
-def _wall_fittings(layout: Layout, mb: MeshBuilder, wall: Wall, size: RoomSize, trim: Material) -> None:
+def _wall_fittings(layout: SceneLayout, mb: MeshBuilder, wall: Wall, size: RoomSize, trim: Material) -> None:
     """Frames, doors, window bars, curtains, skirting and pictures of one wall, in the wall's own frame."""
     pal = layout.pal
     skirting = pal.chance(0.7) and not any(hole[2] < 0.1 for hole in wall.holes)
@@ -137,7 +137,7 @@ def _door(mb: MeshBuilder, pal: Palette, start: float, wide: float, high: float)
         mb.boxes([(wide * 0.9, 0.05, 1.0), (wide * 0.9, -0.05, 1.0)], (0.12, 0.05, 0.02), pal.metal())
 
 
-def _picture(layout: Layout, wall: Wall, size: RoomSize, yaw: float) -> None:
+def _picture(layout: SceneLayout, wall: Wall, size: RoomSize, yaw: float) -> None:
     pal = layout.pal
     wide, high = pal.log_uniform(0.15, 1.3), pal.log_uniform(0.15, 1.1)
     along = pal.uniform(0.2, max(0.21, wall.length - 0.2))
@@ -175,7 +175,7 @@ def _neighbour(mb: MeshBuilder, pal: Palette, wall: Wall, hole: Hole, height: fl
                 pal.pick((shelf, chair, pile, potted))(mb, pal)
 
 
-def _ceiling(layout: Layout, mb: MeshBuilder, size: RoomSize) -> None:
+def _ceiling(layout: SceneLayout, mb: MeshBuilder, size: RoomSize) -> None:
     pal = layout.pal
     mb.plane((size.width, size.depth), size.height, pal.plain("white") if pal.chance(0.7) else pal.wall())
     if pal.chance(0.3):  # beams
@@ -197,7 +197,7 @@ def _ceiling(layout: Layout, mb: MeshBuilder, size: RoomSize) -> None:
                 pendant(mb, pal)
 
 
-def _light_room(layout: Layout, size: RoomSize, windows: bool) -> None:
+def _light_room(layout: SceneLayout, size: RoomSize, windows: bool) -> None:
     pal, scene = layout.pal, layout.scene
     scene.ambient = pal.ambient(0.25, 0.75, 0.35)
     scene.ambient_reach = pal.uniform(1.2, 4.0)
@@ -220,7 +220,7 @@ def _light_room(layout: Layout, size: RoomSize, windows: bool) -> None:
         layout.light("point", spot, pal.uniform(0.2, 2.0), 0.1)
 
 
-def _outside(layout: Layout) -> None:
+def _outside(layout: SceneLayout) -> None:
     """What windows show: ground, houses and trees."""
     pal = layout.pal
     ground = -pal.pick((0.1, 0.3, pal.uniform(2, 15)))
@@ -237,7 +237,7 @@ def _outside(layout: Layout) -> None:
             layout.put(tree(pal, detail=0.5), x * 0.6, y * 0.6, ground, scale=pal.uniform(0.8, 1.5))
 
 
-def shell(layout: Layout, size: RoomSize) -> list[Wall]:
+def shell(layout: SceneLayout, size: RoomSize) -> list[Wall]:
     """Floor, walls with their openings and fittings, ceiling and the rooms behind open doors. Returns the walls."""
     pal = layout.pal
     walls, mb, trim, paint = _walls(pal, size), MeshBuilder(), pal.pick((pal.plain("white"), pal.wood())), pal.wall()
@@ -255,7 +255,7 @@ def shell(layout: Layout, size: RoomSize) -> list[Wall]:
     return walls
 
 
-def daylight(layout: Layout, size: RoomSize, walls: list[Wall]) -> None:
+def daylight(layout: SceneLayout, size: RoomSize, walls: list[Wall]) -> None:
     """Lamps, and what the windows let in and show."""
     windows = any(hole[2] > 0 for wall in walls for hole in wall.holes)
     if windows and layout.pal.chance(0.7):

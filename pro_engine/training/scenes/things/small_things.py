@@ -8,7 +8,7 @@ import numpy as np
 
 from ..parts.builder import MeshBuilder, made, placement, rotation, translation
 from ..parts.random_materials import Palette
-from ..parts.scene import Material, Mesh
+from ..parts.scene import Material, SceneMesh
 
 
 def _box(mb: MeshBuilder, pal: Palette, size: float, material: Material) -> None:
@@ -311,11 +311,11 @@ def small_object(mb: MeshBuilder, pal: Palette, size: float, *, simple: bool = F
         maker(mb, pal, size, material)
 
 
-def small_mesh(pal: Palette, size: float) -> Mesh:
+def small_mesh(pal: Palette, size: float) -> SceneMesh:
     """One thing as a mesh of its own, at times toppled over."""
     mesh = made(small_object, pal, size, simple=True)
     if not pal.chance(0.15):
         return mesh
     vertices = mesh.vertices @ rotation("x", math.pi / 2)[:3, :3].T.astype(np.float32)
     vertices[:, 2] -= vertices[:, 2].min()
-    return Mesh(vertices, mesh.faces, mesh.face_material, mesh.smooth, mesh.materials)
+    return SceneMesh(vertices, mesh.faces, mesh.face_material, mesh.smooth, mesh.materials)

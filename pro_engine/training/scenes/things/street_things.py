@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from ..parts.builder import MeshBuilder, placement, rotation, translation
 from ..parts.random_materials import Palette
-from ..parts.scene import Material, Mesh
+from ..parts.scene import Material, SceneMesh
 from .plants import hedge
 
 _RUBBER = Material(color=(0.015, 0.015, 0.016))
 
 
-def building(pal: Palette, width: float, depth: float, height: float) -> Mesh:
+def building(pal: Palette, width: float, depth: float, height: float) -> SceneMesh:
     """House or block with windows on all sides, centred, front to -y."""
     mb = MeshBuilder()
     walls, trim = pal.facade(), pal.any()
@@ -115,7 +115,7 @@ def _wheel(mb: MeshBuilder, x: float, y: float, radius: float, side: int, rim: M
     mb.cylinder((x + side * 0.01, y, radius), (x - side * 0.02, y, radius), radius * 0.62, rim, sides=14)
 
 
-def car(pal: Palette) -> Mesh:
+def car(pal: Palette) -> SceneMesh:
     """Saloon, hatchback, estate or van by its proportions."""
     mb = MeshBuilder()
     paint = Material(
@@ -173,7 +173,7 @@ def car(pal: Palette) -> Mesh:
     return mb.build()
 
 
-def lorry(pal: Palette) -> Mesh:
+def lorry(pal: Palette) -> SceneMesh:
     """Bus, tram, box van or lorry."""
     mb = MeshBuilder()
     paint = pal.plain(pal.pick(("saturated", "white", "any")), 0.04)
@@ -222,7 +222,7 @@ def lorry(pal: Palette) -> Mesh:
     return mb.build()
 
 
-def bicycle(pal: Palette) -> Mesh:
+def bicycle(pal: Palette) -> SceneMesh:
     """Bicycle, front to -y."""
     mb, frame = MeshBuilder(), pal.metal()
     for y in (-0.52, 0.5):
@@ -294,7 +294,7 @@ def net(mb: MeshBuilder, width: float, height: float, pitch: float, radius: floa
         mb.cylinders(start + (end - start) * low, start + (end - start) * top, radius, radius, material, 4)
 
 
-def pole(pal: Palette) -> Mesh:
+def pole(pal: Palette) -> SceneMesh:
     """Street lamp, sign, traffic light or bare mast, arms to +x."""
     mb, metal = MeshBuilder(), pal.pick((pal.metal(), pal.bark()))
     kind = pal.pick(("lamp", "lamp", "sign", "sign", "light", "ball", "bare"))
@@ -340,7 +340,7 @@ def wires(mb: MeshBuilder, pal: Palette, start: Sequence[float], end: Sequence[f
     mb.tube(path, radius, pal.plain("dark"), sides=4)
 
 
-def street_thing(pal: Palette) -> Mesh:
+def street_thing(pal: Palette) -> SceneMesh:
     """Bench, bin, box, bollard, hydrant, kiosk or advertising pillar, front to -y."""
     mb, body, frame = MeshBuilder(), pal.any(), pal.metal()
     kind = pal.pick(("bench", "bench", "bin", "box", "bollard", "pillar", "bins", "cones"))
