@@ -329,8 +329,8 @@ def test_9_cancel_frees_the_caller_at_once_and_the_engine_ends_later(go, monkeyp
 
 def test_9_the_engine_ends_with_a_host_that_is_killed(tmp_path):
     engine = program(tmp_path, SERVE + "        work(job)\nsys.exit(0)")
-    code = "import sys, time; from blender_addon.engine.run import Run\n"
-    code += "r = Run(['a.jpg'], '.', engine=sys.argv[1]); r.begin()\n"
+    code = "import sys, time; from blender_addon.engine.run import EngineRun\n"
+    code += "r = EngineRun(['a.jpg'], '.', engine=sys.argv[1]); r.begin()\n"
     code += "while r.poll() and r.state != 'inferring': time.sleep(0.01)\n"
     code += "print(r.client.pid, flush=True); time.sleep(600)\n"
     host = subprocess.Popen(

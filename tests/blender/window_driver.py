@@ -53,7 +53,7 @@ class Scene:
     @property
     def session(self) -> Any:
         """The add-on's own module of that name: what runs now."""
-        return sys.modules[f"{MODULE}.session"]
+        return sys.modules[f"{MODULE}.work.current"]
 
     def prepare(self, engine: str) -> Steps:
         """Open the tab, choose photo and engine as a user would have done, and watch the window while it is idle."""
