@@ -120,14 +120,14 @@ def called(operator, **values):
 
 
 def said():
-    notice = part("session").said()
+    notice = part("work.current").said()
     return None if notice is None else [notice.text, notice.is_error, list(notice.details)]
 
 
 @contextmanager
 def counted_undo():
     """The undo steps that would be pushed if there were a window."""
-    module, steps = part("job"), []
+    module, steps = part("work.photo_job"), []
     kept, module.push_undo = module.push_undo, steps.append
     yield steps
     module.push_undo = kept
@@ -144,12 +144,12 @@ def everything():
 
 def started(name, folder):
     """A run under way, polled by the check, as the modal operator does."""
-    session, scene = part("session"), bpy.context.scene
+    session, scene = part("work.current"), bpy.context.scene
     photos = [photo_of(folder / "photos", one) for one in ([name] if isinstance(name, str) else name)]
-    job = part("job").Job(
+    job = part("work.photo_job").RigJob(
         scene,
         photos,
-        part("properties").recipe_of(scene),
+        part("ui.properties").recipe_of(scene),
         session.new_folder(folder / "cache"),
         engine=bpy.context.preferences.addons[PACKAGE].preferences.engine,
         online=False,

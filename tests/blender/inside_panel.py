@@ -17,18 +17,18 @@ from tests.blender.inside_build import main, memory
 def check_promises(folder):
     """The count of vertices before and after a build."""
     installed(folder)
-    rigging, properties = part("rigging"), part("properties")
+    rigging, properties = part("rig.place"), part("ui.properties")
     scene, settings = bpy.context.scene, bpy.context.scene.pro_depth
     found = {}
     photo = photo_of(folder / "photos", "large.png", (1200, 900))
     settings.photo, settings.vertices = str(photo), 50_000
     settings.fov = 1.0
-    found["size"] = part("picture_size").picture_size(photo)
+    found["size"] = part("ui.picture_size").picture_size(photo)
     before = rigging.estimate_before(1200, 900, properties.recipe_of(scene).build)
     Path("/proc/self/clear_refs").write_text("5")
     base = memory("VmRSS")
     called(bpy.ops.pro_depth.estimate)
-    rig = part("session").rig_in(bpy.context)
+    rig = part("work.current").rig_in(bpy.context)
     surface = next(child for child in rig.children if child.type == "MESH")
     found["before"] = [before.vertices, len(surface.data.vertices)]
     found["bytes"] = [before.bytes, memory("VmHWM") - base]
@@ -52,7 +52,7 @@ def check_promises(folder):
 def check_labels(folder):
     """Names and tooltips of all that is shown, with units."""
     installed(folder).cache = ""
-    kinds = [part("properties").PRO_DEPTH_PG_settings, part("preferences").PRO_DEPTH_AP_preferences]
+    kinds = [part("ui.properties").PRO_DEPTH_PG_settings, part("ui.preferences").PRO_DEPTH_AP_preferences]
     shown, enums = {}, {}
     for kind in kinds:
         for name, prop in kind.bl_rna.properties.items():
@@ -63,15 +63,15 @@ def check_labels(folder):
                 enums[name] = [[item.name, item.description] for item in prop.enum_items]
     operators = {
         name: [cls.bl_label, getattr(bpy.ops.pro, name).get_rna_type().description]
-        for cls in part("operators").classes
+        for cls in part("ui.operators").classes
         if (name := cls.bl_idname.split(".")[1])
     }
     panels = {
         cls.__name__: [cls.bl_label, cls.bl_space_type, cls.bl_region_type, cls.bl_category]
-        for cls in part("panel").classes
+        for cls in part("ui.panel").classes
     }
     run = [name for name in dir(bpy.context.scene.pro_depth) if name in ("progress", "state", "running", "message")]
-    cache = part("preferences").cache_folder().relative_to(bpy.utils.user_resource("EXTENSIONS"))
+    cache = part("ui.preferences").cache_folder().relative_to(bpy.utils.user_resource("EXTENSIONS"))
     return {
         "cache": cache.as_posix(),
         "shown": shown,
@@ -103,14 +103,14 @@ class Layout:
 
 def drawn():
     """All lines of the sidebar and of the preferences."""
-    lines, panel = [], part("panel")
+    lines, panel = [], part("ui.panel")
     for cls in panel.classes:
         if not getattr(cls, "poll", lambda _: True)(bpy.context):
             continue
         fake = SimpleNamespace(layout=Layout(lines))
         fake.columns = lambda fake=fake: panel._Panel.columns(fake)
         cls.draw(fake, bpy.context)
-    preferences = part("preferences").PRO_DEPTH_AP_preferences
+    preferences = part("ui.preferences").PRO_DEPTH_AP_preferences
     preferences.draw(SimpleNamespace(layout=Layout(lines), bl_rna=preferences.bl_rna), bpy.context)
     return lines
 

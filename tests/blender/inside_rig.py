@@ -49,7 +49,7 @@ def check_rebuild(folder):
     scene, settings = bpy.context.scene, bpy.context.scene.pro_depth
     settings.photo = str(photo_of(folder / "photos"))
     called(bpy.ops.pro_depth.estimate)
-    rig = part("session").rig_in(bpy.context)
+    rig = part("work.current").rig_in(bpy.context)
     surface = next(child for child in rig.children if child.type == "MESH")
     camera = next(child for child in rig.children if child.type == "CAMERA")
     rig.location, rig.scale = (1, 2, 3), (2, 2, 2)
@@ -101,8 +101,8 @@ def sky_of(choice):
     """Depth of the upper rows and of the row below them, after a rebuild."""
     bpy.context.scene.pro_depth.sky = choice
     result = called(bpy.ops.pro_depth.rebuild)
-    rig = part("session").rig_in(bpy.context)
-    depth = part("datablocks").read_float_image(rig["pro_depth"])[..., 0]
+    rig = part("work.current").rig_in(bpy.context)
+    depth = part("rig.datablocks").read_float_image(rig["pro_depth"])[..., 0]
     return [result, float(depth[0, 0]), float(depth[SIZE[1] // 4, 0]), float(depth[-1, 0])]
 
 
@@ -116,7 +116,7 @@ def check_scale(folder):
     for kept, distance in (("FAR", 4.0), ("NEAR", 1.4)):
         settings.point_keeps, settings.distance = kept, distance
         result = sky_of("drop")
-        depth = part("datablocks").read_float_image(part("session").rig_in(bpy.context)["pro_depth"])[..., 0]
+        depth = part("rig.datablocks").read_float_image(part("work.current").rig_in(bpy.context)["pro_depth"])[..., 0]
         found[f"point, {kept}"] = [*result, float(depth[40, 10])]
     settings.point = (500, 3)
     found["outside"] = called(bpy.ops.pro_depth.rebuild)
@@ -131,15 +131,15 @@ def check_scale(folder):
     ]
     settings.scale_source = "NEAR_FAR"
     found["metres"] = [*metric, *sky_of("card")]
-    rig = part("session").rig_in(bpy.context)
-    depth = part("datablocks").read_float_image(rig["pro_depth"])[..., 0]
-    intrinsics = part("geometry").Pinhole(50.0, 50.0, (SIZE[0] - 1) / 2, (SIZE[1] - 1) / 2, *SIZE)
+    rig = part("work.current").rig_in(bpy.context)
+    depth = part("rig.datablocks").read_float_image(rig["pro_depth"])[..., 0]
+    intrinsics = part("maths.mesh").Intrinsics(50.0, 50.0, (SIZE[0] - 1) / 2, (SIZE[1] - 1) / 2, *SIZE)
     rig.location, rig.rotation_euler.z = (1, 2, 3), 0.5
     bpy.context.view_layer.update()
-    where = np.array([*(part("geometry").position_map(depth, intrinsics)[50, 70])])
-    bpy.context.scene.cursor.location = rig.matrix_world @ part("rigging").mathutils.Vector(where.tolist())
+    where = np.array([*(part("maths.mesh").position_map(depth, intrinsics)[50, 70])])
+    bpy.context.scene.cursor.location = rig.matrix_world @ part("rig.place").mathutils.Vector(where.tolist())
     found["cursor"] = [called(bpy.ops.pro_depth.point_from_cursor), list(settings.point)]
-    bpy.context.scene.cursor.location = rig.matrix_world @ part("rigging").mathutils.Vector((0, 0, 5))
+    bpy.context.scene.cursor.location = rig.matrix_world @ part("rig.place").mathutils.Vector((0, 0, 5))
     found["behind"] = called(bpy.ops.pro_depth.point_from_cursor)
     return found
 
@@ -153,7 +153,7 @@ def check_cameras(folder):
 
     installed(folder)
     scene = bpy.context.scene
-    properties, vector = part("properties"), part("rigging").mathutils.Vector
+    properties, vector = part("ui.properties"), part("rig.place").mathutils.Vector
     places = [vector((x, y, -2.0 - x)) for x in (-0.3, 0.1, 0.4) for y in (-0.4, 0.2)]
     found = {}
     for fit in ("AUTO", "HORIZONTAL", "VERTICAL"):
@@ -179,7 +179,7 @@ def check_cameras(folder):
     scene.render.resolution_x, scene.render.resolution_y = SIZE
     called(bpy.ops.pro_depth.estimate)
     bpy.context.view_layer.update()
-    rig = part("session").rig_in(bpy.context)
+    rig = part("work.current").rig_in(bpy.context)
     own = next(child for child in rig.children if child.type == "CAMERA")
     off = 0.0
     for place in places:
@@ -195,7 +195,7 @@ def check_cameras(folder):
 def check_images(folder):
     """Images become files for the engine, and stay as they are."""
     preferences = installed(folder)
-    photos = part("photos")
+    photos = part("ui.photos")
     width, height = 8, 6
     colours = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.float32) / 255
     rgba = np.dstack([colours, np.ones((height, width), np.float32)]).astype(np.float32)
@@ -290,15 +290,15 @@ def check_real(folder, engine, photos):
             raise OSError("no socket is to be opened")
 
     socket.socket = Guarded
-    tested = [called(bpy.ops.pro_depth.test_engine), part("session").test.notice.text]
+    tested = [called(bpy.ops.pro_depth.test_engine), part("work.current").test.notice.text]
     settings = bpy.context.scene.pro_depth
     settings.quality, settings.vertices, settings.batch_folder = "CUSTOM", 2000, photos
     settings.tiles = 1, 1
     before = census()
-    session, properties = part("session"), part("properties")
+    session, properties = part("work.current"), part("ui.properties")
     scene = bpy.context.scene
-    found = [*part("photos").photos_in(Path(photos), "*"), Path(photos) / "missing.jpg", Path(photos)]
-    job = part("job").Job(
+    found = [*part("ui.photos").photos_in(Path(photos), "*"), Path(photos) / "missing.jpg", Path(photos)]
+    job = part("work.photo_job").RigJob(
         scene, found, properties.recipe_of(scene, "cpu"), session.new_folder(folder / "cache"),
         engine=preferences.engine, online=bpy.app.online_access,
     )  # fmt: skip

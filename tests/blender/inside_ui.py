@@ -234,7 +234,7 @@ def check_doubtful(folder):
     for name in ("holes", "garbage", "reversed", "x" * 120):
         settings.photo = str(photo_of(folder / "photos", f"{name}.png"))
         result = called(bpy.ops.pro_depth.estimate)
-        rig = part("session").rig_in(bpy.context)
+        rig = part("work.current").rig_in(bpy.context)
         places = positions(next(child for child in rig.children if child.type == "MESH").data)
         found[name[:10]] = [result, len(places), bool(np.isfinite(places).all()), float(places[:, 2].max())]
     settings.photo = str(photo_of(folder / "photos", "thin.png", (2, 400)))
@@ -247,7 +247,7 @@ def check_doubtful(folder):
 
 def waited_for_object_mode(job):
     """What the bar says while the user edits, and whether the rig comes after that."""
-    module, before = part("job"), census()
+    module, before = part("work.photo_job"), census()
     kept, module.undo_holds_objects = module.undo_holds_objects, lambda: False
     until(lambda: job.poll() and job.waiting)
     for _ in range(5):
@@ -261,7 +261,7 @@ def waited_for_object_mode(job):
 def check_meanwhile(folder):
     """What the user may do while the engine works."""
     installed(folder)
-    session = part("session")
+    session = part("work.current")
     scene = bpy.context.scene
     found = {}
 
@@ -286,7 +286,7 @@ def check_meanwhile(folder):
         bpy.context.window.scene = other
     follow(job)
     rig = next(one for one in bpy.data.objects if "pro_depth" in one)
-    depth = part("datablocks").read_float_image(rig["pro_depth"])[..., 0]
+    depth = part("rig.datablocks").read_float_image(rig["pro_depth"])[..., 0]
     found["to the scene that asked"] = [one.name for one in rig.users_scene]
     found["near as it was"] = float(np.nanmin(depth))
     scene.pro_depth.near = 1.0

@@ -48,7 +48,7 @@ class Scene:
     @property
     def addon(self) -> Path:
         """The folder of the add-on."""
-        return Path(self.session.__file__).parent
+        return Path(sys.modules[MODULE].__file__).parent
 
     @property
     def session(self) -> Any:
