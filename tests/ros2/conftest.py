@@ -85,7 +85,7 @@ def well(kept: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callab
 def bench(start: Callable[..., Any], namespace: str) -> Iterator[Callable[..., Any]]:
     """Start a node with parameters; it comes with a rig around it, see `bench.py`."""
     from bench import Bench
-    from rig import Rig, stub_command
+    from rig import Rig, stub_command, wait_for
 
     with contextlib.ExitStack() as stack:
 
@@ -93,6 +93,7 @@ def bench(start: Callable[..., Any], namespace: str) -> Iterator[Callable[..., A
             node = start(stub_command(namespace, **parameters), env)
             rig = stack.enter_context(contextlib.closing(Rig(namespace)))
             rig.ready()
+            assert wait_for(lambda: " is loaded on " in node.text()), node.text()  # images before it are dropped
             return Bench(node, rig)
 
         yield started

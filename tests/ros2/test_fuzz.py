@@ -55,6 +55,7 @@ def test_the_node_outlives_messages_of_all_kinds(start, namespace, tmp_path, tra
             listeners.create_subscription(kind, topic, lambda message: None, qos())
         found = (rig.image.get_subscription_count, rig.info.get_subscription_count)
         assert wait_for(lambda: all(count() for count in found)), process.text()
+        assert wait_for(lambda: " is loaded on " in process.text()), process.text()  # images before it are dropped
         assert wait_for(lambda: taken(rig, acks)), process.text()
         before = rig.report()
         for number in range(count):
