@@ -164,10 +164,7 @@ def test_diagnostics_have_every_figure_and_every_level(bench):
         table.node.wish(**{"raise": "RuntimeError"})
         table.rig.image.publish(camera_image(stamp=table.rig.stamp()))
         report = table.rig.report(lambda report: int(report["count engine_error"]))
-    assert (
-        table.rig.levels[-1][0] == ERROR
-        and table.rig.levels[-1][1] == "engine_error: RuntimeError: as the test wants it"
-    )
+    assert table.rig.levels[-1] == (ERROR, "engine_error: RuntimeError: as the test wants it")
     figures = {name: float(report[name]) for name in FIGURES}
     assert 3 <= figures["frames finished"] < figures["frames received"]
     assert 0 < figures["latency p50 (s)"] <= figures["latency p95 (s)"] and figures["memory (MB)"] > 30
