@@ -37,7 +37,7 @@ class MeshOptions(Checked):
         "GeometryOptions.edge_rtol",
         default=0.05,  # above the engine's: a torn mesh shows its holes in every other view, a stretched one hides them
         help="Relative step in depth between neighbouring pixels where the mesh tears",
-        label="Edge tolerance",
+        label="Tear",
     )
     erode_px: int = option(0, "Pixels taken away along tears and holes", label="Erode", minimum=0, maximum=64)
     vertices: int = option(
@@ -178,7 +178,7 @@ def depth_to_mesh(depth: FloatMap, intrinsics: Intrinsics, options: MeshOptions 
     drawn = open_cells(depth, options)
     whole = int(np.count_nonzero(cell_corners(drawn)))
     if not whole:
-        raise UserError("No face is left: all is torn, masked or sky; raise the edge tolerance or keep the sky.")
+        raise UserError("No face is left: all is torn, masked or sky; raise Tear or keep the sky.")
     rows, columns = (np.arange(n, dtype=np.int32) for n in depth.shape)
     if not options.vertices or options.vertices >= whole:
         faces = cell_faces(drawn)

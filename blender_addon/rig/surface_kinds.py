@@ -61,7 +61,7 @@ def new_shape(made: NewDatablocks, name: str, depth: FloatMap, intrinsics: Intri
         return Shape(new_mesh(made, name, depth_to_mesh(depth, intrinsics, options.mesh)))
     used = cell_corners(open_cells(depth, options.mesh))
     if not used.any():
-        raise UserError("No face is left: all is torn, masked or sky; raise the edge tolerance or keep the sky.")
+        raise UserError("No face is left: all is torn, masked or sky; raise Tear or keep the sky.")
     plane_m = float(np.median(depth[used]))
     moves = np.dstack([position_map(depth, intrinsics, plane_m), used.astype(np.float32)])
     offsets = new_float_image(made, f"{name} offsets", moves)

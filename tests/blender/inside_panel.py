@@ -62,7 +62,7 @@ def check_labels(folder):
             if prop.type == "ENUM":
                 enums[name] = [[item.name, item.description] for item in prop.enum_items]
     operators = {
-        name: [cls.bl_label, getattr(bpy.ops.pro, name).get_rna_type().description]
+        name: [cls.bl_label, getattr(bpy.ops.pro_depth, name).get_rna_type().description]
         for cls in part("ui.operators").classes
         if (name := cls.bl_idname.split(".")[1])
     }
@@ -108,7 +108,7 @@ def drawn():
         if not getattr(cls, "poll", lambda _: True)(bpy.context):
             continue
         fake = SimpleNamespace(layout=Layout(lines))
-        fake.columns = lambda fake=fake: panel._Panel.columns(fake)
+        fake.columns = lambda fake=fake: panel._PanelBase.columns(fake)
         cls.draw(fake, bpy.context)
     preferences = part("ui.preferences").PRO_DEPTH_AP_preferences
     preferences.draw(SimpleNamespace(layout=Layout(lines), bl_rna=preferences.bl_rna), bpy.context)
