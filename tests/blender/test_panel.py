@@ -77,11 +77,11 @@ def test_19_labels_fit_and_everything_has_a_tooltip_and_a_unit(python):
 @needs_blender
 def test_the_panel_shows_the_photo_the_cost_the_progress_and_the_result(python):
     seen = facts(python, "drawn")
-    assert "operator pro.estimate" in seen["empty"] and "operator pro.cancel" not in seen["empty"]
+    assert "operator pro_depth.estimate" in seen["empty"] and "operator pro_depth.cancel" not in seen["empty"]
     assert "label 96 x 64, 0.0 MP" in seen["chosen"]
     assert any(line.startswith("label Up to 6 144 vertices") for line in seen["chosen"])
     work = seen["at work"]
-    assert "operator pro.cancel" in work and "operator pro.estimate" not in work
+    assert "operator pro_depth.cancel" in work and "operator pro_depth.estimate" not in work
     assert any(line.startswith("progress Estimating") and "left" in line for line in work)
     done = seen["done"]
     assert "label slow" in done and any(line.startswith("label About 4 608 vertices") for line in done)
