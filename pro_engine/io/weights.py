@@ -41,6 +41,13 @@ def read_weights(path: PathLike, *, sha256: str | None = None) -> dict[str, Tens
         WeightsError: the file is missing, empty, truncated, of another hash, no weights at all (a web page, a Git LFS
             pointer), holds anything but tensors, or would run code.
     """
+    return read_weights_and_config(path, sha256=sha256)[0]
+
+
+def read_weights_and_config(
+    path: PathLike, *, sha256: str | None = None
+) -> tuple[dict[str, Tensor], Mapping[str, Any] | None]:
+    """As `read_weights`, and what a checkpoint says of its network under `model_config`, None where it does not."""
     try:
         source = readable_file(path)
         with open(source, "rb") as file:
@@ -51,15 +58,18 @@ def read_weights(path: PathLike, *, sha256: str | None = None) -> dict[str, Tens
     if sha256 is not None:
         _check_hash(source, sha256)
     # safetensors first: it begins with a length, whose lowest byte may be any, that of a pickle too
+    config = None
     if head[8:9] == b"{":
         tensors = _read_safetensors(source)
     elif head[:2] == b"PK" or head[:1] == b"\x80":
-        tensors = _read_checkpoint(source)
+        content = _read_checkpoint(source)
+        tensors = _tensors_in(source, content)
+        config = content.get("model_config")
     else:
         raise WeightsError(f"{source} is neither a safetensors file nor a PyTorch checkpoint; download it again.")
     if not tensors:
         raise WeightsError(f"{source} holds no tensors; give a file of weights.")
-    return tensors
+    return tensors, config if isinstance(config, Mapping) else None
 
 
 def save_weights(path: PathLike, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -199,12 +209,12 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} is damaged or cut short ({error}); download it again.") from error
 
 
-def _read_checkpoint(path: Path) -> dict[str, Tensor]:
+def _read_checkpoint(path: Path) -> Any:
     import torch
 
     try:
         with open(path, "rb") as file:  # given a path, torch would believe its suffix
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} is damaged or holds more than tensors; objects that run code are not loaded: save its state dict "
@@ -212,7 +222,6 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise WeightsError(f"{path} is damaged, cut short or not a PyTorch checkpoint; download it again.") from error
-    return _tensors_in(path, content)
 
 
 def _tensors_in(path: Path, content: Any) -> dict[str, Tensor]:

@@ -28,14 +28,16 @@ class TrunkShape:
     """Widths and depths of a trunk; as published unless said otherwise.
 
     grid: patches on a side for which it has position embeddings. taps: the blocks, counted from 1, whose output the
-    decoder reads, shallow first.
+    decoder reads, shallow first. grid_margin: patches added to each side of another grid to find the scale by which
+    the embeddings are resized; DINOv2's own code adds 0.1, and networks trained with it expect that.
     """
 
     width: int = 384
     depth: int = 12
     heads: int = 6
     grid: int = 37
-    taps: tuple[int, int, int, int] = (3, 6, 9, 12)
+    taps: tuple[int, ...] = (3, 6, 9, 12)
+    grid_margin: float = 0.0
 
 
 class _Block(nn.Module):
@@ -62,8 +64,8 @@ class _Block(nn.Module):
 
 
 class DinoV2Trunk(nn.Module):
-    """image (B, 3, h, w) RGB in [0, 1], sides multiples of 14 -> four token maps (B, h/14 * w/14, width), shallow
-    first, each through the final norm and without the class token."""
+    """image (B, 3, h, w) RGB in [0, 1], sides multiples of 14 -> a token map (B, h/14 * w/14, width) for each tap,
+    shallow first, through the final norm and without the class token."""
 
     mean: Tensor
     std: Tensor
@@ -81,13 +83,17 @@ class DinoV2Trunk(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """See the class."""
+        return [tokens[:, 1:] for tokens in self.tapped(image)]
+
+    def tapped(self, image: Tensor) -> list[Tensor]:
+        """As `forward`, with the class token first: (B, 1 + h/14 * w/14, width) for each tap."""
         x = self.tokens(image)
-        maps = []
+        taps = []
         for number, block in enumerate(self.blocks, 1):
             x = block(x)
             if number in self.shape.taps:
-                maps.append(self.norm(x)[:, 1:])
-        return maps
+                taps.append(self.norm(x))
+        return taps
 
     def tokens(self, image: Tensor) -> Tensor:
         """What the first block sees: (B, 1 + h/14 * w/14, width), the class token first."""
@@ -103,7 +109,11 @@ class DinoV2Trunk(nn.Module):
         if (rows, columns) == (side, side):
             return known
         grid = known.view(1, side, side, -1).permute(0, 3, 1, 2).float()
-        grid = F.interpolate(grid, size=(rows, columns), mode="bicubic", align_corners=False)
+        if margin := self.shape.grid_margin:
+            scale = ((rows + margin) / side, (columns + margin) / side)  # sampled at this scale, (rows, columns) result
+            grid = F.interpolate(grid, scale_factor=scale, mode="bicubic", align_corners=False)
+        else:
+            grid = F.interpolate(grid, size=(rows, columns), mode="bicubic", align_corners=False)
         return grid.flatten(2).transpose(1, 2)
 
 
