@@ -47,19 +47,22 @@ def load_strict(
 ) -> None:
     """Copies `tensors` into `module`, all of them and nothing else; the module keeps its own type and device.
 
-    what: the name of the network for messages; key_in_file: from the module's key to the file's. Counters of batches
-    seen (`num_batches_tracked`), which no result depends on, may be absent.
+    what: the name of the network for messages; key_in_file: from the module's key to the file's. Where it gives one
+    name to several keys, the file holds their tensors as one, in the module's order along the first axis. Counters of
+    batches seen (`num_batches_tracked`), which no result depends on, may be absent.
 
     Raises:
         WeightsError: a key is missing or unexpected, or a shape differs; the module is left as it was.
     """
-    wanted = {key_in_file(key): (key, value) for key, value in module.state_dict().items()}
+    wanted: dict[str, dict[str, Tensor]] = {}
+    for key, value in module.state_dict().items():
+        wanted.setdefault(key_in_file(key), {})[key] = value
     missing = [key for key in wanted if key not in tensors and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in tensors if key not in wanted]
     shapes = [
-        f"{key} is {tuple(tensors[key].shape)} instead of {tuple(value.shape)}"
-        for key, (_, value) in wanted.items()
-        if key in tensors and tensors[key].shape != value.shape
+        f"{key} is {tuple(tensors[key].shape)} instead of {_joined_shape(parts)}"
+        for key, parts in wanted.items()
+        if key in tensors and tuple(tensors[key].shape) != _joined_shape(parts)
     ]
     problems = [
         f"{len(found)} {kind} ({_some(found)})"
@@ -70,12 +73,31 @@ def load_strict(
         raise WeightsError(
             f"These weights do not fit the {what}: {'; '.join(problems)}; use the weights that belong to this model."
         )
-    module.load_state_dict({key: tensors[name] for name, (key, _) in wanted.items() if name in tensors}, strict=False)
+    state: dict[str, Tensor] = {}
+    for name, parts in wanted.items():
+        if name in tensors:
+            tensor = tensors[name]
+            split = (tensor,) if len(parts) == 1 else tensor.split([len(value) for value in parts.values()])
+            state.update(zip(parts, split, strict=True))
+    module.load_state_dict(state, strict=False)
 
 
 def part_or_all(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors under `prefix`, without it; a file that does not use the prefix is meant as a whole."""
     return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)} or dict(tensors)
+
+
+def renamed(key: str, table: Iterable[tuple[str, str]]) -> str:
+    """`key` by the first pattern of the table that it matches, (regular expression, replacement).
+
+    Raises:
+        KeyError: none matches.
+    """
+    for pattern, replacement in table:
+        name, count = re.subn(pattern, replacement, key)
+        if count:
+            return name
+    raise KeyError(key)
 
 
 def official_key(key: str) -> str:
@@ -84,11 +106,7 @@ def official_key(key: str) -> str:
     Raises:
         KeyError: not a key of `ProRefiner`.
     """
-    for pattern, official in OFFICIAL_KEYS:
-        renamed, count = re.subn(pattern, official, key)
-        if count:
-            return renamed
-    raise KeyError(key)
+    return renamed(key, OFFICIAL_KEYS)
 
 
 def load_official(refiner: ProRefiner, checkpoint: Mapping[str, Any]) -> None:
@@ -132,6 +150,14 @@ def _check_haar(key: str, filters: Tensor) -> None:
     ours = torch.tensor(HAAR[_HAAR_BANDS.index(key[-2:])])
     if filters.shape[1:] != (1, 2, 2) or not torch.equal(filters.float().cpu(), ours.expand(len(filters), 1, 2, 2)):
         raise WeightsError(f"{key} is not the Haar filter of the published PRO; use a checkpoint of that network.")
+
+
+def _joined_shape(parts: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """The shape of all parts, one after the other along the first axis."""
+    first, *others = parts.values()
+    if not others:
+        return tuple(first.shape)
+    return (sum(len(value) for value in parts.values()), *first.shape[1:])
 
 
 def _some(items: Iterable[str]) -> str:

@@ -29,7 +29,8 @@ class TrunkShape:
 
     grid: patches on a side for which it has position embeddings. taps: the blocks, counted from 1, whose output the
     decoder reads, shallow first. grid_margin: patches added to each side of another grid to find the scale by which
-    the embeddings are resized; DINOv2's own code adds 0.1, and networks trained with it expect that.
+    the embeddings are resized; DINOv2's own code adds 0.1, and networks trained with it expect that. norm_eps: of the
+    final norm; those in the blocks have 1e-6.
     """
 
     width: int = 384
@@ -38,6 +39,7 @@ class TrunkShape:
     grid: int = 37
     taps: tuple[int, ...] = (3, 6, 9, 12)
     grid_margin: float = 0.0
+    norm_eps: float = 1e-6
 
 
 class _Block(nn.Module):
@@ -77,7 +79,7 @@ class DinoV2Trunk(nn.Module):
         self.cls = nn.Parameter(torch.zeros(1, 1, shape.width))
         self.pos = nn.Parameter(torch.zeros(1, 1 + shape.grid**2, shape.width))
         self.blocks = nn.ModuleList(_Block(shape.width, shape.heads) for _ in range(shape.depth))
-        self.norm = nn.LayerNorm(shape.width, eps=1e-6)
+        self.norm = nn.LayerNorm(shape.width, eps=shape.norm_eps)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 

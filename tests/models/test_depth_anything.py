@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import builtins
+import copy
+import math
 from pathlib import Path
 
 import pytest
 import torch
+from published import depth_anything2_layout
 
 from pro_engine.errors import DependencyError, WeightsError
 from pro_engine.io.weights import cached_weights, fetch_weights, read_weights
-from pro_engine.models.depth_anything import IMAGENET_MEAN, IMAGENET_STD, DepthAnything
+from pro_engine.models.depth_anything import IMAGENET_MEAN, IMAGENET_STD, DepthAnything, depth_anything_spec
 from pro_engine.models.presets import PRESETS, build_psi, load_psi
 
 
@@ -124,6 +127,139 @@ def test_weights_of_another_size_are_refused(transformers, folder):
         small = DepthAnything.from_size("small")
     with pytest.raises(WeightsError, match="do not fit the Depth Anything V2"):
         load_psi(small, tensors)
+
+
+@pytest.fixture(scope="module")
+def metric_config(tiny_config):
+    config = copy.deepcopy(tiny_config)
+    config.depth_estimation_type, config.max_depth = "metric", 20
+    return config
+
+
+@pytest.mark.parametrize("size", [(70, 70), (42, 98)])
+def test_metres_are_those_of_transformers(transformers, metric_config, vivid, size):
+    published = vivid(transformers.DepthAnythingForDepthEstimation(metric_config))
+    psi = DepthAnything(metric_config).eval()
+    psi.load_published(published.state_dict())
+    assert psi.spec.metric
+    image = torch.rand(2, 3, *size)
+    with torch.inference_mode():
+        metres = 1 / psi(image).disparity[:, 0]
+        expected = published(_normalised(image)).predicted_depth
+    assert expected.std() > 0.1
+    torch.testing.assert_close(metres, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_networks_for_metres_differ_in_where_they_end_alone(transformers):
+    with torch.device("meta"):
+        indoor, outdoor = (DepthAnything.from_size("small", max_depth=metres) for metres in (20, 80))
+        relative = DepthAnything.from_size("small")
+    assert (indoor.max_depth, outdoor.max_depth, relative.max_depth) == (20, 80, None)
+    shapes = [{key: value.shape for key, value in psi.state_dict().items()} for psi in (indoor, outdoor, relative)]
+    assert shapes[0] == shapes[1] == shapes[2]
+    assert indoor.spec == depth_anything_spec("small", metric=True) != relative.spec
+
+
+AUTHORS_SIZES = {  # width, depth, stages, channels; tensors of the file for transformers
+    "small": (384, 12, (48, 96, 192, 384), 64, 287),
+    "base": (768, 12, (96, 192, 384, 768), 128, 287),
+    "large": (1024, 24, (256, 512, 1024, 1024), 256, 503),
+}
+
+
+@pytest.mark.parametrize("size", AUTHORS_SIZES)
+def test_the_authors_own_files_load_in_every_size(transformers, size):
+    width, depth, stages, channels, count = AUTHORS_SIZES[size]
+    layout = depth_anything2_layout(width, depth, stages, channels)
+    with torch.device("meta"):
+        psi = DepthAnything.from_size(size)
+        psi.load_published({name: torch.empty(shape) for name, shape in layout.items()})
+    assert len(psi.state_dict()) == count
+    assert len(layout) == count - 4 * depth  # query, key and value are one
+    assert sum(math.prod(shape) for shape in layout.values()) == sum(p.numel() for p in psi.state_dict().values())
+
+
+@pytest.fixture(scope="module")
+def authors_tensors():
+    torch.manual_seed(0)
+    layout = depth_anything2_layout(24, 4, (4, 8, 12, 24), 8, grid=5)
+    return {
+        name: torch.randn(shape) * (1.5 / math.prod(shape[1:]) ** 0.5 if len(shape) > 1 else 0.2)
+        for name, shape in layout.items()
+    }
+
+
+def test_the_authors_own_file_gives_what_the_same_weights_give_in_transformers(
+    transformers, tiny_config, authors_tensors, tmp_path
+):
+    torch.save(authors_tensors, tmp_path / "depth_anything_v2_vits.pth")
+    psi = DepthAnything(tiny_config).eval()
+    psi.load_published(read_weights(tmp_path / "depth_anything_v2_vits.pth"))
+    published = transformers.DepthAnythingForDepthEstimation(tiny_config).eval()
+    state = {}
+    for name, value in authors_tensors.items():
+        state |= _in_transformers(name, value)
+    published.load_state_dict(state)
+    image = torch.rand(2, 3, 70, 70)
+    with torch.inference_mode():
+        expected = published(_normalised(image)).predicted_depth
+        torch.testing.assert_close(psi(image).disparity[:, 0], expected, atol=1e-5, rtol=1e-5)
+    assert expected.std() > 0
+
+
+def test_the_authors_own_file_loads_strictly(tiny_config, authors_tensors):
+    psi = DepthAnything(tiny_config)
+    missing = {key: value for key, value in authors_tensors.items() if key != "pretrained.blocks.2.attn.qkv.bias"}
+    with pytest.raises(WeightsError, match=r"1 keys missing \(pretrained\.blocks\.2\.attn\.qkv\.bias\)"):
+        psi.load_published(missing)
+    with pytest.raises(WeightsError, match=r"1 unexpected keys \(pretrained\.register_tokens\)"):
+        psi.load_published(authors_tensors | {"pretrained.register_tokens": torch.zeros(1, 4, 24)})
+    wrong = {"pretrained.blocks.0.attn.qkv.weight": torch.zeros(48, 24)}
+    with pytest.raises(WeightsError, match=r"blocks\.0\.attn\.qkv\.weight is \(48, 24\) instead of \(72, 24\)"):
+        psi.load_published(authors_tensors | wrong)
+
+
+def _in_transformers(name: str, value: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The parameters of transformers that one tensor of the file is."""
+    name = name.removeprefix("pretrained.").removeprefix("depth_head.")
+    parts = name.split(".")
+    kind = parts[-1]
+    if parts[0] == "blocks":
+        layer = f"backbone.encoder.layer.{parts[1]}."
+        if parts[3] == "qkv":
+            names = ("attention.q_proj", "attention.k_proj", "attention.v_proj")
+            return {f"{layer}{n}.{kind}": part for n, part in zip(names, value.chunk(3), strict=True)}
+        if kind == "gamma":
+            return {f"{layer}layer_scale{parts[2][-1]}.lambda1": value}
+        rest = {"attn.proj": "attention.o_proj"}.get(".".join(parts[2:-1]), ".".join(parts[2:-1]))
+        return {f"{layer}{rest}.{kind}": value}
+    if parts[0] in ("projects", "resize_layers"):
+        part = "projection" if parts[0] == "projects" else "resize"
+        return {f"neck.reassemble_stage.layers.{parts[1]}.{part}.{kind}": value}
+    if parts[0] == "scratch" and parts[1].endswith("_rn"):
+        return {f"neck.convs.{int(parts[1][5]) - 1}.{kind}": value}
+    if parts[0] == "scratch" and parts[1].startswith("refinenet"):
+        fusion = f"neck.fusion_stage.layers.{4 - int(parts[1][-1])}."
+        if parts[2] == "out_conv":
+            return {f"{fusion}projection.{kind}": value}
+        return {f"{fusion}residual_layer{parts[2][-1]}.convolution{parts[3][-1]}.{kind}": value}
+    return {
+        {
+            "cls_token": "backbone.embeddings.cls_token",
+            "mask_token": "backbone.embeddings.mask_token",
+            "pos_embed": "backbone.embeddings.position_embeddings",
+            "patch_embed.proj.weight": "backbone.embeddings.patch_embeddings.projection.weight",
+            "patch_embed.proj.bias": "backbone.embeddings.patch_embeddings.projection.bias",
+            "norm.weight": "backbone.layernorm.weight",
+            "norm.bias": "backbone.layernorm.bias",
+            "scratch.output_conv1.weight": "head.conv1.weight",
+            "scratch.output_conv1.bias": "head.conv1.bias",
+            "scratch.output_conv2.0.weight": "head.conv2.weight",
+            "scratch.output_conv2.0.bias": "head.conv2.bias",
+            "scratch.output_conv2.2.weight": "head.conv3.weight",
+            "scratch.output_conv2.2.bias": "head.conv3.bias",
+        }[name]: value
+    }
 
 
 def _hub_cache(tmp_path: Path, folder: Path, repo: str) -> Path:
