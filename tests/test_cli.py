@@ -376,7 +376,7 @@ def test_help_is_whole_at_80_columns_and_in_words_of_the_command_line(verbs, mon
 
 def test_models_info_and_bench(run, photo, monkeypatch):
     listed = json.loads(run("models", "--json").stdout)
-    assert {"name", "summary", "licence", "commercial", "weights"} == set(listed[0])
+    assert {"name", "summary", "licence", "commercial", "weights", "why"} == set(listed[0])
     assert any(row["name"] == "compact" for row in listed)
     monkeypatch.setenv("COLUMNS", "80")
     table = run("models").stdout

@@ -118,7 +118,10 @@ def models(as_json: JsonFlag = False) -> None:
     if as_json:
         print_json(rows)
         return
+    whys = [(row["name"], row.pop("why")) for row in rows]
     print_table(("name", "summary", "licence", "commercial use", "weights"), [tuple(row.values()) for row in rows])
+    print()
+    print_table(("", ""), [(name, why) for name, why in whys if why])
 
 
 @verb(app, "info")

@@ -141,7 +141,7 @@ def _fetch(file: WeightsFile, *, offline: bool, cache_dir: PathLike | None) -> d
             file.repo,
             file.filename,
             licence=file.licence,
-            commercial=file.commercial,
+            caution=file.why,
             revision=file.revision,
             offline=offline,
             cache_dir=cache_dir,

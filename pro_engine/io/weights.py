@@ -125,7 +125,7 @@ def fetch_weights(
     filename: str,
     *,
     licence: str,
-    commercial: bool,
+    caution: str = "",
     revision: str = "main",
     offline: bool = ModelOptions.offline,
     cache_dir: PathLike | None = ModelOptions.cache_dir,
@@ -137,7 +137,7 @@ def fetch_weights(
         repo: "owner/name" on the hub.
         filename: the file in that repository.
         licence: of the weights, for the announcement.
-        commercial: whether that licence allows commercial use; if not, `announce` is called before a download.
+        caution: a sentence on what that licence forbids or leaves open; `announce` is told before a download.
         revision: branch, tag or commit.
         offline: never touch the network.
         cache_dir: the cache folder, or None for the hub's own.
@@ -156,8 +156,8 @@ def fetch_weights(
             f"{filename} of {repo} is not in the cache and offline mode is on; load the model once online, or copy the "
             f"hub cache of a machine that has it to {cache_dir or hub.constants.HF_HUB_CACHE}."
         )
-    if not commercial:
-        notice = f"{repo} is licensed under {licence}: no commercial use. Downloading {filename} means accepting this."
+    if caution:
+        notice = f"{repo}, licence {licence}: {caution} Downloading {filename} means accepting this."
         (announce or logging.getLogger(__name__).warning)(notice)
     try:
         return Path(hub.hf_hub_download(repo, filename, revision=revision, cache_dir=cache_dir))

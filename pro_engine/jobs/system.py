@@ -17,17 +17,20 @@ from pro_engine.io.weights import bundled_weights, cached_weights
 from pro_engine.models.presets import PRESETS, WeightsFile
 
 _DISTRIBUTION = "pro-engine"
+_COMMERCIAL = {"free": "yes", "research": "no", "unclear": "unclear"}
 
 
 def list_models() -> list[dict[str, str]]:
-    """Name, summary, licence, commercial use ("yes" or "no") and where the weights are, for every preset."""
+    """For every preset: name, summary, licence, commercial use ("yes", "no" or "unclear"), where the weights are, and
+    why not yes."""
     return [
         {
             "name": preset.name,
             "summary": preset.summary,
             "licence": preset.weights.licence,
-            "commercial": "yes" if preset.weights.commercial else "no",
+            "commercial": _COMMERCIAL[preset.weights.use],
             "weights": _whereabouts(preset.weights),
+            "why": preset.weights.why,
         }
         for preset in PRESETS.values()
     ]
@@ -45,7 +48,7 @@ def _whereabouts(file: WeightsFile) -> str:
         cached = cached_weights(file.repo, file.filename, revision=file.revision)
     except DependencyError:
         return "needs the extra hub"
-    return "in the cache" if cached else "fetched on first use"
+    return "in the cache" if cached else f"{file.megabytes} MB on first use"
 
 
 def system_info() -> dict[str, object]:

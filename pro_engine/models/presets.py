@@ -15,6 +15,8 @@ from pro_engine.models.refiner_light import LightRefiner
 from pro_engine.models.refiner_maps import MapRefiner
 from pro_engine.models.refiner_published import ProRefiner
 
+Use = Literal["free", "research", "unclear"]
+
 _REFINER_PREFIX = "refiner."
 
 
@@ -22,17 +24,25 @@ _REFINER_PREFIX = "refiner."
 class WeightsFile:
     """A file of weights: in the package (`repo` is None) or in a repository of the Hugging Face hub.
 
-    prefix: only keys that start with it are meant, and they are meant without it. sha256: of the file, or None where
-    only the hub's own check applies. commercial: whether the licence allows commercial use.
+    use: what the licence allows: "free" is commercial use, too; "unclear" where those who published the weights
+    contradict themselves or say nothing. why: the sentence that says so, for all that is not free. prefix: only keys
+    that start with it are meant, and they are meant without it. sha256: of the file, or None where only the hub's own
+    check applies. megabytes: what is to be downloaded.
     """
 
     filename: str
     licence: str
-    commercial: bool
+    use: Use = "free"
+    why: str = ""
     repo: str | None = None
     revision: str = "main"
     sha256: str | None = None
     prefix: str = ""
+    megabytes: int = 0
+
+    def __post_init__(self) -> None:
+        assert bool(self.why) == (self.use != "free"), self
+        assert bool(self.megabytes) == (self.repo is not None), self
 
 
 @dataclass(frozen=True)
@@ -60,33 +70,41 @@ def _compact() -> ModelPreset:
         summary="Our own small network; comes with the package and runs well on a CPU",
         family="compact",
         spec=spec,
-        weights=WeightsFile(file, licence, commercial=True, prefix="psi."),
-        refiner_weights=WeightsFile(file, licence, commercial=True, prefix=_REFINER_PREFIX),
+        weights=WeightsFile(file, licence, prefix="psi."),
+        refiner_weights=WeightsFile(file, licence, prefix=_REFINER_PREFIX),
     )
 
 
-def _depth_anything(size: Size, summary: str, licence: str, *, commercial: bool) -> ModelPreset:
+def _depth_anything(size: Size, summary: str, megabytes: int) -> ModelPreset:
     repo = f"depth-anything/Depth-Anything-V2-{size.capitalize()}-hf"
+    free = size == "small"
     return ModelPreset(
         name=f"depth-anything-v2-{size}",
         summary=summary,
         family="depth-anything",
         spec=depth_anything_spec(size),
-        weights=WeightsFile("model.safetensors", licence, commercial, repo),
+        weights=WeightsFile(
+            "model.safetensors",
+            licence="Apache-2.0" if free else "CC-BY-NC-4.0",
+            use="free" if free else "research",
+            why="" if free else "Its licence forbids commercial use.",
+            repo=repo,
+            megabytes=megabytes,
+        ),
         size=size,
     )
 
 
-MAP_REFINER = WeightsFile("maps.safetensors", "Apache-2.0", commercial=True, prefix=_REFINER_PREFIX)
+MAP_REFINER = WeightsFile("maps.safetensors", "Apache-2.0", prefix=_REFINER_PREFIX)
 """The refiner for any Ψ, which looks at maps and image only (`models/refiner_maps.py`)."""
 
 PRESETS: dict[str, ModelPreset] = {
     preset.name: preset
     for preset in (
         _compact(),
-        _depth_anything("small", "Depth Anything V2 small, 25 M parameters", "Apache-2.0", commercial=True),
-        _depth_anything("base", "Depth Anything V2 base, 97 M parameters", "CC-BY-NC-4.0", commercial=False),
-        _depth_anything("large", "Depth Anything V2 large, 335 M parameters", "CC-BY-NC-4.0", commercial=False),
+        _depth_anything("small", "Depth Anything V2 small, 25 M parameters", 99),
+        _depth_anything("base", "Depth Anything V2 base, 97 M parameters", 390),
+        _depth_anything("large", "Depth Anything V2 large, 335 M parameters", 1341),
     )
 }
 

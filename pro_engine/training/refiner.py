@@ -196,7 +196,7 @@ def load_psi_for_training(psi: str, architecture: str) -> DepthBase:
             bundled_weights(file.filename)
             if file.repo is None
             else fetch_weights(
-                file.repo, file.filename, licence=file.licence, commercial=file.commercial, revision=file.revision
+                file.repo, file.filename, licence=file.licence, caution=file.why, revision=file.revision
             )
         )
     elif architecture not in PRESETS:

@@ -172,7 +172,7 @@ REPO = "someone/some-model"
 
 def _fetch(tmp_path, **options):
     return fetch_weights(
-        REPO, "model.safetensors", **{"licence": "Apache-2.0", "commercial": True, "cache_dir": tmp_path, **options}
+        REPO, "model.safetensors", **{"licence": "Apache-2.0", "cache_dir": tmp_path, **options}
     )
 
 
@@ -197,8 +197,8 @@ def test_a_failed_download_is_one_sentence(hub, tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("commercial", [True, False])
-def test_a_restricted_licence_is_announced_before_the_download(hub, tmp_path, monkeypatch, commercial):
+@pytest.mark.parametrize("caution", ["", "No commercial use."])
+def test_a_restricted_licence_is_announced_before_the_download(hub, tmp_path, monkeypatch, caution):
     order: list[str] = []
 
     def download(repo, filename, *, revision, cache_dir):
@@ -206,11 +206,11 @@ def test_a_restricted_licence_is_announced_before_the_download(hub, tmp_path, mo
         return str(tmp_path / filename)
 
     monkeypatch.setattr(hub, "hf_hub_download", download)
-    _fetch(tmp_path, licence="CC-BY-NC-4.0", commercial=commercial, announce=order.append, revision="v1")
+    _fetch(tmp_path, licence="CC-BY-NC-4.0", caution=caution, announce=order.append, revision="v1")
     assert order[-1] == "download someone/some-model model.safetensors v1"
-    assert len(order) == (1 if commercial else 2)
-    if not commercial:
-        assert "CC-BY-NC-4.0: no commercial use" in order[0]
+    assert len(order) == (2 if caution else 1)
+    if caution:
+        assert "licence CC-BY-NC-4.0: No commercial use. Downloading" in order[0]
 
 
 def test_the_announcement_can_refuse(hub, tmp_path, monkeypatch):
@@ -220,13 +220,13 @@ def test_the_announcement_can_refuse(hub, tmp_path, monkeypatch):
         raise WeightsError("not accepted")
 
     with pytest.raises(WeightsError, match="not accepted"):
-        _fetch(tmp_path, commercial=False, announce=refuse)
+        _fetch(tmp_path, caution="No commercial use.", announce=refuse)
 
 
 def test_by_default_the_announcement_is_logged(hub, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(hub, "hf_hub_download", lambda repo, filename, **kwargs: filename)
-    _fetch(tmp_path, commercial=False)
-    assert "no commercial use" in caplog.text
+    _fetch(tmp_path, caution="No commercial use.")
+    assert "No commercial use" in caplog.text
 
 
 def test_without_the_hub_package_the_extra_is_named(tmp_path, monkeypatch):

@@ -279,7 +279,7 @@ def test_cached_weights_load_without_a_network(tiny_config, psi, folder, tmp_pat
     repo = "depth-anything/Depth-Anything-V2-Small-hf"
     cache = _hub_cache(tmp_path, folder, repo)
     path = fetch_weights(
-        repo, "model.safetensors", licence="Apache-2.0", commercial=True, offline=True, cache_dir=cache
+        repo, "model.safetensors", licence="Apache-2.0", offline=True, cache_dir=cache
     )
     assert path == cached_weights(repo, "model.safetensors", cache_dir=cache)
     loaded = DepthAnything(tiny_config).eval()

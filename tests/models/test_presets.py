@@ -36,7 +36,7 @@ def test_the_compact_preset_is_bundled_and_free_to_use():
     assert preset.refiner_weights is not None
     assert preset.refiner_weights.filename == preset.weights.filename
     assert (preset.weights.prefix, preset.refiner_weights.prefix) == ("psi.", "refiner.")
-    assert preset.weights.commercial
+    assert preset.weights.use == "free"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_the_compact_preset_is_bundled_and_free_to_use():
 def test_licences_of_depth_anything(size, licence):
     preset = PRESETS[f"depth-anything-v2-{size}"]
     assert preset.weights.licence == licence
-    assert preset.weights.commercial == (licence == "Apache-2.0")
+    assert preset.weights.use == ("free" if licence == "Apache-2.0" else "research")
     assert preset.weights.repo == f"depth-anything/Depth-Anything-V2-{size.capitalize()}-hf"
     assert isinstance(build_refiner(preset), MapRefiner)
     assert isinstance(build_pro_refiner(preset), ProRefiner)
