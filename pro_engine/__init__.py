@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pro_engine.options import InferenceOptions, ModelOptions, OptionError
     from pro_engine.types import DepthResult, Intrinsics, LoadedPhoto, Mesh, Plate, PointCloud, ScaleShift
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "errors": (

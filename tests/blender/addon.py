@@ -55,7 +55,7 @@ for job in requests():
     name = os.path.basename(job.get("photo", ""))
     note(name + (" of a shot" if job.get("shot") else ""))
     if job["do"] == "info":
-        say("done", id=job["id"], result={"pro_engine": "0.1.0", "device": "cpu", "python": "3", "torch": "2",
+        say("done", id=job["id"], result={"pro_engine": "0.2.0", "device": "cpu", "python": "3", "torch": "2",
             "gpus": [], "models": [{"name": "compact", "weights": "bundled"}]})
     if job["do"] != "infer": continue
     if not loaded: work(job, "load"); note("LOAD"); loaded = True

@@ -13,7 +13,7 @@ import json, os, signal, sys, time
 def say(event, **values):
     sys.stdout.write(json.dumps({"event": event, **values}) + chr(10)); sys.stdout.flush()
 def ready(**values):
-    say("ready", **{"protocol": 2, "version": "0.1.0", "pid": os.getpid(), **values})
+    say("ready", **{"protocol": 2, "version": "0.2.0", "pid": os.getpid(), **values})
 def requests():
     return (json.loads(line) for line in sys.stdin)
 def work(job, phase="infer", **values):

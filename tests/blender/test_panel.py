@@ -88,7 +88,7 @@ def test_the_panel_shows_the_photo_the_cost_the_progress_and_the_result(python):
     assert any(line.startswith("label slow is done") for line in done)
     for setting, words in (("near", "Near is 100 m"), ("vertices", "Vertices is 3"), ("camera_source", "No camera")):
         assert words in " ".join(line.removeprefix("label ") for line in seen[setting]), setting
-    assert any("Engine 0.1.0 on cpu" in line for line in seen["tested"])
+    assert any("Engine 0.2.0 on cpu" in line for line in seen["tested"])
     assert any("-m venv" in line for line in seen["empty"])
 
 
