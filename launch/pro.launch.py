@@ -46,7 +46,7 @@ NOT_GIVEN = ""  # left to the parameter file
 OTHERS = {
     "namespace": ("", "namespace of the node and its topics"),
     "image": ("image", "topic of the image"),
-    "camera_info": ("", "topic of the camera info; not given: camera_info beside the image"),
+    "camera_info": ("", "topic of the camera info; not given: camera_info in the namespace of the image"),
     "scale_topic": ("", "align: topic of the sensor; not given: scale/depth, scale/points or scale/scan"),
     "params_file": (PathJoinSubstitution([SHARE, "config", "pro.yaml"]), "YAML file of parameters"),
     "python": (arguments.interpreter(), "interpreter of the node, with PyTorch; empty: python3 of the path"),

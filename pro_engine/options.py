@@ -266,7 +266,7 @@ class ModelOptions(Checked):
         None, "File of weights instead of the model's own; for onnxruntime an export's folder"
     )
     refiner_weights: Path | None = option(None, "File of weights of the refiner instead of the model's own")
-    offline: bool = option(False, "Never reach for the network")
+    offline: bool = option(False, "Never use the network")
     cache_dir: Path | None = option(None, "Folder for downloads instead of the hub's own")
 
 
@@ -299,8 +299,8 @@ class GeometryOptions(Checked):
     edge_rtol: float = option(
         0.04, "Relative step in depth between neighbouring pixels that makes an outline", above=0, maximum=10
     )
-    near_m: float = option(1.0, "Distance of the nearest surface, where nothing tells it", above=0, unit="m")
-    far_m: float = option(20.0, "Distance of the farthest surface, where nothing tells it", above=0, unit="m")
+    near_m: float = option(1.0, "Distance of the nearest surface, assumed where it is not known", above=0, unit="m")
+    far_m: float = option(20.0, "Distance of the farthest surface, assumed where it is not known", above=0, unit="m")
     fov_x_deg: float = option(
-        55.0, "Field of view across the longer side, where nothing tells it", above=0, below=180, unit="degrees"
+        55.0, "Field of view across the longer side, assumed where it is not known", above=0, below=180, unit="degrees"
     )

@@ -37,7 +37,7 @@ class InputSettings(Checked):
     )
     reliability: str = option(
         "auto",
-        "Reliability asked of the camera; auto fits what it offers, whoever starts first",
+        "Reliability asked of the camera; auto matches what it offers, in any start order",
         choices=("auto", "best_effort", "reliable"),
         read_only=True,
     )

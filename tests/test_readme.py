@@ -11,6 +11,7 @@ import typer
 
 import pro_engine
 from pro_engine.cli import main
+from pro_engine.models.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,7 +39,8 @@ def test_every_command_and_option_of_the_page_exists() -> None:
     commands = program.commands  # type: ignore[attr-defined]
     assert set(commands) == set(re.findall(r"^\| `(\w+)(?: PHOTO...)?` \|", command_line, re.MULTILINE))
     known = {option for parameter in commands["infer"].params for option in parameter.opts}
-    named = set(re.findall(r"(?<=[`\s/])--[a-z][a-z0-9-]+", README))
+    ours = re.sub(r"pip install [^`\n]*", "", README)
+    named = set(re.findall(r"(?<=[`\s/])--[a-z][a-z0-9-]+", ours))
     assert len(named) > 10
     assert named <= known
 
@@ -54,6 +56,24 @@ def test_the_table_of_options_says_what_the_help_says() -> None:
     for name, value in shown:
         words = {flags[name].metavar or "", flags[name].help.partition("  [")[0].rpartition(": ")[2].replace(", ", ",")}
         assert value.replace("\\|", "|") in words, name
+
+
+def test_the_table_of_models_is_that_of_the_presets() -> None:
+    rows = re.findall(
+        r"^\| `([\w.-]+)`(?: \(default\))? \| [^|]+ \| [\d.]+ [MG]B \| ([\w.-]+) \| (yes|no) \| ([\w ]+) \|$",
+        README.partition("## Models")[2].partition("\n## ")[0],
+        re.MULTILINE,
+    )
+    homes = {True: "in the package", False: "fetched on first use"}
+    assert rows == [
+        (
+            name,
+            preset.weights.licence,
+            "yes" if preset.weights.commercial else "no",
+            homes[preset.weights.repo is None],
+        )
+        for name, preset in PRESETS.items()
+    ]
 
 
 def test_every_command_of_the_pages_has_flags_that_exist() -> None:
@@ -72,11 +92,34 @@ def test_every_command_of_the_pages_has_flags_that_exist() -> None:
         assert set(re.findall(r"(?<!\S)--?[a-z][a-z0-9-]*", rest)) - {"--help"} <= known[verb], (verb, rest)
 
 
+PAGES = (
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "pro_engine/weights/MODEL_CARD.md",
+)
+
+
+def test_lines_are_short_but_for_tables() -> None:
+    for page in PAGES:
+        lines = enumerate(page.read_text(encoding="utf-8").splitlines(), 1)
+        long = [number for number, line in lines if len(line) > 120 and not line.lstrip().startswith("|")]
+        assert not long, f"lines of more than 120 characters in {page.name}: {long}"
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as they are made on GitHub."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 def test_every_link_leads_somewhere() -> None:
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
-        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
-            if not target.startswith("https://"):
-                assert (page.parent / target).exists(), target
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", page.read_text(encoding="utf-8")):
+            if target.startswith("https://"):
+                continue
+            there = page.parent / target if target else page
+            assert there.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in headings(there), f"{page.name}: {target}#{anchor}"
 
 
 def test_every_photo_that_ships_has_its_licence() -> None:

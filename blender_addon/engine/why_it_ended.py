@@ -61,7 +61,7 @@ def sentence_of_end(
     if (code == -KILLED and out_of_memory) or code % 2**32 in WINDOWS_NO_MEMORY:
         return f"The memory did not suffice and the system ended the engine; {_FOR_MEMORY}."
     if code == -KILLED:
-        return f"The engine was killed from outside, most likely for want of memory; if so, {_FOR_MEMORY}."
+        return f"The engine was killed from outside, most likely because memory ran out; if so, {_FOR_MEMORY}."
     said = _said(stderr or noise)
     if code < 0 or code % 2**32 >= WINDOWS_CRASH:
         return f"The engine crashed ({_signal_name(code)}){said}; try again, then another device or a smaller photo."

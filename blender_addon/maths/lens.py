@@ -62,7 +62,7 @@ class LensOptions(Checked):
     )
     fov_deg: float = same_as(
         "GeometryOptions.fov_x_deg",
-        help="Field of view across the width of the photo; also used where a photo does not tell",
+        help="Field of view across the width of the photo; also used if the photo has no lens data",
         label="FOV",
     )
     camera: BlendCamera | None = option(
@@ -90,5 +90,5 @@ class LensOptions(Checked):
             return Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height), ""
         if self.source == "EXIF" and exif is not None:
             return Intrinsics(*exif, width, height), ""
-        guess = f"The photo does not tell its lens, {self.fov_deg:g}° are assumed; set it under Camera and Rebuild."
+        guess = f"The photo has no lens data, {self.fov_deg:g}° are assumed; set it under Camera and Rebuild."
         return Intrinsics.from_fov(self.fov_deg, width, height), guess if self.source == "EXIF" else ""

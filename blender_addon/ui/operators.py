@@ -292,7 +292,7 @@ class PRO_DEPTH_OT_place(_AtOnce, bpy.types.Operator):  # noqa: N801
 
 
 class PRO_DEPTH_OT_test_engine(_Active, bpy.types.Operator):  # noqa: N801
-    """Start the engine, and have it tell version, device and models"""
+    """Start the engine and show its version, device and models"""
 
     bl_idname = "pro_depth.test_engine"
     bl_label = "Test engine"

@@ -108,7 +108,7 @@ class PRO_DEPTH_AP_preferences(bpy.types.AddonPreferences):  # noqa: N801 - Blen
         elif test is not None:
             layout.label(text=test.doing, icon="TIME")
         box = layout.box()
-        box.label(text="The engine is a program of its own. To install it, run in a clone of the project:")
+        box.label(text="The engine is a separate program. To install it, run in a clone of the project:")
         row = box.row(align=True)
         row.label(text=INSTALL_COMMAND)
         row.operator("pro_depth.copy_install", icon="COPYDOWN")

@@ -71,7 +71,7 @@ class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's 
         name="Photo from",
         description="Where the photo is",
         items=[
-            ("FILE", "File", "A picture on disk; EXIF tells lens and orientation"),
+            ("FILE", "File", "A picture on disk; EXIF gives lens and orientation"),
             ("IMAGE", "Image", "An image of this .blend: loaded, packed, painted or generated"),
         ],
     )
@@ -107,7 +107,7 @@ class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's 
         LensOptions,
         "source",
         {
-            "EXIF": ("Photo", "What the photo tells (EXIF); where it tells nothing, the field of view below"),
+            "EXIF": ("Photo", "The photo's EXIF data; the field of view below, if it has none"),
             "FOCAL": ("Focal", "Focal length and size of the sensor"),
             "FOV": ("FOV", "Field of view"),
             "CAMERA": ("Camera", "A camera of the scene that matches the photo; the rig is put where it stands"),

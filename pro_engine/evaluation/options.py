@@ -16,7 +16,7 @@ class EvalOptions(Checked):
         OptionError: a value outside its limits, or options that contradict each other.
     """
 
-    kind: str = option("auto", "Kind of the datasets, or auto: their files tell it")
+    kind: str = option("auto", "Kind of the datasets, or auto: from their files")
     items: int | None = option(None, "How many items of each dataset, evenly spread; all by default", minimum=1)
     ce: bool = option(False, "Also measure the consistency error: infers every picture twice")
     predictions: Path | None = option(

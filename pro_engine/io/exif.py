@@ -192,7 +192,7 @@ def _crop(frame: tuple[float, float], stored: tuple[int, int]) -> tuple[float, b
     sizes = f"{stored[0]} x {stored[1]} of {frame[0]:.0f} x {frame[1]:.0f} pixels"
     if _CUT_AT_FULL_SIZE <= largest <= 1:
         return 1.0, True, f"The photo was cropped ({sizes}); its lens is that of the whole shot, cut at full size."
-    text = f"The photo was cropped and resized ({sizes}); its lens is a guess, as of the largest part of that shape."
+    text = f"The photo was cropped and resized ({sizes}); its lens is a guess: that of the largest part of that shape."
     return largest, False, text
 
 

@@ -39,7 +39,7 @@ class JobOptions(Checked):
     exr_half: bool = option(False, "EXR maps have 16-bit floats")
     exr_far_m: float | None = option(
         None,
-        "Depth in EXR maps where there is none, instead of inf and NaN; a channel `valid` beside it tells where",
+        "Depth in EXR maps where there is none, instead of inf and NaN; the channel `valid` marks those pixels",
         above=0,
         unit="m",
     )
@@ -49,7 +49,7 @@ class JobOptions(Checked):
         None, "Photos of more pixels are made smaller before the model sees them", minimum=1, unit="pixels"
     )
     anchors: bool = option(
-        False, "Also tell in JSON the disparity of the nearest and of the farthest surface, with and without sky"
+        False, "Also report in JSON the disparity of the nearest and of the farthest surface, with and without sky"
     )
     layer: str | None = option(None, "Layer, part or channel of an EXR file to read, instead of the beauty")
     near_m: float | None = same_as(
@@ -80,7 +80,7 @@ class JobOptions(Checked):
     edge_rtol: float = same_as(
         GeometryOptions, "edge_rtol", help="Relative step in depth at which the mesh is cut open"
     )
-    sequence: bool = option(False, "The photos are frames of one shot, in this order: keep one scale, but for cuts")
+    sequence: bool = option(False, "The photos are frames of one shot, in this order: keep one scale, except at cuts")
     existing: Existing = option("overwrite", "Where results are there already: overwrite them, skip the photo, or fail")
 
     def __post_init__(self) -> None:
@@ -108,7 +108,7 @@ class ClusterOptions(Checked):
     """
 
     cluster: str | None = option(
-        None, "Share the photos out over a Ray cluster: ray for one of this machine alone, or ray://HOST:PORT"
+        None, "Spread the photos over a Ray cluster: ray for this machine alone, or ray://HOST:PORT"
     )
     workers: int | None = option(
         None, "Models on the cluster; by default one on each GPU, or where there is none on each machine", minimum=1

@@ -21,8 +21,8 @@ class PsiSpec:
     input_area is the nominal number of input pixels; sides are rounded to `multiple`. With `keep_aspect` the sides
     follow the picture's shape at that area, else the input is a square. `published_resize` asks for the arithmetic
     of the published PRO: every patch cut out and resized bilinearly with aligned corners, the canvas too; otherwise
-    the picture is area-averaged once to the canvas of all patches and cut there. `metric` marks a Ψ whose output is
-    inverse metres.
+    the picture is resized once to the canvas of all patches (bicubic, anti-aliased) and cut there. `metric` marks a Ψ
+    whose output is inverse metres.
     """
 
     feature_channels: tuple[int, int, int, int, int, int]
@@ -83,4 +83,8 @@ class Refiner(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, patches: RefinerInput) -> Tensor:
-        """Returns (P, 1, h, w): (coarse - center) / spread plus a residual; may be negative."""
+        """Refined disparity (P, 1, h, w) in units of (D - center) / spread; may be negative.
+
+        It is a start plus a residual. The start of the published network is the coarse map; ours begin with the blend
+        of both maps whose outlines were snapped to the picture's (`outlines.py`).
+        """

@@ -1,4 +1,4 @@
-"""Image messages to numpy and back, without cv_bridge.
+"""Image messages to numpy and back. cv_bridge is asked only for encodings that `LAYOUTS` does not have.
 
 Encodings are those of sensor_msgs/image_encodings. Everything that cannot be used raises `MessageError` with a cause,
 whatever the message holds.

@@ -75,10 +75,11 @@ def layout(tmp_path: Path) -> Path:
 
 
 def commands() -> list[str]:
-    """The page's commands."""
+    """The page's commands, except the one that fetches PyTorch from its own index."""
     page = (ROOT / "docs/ros2.md").read_text("utf-8")
     (block,) = re.findall(r"<!-- test: quick start -->\n```bash\n(.*?)```", page, re.DOTALL)
-    return [line.split("  #")[0].strip() for line in block.strip().splitlines()]
+    lines = [line.split("  #")[0].strip() for line in block.strip().splitlines()]
+    return [line for line in lines if "--index-url" not in line]
 
 
 def run(layout: Path, lines: list[str]) -> subprocess.CompletedProcess[str]:
