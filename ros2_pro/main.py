@@ -122,7 +122,7 @@ def _run(argv: Sequence[str], load: Loader | None, signals: _Signals) -> int:
         pass
     finally:
         signals.asked = True
-        # Fast DDS has been seen to wait for ever as it leaves, where no thread of Python runs on to notice.
+        # Fast DDS sometimes blocks for ever while it shuts down, when no Python thread can run any more.
         faulthandler.dump_traceback_later(LEAVING_S, exit=True)
         if node is not None:
             node.stop()

@@ -284,7 +284,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _oom_kills() -> int:
-    """How many processes the kernel has killed for want of memory since it started; 0 where it does not tell."""
+    """How many processes the kernel has killed because memory ran out since it started; 0 if that is not known."""
     try:
         with open("/proc/vmstat", encoding="ascii") as file:
             return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)

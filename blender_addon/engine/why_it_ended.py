@@ -51,7 +51,7 @@ def sentence_of_end(
         code: its exit code, minus the signal that killed it.
         stderr, noise: the last lines it wrote there, and to stdout beside the protocol; the newest last.
         ready: whether it had been the engine at work.
-        out_of_memory: whether the kernel has killed something for want of memory meanwhile.
+        out_of_memory: whether the kernel has killed something meanwhile because memory ran out.
         full_folder: the folder of what it writes there, if its disk is full.
     """
     program = command[0]

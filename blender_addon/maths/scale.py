@@ -24,7 +24,7 @@ FloatMap = NDArray[np.float32]
 DAMAGED = (ValueError, MemoryError, OverflowError, SyntaxError, TokenError)  # what numpy says of a file that is
 SKY_CHOICES = ("drop", "card", "keep")
 FAR_SLACK = 1e-6  # relative; keeps a surface at exactly the far distance in spite of rounding
-KEPT_AT_MOST = 10.0  # times the far distance, for a sky that is kept: infinity is no place for a vertex
+KEPT_AT_MOST = 10.0  # times the far distance, for a sky that is kept, as a vertex must be finite
 
 
 def read_map(path: str | Path) -> FloatMap:

@@ -195,7 +195,8 @@ def rebuild(scene: bpy.types.Scene, rig: bpy.types.Object, recipe: Recipe) -> Pl
     """A rig anew from what it keeps, without the engine; either all of it or, after an error, nothing.
 
     Raises:
-        UserError: something that the rig keeps is gone, or as of `place`.
+        UserError: something that the rig keeps is gone, the distances or the lens do not fit the photo, or no face is
+            left.
     """
     parts_of(rig)
     source = Source.of_rig(rig)
@@ -261,7 +262,7 @@ def estimate_again(source: Source, recipe: Recipe) -> Estimate:
     """What `rebuild` will take. Of large maps the vertices are counted in bands of rows.
 
     Raises:
-        UserError: as of `rebuild`.
+        UserError: the distances do not fit the photo.
     """
     height, width = source.disparity.shape
     options = recipe.build

@@ -211,7 +211,7 @@ class _AtOnce(_Sentence):
         return {"FINISHED"}
 
     def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
-        """The deed itself, on the rig of the active object if it is for one; what to say of it."""
+        """Do the work, on the rig of the active object if there is one. Returns the text to show."""
         raise NotImplementedError
 
 

@@ -83,7 +83,7 @@ def load_model(
 
 
 def load(options: ModelOptions) -> DepthPredictor:
-    """The model that `options` ask for; errors as of `load_model`."""
+    """The model that `options` ask for. Raises the errors of `load_model`."""
     return load_model(**vars(options))
 
 
@@ -97,7 +97,7 @@ class ModelHolder:
     def get(self, options: ModelOptions, *, before: Callable[[], object]) -> DepthPredictor:
         """The model, loaded now if another one was asked for last, or it failed; `before` is called before that.
 
-        Raises as of `load`.
+        Raises the errors of `load_model`.
         """
         if self._predictor is None or options != self._options:
             before()

@@ -153,7 +153,7 @@ def _srgb_curve() -> NDArray[np.uint8]:
 
 
 def read_hdr(path: Path, max_pixels: int) -> tuple[ImageArray, tuple[str, ...]]:
-    """Read a Radiance HDR picture (.hdr): the picture and notes as of `expose`.
+    """Read a Radiance HDR picture (.hdr): the picture and notes, as `expose` returns them.
 
     Raises:
         FileError: too large, truncated or damaged.

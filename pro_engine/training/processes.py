@@ -1,4 +1,4 @@
-"""The processes of a run: Lightning Fabric by our options, and Ctrl-C as a wish instead of an accident."""
+"""The processes of a run: Lightning Fabric by our options, and Ctrl-C that ends a run after its step."""
 
 from __future__ import annotations
 

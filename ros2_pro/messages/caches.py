@@ -1,4 +1,4 @@
-"""What came in and is kept: images with their time of arrival, the newest camera info, and the sensor's last words."""
+"""The messages that are kept: images with their time of arrival, the newest camera info and sensor messages."""
 
 from __future__ import annotations
 
