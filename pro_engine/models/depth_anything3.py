@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from pro_engine.models.checkpoint import load_strict, renamed
 from pro_engine.models.refiner_published import HeadBlock
-from pro_engine.models.vit import PATCH, DinoV2Trunk, TrunkShape
+from pro_engine.models.vit import DINOV2_KEYS, PATCH, DinoV2Trunk, TrunkShape
 
 SKY_FROM = 0.3
 """From this value of the sky map on, a pixel is sky and its depth means nothing."""
@@ -38,16 +38,6 @@ CANONICAL_FOCAL_PX = 300.0
 
 _TRUNK = TrunkShape(1024, 24, 16, taps=(5, 12, 18, 24), norm_eps=1e-5, grid_margin=0.1)
 
-_TRUNK_KEYS = (
-    (r"^trunk\.(cls)$", r"backbone.pretrained.\1_token"),
-    (r"^trunk\.(pos)$", r"backbone.pretrained.\1_embed"),
-    (r"^trunk\.patch\.", "backbone.pretrained.patch_embed.proj."),
-    (r"^trunk\.norm\.", "backbone.pretrained.norm."),
-    (r"^trunk\.blocks\.(\d+)\.(qkv|proj)\.", r"backbone.pretrained.blocks.\1.attn.\2."),
-    (r"^trunk\.blocks\.(\d+)\.(fc\d)\.", r"backbone.pretrained.blocks.\1.mlp.\2."),
-    (r"^trunk\.blocks\.(\d+)\.(ls\d)$", r"backbone.pretrained.blocks.\1.\2.gamma"),
-    (r"^trunk\.blocks\.(\d+)\.(norm\d)\.", r"backbone.pretrained.blocks.\1.\2."),
-)
 _HEAD_KEYS = (
     (r"^decoder\.project\.(\d)\.", r"head.projects.\1."),
     (r"^decoder\.resize\.(\d)\.", r"head.resize_layers.\1."),
@@ -171,4 +161,6 @@ def _end(shape: DepthAnything3Shape) -> nn.Sequential:
 
 
 def _published_key(key: str) -> str:
-    return "model." + renamed(key, _TRUNK_KEYS + _HEAD_KEYS)
+    if key.startswith("trunk."):
+        return "model.backbone.pretrained." + renamed(key, DINOV2_KEYS)
+    return "model." + renamed(key, _HEAD_KEYS)

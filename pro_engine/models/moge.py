@@ -14,7 +14,6 @@ Deliberately different from the published code:
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pro_engine.models.checkpoint import load_strict
-from pro_engine.models.vit import PATCH, DinoV2Trunk, TrunkShape
+from pro_engine.models.checkpoint import load_strict, renamed
+from pro_engine.models.vit import DINOV2_KEYS, PATCH, DinoV2Trunk, TrunkShape
 
 DEFAULT_TOKENS = 3600
 """Tokens of a picture at the highest of the published resolution levels; the network is trained for 1200 to 3600."""
@@ -39,15 +38,10 @@ _GRID_MARGIN = 0.1  # see TrunkShape
 _PUBLISHED_KEYS = (
     (r"^trunk\.(mean|std)$", r"encoder.image_\1"),
     (r"^mask_token$", "encoder.backbone.mask_token"),
-    (r"^trunk\.cls$", "encoder.backbone.cls_token"),
-    (r"^trunk\.pos$", "encoder.backbone.pos_embed"),
-    (r"^trunk\.patch\.", "encoder.backbone.patch_embed.proj."),
-    (r"^trunk\.blocks\.(\d+)\.(qkv|proj)\.", r"encoder.backbone.blocks.\1.attn.\2."),
-    (r"^trunk\.blocks\.(\d+)\.(fc1|fc2)\.", r"encoder.backbone.blocks.\1.mlp.\2."),
-    (r"^trunk\.blocks\.(\d+)\.(ls1|ls2)$", r"encoder.backbone.blocks.\1.\2.gamma"),
-    (r"^trunk\.", "encoder.backbone."),
+    *((pattern, f"encoder.backbone.{theirs}") for pattern, theirs in DINOV2_KEYS),
     (r"^projections\.", "encoder.output_projections."),
     (r"^(\w+_head)\.output\.", r"\1.output_blocks.4."),
+    (r"^", ""),  # all others as they are
 )
 
 
@@ -263,11 +257,7 @@ def affine_points(raw: Tensor) -> Tensor:
 
 def published_key(key: str) -> str:
     """The name that a parameter or buffer of `Moge2` has in the published file."""
-    for pattern, published in _PUBLISHED_KEYS:
-        renamed, count = re.subn(pattern, published, key)
-        if count:
-            return renamed
-    return key
+    return renamed(key, _PUBLISHED_KEYS)
 
 
 def _conv3(inputs: int, outputs: int) -> nn.Conv2d:

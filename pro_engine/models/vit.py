@@ -22,6 +22,17 @@ VIT_SPEC = PsiSpec(
     feature_channels=(128, 96, 96, 64, 32, 16), input_area=588 * PATCH**2, multiple=PATCH, keep_aspect=True
 )
 
+DINOV2_KEYS = (
+    (r"^trunk\.cls$", "cls_token"),
+    (r"^trunk\.pos$", "pos_embed"),
+    (r"^trunk\.patch\.", "patch_embed.proj."),
+    (r"^trunk\.blocks\.(\d+)\.(qkv|proj)\.", r"blocks.\1.attn.\2."),
+    (r"^trunk\.blocks\.(\d+)\.(fc\d)\.", r"blocks.\1.mlp.\2."),
+    (r"^trunk\.blocks\.(\d+)\.(ls\d)$", r"blocks.\1.\2.gamma"),
+    (r"^trunk\.", ""),
+)
+"""Beginning of a key of a network's `trunk` -> of the same key where a file has DINOv2's own names."""
+
 
 @dataclass(frozen=True)
 class TrunkShape:
