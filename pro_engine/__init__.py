@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pro_engine.geometry.color import colorize
     from pro_engine.geometry.depth import depth_edges, disparity_to_depth, fit_scale_shift, range_scale_shift
     from pro_engine.geometry.flying import flying_points
+    from pro_engine.geometry.ground import GroundFit, down_vector, ground_scale_shift
     from pro_engine.geometry.mesh import depth_to_mesh
     from pro_engine.inference.load import load_model
     from pro_engine.inference.predictor import DepthPredictor
@@ -60,6 +61,7 @@ _HOMES = {
     "geometry.color": ("colorize",),
     "geometry.depth": ("depth_edges", "disparity_to_depth", "fit_scale_shift", "range_scale_shift"),
     "geometry.flying": ("flying_points",),
+    "geometry.ground": ("GroundFit", "down_vector", "ground_scale_shift"),
     "geometry.mesh": ("depth_to_mesh",),
     "inference.load": ("load_model",),
     "inference.predictor": ("DepthPredictor",),
@@ -80,6 +82,7 @@ __all__ = [
     "DepthResult",
     "DeviceError",
     "FileError",
+    "GroundFit",
     "InferenceOptions",
     "InputError",
     "Intrinsics",
@@ -101,8 +104,10 @@ __all__ = [
     "depth_to_cloud",
     "depth_to_mesh",
     "disparity_to_depth",
+    "down_vector",
     "fit_scale_shift",
     "flying_points",
+    "ground_scale_shift",
     "load_depth",
     "load_image",
     "load_model",

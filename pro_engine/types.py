@@ -183,7 +183,8 @@ class ScaleShift:
     """`1 / depth_m = scale * disparity + shift`, with what is known about the fit.
 
     `scale` is above 0. `inlier_share` is the share of the samples that agree within the fit's tolerance (1.0 when given
-    by a range), `source` says where the scale came from ("range", "fixed", "sensor", "assumed", "metric").
+    by a range), `source` says where the scale came from ("range", "fixed", "sensor", "ground", "assumed",
+    "metric").
     """
 
     scale: float
