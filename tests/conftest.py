@@ -19,6 +19,12 @@ with suppress(ImportError):
     import torch
 
     torch.set_num_threads(1)  # the networks are too small to share out, and tests often run beside other work
+with suppress(ImportError):
+    from hypothesis import HealthCheck, settings
+
+    # No test bounds a measured time, and Hypothesis would: 200 ms an example.
+    settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("untimed")
 if TYPE_CHECKING:
     from torch import nn
 
