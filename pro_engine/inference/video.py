@@ -1,8 +1,9 @@
 """Frames that follow one another: one scale for all of them, and reading, inference and writing at the same time.
 
-A model knows nothing of the frame before, so the scale and shift of its map jump a little from frame to frame, which
+A model knows nothing of the frame before, so its map jumps a little from frame to frame, as a whole and in parts, which
 shows as flicker. `ScaleHold` maps each frame's map linearly onto the one before, by the median and spread of the pixels
-that can be followed from one to the other, and begins anew where the shot is cut.
+that can be followed from one to the other; where the picture stays the same it also takes most of the difference that
+is left away, smoothly, so that outlines stay those of the new frame. It begins anew where the shot is cut.
 """
 
 from __future__ import annotations
@@ -36,8 +37,16 @@ _ROUNDS = 4
 """How often pixels that do not fit are given less weight."""
 _OUTLYING = 3.0
 """A pixel that is off by this many times the mean gets half the weight."""
+_SURPRISING = 6.0
+"""The same for what is taken away of local differences."""
 _RELEASE = 0.002
 """How much of its own scale each frame gets back, so that many small errors do not add up."""
+_NEWS = 0.1
+"""How much of its own map each frame keeps where the picture stays the same: a mean over some ten frames."""
+_BLUR_PX = 3.0
+"""Standard deviation, in pixels of the small copies, by which local differences are smoothed."""
+_LEAST_WEIGHT = 0.05
+"""Where fewer of the pixels around can be followed, the map is less and less changed."""
 _STEEPEST = 4.0
 """A frame whose scale differs from the one before by more than this factor shows something else."""
 _AHEAD = 2
@@ -51,11 +60,25 @@ class _Look(NamedTuple):
     values: FloatMap
 
 
-class ScaleHold:
-    """Keeps scale and shift of maps from jumping between the frames of a shot.
+class _Match(NamedTuple):
+    """How a frame fits the one before.
 
-    A relative map is changed itself; of a metric one it is the metres, by their `scale_shift`. Frames of another size
-    than the one before, and cuts, begin anew.
+    scale, shift: put its map onto the other. usual: mean difference that is left. old: the other map (h, w), every
+    pixel where it is in the new frame. same: (h, w), 1 where the picture stayed the same, 0 where it did not.
+    """
+
+    scale: float
+    shift: float
+    usual: float
+    old: FloatMap
+    same: FloatMap
+
+
+class ScaleHold:
+    """Keeps maps from jumping between the frames of a shot: their scale and shift, and parts that stay the same.
+
+    Scale and shift change a relative map itself; of a metric one they change the metres, by their `scale_shift`. Frames
+    of another size than the one before, and cuts, begin anew.
 
     Attributes:
         cuts: how often it began anew, but for the first frame.
@@ -71,6 +94,10 @@ class ScaleHold:
         """Forget the frames so far, as before another shot."""
         self._last, self.line = None, (1.0, 0.0)
 
+    def resume(self, image: ImageArray, disparity: FloatMap, scale_shift: ScaleShift | None = None) -> None:
+        """Go on after a frame that was held earlier: its picture, its map as held, and the scale of a metric one."""
+        self._last = _look(image, disparity, scale_shift)
+
     def apply(self, image: ImageArray, result: DepthResult) -> DepthResult:
         """The result on the scale of the frames before it.
 
@@ -78,18 +105,21 @@ class ScaleHold:
         """
         given = result.scale_shift if result.depth is not None else None
         look = _look(image, result.disparity, given)
-        line = _line_between(look, self._last) if self._last is not None else None
-        if line is None:
+        match = _match(look, self._last) if self._last is not None else None
+        if match is None:
             self.cuts += self._last is not None
-            line = (1.0, 0.0)
-        self.line = line[0] + _RELEASE * (1 - line[0]), line[1] * (1 - _RELEASE)
-        scale, shift = self.line
-        self._last = look._replace(values=scale * look.values + shift)
+            self.line = scale, shift = 1.0, 0.0
+        else:
+            self.line = scale, shift = match.scale + _RELEASE * (1 - match.scale), match.shift * (1 - _RELEASE)
+        values = scale * look.values + shift
+        local = None if match is None else _local_change(values, match)
+        self._last = look._replace(values=values if local is None else values + local)
         if given is not None:
             held = replace(given, scale=scale * given.scale, shift=scale * given.shift + shift)
-            return result.with_depth(disparity_to_depth(result.disparity, held), held)
-        coarse = None if result.coarse is None else _moved(result.coarse, scale, shift)
-        return replace(result, disparity=_moved(result.disparity, scale, shift), coarse=coarse)
+            disparity = _moved(result.disparity, 1.0, 0.0, None if local is None else local / np.float32(held.scale))
+            return replace(result, disparity=disparity).with_depth(disparity_to_depth(disparity, held), held)
+        coarse = None if result.coarse is None else _moved(result.coarse, scale, shift, local)
+        return replace(result, disparity=_moved(result.disparity, scale, shift, local), coarse=coarse)
 
 
 class VideoPredictor:
@@ -160,8 +190,8 @@ def _look(image: ImageArray, disparity: FloatMap, given: ScaleShift | None) -> _
     return _Look(np.minimum(picture, 255), values if given is None else given.scale * values + given.shift)
 
 
-def _line_between(new: _Look, old: _Look) -> tuple[float, float] | None:
-    """Scale and shift that put the new map onto the old one, or None where the two show different things."""
+def _match(new: _Look, old: _Look) -> _Match | None:
+    """How the new frame fits the old one, or None where the two show different things."""
     if new.values.shape != old.values.shape:
         return None
     old, inside = _followed(old, new)
@@ -172,8 +202,26 @@ def _line_between(new: _Look, old: _Look) -> tuple[float, float] | None:
         scale, shift = _line(new.values, old.values, weights)
         off = np.abs(scale * new.values + shift - old.values)
         usual = float((off * weights).sum() / weights.sum())
-        weights = same / (1 + (off / (_OUTLYING * usual + 1e-12)) ** 2)
-    return (scale, shift) if 1 / _STEEPEST < scale < _STEEPEST else None
+        weights = same * _trust(off, _OUTLYING * usual)
+    return _Match(scale, shift, usual, old.values, same) if 1 / _STEEPEST < scale < _STEEPEST else None
+
+
+def _local_change(values: FloatMap, match: _Match) -> FloatMap | None:
+    """What to add to the small map (h, w), once it is on the old one's scale; None for a flat map, which tells nothing.
+
+    Only differences of the usual size count: what is new in the picture, and jumps to it, stay.
+    """
+    if np.ptp(values) == 0:
+        return None
+    off = match.old - values
+    change = match.same * _trust(off, _SURPRISING * match.usual) * off
+    change, weight = (cv2.GaussianBlur(part, (0, 0), _BLUR_PX) for part in (change, match.same))
+    return np.asarray((1 - _NEWS) * change / (weight + _LEAST_WEIGHT), np.float32)
+
+
+def _trust(off: FloatMap, half_at: float) -> FloatMap:
+    """Weights (h, w) of pixels by how much they are off: a half at `half_at`."""
+    return np.asarray(1 / (1 + (off / (half_at + 1e-12)) ** 2), np.float32)
 
 
 def _followed(old: _Look, new: _Look) -> tuple[_Look, FloatMap]:
@@ -210,5 +258,9 @@ def _center_and_spread(values: FloatMap, weights: FloatMap) -> tuple[float, floa
     return center, float((np.abs(values - center) * weights).sum() / sums[-1])
 
 
-def _moved(values: FloatMap, scale: float, shift: float) -> FloatMap:
-    return values * np.float32(scale) + np.float32(shift)
+def _moved(values: FloatMap, scale: float, shift: float, local: FloatMap | None) -> FloatMap:
+    """The map (H, W) on another scale, with a small map of local changes added."""
+    moved = values * np.float32(scale) + np.float32(shift)
+    if local is not None:
+        moved += cv2.resize(local, (moved.shape[1], moved.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return moved
