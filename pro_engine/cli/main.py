@@ -19,7 +19,7 @@ import typer
 
 from pro_engine.cli.evaluate import evaluate
 from pro_engine.cli.flags import JsonFlag, verb
-from pro_engine.cli.output import FAILED, STOPPED, complain, print_json, print_table, progress_bar
+from pro_engine.cli.output import FAILED, STOPPED, print_json, print_table, progress_bar
 from pro_engine.cli.train import app as train_app
 from pro_engine.errors import ProEngineError
 from pro_engine.jobs.kept_memory import prepare
@@ -29,11 +29,11 @@ from pro_engine.options import InferenceOptions, ModelOptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pro_engine.cli.outcomes import Outcome
     from pro_engine.jobs.photo_job import PhotoJob
-    from pro_engine.jobs.photos import Failure, Photo
-    from pro_engine.jobs.report import PhotoReport
+    from pro_engine.jobs.photos import Failure, Photo, Video
 
-    PhotoProgress = Callable[[Photo, int, int], None]
+    PhotoProgress = Callable[[Photo | Video, int, int | None], None]
 
 app = typer.Typer(
     name="pro-engine",
@@ -71,10 +71,11 @@ def infer(
     as_json: JsonFlag = False,
     debug: bool = False,
 ) -> None:
-    """Depth maps, meshes and point clouds of photos.
+    """Depth maps, meshes and point clouds of photos and videos.
 
-    PHOTO is a photo, a folder of photos, or a pattern in quotes such as "in/*.jpg". NAME.disparity.* is always written,
-    NAME.depth.* in metres once a scale is known, and then what is asked for.
+    PHOTO is a photo, a video, a folder of them, or a pattern in quotes such as "in/*.jpg". NAME.disparity.* is always
+    written, NAME.depth.* in metres once a scale is known, and then what is asked for. Frames of a video are named
+    NAME.0001 and so on, and have one scale.
     """
     from pro_engine.inference.load import load
     from pro_engine.jobs.photo_job import PhotoJob
@@ -95,18 +96,21 @@ def infer(
             workers=cluster.workers,
             gpu=model.device != "cpu",
         )
-        _infer_found(found, failures, job, model.name, cluster.cluster, lambda progress: outcomes, as_json=as_json)
+        about: dict[str, str | None] = {"model": model.name, "device": cluster.cluster}
+        _infer_found(found, failures, job, about, lambda progress: outcomes, as_json=as_json)
         return
     from pro_engine.jobs.infer import infer_all
 
     predictor = load(model) if found else None
-    name, place = (None, None) if predictor is None else (predictor.name, str(predictor.device))
+    about = {"model": None, "device": None}
+    if predictor is not None:
+        about = {"model": predictor.name, "device": str(predictor.device)}
 
-    def one_by_one(progress: PhotoProgress) -> Iterator[PhotoReport | Failure]:
+    def one_by_one(progress: PhotoProgress) -> Iterator[Outcome]:
         if predictor is not None:
             yield from infer_all(found, job, predictor, progress=progress, strict=debug)
 
-    _infer_found(found, failures, job, name, place, one_by_one, as_json=as_json)
+    _infer_found(found, failures, job, about, one_by_one, as_json=as_json)
 
 
 @verb(app, "models")
@@ -215,56 +219,34 @@ def main() -> None:
 
 
 def _infer_found(
-    photos: list[Photo],
+    photos: list[Photo | Video],
     failures: list[Failure],
     job: PhotoJob,
-    model: str | None,
-    place: str | None,
-    outcomes: Callable[[PhotoProgress], Iterator[PhotoReport | Failure]],
+    about: dict[str, str | None],
+    outcomes: Callable[[PhotoProgress], Iterator[Outcome]],
     *,
     as_json: bool,
 ) -> None:
     """Run the job and report; ends the program with exit code 1 when something failed, 130 when it was stopped."""
+    from pro_engine.cli.outcomes import Told
     from pro_engine.jobs.intrinsics import write_intrinsics
     from pro_engine.jobs.photos import Failure
-    from pro_engine.jobs.report import PhotoReport
 
-    for failure in failures:
-        complain(failure.input, failure.error)
-    reports: list[PhotoReport] = []
-    before, stopped = len(failures), False
+    told, stopped = Told(photos, failures, as_json=as_json), False
     try:
         with progress_bar() as show:
-
-            def progress(photo: Photo, done: int, total: int) -> None:
-                show(f"{len(reports) + len(failures) - before + 1}/{len(photos)} {photo.path.name}", done, total)
-
-            for outcome in outcomes(progress):
-                if isinstance(outcome, PhotoReport):
-                    reports.append(outcome)
-                    _tell(outcome, as_json=as_json)
-                else:
-                    failures.append(outcome)
-                    complain(outcome.input, outcome.error)
+            for outcome in outcomes(partial(told.progress, show)):
+                told.add(outcome)
     except KeyboardInterrupt:
         stopped = True
-        print(f"Stopped: {len(reports)} of {len(photos)} photos are done.", file=sys.stderr)
+        print(f"Stopped: {told.how_far()}", file=sys.stderr)
     try:
-        write_intrinsics(job.folder, reports, job.options)
+        write_intrinsics(job.folder, told.reports, job.options)
     except ProEngineError as error:
-        failures.append(Failure(str(job.folder), str(error)))
-        complain(failures[-1].input, failures[-1].error)
+        told.add(Failure(str(job.folder), str(error)))
     if as_json:
-        print_json(
-            {
-                "model": model,
-                "device": place,
-                "results": [report.to_json() for report in reports],
-                "failures": [dataclasses.asdict(failure) for failure in failures],
-                "stopped": stopped,
-            }
-        )
-    if stopped or failures:
+        print_json({**about, **told.to_json(), "stopped": stopped})
+    if stopped or told.failures:
         raise typer.Exit(STOPPED if stopped else FAILED)
 
 
@@ -272,20 +254,6 @@ def _absolute(model: ModelOptions) -> ModelOptions:
     """The same model for a process in another folder."""
     weights, refiner = (path and path.absolute() for path in (model.weights, model.refiner_weights))
     return dataclasses.replace(model, weights=weights, refiner_weights=refiner)
-
-
-def _tell(report: PhotoReport, *, as_json: bool) -> None:
-    """One line on stdout for a photo that is done, its warnings on stderr."""
-    for warning in report.warnings:
-        print(f"note: {report.input}: {warning}", file=sys.stderr)
-    if as_json:
-        return
-    if report.skipped:
-        print(f"{report.input}: skipped, its results are there already")
-        return
-    rows, cols = report.tiles
-    names = ", ".join(Path(out["path"]).name for out in report.outputs)
-    print(f"{report.input}: {report.width}x{report.height}, {rows}x{cols} patches, {report.seconds:.1f} s -> {names}")
 
 
 def _text(value: object) -> str:

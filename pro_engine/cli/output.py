@@ -13,9 +13,19 @@ FAILED, STOPPED = 1, 130
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """show(text, done, total) while the block runs: a bar on stderr, or nothing where stderr is no terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+def progress_bar() -> Iterator[Callable[[str, int, int | None], None]]:
+    """show(text, done, total) while the block runs: a bar on stderr, or nothing where stderr is no terminal.
+
+    It tells the time so far and, where the total is known, the time left for it.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     columns = (
@@ -23,11 +33,19 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        redirect_stdout=sys.stdout.isatty(),  # results that go to a file or a pipe are not for the screen
+    ) as bar:
         task = bar.add_task("", total=None)
 
-        def show(text: str, done: int, total: int) -> None:
+        def show(text: str, done: int, total: int | None) -> None:
             bar.update(task, description=text, completed=done, total=total)
 
         yield show

@@ -44,15 +44,11 @@ IMAGE_SUFFIXES = frozenset(
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
 _JXL_HEADS = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
-_VIDEO = "a video; make frames of it (ffmpeg -i VIDEO frames/%05d.png) and give the folder with --sequence"
+_VIDEO_HEADS = (b"\x1a\x45\xdf\xa3", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"OggS", b"FLV\x01", b"\x30\x26\xb2\x75\x8e\x66")
+_VIDEO = "a video, not a photo; `pro-engine infer` takes it, here give a frame of it (ffmpeg -i VIDEO frames/%05d.png)"
 
 # First bytes of files that are taken for photos, and what they are.
 _NO_PHOTOS: tuple[tuple[bytes, str], ...] = (
-    (b"\x1a\x45\xdf\xa3", _VIDEO),
-    (b"\0\0\x01\xba", _VIDEO),
-    (b"\0\0\x01\xb3", _VIDEO),
-    (b"OggS", _VIDEO),
-    (b"FLV\x01", _VIDEO),
     (b"DDS ", "a DDS texture; save it as PNG"),
     (b"8BPS", "a Photoshop document; export it as PNG or TIFF"),
     (b"SDPX", "a DPX picture; convert it to EXR"),
@@ -129,11 +125,29 @@ def _reader_for(path: Path, head: bytes) -> Callable[[Path, int], LoadedPhoto]:
     if path.suffix.lower() == ".tga":
         return lambda source, limit: pictures.read_picture(source, limit, (*pictures.FORMATS, "TGA"))
     what = next((what for start, what in _NO_PHOTOS if head.startswith(start)), None)
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide") or (head.startswith(b"RIFF") and head[8:12] == b"AVI "):
+    if _is_head_of_video(head):
         what = _VIDEO
     if what is not None:
         raise FileError(f"{path} is {what}.")
     return pictures.read_picture
+
+
+def is_video(path: Path) -> bool:
+    """Whether the first bytes of a file are those of a video; False where it cannot be read."""
+    if not path.is_file():  # a pipe would have us wait
+        return False
+    try:
+        with open(path, "rb") as file:
+            return _is_head_of_video(file.read(32))
+    except OSError:
+        return False
+
+
+def _is_head_of_video(head: bytes) -> bool:
+    if head[4:8] == b"ftyp":
+        return head[8:12] not in (*_AVIF_BRANDS, *_HEIF_BRANDS, b"crx ")
+    riff = head.startswith(b"RIFF") and head[8:12] == b"AVI "
+    return riff or head[4:8] in (b"moov", b"mdat", b"wide") or head.startswith(_VIDEO_HEADS)
 
 
 def _read_hdr(path: Path, max_pixels: int) -> LoadedPhoto:

@@ -15,7 +15,7 @@ from typing import Any
 from pro_engine.errors import DependencyError, ProEngineError
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.jobs.photo_job import PhotoJob
-from pro_engine.jobs.photos import Failure, Photo
+from pro_engine.jobs.photos import Failure, Photo, Video
 from pro_engine.jobs.report import PhotoReport
 from pro_engine.options import OptionError
 
@@ -38,7 +38,7 @@ def address_of(cluster: str) -> str | None:
 
 
 def infer_on_ray(
-    photos: Sequence[Photo],
+    photos: Sequence[Photo | Video],
     job: PhotoJob,
     load: Callable[[], DepthPredictor],
     *,
@@ -47,6 +47,8 @@ def infer_on_ray(
     gpu: bool = True,
 ) -> Iterator[PhotoReport | Failure]:
     """`infer_all` on a cluster: an outcome for every photo, once each, in the order in which they are done.
+
+    A video fails: the frames of one shot depend on one another.
 
     Args:
         photos, job: as for `infer_all`; absolute paths are sent.
@@ -62,7 +64,13 @@ def infer_on_ray(
     if job.options.sequence:
         raise OptionError("Frames of a sequence depend on one another; leave out {0} or {1}.", "cluster", "sequence")
     job = job.over(photos).absolute()
-    waiting = iter([Photo(photo.path.absolute(), photo.name) for photo in photos])
+    stills = [photo for photo in photos if isinstance(photo, Photo)]
+    waiting = iter([Photo(photo.path.absolute(), photo.name) for photo in stills])
+    for video in photos:
+        if isinstance(video, Video):
+            yield Failure(str(video.path), "The frames of a video depend on one another; leave out --cluster for it.")
+    if not stills:
+        return
     with _connected(address) as ray:
         resources, count = _crew_size(ray, workers, gpu)
         hired = ray.remote(_Worker).options(**resources, max_restarts=-1, max_task_retries=DEATHS - 1)
@@ -72,7 +80,7 @@ def infer_on_ray(
             if (photo := next(waiting, None)) is not None:
                 busy[worker.infer.remote(photo)] = worker, photo
 
-        for _ in range(min(count, len(photos))):
+        for _ in range(min(count, len(stills))):
             give(hired.remote(load, job))
         while busy:
             (done,), _ = ray.wait(list(busy), num_returns=1)

@@ -43,7 +43,9 @@ class JobOptions(Checked):
         above=0,
         unit="m",
     )
-    preview: bool = option(False, "Also write NAME.preview.png: photo, coarse and refined map side by side")
+    preview: bool = option(
+        False, "Also write NAME.preview.png: photo, coarse and refined map side by side; of a video NAME.preview.mp4"
+    )
     picture: bool = option(False, "Also write NAME.picture.png: the upright picture that the model saw")
     max_pixels: int | None = option(
         None, "Photos of more pixels are made smaller before the model sees them", minimum=1, unit="pixels"

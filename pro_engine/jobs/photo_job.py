@@ -19,16 +19,16 @@ from pro_engine.geometry.mesh import depth_to_mesh
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.runtime import report
 from pro_engine.io.cloud import save_cloud
-from pro_engine.io.depth import save_depth
+from pro_engine.io.depth import load_depth, save_depth
 from pro_engine.io.depth_formats import png_reach, png_step
-from pro_engine.io.image import read_photo, reduced_image, save_image
+from pro_engine.io.image import reduced_image, save_image
 from pro_engine.io.mesh import save_mesh
 from pro_engine.jobs.intrinsics import png_step_of
 from pro_engine.jobs.options import CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, JobOptions
-from pro_engine.jobs.photos import Failure, Photo
+from pro_engine.jobs.photos import Failure, Frame, Photo, Video
 from pro_engine.jobs.preview import make_preview
 from pro_engine.jobs.report import PhotoReport
-from pro_engine.jobs.scale import PhotoLens, PhotoScale, ShotScale, find_lens
+from pro_engine.jobs.scale import PhotoLens, PhotoScale, ShotScale, Written, find_lens
 from pro_engine.options import GeometryOptions, InferenceOptions
 from pro_engine.types import DepthResult, FloatMap, ImageArray, LoadedPhoto
 
@@ -48,6 +48,10 @@ class Output:
     format: str
     path: Path
 
+    def summary(self) -> dict[str, str]:
+        """Plain values for the JSON summary."""
+        return {"kind": self.kind, "format": self.format, "path": str(self.path)}
+
 
 @dataclass(frozen=True)
 class PhotoJob:
@@ -57,7 +61,7 @@ class PhotoJob:
         folder: where the results go; made if missing.
         options: which files to write, and where metres and the lens come from.
         inference: how to infer. `keep_coarse` is set by what `options` need.
-        inputs: resolved paths that no result may replace, besides that of the photo itself.
+        inputs: resolved paths of photos and videos that no result may replace, besides that of the photo itself.
     """
 
     folder: Path
@@ -65,8 +69,8 @@ class PhotoJob:
     inference: InferenceOptions = field(default_factory=InferenceOptions)
     inputs: frozenset[Path] = frozenset()
 
-    def over(self, photos: Sequence[Photo]) -> PhotoJob:
-        """The same job, of which no result may replace one of these photos."""
+    def over(self, photos: Sequence[Photo | Video]) -> PhotoJob:
+        """The same job, of which no result may replace one of these photos and videos."""
         return replace(self, inputs=frozenset(photo.path.resolve() for photo in photos))
 
     def absolute(self) -> PhotoJob:
@@ -86,7 +90,8 @@ class PhotoJob:
         if metric or job.align is not None or job.near_m is not None:
             kinds.append("depth")
         wanted = [(kind, name, MAP_FORMATS[name]) for kind in kinds for name in job.maps]
-        wanted += [(kind, "png", ".png") for kind in ("preview", "picture") if getattr(job, kind)]
+        pictures = ("picture",) if isinstance(photo, Frame) else ("preview", "picture")
+        wanted += [(kind, "png", ".png") for kind in pictures if getattr(job, kind)]
         wanted += [("mesh", name, MESH_FORMATS[name]) for name in job.mesh]
         wanted += [("cloud", name, CLOUD_FORMATS[name]) for name in job.cloud]
         return [Output(kind, name, self.folder / f"{photo.name}.{kind}{suffix}") for kind, name, suffix in wanted]
@@ -109,15 +114,18 @@ class PhotoJob:
         """
         start = time.perf_counter()
         outputs = self.outputs(photo, metric=predictor.spec.metric)
-        if self._is_done(outputs, photo):
-            return PhotoReport(str(photo.path), skipped=True)
+        if self.is_done(outputs, photo.path):
+            if shot is not None:
+                shot.skip(partial(self.written, photo))
+            return PhotoReport(str(photo.path), skipped=True, frame=photo.number, time_s=photo.time_s)
         step = partial(_report, progress)
         step("read", 0, 1)
-        loaded, lens, reduced = _picture(photo.path, self.options)
+        loaded, lens, reduced = _picture(photo, self.options)
         height, width = loaded.image.shape[:2]
         work = _Work(self, photo, outputs, loaded, lens, shot)
         read_seconds = time.perf_counter() - start
-        inference = replace(self.inference, keep_coarse=self.options.preview and self.inference.refine != "none")
+        compares = any(out.kind == "preview" for out in outputs)
+        inference = replace(self.inference, keep_coarse=compares and self.inference.refine != "none")
         told = partial(step, "infer")
         infer = partial(predictor.infer, intrinsics=work.lens.intrinsics, options=inference, progress=told)
         maps = _write_maps(infer(work.image), work, step)  # the result has no name: a map is freed once it is written
@@ -128,7 +136,9 @@ class PhotoJob:
         seconds = time.perf_counter() - start
         return PhotoReport(
             input=str(photo.path),
-            outputs=tuple({"kind": out.kind, "format": out.format, "path": str(out.path)} for out in outputs),
+            frame=photo.number,
+            time_s=photo.time_s,
+            outputs=tuple(out.summary() for out in outputs),
             width=width,
             height=height,
             reduced=reduced,
@@ -174,14 +184,27 @@ class PhotoJob:
             if strict:
                 raise
             reason = f"Unexpected {type(error).__name__}: {error}; run again with --debug and report it."
-        return Failure(str(photo.path), reason)
+        return Failure(str(photo.path), reason if photo.number is None else f"Frame {photo.number}: {reason}")
 
-    def _is_done(self, outputs: list[Output], photo: Photo) -> bool:
-        """Whether to skip the photo. Raises FileError where something is that must not be replaced."""
-        inputs = self.inputs | {photo.path.resolve()}
+    def written(self, photo: Photo) -> Written:
+        """What an earlier job left of a photo that is skipped.
+
+        Raises:
+            FileError: its maps cannot be read.
+        """
+        paths = {out.kind: out.path for out in reversed(self.outputs(photo, metric=True)) if out.path.exists()}
+        disparity, _ = load_depth(paths["disparity"])
+        about = load_depth(paths["depth"])[1].metadata if "depth" in paths else {}
+        scale = PhotoScale.from_summary(about["scale"]) if "scale" in about else None
+        return Written(_picture(photo, self.options)[0].image, disparity, scale)
+
+    def is_done(self, outputs: Sequence[Output], source: Path) -> bool:
+        """Whether to skip what has these outputs. Raises FileError where something is that must not be replaced."""
+        inputs = self.inputs | {source.resolve()}
         for out in outputs:
             if out.path.resolve() in inputs:
-                raise FileError(f"A result would replace the photo {out.path}; choose another output folder.")
+                what = "video" if out.format == "mp4" else "photo"
+                raise FileError(f"A result would replace the {what} {out.path}; choose another output folder.")
         present = [out.path for out in outputs if out.path.exists()]
         if present and self.options.existing == "fail":
             raise FileError(f"{present[0]} is there already; choose another output folder, or --existing overwrite.")
@@ -231,17 +254,17 @@ def _report(progress: PhaseProgress | None, phase: Phase, done: int, total: int)
     report(None if progress is None else partial(progress, phase), done, total)
 
 
-def _picture(path: Path, job: JobOptions) -> tuple[LoadedPhoto, PhotoLens, bool]:
+def _picture(source: Photo, job: JobOptions) -> tuple[LoadedPhoto, PhotoLens, bool]:
     """The photo, its lens, and whether it was made smaller.
 
     Raises:
         FileError: it cannot be read, or is a panorama of which geometry is asked for.
     """
-    photo = read_photo(path, layer=job.layer)
+    photo = source.load(job.layer)
     if photo.panorama is not None and (job.mesh or job.cloud):
         raise FileError(
-            f"{path} is a panorama ({photo.panorama}), which no lens sees; cut a view of up to 120 degrees out of it, "
-            "or ask for maps alone."
+            f"{source.path} is a panorama ({photo.panorama}), which no lens sees; cut a view of up to 120 degrees out "
+            "of it, or ask for maps alone."
         )
     lens, height, width = find_lens(photo, job), *photo.image.shape[:2]
     if job.max_pixels is None or height * width <= job.max_pixels:
@@ -257,11 +280,14 @@ def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
     result = result if work.shot is None else shot.held(work.image, result)
     for out in work.of("preview"):
         save_image(out.path, make_preview(work.image, result))
+    work.photo.show(work.image, result)
     for out in work.of("picture"):
         save_image(out.path, work.image)
     disparity = result.disparity if result.valid.all() else np.where(result.valid, result.disparity, np.float32(np.nan))
     result = replace(result, disparity=disparity, coarse=None)  # free the coarse map before the next map is made
     about: dict[str, Any] = {"photo": work.photo.path.name, "model": result.model, "tiles": list(result.tiles)}
+    if work.photo.number is not None:
+        about |= {"frame": work.photo.number, "time_s": work.photo.time_s}
     for out in work.of("disparity"):
         save_depth(
             out.path, disparity, quantity="disparity", metadata=about, plate=work.loaded.plate, half=job.exr_half

@@ -7,7 +7,7 @@ import numpy as np
 
 from pro_engine.geometry.color import colorize
 from pro_engine.inference.resize import resized
-from pro_engine.types import DepthResult, ImageArray
+from pro_engine.types import DepthResult, FloatMap, ImageArray
 
 _MAX_PANEL_PX = 1280
 _MIN_PANEL_PX = 320
@@ -15,21 +15,31 @@ _PAPER = 255
 _INK = 32
 
 
-def make_preview(image: ImageArray, result: DepthResult) -> ImageArray:
+def color_range(disparity: FloatMap) -> tuple[float, float]:
+    """The disparities between which a preview has its colours."""
+    low, high = (float(v) for v in np.percentile(disparity, (0.5, 99.5)))
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+
+def make_preview(
+    image: ImageArray,
+    result: DepthResult,
+    *,
+    colors: tuple[float, float] | None = None,
+    max_panel_px: int = _MAX_PANEL_PX,
+) -> ImageArray:
     """Photo, coarse map (when `result.coarse` was kept) and result, as (h, w, 3) uint8 RGB.
 
-    Panels are 320 to 1280 pixels on their longer side; both maps share one colour range, near is red, far is blue.
-    Panels of panoramas stand below each other.
+    Panels are 320 to `max_panel_px` pixels on their longer side; both maps share one colour range, `colors` or what
+    `color_range` finds, near is red, far is blue. Panels of panoramas stand below each other.
     """
     h, w = image.shape[:2]
     longer = max(h, w)
-    factor = min(max(longer, _MIN_PANEL_PX), _MAX_PANEL_PX) / longer
+    factor = min(max(longer, _MIN_PANEL_PX), max_panel_px) / longer
     size = max(1, round(h * factor)), max(1, round(w * factor))
     rows, cols = result.tiles
     final = resized(result.disparity, size)
-    low, high = (float(v) for v in np.percentile(final, (0.5, 99.5)))
-    if low == high:
-        low, high = low - 0.5, high + 0.5
+    low, high = color_range(final) if colors is None else colors
     panels = [("photo", resized(image, size))]
     if result.coarse is not None:
         panels.append(("coarse", colorize(resized(result.coarse, size), low=low, high=high)))

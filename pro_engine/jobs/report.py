@@ -1,4 +1,4 @@
-"""What is told of a photo: one record for `pro-engine infer --json` and for the answers of `pro-engine serve`.
+"""What is told of photos and videos: one record each for `pro-engine infer --json` and, of photos, `pro-engine serve`.
 
 docs/json.md describes every key of it; a test holds both hosts to that page.
 """
@@ -17,6 +17,8 @@ class PhotoReport:
     input: str
     outputs: tuple[dict[str, str], ...] = ()
     skipped: bool = False
+    frame: int | None = None
+    time_s: float | None = None
     width: int = 0
     height: int = 0
     reduced: bool = False
@@ -28,6 +30,28 @@ class PhotoReport:
     lens: dict[str, Any] | None = None
     anchors: dict[str, float] | None = None
     stride: int | None = None
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The record in plain values, as docs/json.md describes it."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """What was done with one video: its frames, each of which has a report of its own, and what is of all of them.
+
+    Attributes:
+        frames: how many were read.
+        outputs: files of the whole video.
+        seconds: wall time.
+        warnings: what was found or assumed, a sentence each.
+    """
+
+    input: str
+    frames: int
+    outputs: tuple[dict[str, str], ...] = ()
+    seconds: float = 0.0
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:

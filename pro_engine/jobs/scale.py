@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -35,6 +36,12 @@ class PhotoScale:
     far_m: float
     near_m: float | None = None
     warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def from_summary(cls, values: Mapping[str, Any]) -> PhotoScale:
+        """The scale that `summary` told of, without its warnings."""
+        link = ScaleShift(**{name: values[name] for name in ("scale", "shift", "inlier_share", "source")})
+        return cls(link, values["far_m"], values["near_m"])
 
     def summary(self) -> dict[str, object]:
         """Plain values for the JSON summary and for the metadata of files."""
@@ -125,17 +132,40 @@ def find_anchors(disparity: FloatMap) -> dict[str, float] | None:
     return {"near": near, "far": far, "far_before_sky": before_sky}
 
 
+class Written(NamedTuple):
+    """What an earlier job left of a frame: the picture that the model saw, the map, and the scale if there was one."""
+
+    image: ImageArray
+    disparity: FloatMap
+    scale: PhotoScale | None
+
+
 class ShotScale:
     """What the frames of one shot share: the scale of their maps, their anchors and, but for sensors, their metres."""
 
     def __init__(self) -> None:
         self._hold = ScaleHold()
+        self._skipped: Callable[[], Written] | None = None
         self._cuts = 0
         self._scale: PhotoScale | None = None
         self._anchors: dict[str, float] | None = None
 
+    @property
+    def cuts(self) -> int:
+        """How often the shot began anew."""
+        return self._hold.cuts
+
+    def skip(self, read: Callable[[], Written]) -> None:
+        """Pass over the next frame, which is done already; `read` is called if one comes after it that is not."""
+        self._skipped = read
+
     def held(self, image: ImageArray, result: DepthResult) -> DepthResult:
         """The result of the next frame on the scale of those before it."""
+        if self._skipped is not None:
+            written, self._skipped = self._skipped(), None
+            link = None if written.scale is None else written.scale.scale_shift
+            self._hold.resume(written.image, written.disparity, link if result.depth is not None else None)
+            self._scale = written.scale
         held = self._hold.apply(image, result)
         if self._hold.cuts != self._cuts:
             self._cuts, self._scale, self._anchors = self._hold.cuts, None, None
