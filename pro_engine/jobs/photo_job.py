@@ -25,7 +25,7 @@ from pro_engine.io.image import reduced_image, save_image
 from pro_engine.io.mesh import save_mesh
 from pro_engine.jobs.intrinsics import png_step_of
 from pro_engine.jobs.options import CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, JobOptions
-from pro_engine.jobs.photos import Failure, Frame, Photo, Video
+from pro_engine.jobs.photos import Failure, FramePhoto, Photo, Video
 from pro_engine.jobs.preview import make_preview
 from pro_engine.jobs.report import PhotoReport
 from pro_engine.jobs.scale import PhotoLens, PhotoScale, ShotScale, Written, find_lens
@@ -90,7 +90,7 @@ class PhotoJob:
         if metric or job.align is not None or job.near_m is not None:
             kinds.append("depth")
         wanted = [(kind, name, MAP_FORMATS[name]) for kind in kinds for name in job.maps]
-        pictures = ("picture",) if isinstance(photo, Frame) else ("preview", "picture")
+        pictures = ("picture",) if isinstance(photo, FramePhoto) else ("preview", "picture")
         wanted += [(kind, "png", ".png") for kind in pictures if getattr(job, kind)]
         wanted += [("mesh", name, MESH_FORMATS[name]) for name in job.mesh]
         wanted += [("cloud", name, CLOUD_FORMATS[name]) for name in job.cloud]
@@ -124,9 +124,8 @@ class PhotoJob:
         height, width = loaded.image.shape[:2]
         work = _Work(self, photo, outputs, loaded, lens, shot)
         read_seconds = time.perf_counter() - start
-        compares = any(out.kind == "preview" for out in outputs)
-        inference = replace(self.inference, keep_coarse=compares and self.inference.refine != "none")
-        told = partial(step, "infer")
+        coarse = bool(work.of("preview")) and self.inference.refine != "none"
+        inference, told = replace(self.inference, keep_coarse=coarse), partial(step, "infer")
         infer = partial(predictor.infer, intrinsics=work.lens.intrinsics, options=inference, progress=told)
         maps = _write_maps(infer(work.image), work, step)  # the result has no name: a map is freed once it is written
         stride = None

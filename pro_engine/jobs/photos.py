@@ -41,7 +41,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Frame(Photo):
+class FramePhoto(Photo):
     """A frame of a video, whose file is `path`: what gives its pixels, and what takes its preview."""
 
     picture: Callable[[], ImageArray] = field(kw_only=True)

@@ -15,7 +15,7 @@ from pro_engine.errors import CancelledError, FileError, ProEngineError
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.io.video import VideoWriter, open_video
 from pro_engine.jobs.photo_job import Output, PhotoJob
-from pro_engine.jobs.photos import Failure, Frame, Video
+from pro_engine.jobs.photos import Failure, FramePhoto, Video
 from pro_engine.jobs.preview import color_range, make_preview
 from pro_engine.jobs.report import PhotoReport, VideoReport
 from pro_engine.jobs.scale import ShotScale
@@ -68,7 +68,7 @@ def _infer(
             def step(*_: object, done: int = number - 1, expected: int | None = expected) -> object:
                 return None if progress is None else progress(video, done, expected)
 
-            photo = Frame(
+            photo = FramePhoto(
                 video.path,
                 video.frame_name(number, reader.expected),
                 number,
