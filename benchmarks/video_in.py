@@ -73,7 +73,7 @@ def infer(video: Path, out: Path, more: Sequence[str], mark: int) -> tuple[list[
         for line in process.stdout:
             if found := re.search(r", frame (\d+): ", line):
                 told.append(int(found[1]))
-                if told[-1] == mark:
+                if told[-1] <= mark:
                     peaks[f"frame {mark}"] = peak_mb(process.pid)
                 peaks["the end"] = peak_mb(process.pid)
         if process.wait() != 0:
