@@ -28,24 +28,25 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 PROFILE = ROOT / "config" / "fastdds_64mb.xml"
+SIZES = ((640, 480), (1280, 720), (1920, 1080), (3840, 2160))
+DEPTH, BOTH = ("depth/image_rect",), ("depth/image_rect", "points")
 CASES = (
-    # model, width, height, rate in Hz (0: one after the other), listeners
-    ("none", 1920, 1080, 15.0, ("depth/image_rect",)),
-    ("none", 3840, 2160, 2.0, ("depth/image_rect",)),
-    ("none", 3840, 2160, 0.0, ("depth/image_rect",)),
-    ("none", 3840, 2160, 0.0, ("depth/image_rect", "points")),
-    ("compact", 640, 480, 0.0, ("depth/image_rect",)),
-    ("compact", 1920, 1080, 0.0, ("depth/image_rect",)),
-    ("compact", 3840, 2160, 0.0, ("depth/image_rect",)),
-    ("compact", 3840, 2160, 0.0, ("depth/image_rect", "points")),
+    # model, engine.refine, width, height, rate in Hz (0: one after the other), listeners
+    ("none", "none", 1920, 1080, 15.0, DEPTH),
+    ("none", "none", 3840, 2160, 2.0, DEPTH),
+    ("none", "none", 3840, 2160, 0.0, DEPTH),
+    ("none", "none", 3840, 2160, 0.0, BOTH),
+    *(("compact", refine, *size, 0.0, DEPTH) for size in SIZES for refine in ("none", "trained")),
+    ("compact", "trained", 3840, 2160, 0.0, BOTH),
 )
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; seconds, hertz and megabytes."""
+    """One line of the table; seconds, hertz and megabytes. `core_s`: processor time of the node for a frame."""
 
     model: str
+    refine: str
     image: str
     outputs: str
     asked_hz: float
@@ -54,6 +55,7 @@ class Row:
     rate_hz: float
     latency_p50_s: float
     latency_p95_s: float
+    core_s: float
     engine_s: float
     memory_mb: float
 
@@ -122,7 +124,7 @@ def _wait(condition: Callable[[], Any], timeout_s: float) -> None:
 class _Listener:
     """Takes the maps and keeps when they came, how old they were, and what the node says of itself."""
 
-    def __init__(self, topics: tuple[str, ...], go_on: Any) -> None:
+    def __init__(self, topics: tuple[str, ...], go_on: Any, pid: int) -> None:
         import rclpy
         from diagnostic_msgs.msg import DiagnosticArray
         from rclpy.qos import QoSProfile
@@ -130,8 +132,9 @@ class _Listener:
 
         self.latencies: list[float] = []
         self.arrivals: list[float] = []
+        self.used: list[float] = []
         self.state: dict[str, str] = {}
-        self._go_on = go_on
+        self._go_on, self._pid = go_on, pid
         self.node = rclpy.create_node("listener")
         self.node.create_subscription(Image, "depth/image_rect", self._on_depth, QoSProfile(depth=1))
         if "points" in topics:
@@ -142,24 +145,34 @@ class _Listener:
         stamp = message.header.stamp
         self.latencies.append(self.node.get_clock().now().nanoseconds * 1e-9 - stamp.sec - 1e-9 * stamp.nanosec)
         self.arrivals.append(time.monotonic())
+        self.used.append(_processor_s(self._pid))
         self._go_on.release()
 
     def _on_diagnostics(self, message: Any) -> None:
         self.state.update({item.key: item.value for item in message.status[0].values})
 
 
-def _measure(case: tuple[str, int, int, float, tuple[str, ...]], frames: int) -> Row:
+def _processor_s(pid: int) -> float:
+    """Processor time of a process and its threads so far, on Linux; NaN elsewhere."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _measure(case: tuple[str, str, int, int, float, tuple[str, ...]], frames: int) -> Row:
     import rclpy
 
-    model, width, height, rate_hz, topics = case
+    model, refine, width, height, rate_hz, topics = case
     command = [sys.executable, __file__, "--node", "--ros-args", "-p", f"engine.model:={model}"]
-    command += ["-p", "scale.mode:=fixed", "-p", "scale.shift:=3.0"]
+    command += ["-p", "scale.mode:=fixed", "-p", "scale.shift:=3.0", "-p", f"engine.refine:={refine}"]
     process = subprocess.Popen(command)
     context = multiprocessing.get_context("spawn")
     go_on, sent = context.Semaphore(1), context.Value("i", 0)
     camera = context.Process(target=_camera, args=(width, height, rate_hz, frames, go_on, sent))
     rclpy.init()
-    heard = _Listener(topics, go_on)
+    heard = _Listener(topics, go_on, process.pid)
     enough = threading.Event()
 
     def spin() -> None:
@@ -185,11 +198,12 @@ def _measure(case: tuple[str, int, int, float, tuple[str, ...]], frames: int) ->
         process.wait(20)
         heard.node.destroy_node()
         rclpy.shutdown()
-    arrivals = heard.arrivals
+    arrivals, used = heard.arrivals, heard.used
     ordered = sorted(heard.latencies[1:] or heard.latencies or [float("nan")])  # the first one warms up
     span = arrivals[-1] - arrivals[0] if len(arrivals) > 1 else float("nan")
     return Row(
         model,
+        refine,
         f"{width}x{height}",
         ", ".join(topics),
         rate_hz,
@@ -198,6 +212,7 @@ def _measure(case: tuple[str, int, int, float, tuple[str, ...]], frames: int) ->
         (len(arrivals) - 1) / span,
         ordered[len(ordered) // 2],
         ordered[int(0.95 * (len(ordered) - 1))],
+        (used[-1] - used[0]) / (len(used) - 1) if len(used) > 1 else float("nan"),
         float(heard.state.get("engine time (s)", "nan")),
         float(heard.state.get("memory (MB)", "nan")),
     )
@@ -210,26 +225,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=12, help="images a case")
     parser.add_argument("--only", help="cases of this model alone")
-    parser.add_argument("--profile", action="store_true", help="with config/fastdds_64mb.xml on all sides")
+    parser.add_argument(
+        "--no-profile", action="store_true", help="without config/fastdds_64mb.xml, the launch files' own"
+    )
     parser.add_argument("--json", type=Path, help="write the rows here, too")
     given = parser.parse_args()
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 9))  # tests are in 10 to 99
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    if given.profile:
+    if not given.no_profile:
         os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(PROFILE)
     rows = [_measure(case, given.frames) for case in CASES if given.only in (None, case[0])]
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.platform(terse=True)}"
     if given.json:
         given.json.write_text(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1))
-    print(f"\n{machine}{', 64 MB profile' if given.profile else ''}\n")
-    print("| model | image | outputs | asked (Hz) | received | rate (Hz) | latency p50 / p95 (s) | model (s) | MB |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(f"\n{machine}{'' if given.no_profile else ', 64 MB profile'}\n")
+    names = "model", "refine", "image", "outputs", "asked (Hz)", "received", "rate (Hz)", "latency p50 / p95 (s)"
+    print(_line(*names, "core-seconds", "model (s)", "MB"))
+    print(_line(*["---"] * (len(names) + 3)))
     for row in rows:
-        print(
-            f"| {row.model} | {row.image} | {row.outputs} | {row.asked_hz or 'next'} | {row.received} of {row.sent} | "
-            f"{row.rate_hz:.2f} | {row.latency_p50_s:.2f} / {row.latency_p95_s:.2f} | {row.engine_s:.2f} | "
-            f"{row.memory_mb:.0f} |"
-        )
+        latency = f"{row.latency_p50_s:.2f} / {row.latency_p95_s:.2f}"
+        cells = row.model, row.refine, row.image, row.outputs, row.asked_hz or "next", f"{row.received} of {row.sent}"
+        rates = f"{row.rate_hz:.2f}", latency, f"{row.core_s:.2f}", f"{row.engine_s:.2f}", f"{row.memory_mb:.0f}"
+        print(_line(*cells, *rates))
+
+
+def _line(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 if __name__ == "__main__":
