@@ -94,13 +94,13 @@ def mean_of_patches(
     (height, width), (tall, wide) = layout.patch, layout.canvas
     total, count = np.zeros(layout.canvas, np.float32), np.zeros(layout.canvas, np.float32)
     with torch.inference_mode():
-        coarse = predictor._coarse_pass(image, layout, Stopwatch(predictor.device))
+        coarse = predictor._coarse_pass(image, layout, None, Stopwatch(predictor.device))
         source = tiling.patch_source(image, layout)
         for top, left in corners:
             place = slice(top, top + height), slice(left, left + width)
             box = torch.tensor([[left / wide, top / tall, (left + width) / wide, (top + height) / tall]])
             rgb = predictor._to_tensor([source[place]])
-            patch = _refiner_input(rgb, predictor._psi(rgb), coarse, box, refiner.feature_levels)
+            patch = _refiner_input(rgb, predictor.psi(rgb), coarse, box, refiner.feature_levels)
             total[place] += refiner(patch)[0, 0].numpy()
             count[place] += 1
     rest = resized(coarse.normalised, layout.canvas)

@@ -286,6 +286,7 @@ class InferenceOptions(Checked):
         "auto", "Patches per forward pass, or auto: from the free memory", minimum=1, maximum=4096
     )
     keep_coarse: bool = option(False, "Also return the unrefined map, resized to the image")
+    keep_normals: bool = option(False, "Also return the model's own normals, if it gives any, resized to the image")
 
 
 @dataclasses.dataclass(frozen=True)

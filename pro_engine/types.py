@@ -6,7 +6,7 @@
   pixel covers [-0.5, 0.5] and the principal point of a centred lens is ((W - 1) / 2, (H - 1) / 2).
 - `disparity`: relative inverse depth, no unit, larger is nearer; an affine map of 1 / depth, so it may be negative.
 - `depth`: z in metres; +inf where the surface is infinitely far (sky), NaN where it is unknown (REP 117 / REP 118).
-- Metres only come from a scale: a range given by the user, a fit to sensor depth, or a metric model.
+- Metres only come from a scale, and every scale and lens says where it came from (`ScaleSource`, `LensSource`).
 - Flips for GLB or Blender happen at export, nowhere else.
 """
 
@@ -16,7 +16,7 @@ import math
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,12 @@ from pro_engine.errors import InputError
 ImageArray = NDArray[np.uint8]
 FloatMap = NDArray[np.float32]
 BoolMap = NDArray[np.bool_]
+
+LensSource = Literal["given", "exif", "model", "assumed"]
+"""Of intrinsics: given by the caller, told by the photo's file, estimated by the model, or an assumed usual lens."""
+ScaleSource = Literal["given", "fitted", "metric", "estimated", "assumed"]
+"""Of a scale: given by the caller (a range, numbers), fitted to something known (sensor depth, the ground), the metres
+of a metric model (the lens known or its own), estimated by a head for it, or following from an assumed range or lens."""
 
 
 def is_finite_number(value: object) -> bool:
@@ -182,15 +188,14 @@ class LoadedPhoto:
 class ScaleShift:
     """`1 / depth_m = scale * disparity + shift`, with what is known about the fit.
 
-    `scale` is above 0. `inlier_share` is the share of the samples that agree within the fit's tolerance (1.0 when given
-    by a range), `source` says where the scale came from ("range", "fixed", "sensor", "ground", "assumed",
-    "metric").
+    `scale` is above 0. `inlier_share` is the share of the samples that agree within the fit's tolerance (1.0 without
+    one); `source` as `ScaleSource`.
     """
 
     scale: float
     shift: float
     inlier_share: float = 1.0
-    source: str = "fixed"
+    source: ScaleSource = "given"
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,16 +203,24 @@ class DepthResult:
     """What the engine returns for one image.
 
     disparity (H, W) float32, relative, larger is nearer; `coarse` (H, W) float32 is the unrefined map on the same
-    scale, kept when asked for; valid (H, W) bool, False where the input had nothing to look at; depth (H, W) float32
-    metres or None; `scale_shift` the link between the two; intrinsics of the image or None.
+    scale, kept when asked for; valid (H, W) bool, False where nothing is known, as there was nothing to look at or the
+    model says so; depth (H, W) float32 metres or None; `scale_shift` the link between the two and its source.
+
+    intrinsics of the image, or None where neither the caller nor the model gives them; `lens_source` theirs. sky (H, W)
+    bool, True where the model sees no surface at any finite distance: disparity is that of infinity there, depth +inf;
+    normals (H, W, 3) float32 the model's own, of unit length in the camera frame, towards the camera, kept when asked
+    for. Both are None where the model does not give them. All of these are of the photo as a whole, never of a patch.
     """
 
     disparity: FloatMap
     valid: BoolMap
     depth: FloatMap | None = None
     intrinsics: Intrinsics | None = None
+    lens_source: LensSource | None = None
     scale_shift: ScaleShift | None = None
     coarse: FloatMap | None = None
+    sky: BoolMap | None = None
+    normals: FloatMap | None = None
     tiles: tuple[int, int] = (1, 1)
     model: str = ""
     seconds: float = 0.0

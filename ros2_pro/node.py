@@ -340,7 +340,9 @@ class ProNode(LifecycleNode):
             "memory (MB)": f"{_resident_mb():.0f}",
             "peak memory (MB)": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}",
             "camera info": "known" if self._infos.known else "none",
+            "lens source": "none" if processor is None else processor.lens_source,
             "scale": "none" if scale is None else scale.state,
+            "scale source": "none" if scale is None or scale.scale_shift is None else scale.scale_shift.source,
             "scale fit": "" if scale is None else scale.reason,
             **{f"QoS of {s.topic}": f"{s.reliability}, keep last" for s in self._subscriptions_of_ours},
         }

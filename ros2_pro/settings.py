@@ -107,6 +107,8 @@ class EngineSettings(Checked):
 
 
 WAYS_TO_METRES = "align (fitted to a sensor), fixed (factor and shift) or metric (the model's own)"  # of scale.mode
+OWN_METRES = ("metric", "estimated")
+"""Values of scale.mode by which the model's own metres are taken."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,8 @@ class ScaleSettings(Checked):
 
     mode: str = option(
         "none",
-        f"Where metres come from: none, {WAYS_TO_METRES}",
-        choices=("none", "fixed", "align", "metric"),
+        f"Where metres come from: none, {WAYS_TO_METRES}; estimated takes the model's even where they are a guess",
+        choices=("none", "fixed", "align", *OWN_METRES),
     )
     factor: float = option(0.1, "fixed: inverse metres a unit of disparity", minimum=1e-9, maximum=1e9)
     shift: float = option(0.1, "fixed: inverse metres at disparity 0", minimum=-1e6, maximum=1e6)

@@ -121,6 +121,7 @@ def tiny() -> SimpleNamespace:
         SPECS={"ours": networks.SPEC, "published": networks.PUBLISHED_SPEC},
         Psi=networks.TinyPsi,
         FlatPsi=networks.FlatPsi,
+        WallPsi=networks.WallPsi,
         CoarseOnly=networks.CoarseOnly,
         LimitedRefiner=networks.LimitedRefiner,
         predictor=networks.tiny_predictor,

@@ -66,8 +66,8 @@ def test_every_format_at_once(run, photo, tmp_path):
     assert {Path(out["path"]).name for out in result["outputs"]} <= names(Path("out"))
     assert result["tiles"] == [2, 3]
     assert (result["width"], result["height"]) == (160, 120)
-    assert result["scale"]["source"] == "range"
-    assert result["lens"]["source"] == "fov"
+    assert result["scale"]["source"] == "given"
+    assert result["lens"]["source"] == "given"
     assert result["lens"]["fov_x_deg"] == pytest.approx(60)
     assert result["warnings"] == []
     assert {"read", "coarse", "patches", "refiner", "write", "total"} <= set(result["timings"])
@@ -102,7 +102,7 @@ def test_scale_from_a_sensor(run, photo, tmp_path):
         done = run("infer", photo, "-o", "out", "--align", align, "--json")
         assert done.exit_code == 0, done.stderr
         (result,) = json.loads(done.stdout)["results"]
-        assert result["scale"]["source"] == "sensor"
+        assert result["scale"]["source"] == "fitted"
         depth, _ = load_depth("out/garden.depth.npz")
         assert np.median(np.abs(depth / truth - 1)) < 0.03
 

@@ -43,8 +43,9 @@ class PhotoDepth(NamedTuple):
 
     `disparity` and `depth` (metres; None if the model knows none) are .npy files of (height, width), `picture` is the
     upright PNG that they belong to. `anchors` is None for a picture without contrast. `intrinsics` is (fx, fy, cx, cy)
-    in pixels, pixel centres at integers; None if the photo does not tell. `reduced`: all of it is of a smaller picture
-    than the photo, which has more than `MAX_PIXELS`.
+    in pixels, pixel centres at integers; None if neither the photo nor the model tells. `reduced`: all of it is of a
+    smaller picture than the photo, which has more than `MAX_PIXELS`. `lens_source` and `scale_source` (of `depth`) are
+    the engine's words, as in docs/json.md.
     """
 
     photo: Path
@@ -58,6 +59,8 @@ class PhotoDepth(NamedTuple):
     model: str
     seconds: float
     reduced: bool = False
+    lens_source: str = ""
+    scale_source: str = ""
 
 
 class SkippedPhoto(NamedTuple):
@@ -300,6 +303,7 @@ def _record(photo: Path, result: Mapping[str, Any]) -> PhotoDepth:
     """The engine's answer as a record. KeyError, TypeError, ValueError: it is not what the protocol says."""
     files = {out["kind"]: Path(out["path"]) for out in result["outputs"]}
     k, anchors = result["lens"], result["anchors"]
+    scale = result.get("scale")
     known = k["source"] != "assumed"
     return PhotoDepth(
         photo=photo,
@@ -310,6 +314,8 @@ def _record(photo: Path, result: Mapping[str, Any]) -> PhotoDepth:
         height=int(result["height"]),
         anchors=None if anchors is None else {name: float(value) for name, value in dict(anchors).items()},
         intrinsics=(float(k["fx"]), float(k["fy"]), float(k["cx"]), float(k["cy"])) if known else None,
+        lens_source=str(k["source"]),
+        scale_source="" if scale is None else str(scale["source"]),
         model=str(result["model"]),
         seconds=float(result["seconds"]),
         reduced=bool(result["reduced"]),

@@ -29,6 +29,8 @@ from .surface_kinds import BuildOptions
 
 # on the rig: what the engine knew of the photo
 ANCHORS_KEY, EXIF_KEY, METRIC_KEY = "pro_anchors", "pro_exif", "pro_metric"
+SOURCES_KEY = "pro_sources"  # of lens and metres, as the engine says
+TOLD_KEY = "pro_told"  # where lens and metres of what is built came from, for the panel
 SCALE_CHOICES = ("NEAR_FAR", "POINT", "METRIC")
 KEPT_CHOICES = ("FAR", "NEAR")
 PLATES = (".exr", ".hdr")  # files that hold more than a screen shows, and are never turned
@@ -75,13 +77,16 @@ class Source(NamedTuple):
     """What the engine said of a photo.
 
     `disparity` is (H, W), `metres` too, or None if the model knows none; `anchors` None for a photo without contrast;
-    `exif` (fx, fy, cx, cy) in pixels, or None if the photo does not tell.
+    `exif` (fx, fy, cx, cy) in pixels, or None if neither the photo nor the model tells; `lens_source` and
+    `scale_source` (of `metres`) in the engine's words, "" where it says none.
     """
 
     disparity: FloatMap
     metres: FloatMap | None
     anchors: dict[str, float] | None
     exif: tuple[float, float, float, float] | None
+    lens_source: str = ""
+    scale_source: str = ""
 
     @classmethod
     def of_result(cls, result: PhotoDepth) -> Source:
@@ -93,7 +98,8 @@ class Source(NamedTuple):
                     f"The depth map of {result.photo.name} has the shape {values.shape} instead of "
                     f"{(result.height, result.width)}; press Estimate again."
                 )
-        return cls(maps[0], maps[1], dict(result.anchors) if result.anchors else None, result.intrinsics)
+        anchors = dict(result.anchors) if result.anchors else None
+        return cls(maps[0], maps[1], anchors, result.intrinsics, result.lens_source, result.scale_source)
 
     @classmethod
     def of_rig(cls, rig: bpy.types.Object) -> Source:
@@ -108,6 +114,7 @@ class Source(NamedTuple):
             np.ascontiguousarray(pixels[..., 1]) if has(rig, METRIC_KEY) else None,
             None if anchors is None else dict(zip(Anchors._fields, anchors, strict=True)),
             None if exif is None else tuple(exif),
+            *str(rig.get(SOURCES_KEY, "|")).split("|"),
         )
 
     def kept(self) -> FloatMap:
@@ -133,6 +140,22 @@ class Source(NamedTuple):
         ends = {"far_m": choice.far_m} if choice.kept == "FAR" else {"near_m": choice.near_m}
         at_point = float(self.disparity[row, column])
         return scale_of_distance(anchors, at_point, choice.distance_m, has_sky=has_sky, **ends)
+
+    def told(self, recipe: Recipe) -> str:
+        """Where metres and lens come from, in the words of the engine."""
+        scale = self.scale_source if recipe.scale.by == "METRIC" else "given"
+        lens = (self.lens_source or "assumed") if recipe.lens.source == "EXIF" else "given"
+        return f"Metres: {scale}, lens: {lens}"
+
+    def doubts(self, recipe: Recipe) -> str:
+        """What the user has to know of a lens or of metres that are guesses of the engine; "" if nothing."""
+        found = []
+        if recipe.lens.source == "EXIF" and self.lens_source == "model" and self.exif is not None:
+            fov_deg = math.degrees(2 * math.atan(self.disparity.shape[1] / 2 / self.exif[0]))
+            found.append(f"The photo does not tell its lens, the model estimates {fov_deg:.0f}°.")
+        if recipe.scale.by == "METRIC" and self.scale_source == "assumed":
+            found.append("The model's metres follow from an assumed lens: sizes may be off by a factor.")
+        return " ".join(found)
 
     def depth(self, choice: ScaleChoice, scale: DepthScale | None) -> FloatMap:
         """(H, W) metres, by a scale of `scale`."""
@@ -185,6 +208,9 @@ def place(scene: bpy.types.Scene, result: PhotoDepth, recipe: Recipe, plate: bpy
         built.rig[METRIC_KEY] = True
     if source.exif is not None:
         built.rig[EXIF_KEY] = list(source.exif)
+    built.rig[SOURCES_KEY] = f"{source.lens_source}|{source.scale_source}"
+    built.rig[TOLD_KEY] = source.told(recipe)
+    note = f"{note} {source.doubts(recipe)}".strip()
     _stand_at(built.rig, recipe.lens)
     if result.reduced:
         note = f"{note} It was reduced to {result.width}x{result.height}: Blender keeps no larger map.".lstrip()
@@ -204,8 +230,9 @@ def rebuild(scene: bpy.types.Scene, rig: bpy.types.Object, recipe: Recipe) -> Pl
     intrinsics, note = recipe.lens.intrinsics(width, height, source.exif)
     depth = source.depth(recipe.scale, source.scale(recipe.scale))
     built = build_again(scene, rig, depth=depth, intrinsics=intrinsics, options=recipe.build)
+    rig[TOLD_KEY] = source.told(recipe)
     _stand_at(rig, recipe.lens)
-    return Placed(built, source, note)
+    return Placed(built, source, f"{note} {source.doubts(recipe)}".strip())
 
 
 def _stand_at(rig: bpy.types.Object, lens: LensOptions) -> None:

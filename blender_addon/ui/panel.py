@@ -10,7 +10,7 @@ import bpy
 from ..engine.activity import Notice
 from ..errors import UserError
 from ..maths.mesh import Estimate
-from ..rig.place import estimate_before
+from ..rig.place import TOLD_KEY, estimate_before
 from ..rig.rebuild_estimate import forecast
 from ..work import current
 from .panel_text import duration, number, sentence, size
@@ -209,6 +209,8 @@ class PRO_DEPTH_PT_result(_PanelBase, bpy.types.Panel):  # noqa: N801
         layout.label(text=rig.name if rig is not None else "No rig is selected", icon="EMPTY_AXIS")
         if rig is not None:
             _show(layout, _again(context.scene, rig))
+            if told := rig.get(TOLD_KEY):
+                layout.label(text=str(told))
         layout.operator("pro_depth.rebuild", icon="FILE_REFRESH")
         layout.operator("pro_depth.look_through", icon="VIEW_CAMERA")
         layout.operator("pro_depth.export", icon="EXPORT")

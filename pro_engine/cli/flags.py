@@ -68,7 +68,7 @@ FLAGS = {
     "psi": Flag(value="NAME|PATH"),
     "refiner_weights": Flag(("--refiner",)),
 }
-NO_FLAG = {"keep_coarse"}
+NO_FLAG = {"keep_coarse", "keep_normals"}
 """Options that a verb sets itself."""
 
 _VALUES = {Path: "PATH", int: "NUMBER", float: "NUMBER", str: "TEXT"}

@@ -55,7 +55,7 @@ def fit_scale_shift(
         robust: False for plain least squares, which also takes as few as two samples.
 
     Returns:
-        ScaleShift with source "sensor"; `inlier_share` is the share of the samples whose fitted depth is within a
+        ScaleShift with source "fitted"; `inlier_share` is the share of the samples whose fitted depth is within a
         factor of 1.25 of the measured one.
 
     Raises:
@@ -70,7 +70,7 @@ def fit_scale_shift(
         )
     fitted = scale * d + shift
     agree = (fitted < inverse * AGREEMENT_RATIO) & (fitted > inverse / AGREEMENT_RATIO)
-    return ScaleShift(scale, shift, inlier_share=float(agree.mean()), source="sensor")
+    return ScaleShift(scale, shift, inlier_share=float(agree.mean()), source="fitted")
 
 
 def _fit_samples(disparity: ArrayLike, depth: ArrayLike, valid: ArrayLike | None, needed: int) -> tuple[Vector, Vector]:
@@ -165,7 +165,7 @@ def range_scale_shift(
         cut_plateau: whether an even far end falls beyond `far_m`.
 
     Returns:
-        ScaleShift with source "range".
+        ScaleShift with source "given".
 
     Raises:
         InputError: a bad range, sizes that differ, or disparity without contrast.
@@ -187,7 +187,7 @@ def range_scale_shift(
             "use a picture with something near and something far."
         )
     scale = (1 / near_m - 1 / far_m) / (near - far)
-    return ScaleShift(scale, 1 / far_m - scale * far, source="range")
+    return ScaleShift(scale, 1 / far_m - scale * far, source="given")
 
 
 def _nearest_and_farthest(disparity: FloatMap, cut_plateau: bool) -> tuple[float, float]:
@@ -213,13 +213,16 @@ def _lies_like_sky(region: BoolMap) -> bool:
     return bool(top.mean() >= SKY_TOP_SHARE and bottom.sum() <= SKY_BOTTOM_SHARE * region.sum())
 
 
-def disparity_to_depth(disparity: ArrayLike, scale_shift: ScaleShift, *, max_depth_m: float | None = None) -> FloatMap:
+def disparity_to_depth(
+    disparity: ArrayLike, scale_shift: ScaleShift, *, max_depth_m: float | None = None, sky: BoolMap | None = None
+) -> FloatMap:
     """Metres from relative disparity: 1 / (scale * disparity + shift).
 
     Args:
         disparity: (H, W) relative inverse depth, larger is nearer.
         scale_shift: from `fit_scale_shift`, `range_scale_shift` or a metric model.
         max_depth_m: metres; what lies beyond becomes +inf. None: no limit.
+        sky: (H, W) bool, what becomes +inf in any case (`DepthResult.sky`).
 
     Returns:
         (H, W) float32 metres; +inf where the inverse depth is not above 0, NaN where the disparity is not finite.
@@ -243,6 +246,8 @@ def disparity_to_depth(disparity: ArrayLike, scale_shift: ScaleShift, *, max_dep
             depth[start : start + rows] = 1 / np.maximum(inverse, 0)
     if max_depth_m is not None:
         depth[depth > max_depth_m * (1 + DEPTH_SLACK)] = np.inf
+    if sky is not None:
+        depth[as_mask(sky, d.shape)] = np.inf
     depth[~np.isfinite(d)] = np.nan
     return depth
 

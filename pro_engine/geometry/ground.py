@@ -37,7 +37,7 @@ MAX_TURN_DEG = 20.0  # between the direction in which the ground comes nearer an
 class GroundFit:
     """Scale and shift from the ground.
 
-    scale_shift: with source "ground"; its `inlier_share` is that of the pixels below the horizon that are ground.
+    scale_shift: with source "fitted"; its `inlier_share` is that of the pixels below the horizon that are ground.
     normal: (3,) float64, unit, in the camera frame (x right, y down, z forward), from the camera down to the ground.
     height_m: of the camera over the ground, as given.
     mask: (H, W) bool, the pixels that lie on the ground.
@@ -114,7 +114,7 @@ def ground_scale_shift(
     alpha, beta = _fit(d, x, y, noise, down)
     scale = 1 / (alpha * camera_height_m)
     mask, below = _ground(d_map, usable, intrinsics, down, (alpha, beta), noise)
-    link = ScaleShift(scale, -beta * scale, inlier_share=float(mask.sum() / below), source="ground")
+    link = ScaleShift(scale, -beta * scale, inlier_share=float(mask.sum() / below), source="fitted")
     return GroundFit(link, down, float(camera_height_m), mask)
 
 

@@ -1,6 +1,7 @@
 """Networks that run in ONNX Runtime instead of PyTorch, from the folder that `pro-engine export` leaves.
 
-`psi.onnx` is Ψ: image (B, 3, h, w) -> disparity and the six feature maps. `refiner.onnx` is what the refiner has
+`psi.onnx` is Ψ: image (B, 3, h, w) -> disparity, the feature maps, and what the whole picture alone is asked, by the
+names of `WholeOutput`. `refiner.onnx` is what the refiner has
 learnt: its six input channels, and where it looks at them Ψ's maps of both passes -> the residual (P, 1, h, w). What
 has no weights (sampling, blending, snapping to outlines) stays in the engine. Each file keeps, as JSON under
 `METADATA_KEY`, what the engine must know of it.
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from pro_engine.errors import DependencyError, WeightsError
-from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
+from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput, WholeOutput
 from pro_engine.models.refiner_published import MapStart
 
 PSI_FILE, REFINER_FILE = "psi.onnx", "refiner.onnx"
@@ -39,14 +40,24 @@ class OnnxPsi(DepthBase):
         self._session, facts = _session(path, device)
         try:
             self.name, spec = str(facts["model"]), dict(facts["spec"])
-            self.spec = PsiSpec(**{**spec, "feature_channels": tuple(spec["feature_channels"])})
+            given: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in spec.items()}
+            self.spec = PsiSpec(**given)
         except (KeyError, TypeError, ValueError) as error:
             raise _foreign(path) from error
+        self._outputs = [one.name for one in self._session.get_outputs()]
 
     def forward(self, image: Tensor) -> PsiOutput:
         """See `DepthBase.forward`."""
-        disparity, *features = _run(self._session, [image])
+        names = [name for name in self._outputs if name not in WholeOutput._fields]
+        disparity, *features = _run(self._session, [image], names)
         return PsiOutput(disparity, tuple(features))
+
+    def whole(self, image: Tensor, aspect: float) -> PsiOutput:
+        """See `DepthBase.whole`."""
+        found = dict(zip(self._outputs, _run(self._session, [image], self._outputs), strict=True))
+        told = WholeOutput(**{name: found.pop(name) for name in WholeOutput._fields if name in found})
+        disparity, *features = found.values()
+        return PsiOutput(disparity, tuple(features), told)
 
 
 class OnnxRefiner(Refiner):
@@ -115,9 +126,11 @@ def _foreign(path: Path) -> WeightsError:
     return WeightsError(f"{path} was not made by this version of `pro-engine export`; export the model again.")
 
 
-def _run(session: Any, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """All outputs of a session, on the device of the first input."""
+def _run(session: Any, inputs: Sequence[Tensor], outputs: Sequence[str] | None = None) -> list[Tensor]:
+    """Outputs of a session by their names, or all, on the device of the first input; no other is computed."""
     names = [one.name for one in session.get_inputs()]
     arrays = [np.ascontiguousarray(one.detach().float().cpu().numpy()) for one in inputs]
-    outputs = session.run(None, dict(zip(names, arrays, strict=True)))
-    return [torch.from_numpy(values).to(inputs[0].device) for values in outputs]
+    options = runtime().RunOptions()
+    options.only_execute_path_to_fetches = True
+    arrays = session.run(outputs, dict(zip(names, arrays, strict=True)), options)
+    return [torch.from_numpy(values).to(inputs[0].device) for values in arrays]

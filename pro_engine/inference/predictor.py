@@ -20,22 +20,24 @@ from pro_engine.inference.runtime import Progress, Stopwatch
 from pro_engine.inference.seams import level_seams
 from pro_engine.inference.sharpen import sharpen
 from pro_engine.inference.tiling import Plan
+from pro_engine.inference.whole import Lens, Whole, settle
 from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
 from pro_engine.models.int8 import quantize_convolutions
 from pro_engine.models.refiner_blend import BlendRefiner
 from pro_engine.models.refiner_published import AnyModule, center_and_spread, fold_batch_norm, sample_roi
 from pro_engine.options import InferenceOptions, ModelOptions, OptionError
-from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics, ScaleShift
+from pro_engine.types import BoolMap, DepthResult, FloatMap, ImageArray, Intrinsics, LensSource, ScaleShift
 
 _DEFAULTS = InferenceOptions()
 
 
 @dataclass(frozen=True)
 class _Coarse:
-    """What the whole-image pass leaves: Ψ's output, its center and spread (scalars on the device), and the normalised
-    map (h, w) float32 on the CPU."""
+    """What the whole-image pass leaves: Ψ's output, what it says of the photo as such, center and spread of the
+    disparity (scalars on the device), and the normalised map (h, w) float32 on the CPU."""
 
     output: PsiOutput
+    whole: Whole
     center: Tensor
     spread: Tensor
     normalised: FloatMap
@@ -77,17 +79,20 @@ class DepthPredictor:
         image: ImageArray,
         *,
         intrinsics: Intrinsics | None = None,
+        lens_source: LensSource = "given",
         options: InferenceOptions = _DEFAULTS,
         progress: Progress | None = None,
         shifted: bool = False,
     ) -> DepthResult:
         """Depth of one picture.
 
-        image: (H, W, 3) uint8 RGB, upright, at least 32 pixels a side. progress(done, total) counts Ψ passes (the
-        coarse one, then the patches) and is called after every batch; returning False stops. The result's disparity is
-        in units of (D - center) / spread of the coarse map D, so it may be negative. A metric Ψ also gives depth in
-        metres. shifted moves all patches by half a patch, to measure what the place of their borders does: the rim of
-        half a patch that they leave is not valid and shows the coarse map.
+        image: (H, W, 3) uint8 RGB, upright, at least 32 pixels a side. intrinsics: of the picture, from `lens_source`;
+        a Ψ that gives a lens of its own follows them, but "assumed" ones give way to its own. progress(done, total)
+        counts Ψ passes (the coarse one, then the patches) and is called after every batch; returning False stops. The
+        result's disparity is in units of (D - center) / spread of the coarse map D, so it may be negative. A metric Ψ
+        also gives depth in metres, one whose metres depend on the lens only where a lens is known or assumed. shifted
+        moves all patches by half a patch, to measure what the place of their borders does: the rim of half a patch that
+        they leave is not valid and shows the coarse map.
 
         Raises:
             InputError: not such an image; intrinsics of another size; refine="trained" without a trained refiner.
@@ -105,7 +110,8 @@ class DepthPredictor:
         layout = tiling.plan(height, width, self.spec, options.tiles if refiner else (1, 1), shifted=shifted)
         total = 1 + (layout.patches if refiner else 0)
         with torch.inference_mode(), runtime.autocast(self.device, self.dtype):
-            coarse = self._coarse_pass(image, layout, watch)
+            lens = None if intrinsics is None else Lens(intrinsics, lens_source)
+            coarse = self._coarse_pass(image, layout, lens, watch)
             runtime.report(progress, 1, total)
             if refiner is None:
                 values = coarse.normalised
@@ -117,14 +123,24 @@ class DepthPredictor:
             coarse_map = tiling.to_image(coarse.normalised, layout) if options.keep_coarse else None
             if refiner is not None and refiner.sharpens:
                 sharpen(disparity, image, layout.canvas)
-            depth, scale_shift = self._metric_depth(disparity, coarse)
+            whole = coarse.whole
+            sky, valid = whole.sky_of(image), whole.valid_of(image)
+            if sky is not None:
+                disparity[sky] = -float(coarse.center) / float(coarse.spread)  # a disparity of 0
+            depth, scale_shift = _metric_depth(disparity, coarse, sky)
+            if depth is not None and valid is not None:
+                depth[~valid] = np.nan
+            covered = tiling.covered_pixels(layout)
         return DepthResult(
             disparity=disparity,
-            valid=tiling.covered_pixels(layout),
+            valid=covered if valid is None else covered & valid,
             depth=depth,
-            intrinsics=intrinsics,
+            intrinsics=None if whole.lens is None else whole.lens.intrinsics,
+            lens_source=None if whole.lens is None else whole.lens.source,
             scale_shift=scale_shift,
             coarse=coarse_map,
+            sky=sky,
+            normals=whole.normals_of(image) if options.keep_normals else None,
             tiles=layout.grid,
             model=self.name,
             seconds=watch.total(),
@@ -147,21 +163,23 @@ class DepthPredictor:
             raise OptionError(f"Model {self.name or 'given'} {sentence}", "refine")
         return self.refiner
 
-    def _coarse_pass(self, image: ImageArray, layout: Plan, watch: Stopwatch) -> _Coarse:
+    def _coarse_pass(self, image: ImageArray, layout: Plan, lens: Lens | None, watch: Stopwatch) -> _Coarse:
         with watch.phase("preprocess"):
             batch = self._to_tensor([tiling.coarse_input(image, layout)])  # (1, 3, h, w)
         with watch.phase("coarse"):
             try:
-                output = self._psi(batch)
+                output = _in_float32(self.psi.whole(batch, image.shape[1] / image.shape[0]))
             except RuntimeError as error:
                 if runtime.is_out_of_memory(error):
                     raise runtime.out_of_memory(self.device) from error
                 raise
+            whole = settle(output, self.spec, layout.coarse, layout.image, lens)
+            output = output._replace(disparity=whole.disparity)
             center, spread = center_and_spread(output.disparity)
             # A featureless picture may have no spread at all: keep the division meaningful.
             spread = spread.clamp_min(1e-12 + 1e-6 * float(center.abs()))
             normalised = ((output.disparity - center) / spread)[0, 0].cpu().numpy()
-        return _Coarse(output, center, spread, normalised)
+        return _Coarse(output, whole, center, spread, normalised)
 
     def _refine(
         self,
@@ -189,7 +207,7 @@ class DepthPredictor:
                 rgb = self._to_tensor([tiling.patch_input(source, layout, i) for i in range(start, stop)])
             with watch.phase("patches"):
                 # One patch is the whole picture: Ψ has seen it already.
-                fine = self._psi(rgb) if layout.grid != (1, 1) else coarse.output
+                fine = _in_float32(self.psi(rgb)) if layout.grid != (1, 1) else coarse.output
             with watch.phase("refiner"):
                 patches = _refiner_input(rgb, fine, coarse, boxes[start:stop], refiner.feature_levels)
                 refined = refiner(patches).float().cpu().numpy()
@@ -206,10 +224,6 @@ class DepthPredictor:
                 level_seams(canvas[layout.covered], guide, layout.laid)
         return canvas
 
-    def _psi(self, batch: Tensor) -> PsiOutput:
-        output = self.psi(batch)
-        return PsiOutput(output.disparity.float(), output.features)
-
     def _to_tensor(self, images: list[np.ndarray]) -> Tensor:
         """(B, 3, h, w) float32 in [0, 1] on the device, channels last in memory, from (h, w, 3) arrays in 0..255."""
         batch = torch.from_numpy(np.stack(images)).to(self.device)
@@ -222,12 +236,21 @@ class DepthPredictor:
                 "the weights if that does not help."
             )
 
-    def _metric_depth(self, disparity: FloatMap, coarse: _Coarse) -> tuple[FloatMap | None, ScaleShift | None]:
-        """Depth in metres of a Ψ whose own output is inverse metres: undo the normalisation."""
-        if not self.spec.metric:
-            return None, None
-        scale_shift = ScaleShift(float(coarse.spread), float(coarse.center), source="metric")
-        return disparity_to_depth(disparity, scale_shift), scale_shift
+
+def _in_float32(output: PsiOutput) -> PsiOutput:
+    return output._replace(disparity=output.disparity.float())
+
+
+def _metric_depth(
+    disparity: FloatMap, coarse: _Coarse, sky: BoolMap | None
+) -> tuple[FloatMap | None, ScaleShift | None]:
+    """Depth in metres of a Ψ that gives them: undo the normalisation."""
+    factor = coarse.whole.metric_factor
+    if factor is None:
+        return None, None
+    source = coarse.whole.scale_source
+    scale_shift = ScaleShift(factor * float(coarse.spread), factor * float(coarse.center), source=source)
+    return disparity_to_depth(disparity, scale_shift, sky=sky), scale_shift
 
 
 def _refiner_input(rgb: Tensor, fine: PsiOutput, coarse: _Coarse, boxes: Tensor, levels: int) -> RefinerInput:

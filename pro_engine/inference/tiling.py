@@ -89,9 +89,10 @@ def plan(
     spec: PsiSpec,
     tiles: Literal["auto"] | tuple[int, int] = InferenceOptions.tiles,
     *,
+    fine: PsiSpec | None = None,
     shifted: bool = False,
 ) -> Plan:
-    """The plan for a picture of `height` x `width` pixels.
+    """The plan for a picture of `height` x `width` pixels; `fine` describes the Ψ of the patches where it is another.
 
     A shifted plan moves the patches by half a patch, down and right, along each side that has more than one; those that
     would leave the picture are left out, so half a patch at each end of that side has none.
@@ -101,22 +102,24 @@ def plan(
     """
     if min(height, width) < MIN_SIDE_PX:
         raise InputError(f"The image is {width}x{height} pixels; give one with at least {MIN_SIDE_PX} pixels a side.")
-    rows, cols = auto_grid(height, width, spec.input_area) if tiles == "auto" else tiles
-    patch = input_size(height / rows, width / cols, spec)
+    of_patches = fine or spec
+    published = spec.published_resize and fine is None
+    rows, cols = auto_grid(height, width, of_patches.input_area) if tiles == "auto" else tiles
+    patch = input_size(height / rows, width / cols, of_patches)
     offset = (patch[0] // 2 if shifted and rows > 1 else 0, patch[1] // 2 if shifted and cols > 1 else 0)
     tops, lefts = _starts(rows, offset[0] / patch[0]), _starts(cols, offset[1] / patch[1])
     boxes = tuple((x / cols, y / rows, (x + 1) / cols, (y + 1) / rows) for y in tops for x in lefts)
     ys = [(round(k * height / rows), round((k + 1) * height / rows)) for k in tops]
     xs = [(round(k * width / cols), round((k + 1) * width / cols)) for k in lefts]
     cuts = tuple((x0, y0, x1, y1) for y0, y1 in ys for x0, x1 in xs)
-    if spec.published_resize:
+    if published:
         boxes = tuple((x0 / width, y0 / height, x1 / width, y1 / height) for x0, y0, x1, y1 in cuts)
     return Plan(
         image=(height, width),
         grid=(rows, cols),
         coarse=input_size(height, width, spec),
         patch=patch,
-        published=spec.published_resize,
+        published=published,
         boxes=boxes,
         cuts=cuts,
         offset=offset,
@@ -155,7 +158,9 @@ def auto_grid(height: int, width: int, input_area: int) -> tuple[int, int]:
 
 def input_size(height: float, width: float, spec: PsiSpec) -> tuple[int, int]:
     """Ψ's input (height, width) for a picture or patch of this shape: `spec.input_area` pixels, sides rounded to
-    `spec.multiple` and at least twice it; a square unless the spec keeps the aspect."""
+    `spec.multiple` and at least twice it; a square unless the spec keeps the aspect; or `spec.fixed_size`."""
+    if spec.fixed_size is not None:
+        return spec.fixed_size
     step = spec.multiple
 
     def rounded(side: float) -> int:

@@ -117,7 +117,8 @@ class ScaleHold:
         if given is not None:
             held = replace(given, scale=scale * given.scale, shift=scale * given.shift + shift)
             disparity = _moved(result.disparity, 1.0, 0.0, None if local is None else local / np.float32(held.scale))
-            return replace(result, disparity=disparity).with_depth(disparity_to_depth(disparity, held), held)
+            depth = disparity_to_depth(disparity, held, sky=result.sky)
+            return replace(result, disparity=disparity).with_depth(depth, held)
         coarse = None if result.coarse is None else _moved(result.coarse, scale, shift, local)
         return replace(result, disparity=_moved(result.disparity, scale, shift, local), coarse=coarse)
 

@@ -67,11 +67,13 @@ def export_onnx(predictor: DepthPredictor, folder: PathLike) -> list[ExportedMod
         seen = slice(refiner.feature_levels)
         coarse, fine = (predictor.psi(one).features[seen] for one in (image, image.square()))
     facts = {"model": predictor.name, "spec": asdict(spec)}
-    psi = _write(_Psi(predictor.psi), (image,), Path(folder) / PSI_FILE, spec, facts)
+    wrapped = _Psi(predictor.psi)
+    psi = _write(wrapped, (image,), Path(folder) / PSI_FILE, spec, facts, wrapped.names(image))
     learnt = (torch.rand(2, 6, height, width), coarse, fine)
     inputs = learnt if refiner.feature_levels else learnt[:1]
     residual = _LearntPart(refiner)
-    return [psi, _write(residual, inputs, Path(folder) / REFINER_FILE, spec, {"start": refiner.start.kind})]
+    facts = {"start": refiner.start.kind}
+    return [psi, _write(residual, inputs, Path(folder) / REFINER_FILE, spec, facts, ["residual"])]
 
 
 class _Psi(nn.Module):
@@ -81,9 +83,15 @@ class _Psi(nn.Module):
         super().__init__()
         self.psi = psi
 
+    def names(self, image: Tensor) -> list[str]:
+        """Of the outputs."""
+        _, features, whole = self.psi.whole(image, image.shape[-1] / image.shape[-2])
+        told = [name for name, value in whole._asdict().items() if value is not None]
+        return ["disparity", *(f"features{level}" for level in range(len(features))), *told]
+
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        output = self.psi(image)
-        return output.disparity, *output.features
+        output = self.psi.whole(image, image.shape[-1] / image.shape[-2])
+        return output.disparity, *output.features, *(one for one in output.whole if one is not None)
 
 
 class _LearntPart(nn.Module):
@@ -112,7 +120,12 @@ def _needed() -> None:
 
 
 def _write(
-    module: nn.Module, inputs: tuple[Any, ...], path: Path, spec: PsiSpec, facts: dict[str, Any]
+    module: nn.Module,
+    inputs: tuple[Any, ...],
+    path: Path,
+    spec: PsiSpec,
+    facts: dict[str, Any],
+    outputs: list[str],
 ) -> ExportedModel:
     """Export, check and give the file its name, in this order."""
     flat = _flat(inputs)
@@ -125,6 +138,7 @@ def _write(
                 module,
                 inputs,
                 input_names=names,
+                output_names=outputs,
                 dynamic_shapes=_dynamic(inputs, spec),
                 opset_version=OPSET,
                 dynamo=True,

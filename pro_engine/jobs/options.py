@@ -54,6 +54,11 @@ class JobOptions(Checked):
         False, "Also report in JSON the disparity of the nearest and of the farthest surface, with and without sky"
     )
     layer: str | None = option(None, "Layer, part or channel of an EXR file to read, instead of the beauty")
+    scale: Literal["auto", "metric"] = option(
+        "auto",
+        "Where metres come from: metric, the model's own or an error; auto, sensor depth or the distances given, else "
+        "the model's own, else for meshes and clouds an assumed range",
+    )
     near_m: float | None = same_as(
         GeometryOptions,
         "near_m",
@@ -91,7 +96,10 @@ class JobOptions(Checked):
             raise OptionError("Both {0} and {1} are given; give one of them.", "fov_x_deg", "focal_35mm")
         if self.near_m is not None and self.align is not None:
             raise OptionError("Both {0} and {1} are given; the scale comes from one of them.", "near_m", "align")
-        if self.align is None and (self.near_m is None) != (self.far_m is None):
+        if self.scale == "metric" and (self.near_m is not None or self.align is not None):
+            other = "align" if self.near_m is None else "near_m"
+            raise OptionError("{0} is metric and {1} is given; the scale comes from one of them.", "scale", other)
+        if self.align is None and self.scale == "auto" and (self.near_m is None) != (self.far_m is None):
             raise OptionError(
                 "Only one of {0} and {1} is given; give both, they set the scale together.", "near_m", "far_m"
             )

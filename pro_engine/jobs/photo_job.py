@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pro_engine.errors import CancelledError, FileError, ProEngineError
+from pro_engine.errors import CancelledError, FileError, ProEngineError, ScaleUnknownError
 from pro_engine.geometry.cloud import depth_to_cloud
 from pro_engine.geometry.depth import DEPTH_SLACK, disparity_to_depth
 from pro_engine.geometry.mesh import depth_to_mesh
@@ -28,7 +28,7 @@ from pro_engine.jobs.options import CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, Jo
 from pro_engine.jobs.photos import Failure, FramePhoto, Photo, Video
 from pro_engine.jobs.preview import make_preview
 from pro_engine.jobs.report import PhotoReport
-from pro_engine.jobs.scale import PhotoLens, PhotoScale, ShotScale, Written, find_lens
+from pro_engine.jobs.scale import PhotoLens, PhotoScale, ShotScale, Written, find_lens, no_metres
 from pro_engine.options import GeometryOptions, InferenceOptions
 from pro_engine.types import DepthResult, FloatMap, ImageArray, LoadedPhoto
 
@@ -113,6 +113,8 @@ class PhotoJob:
                 is sought.
         """
         start = time.perf_counter()
+        if self.options.scale == "metric" and not predictor.spec.metric:
+            raise ScaleUnknownError(no_metres(predictor.name))
         outputs = self.outputs(photo, metric=predictor.spec.metric)
         if self.is_done(outputs, photo.path):
             if shot is not None:
@@ -126,12 +128,12 @@ class PhotoJob:
         read_seconds = time.perf_counter() - start
         coarse = bool(work.of("preview")) and self.inference.refine != "none"
         inference, told = replace(self.inference, keep_coarse=coarse), partial(step, "infer")
-        infer = partial(predictor.infer, intrinsics=work.lens.intrinsics, options=inference, progress=told)
-        maps = _write_maps(infer(work.image), work, step)  # the result has no name: a map is freed once it is written
+        infer = partial(predictor.infer, intrinsics=lens.intrinsics, lens_source=lens.source, options=inference)
+        maps = _write_maps(infer(work.image, progress=told), work, step)  # no name: a map is freed once it is written
         stride = None
         if work.has_geometry and maps.scale is not None and maps.depth is not None:
             stride = _stride(maps.depth, self.options)
-            _write_geometry(maps.depth, maps.scale, stride, maps.about, work)
+            _write_geometry(maps.depth, maps, stride, work)
         seconds = time.perf_counter() - start
         return PhotoReport(
             input=str(photo.path),
@@ -151,10 +153,10 @@ class PhotoJob:
                 "total": seconds,
             },
             scale=None if maps.scale is None else maps.scale.summary(),
-            lens=work.lens.summary(),
+            lens=maps.lens.summary(),
             anchors=maps.anchors,
             stride=stride,
-            warnings=_warnings(maps.scale, work),
+            warnings=_warnings(maps, work),
         )
 
     def attempt(
@@ -242,6 +244,7 @@ class _Maps:
 
     depth: FloatMap | None
     scale: PhotoScale | None
+    lens: PhotoLens
     anchors: dict[str, float] | None
     tiles: tuple[int, int]
     timings: dict[str, float]
@@ -291,14 +294,14 @@ def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
         save_depth(
             out.path, disparity, quantity="disparity", metadata=about, plate=work.loaded.plate, half=job.exr_half
         )
-    anchors = shot.anchors(disparity) if job.anchors else None
+    anchors, lens = shot.anchors(result) if job.anchors else None, work.lens.seen_by(result)
     scale = shot.scale(result, work.photo.name, job, assume=work.has_geometry)
     if scale is None:
-        return _Maps(None, None, anchors, result.tiles, result.timings, about)
-    about |= {"scale": scale.summary(), "lens": work.lens.summary()}
+        return _Maps(None, None, lens, anchors, result.tiles, result.timings, about)
+    about |= {"scale": scale.summary(), "lens": lens.summary()}
     depth = result.depth
     if depth is None or scale.scale_shift is not result.scale_shift:
-        depth = disparity_to_depth(disparity, scale.scale_shift, max_depth_m=job.far_m)
+        depth = disparity_to_depth(disparity, scale.scale_shift, max_depth_m=job.far_m, sky=result.sky)
     for out in work.of("depth"):
         save_depth(
             out.path,
@@ -312,7 +315,7 @@ def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
             step_m=png_step_of(job),
         )
     scale = replace(scale, warnings=scale.warnings + _png_notes(depth, work))
-    return _Maps(depth, scale, anchors, result.tiles, result.timings, about)
+    return _Maps(depth, scale, lens, anchors, result.tiles, result.timings, about)
 
 
 def _png_notes(depth: FloatMap, work: _Work) -> tuple[str, ...]:
@@ -341,11 +344,12 @@ def _stride(depth: FloatMap, job: JobOptions) -> int:
     return max(1, math.ceil(math.sqrt(depth.size / _AUTO_POINTS))) if job.stride == "auto" else job.stride
 
 
-def _write_geometry(depth: FloatMap, scale: PhotoScale, stride: int, about: Mapping[str, Any], work: _Work) -> None:
+def _write_geometry(depth: FloatMap, maps: _Maps, stride: int, work: _Work) -> None:
     """Write clouds and meshes; `depth` is cut at the scale's far end in place."""
-    about = {**about, "notes": list(_warnings(scale, work))}
-    depth[depth > scale.far_m * (1 + DEPTH_SLACK)] = np.inf
-    intrinsics = work.lens.intrinsics
+    assert maps.scale is not None
+    about = {**maps.about, "notes": list(_warnings(maps, work))}
+    depth[depth > maps.scale.far_m * (1 + DEPTH_SLACK)] = np.inf
+    intrinsics = maps.lens.intrinsics
     if work.of("cloud"):
         cloud = depth_to_cloud(depth, intrinsics, image=work.image, stride=stride)
         for out in work.of("cloud"):
@@ -358,13 +362,19 @@ def _write_geometry(depth: FloatMap, scale: PhotoScale, stride: int, about: Mapp
             save_mesh(out.path, mesh, metadata=about)
 
 
-def _warnings(scale: PhotoScale | None, work: _Work) -> tuple[str, ...]:
-    warnings = work.loaded.notes + (() if scale is None else scale.warnings)
+def _warnings(maps: _Maps, work: _Work) -> tuple[str, ...]:
+    warnings = work.loaded.notes + (() if maps.scale is None else maps.scale.warnings)
     if work.loaded.panorama is not None:
         warnings += (f"It is a panorama ({work.loaded.panorama}): metres and the lens are those of no camera.",)
-    if work.has_geometry and work.lens.source == "assumed" and work.loaded.intrinsics is None:
+    if work.has_geometry and maps.lens.source == "assumed" and work.loaded.intrinsics is None:
         warnings += (
             f"The lens is unknown: assumed {GeometryOptions.fov_x_deg:g} degrees across the longer side; give --fov or "
             "--focal-35mm.",
+        )
+    if maps.scale is not None and maps.lens.source == "model":
+        fov_x_deg = maps.lens.intrinsics.fov_x_deg
+        warnings += (
+            f"The lens is unknown: the model estimates {fov_x_deg:.0f} degrees across the width; give --fov or "
+            "--focal-35mm if you know it.",
         )
     return warnings

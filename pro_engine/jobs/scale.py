@@ -12,20 +12,24 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from pro_engine.errors import FileError, InputError
+from pro_engine.errors import FileError, InputError, ScaleUnknownError
 from pro_engine.geometry.depth import AGREEMENT_RATIO, fit_scale_shift, range_scale_shift
 from pro_engine.inference.resize import resized
 from pro_engine.inference.video import ScaleHold
 from pro_engine.io.depth import load_depth
 from pro_engine.jobs.options import JobOptions
 from pro_engine.options import GeometryOptions
-from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics, LoadedPhoto, ScaleShift
+from pro_engine.types import BoolMap, DepthResult, FloatMap, ImageArray, Intrinsics, LensSource, LoadedPhoto, ScaleShift
 
 _MAX_FIT_SAMPLES = 2_000_000
 _SHAPE_TOLERANCE = 0.02
 _FEW_INLIERS = 0.5
 _SENSOR_REACH = 3.0  # a mesh scaled by a sensor ends at this many times the farthest reading
 _METRIC_FAR_M = 200.0
+_ASSUMED_LENS = (
+    f"The model's metres depend on the lens, which is unknown: {GeometryOptions.fov_x_deg:g} degrees are assumed, so "
+    "distances may be off by a factor; give --fov or --focal-35mm."
+)
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,16 @@ class PhotoScale:
 
 @dataclass(frozen=True)
 class PhotoLens:
-    """Intrinsics of one photo and their source: "exif", "fov", "focal_35mm" or "assumed"."""
+    """Intrinsics of one photo and their source."""
 
     intrinsics: Intrinsics
-    source: str
+    source: LensSource
+
+    def seen_by(self, result: DepthResult) -> PhotoLens:
+        """The lens once the model has looked: its own in place of an assumed one, if it gives any."""
+        if result.lens_source != "model" or result.intrinsics is None:
+            return self
+        return PhotoLens(result.intrinsics, result.lens_source)
 
     def summary(self) -> dict[str, object]:
         """Plain values for the JSON summary and for the metadata of files."""
@@ -80,9 +90,9 @@ def find_lens(photo: LoadedPhoto, job: JobOptions) -> PhotoLens:
         return make(width, height) if photo.plate is None else photo.plate.lens(make)
 
     if job.fov_x_deg is not None:
-        return PhotoLens(seen(partial(Intrinsics.from_fov, fov_x_deg=job.fov_x_deg)), "fov")
+        return PhotoLens(seen(partial(Intrinsics.from_fov, fov_x_deg=job.fov_x_deg)), "given")
     if job.focal_35mm is not None:
-        return PhotoLens(seen(partial(Intrinsics.from_focal_35mm, focal_35mm=job.focal_35mm)), "focal_35mm")
+        return PhotoLens(seen(partial(Intrinsics.from_focal_35mm, focal_35mm=job.focal_35mm)), "given")
     if photo.intrinsics is not None:
         return PhotoLens(photo.intrinsics, "exif" if photo.lens_is_sure else "assumed")
     return PhotoLens(seen(_assumed), "assumed")
@@ -97,14 +107,25 @@ def find_scale(result: DepthResult, name: str, job: JobOptions, *, assume: bool)
     """The photo's scale: from the sensor, the range or a metric model; assumed if `assume` says so; else None.
 
     Raises:
+        ScaleUnknownError: the metres of the model are asked for, and it gives none, or none without a lens.
         FileError, InputError: a sensor depth that cannot be read or does not fit; a picture without contrast.
     """
+    own = result.scale_shift
+    if job.scale == "metric":
+        if own is None:
+            raise ScaleUnknownError(no_metres(result.model))
+        if own.source == "assumed":
+            raise ScaleUnknownError(
+                f"Model {result.model} needs the lens for metres and the photo tells none; give --fov or --focal-35mm."
+            )
+        return PhotoScale(own, job.far_m or _METRIC_FAR_M)
     if job.align is not None:
-        return _sensor_scale(result.disparity, _sensor_file(job.align, name), job.far_m)
+        return _sensor_scale(result, _sensor_file(job.align, name), job.far_m)
     if job.near_m is not None and job.far_m is not None:
         return PhotoScale(_range(result, job.near_m, job.far_m, job), job.far_m, job.near_m)
-    if result.scale_shift is not None:
-        return PhotoScale(result.scale_shift, _METRIC_FAR_M)
+    if own is not None:
+        guessed = (_ASSUMED_LENS,) if own.source == "assumed" else ()
+        return PhotoScale(own, _METRIC_FAR_M, warnings=guessed)
     if not assume:
         return None
     link = replace(_range(result, GeometryOptions.near_m, GeometryOptions.far_m, job), source="assumed")
@@ -115,14 +136,26 @@ def find_scale(result: DepthResult, name: str, job: JobOptions, *, assume: bool)
     return PhotoScale(link, GeometryOptions.far_m, GeometryOptions.near_m, (text,))
 
 
-def find_anchors(disparity: FloatMap) -> dict[str, float] | None:
+def no_metres(model: str) -> str:
+    """What to do where metres are asked of a model that gives none."""
+    return (
+        f"Model {model} gives no metres; choose one that does (`pro-engine models` lists them), or give near and far, "
+        "or sensor depth to align to."
+    )
+
+
+def find_anchors(disparity: FloatMap, sky: BoolMap | None = None) -> dict[str, float] | None:
     """Disparity of the nearest surface, of the farthest, and of the farthest in front of sky; None without contrast.
 
+    sky: (H, W) bool where the model tells it; else an even far end counts as such.
     Any range of metres gives a scale through them: near_m and far_m give (1 / near_m - 1 / far_m) / (near - far).
     """
 
+    surfaces = None if sky is None else ~sky
+
     def ends(cut_plateau: bool) -> tuple[float, float]:
-        link = range_scale_shift(disparity, near_m=1.0, far_m=2.0, cut_plateau=cut_plateau)
+        valid, cut = (surfaces, False) if cut_plateau and surfaces is not None else (None, cut_plateau)
+        link = range_scale_shift(disparity, near_m=1.0, far_m=2.0, valid=valid, cut_plateau=cut)
         return (1.0 - link.shift) / link.scale, (0.5 - link.shift) / link.scale
 
     try:
@@ -177,14 +210,17 @@ class ShotScale:
             self._scale = find_scale(result, name, job, assume=assume)
         return self._scale
 
-    def anchors(self, disparity: FloatMap) -> dict[str, float] | None:
+    def anchors(self, result: DepthResult) -> dict[str, float] | None:
         """As `find_anchors`; those of the first frame that has any."""
-        self._anchors = self._anchors or find_anchors(disparity)
+        self._anchors = self._anchors or find_anchors(result.disparity, result.sky)
         return self._anchors
 
 
 def _range(result: DepthResult, near_m: float, far_m: float, job: JobOptions) -> ScaleShift:
-    return range_scale_shift(result.disparity, near_m, far_m, cut_plateau=not job.keep_background)
+    """A sky that the model tells is no surface; without one an even far end may be taken for it."""
+    surfaces = None if result.sky is None or job.keep_background else ~result.sky
+    cut = surfaces is None and not job.keep_background
+    return range_scale_shift(result.disparity, near_m, far_m, surfaces, cut_plateau=cut)
 
 
 def _sensor_file(align: Path, name: str) -> Path:
@@ -202,7 +238,10 @@ def _sensor_file(align: Path, name: str) -> Path:
     return found[0]
 
 
-def _sensor_scale(disparity: FloatMap, path: Path, far_m: float | None) -> PhotoScale:
+def _sensor_scale(result: DepthResult, path: Path, far_m: float | None) -> PhotoScale:
+    disparity = result.disparity
+    if result.sky is not None:  # what a sensor tells there is no surface either
+        disparity = np.where(result.sky, np.float32(np.nan), disparity)
     sensor, info = load_depth(path)
     if info.quantity == "disparity":
         raise InputError(f"{path} holds relative disparity, not depth in metres; the scale comes from sensor depth.")
@@ -215,7 +254,7 @@ def _sensor_scale(disparity: FloatMap, path: Path, far_m: float | None) -> Photo
         sensor = np.asarray(cv2.resize(sensor, (w, h), interpolation=cv2.INTER_NEAREST), dtype=np.float32)
     elif sensor.shape != disparity.shape:
         disparity = resized(disparity, (sensor_h, sensor_w))
-    usable = np.isfinite(sensor) & (sensor > 0)
+    usable = np.isfinite(sensor) & (sensor > 0) & np.isfinite(disparity)
     d, z = disparity[usable], sensor[usable]  # one row of samples: a sparse sensor has few among many pixels
     step = max(1, math.ceil(z.size / _MAX_FIT_SAMPLES))
     if z.size == 0:

@@ -54,7 +54,7 @@ PROTOCOL = 2
 GRACE_S = 1.0  # for a job under way, once stdin is closed
 WORDS = {"name": "model", "sequence": "shot"}
 """What a request calls an option that does not go by the name of its field."""
-DECIDED = {"keep_coarse"}
+DECIDED = {"keep_coarse", "keep_normals"}
 """Options that `PhotoJob` sets itself."""
 
 Request = Mapping[str, Any]

@@ -1,43 +1,103 @@
 """The contract of Ψ, the frozen model that PRO refines, and of its refiner. Tensors in, tensors out.
 
-Ψ sees RGB in [0, 1] (it normalises inside) at a size it accepts and returns relative disparity with six decoder maps:
-level 0 is the deepest stage after its projection, 1 to 4 the fusion stages from deep to shallow, 5 the head's map at
-full input size. The channel counts are `spec.feature_channels` in that order; sizes are whatever Ψ makes of its input.
+Ψ sees RGB in [0, 1] (it normalises inside) at a size it accepts and returns disparity with six decoder maps: level 0 is
+the deepest stage after its projection, 1 to 4 the fusion stages from deep to shallow, 5 the head's map at full input
+size. The channel counts are `spec.feature_channels` in that order; sizes are whatever Ψ makes of its input. A Ψ that
+only refiners without features may follow (`Refiner.feature_levels` 0) has none: `feature_channels` is () then.
+
+The whole picture is seen once (`DepthBase.whole`), its patches after it (`DepthBase.forward`). What holds for a photo
+as such, its lens, metres, sky and normals, comes from the pass over the whole alone. What is said there is settled
+outside the network, in `pro_engine.inference.whole`, where the lens of the photo is known.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
+
+Unit = Literal["relative", "inverse metres", "inverse metres by focal"]
 
 
 @dataclass(frozen=True)
 class PsiSpec:
     """What the predictor must know of a Ψ.
 
-    input_area is the nominal number of input pixels; sides are rounded to `multiple`. With `keep_aspect` the sides
-    follow the picture's shape at that area, else the input is a square. `published_resize` asks for the arithmetic
-    of the published PRO: every patch cut out and resized bilinearly with aligned corners, the canvas too; otherwise
-    the picture is resized once to the canvas of all patches (bicubic, anti-aliased) and cut there. `metric` marks a Ψ
-    whose output is inverse metres.
+    feature_channels: of the six levels, or () for a Ψ without features.
+    input_area: nominal number of input pixels; sides are rounded to `multiple`. With `keep_aspect` the sides follow the
+        picture's shape at that area, else the input is a square.
+    fixed_size: height and width of every input, in place of the three above; `input_area` is their product then.
+    published_resize: asks for the arithmetic of the published PRO: every patch cut out and resized bilinearly with
+        aligned corners, the canvas too; otherwise the picture is resized once to the canvas of all patches (bicubic,
+        anti-aliased) and cut there.
+    unit: of the disparity of the whole picture, as it is once `inference.whole.settle` has done its work: "relative";
+        "inverse metres"; or "inverse metres by focal": times `canonical_focal_px` / f it is in inverse metres, f being
+        the photo's focal length in pixels of the input. Disparity of patches is relative in any case.
+    canonical_focal_px: above 0 where the unit is by focal. f is the mean of both axes, or of an input that does not
+        keep the aspect that along the width.
+    gives_lens, gives_sky, gives_valid, gives_normals: whether `WholeOutput` has them.
+    takes_prompt: whether it can be told depth, by `DepthBase.prompted`.
     """
 
-    feature_channels: tuple[int, int, int, int, int, int]
+    feature_channels: tuple[int, ...]
     input_area: int
     multiple: int
     keep_aspect: bool
     published_resize: bool = False
-    metric: bool = False
+    fixed_size: tuple[int, int] | None = None
+    unit: Unit = "relative"
+    canonical_focal_px: float = 0.0
+    gives_lens: bool = False
+    gives_sky: bool = False
+    gives_valid: bool = False
+    gives_normals: bool = False
+    takes_prompt: bool = False
+
+    def __post_init__(self) -> None:
+        assert (self.canonical_focal_px > 0) == (self.unit == "inverse metres by focal"), self
+        assert self.fixed_size is None or self.fixed_size[0] * self.fixed_size[1] == self.input_area, self
+
+    @property
+    def metric(self) -> bool:
+        """Whether metres come with it, if need be once the lens is known."""
+        return self.unit != "relative"
+
+
+class Prompt(NamedTuple):
+    """Depth that a Ψ is told: depth (B, 1, h, w) metres without holes, at any size, over the same part of the photo as
+    the image; low, high: () least and greatest of the whole photo's prompt, the same for all its patches.
+    """
+
+    depth: Tensor
+    low: Tensor
+    high: Tensor
+
+
+class WholeOutput(NamedTuple):
+    """What Ψ says of the whole picture beside its disparity; None where it does not. Maps are of any size.
+
+    sky: (B, 1, h, w) in [0, 1]; above 0.5 there is no surface at any finite distance. Of a network that was trained to
+        tell finite from infinite depth it is what the mask leaves.
+    valid: (B, 1, h, w) in [0, 1]; below 0.5 nothing is known.
+    normals: (B, 3, h, w) in the camera's frame (x right, y down, z forward), towards the camera, of any length.
+    focal_px: (B, 1) fx of a photo of square pixels, or (B, 2) fx and fy; in pixels of the input.
+    """
+
+    sky: Tensor | None = None
+    valid: Tensor | None = None
+    normals: Tensor | None = None
+    focal_px: Tensor | None = None
 
 
 class PsiOutput(NamedTuple):
-    """disparity (B, 1, h, w), larger is nearer; features: six maps (B, C_l, h_l, w_l), see the module docstring."""
+    """disparity (B, 1, h, w), larger is nearer; features: six maps (B, C_l, h_l, w_l), see the module docstring; whole:
+    what `DepthBase.whole` adds."""
 
     disparity: Tensor
     features: tuple[Tensor, ...]
+    whole: WholeOutput = WholeOutput()
 
 
 class DepthBase(nn.Module, ABC):
@@ -47,16 +107,27 @@ class DepthBase(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, image: Tensor) -> PsiOutput:
-        """image: (B, 3, h, w) RGB in [0, 1], sides multiples of `spec.multiple`."""
+        """Patches. image: (B, 3, h, w) RGB in [0, 1], sides multiples of `spec.multiple`."""
+
+    def whole(self, image: Tensor, aspect: float) -> PsiOutput:
+        """The pass over whole pictures, image (B, 3, h, w), with all that `spec` says it gives.
+
+        aspect: width / height of the photo, which the input's sides meet within rounding only.
+        """
+        return self(image)
+
+    def prompted(self, image: Tensor, prompt: Prompt) -> PsiOutput:
+        """`forward`, or `whole` without an aspect, of a Ψ that `takes_prompt`."""
+        raise NotImplementedError
 
 
 class RefinerInput(NamedTuple):
     """One batch of patches for a refiner. All maps at the patch's Ψ input size (h, w), P patches.
 
     image (P, 3, h, w) RGB in [0, 1]; coarse (P, 1, h, w) the whole-image disparity sampled over each patch, raw; fine
-    (P, 1, h, w) the patch's own disparity; coarse_features / fine_features: at least the maps that the refiner looks at
-    (`Refiner.feature_levels`), sampled alike; center and spread: median and mean absolute deviation of the whole-image
-    disparity, scalars or (P, 1, 1, 1).
+    (P, 1, h, w) the patch's own disparity, maybe of another Ψ; coarse_features / fine_features: at least the maps that
+    the refiner looks at (`Refiner.feature_levels`), sampled alike; center and spread: median and mean absolute
+    deviation of the whole-image disparity, scalars or (P, 1, 1, 1).
     """
 
     image: Tensor

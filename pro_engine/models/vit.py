@@ -175,7 +175,7 @@ class _Stem(nn.Module):
 class _Decoder(nn.Module):
     """Four token maps and the picture -> the six levels of features, the last at full size."""
 
-    def __init__(self, width: int, channels: tuple[int, int, int, int, int, int]) -> None:
+    def __init__(self, width: int, channels: tuple[int, ...]) -> None:
         super().__init__()
         c0, c1, c2, c3, c4, c5 = channels
         self.deepest = nn.Sequential(nn.Conv2d(width, c0, 1), _DptResidual(c0))

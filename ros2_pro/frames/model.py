@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,14 @@ from ros2_pro.settings import EngineSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+class SeenLens(NamedTuple):
+    """Intrinsics of a picture, and whether the camera tells them ("given") or they are the fallback's ("assumed")."""
+
+    intrinsics: pro.Intrinsics
+    lens_source: Literal["given", "assumed"]
+
 
 Loader = Callable[..., Any]
 MIN_SIDE = 32  # pixels; smaller pictures are refused by the model
@@ -72,8 +80,16 @@ class Engine:
         """Whether there is no model, and the one that the settings name failed to load."""
         return self._predictor is None and settings.of_model() == self._refused
 
-    def infer(self, image: NDArray[np.uint8], settings: EngineSettings, go_on: Callable[[], bool]) -> pro.DepthResult:
-        """Depth of a picture (H, W, 3) uint8 RGB. `go_on` is asked between passes; False ends with CancelledError.
+    def infer(
+        self,
+        image: NDArray[np.uint8],
+        settings: EngineSettings,
+        go_on: Callable[[], bool],
+        lens: SeenLens | None = None,
+    ) -> pro.DepthResult:
+        """Depth of a picture (H, W, 3) uint8 RGB and its lens, which metres of some models follow from.
+
+        `go_on` is asked between passes; False ends with CancelledError.
 
         Raises:
             MessageError: too_small, engine_memory, engine_error or engine_output.
@@ -85,7 +101,10 @@ class Engine:
             )
         try:
             result: pro.DepthResult = self._predictor.infer(
-                image, options=settings.of_inference(), progress=lambda done, total: go_on()
+                image,
+                options=settings.of_inference(),
+                progress=lambda done, total: go_on(),
+                **({} if lens is None else lens._asdict()),
             )
         except pro.CancelledError:
             raise

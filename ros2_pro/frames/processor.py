@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 import pro_engine as pro
 from ros2_pro.faults import MessageError
 from ros2_pro.frames.diagnostics import Health
-from ros2_pro.frames.model import Engine
+from ros2_pro.frames.model import Engine, SeenLens
 from ros2_pro.frames.snapshot import write_snapshot
 from ros2_pro.graph.publishers import Outputs
 from ros2_pro.messages import camera_info, clouds, images
 from ros2_pro.messages.caches import CameraInfoCache, Frame, SensorCache, seconds
 from ros2_pro.scale import sensor_samples
 from ros2_pro.scale.tracker import FrameScale, ScaleTracker
-from ros2_pro.settings import WAYS_TO_METRES, Settings
+from ros2_pro.settings import OWN_METRES, WAYS_TO_METRES, Settings
 
 FUTURE_S = 1.0  # a stamp this far ahead of the clock is wrong
 OTHER_CLOCK_S = 600.0  # a stamp this far off is of another clock, of a recording or a simulation
@@ -75,11 +75,17 @@ class Processor:
         self._encoding: str | None = None
         self._stamp_s: float | None = None
         self._lens_notes: tuple[str, ...] = ()
+        self._lens_source = "none"
         self._messages: dict[str, Any] = {}
 
     def scale_now(self) -> FrameScale:
         """Where metres come from now, for diagnostics; of any thread."""
         return self._tracker.status(self._around.clock())
+
+    @property
+    def lens_source(self) -> str:
+        """Where the lens of the last frame came from: given (camera info), model, assumed (the fallback) or none."""
+        return self._lens_source
 
     def snapshot(self) -> Future[Path]:
         """Ask for a snapshot of the next frame; the future has its folder."""
@@ -118,8 +124,10 @@ class Processor:
         image = picture.image
         info = self._infos.get(settings.input.camera_info_timeout_s)  # before the model, whose time newer ones pass
         begun_s = self._around.clock()
-        result = self._engine.infer(image, settings.engine, lambda: not self._around.stopping())
+        seen = self._seen_lens(info, image, settings)
+        result = self._engine.infer(image, settings.engine, lambda: not self._around.stopping(), seen)
         engine_s = self._around.clock() - begun_s
+        self._lens_source = result.lens_source or (seen.lens_source if seen is not None else "none")
         # Only now, so that a frame that is dropped is counted as that alone.
         self._note(picture, message.format if compressed else message.encoding, message.header)
         info, lens = self._lens(info, message.header, image, settings, wanted)
@@ -205,6 +213,18 @@ class Processor:
             self._health.count("camera_info_late", f"The newest camera info is {offset_s:+.1f} s from the image.")
         return info, lens
 
+    def _seen_lens(self, info: Any, image: NDArray[np.uint8], settings: Settings) -> SeenLens | None:
+        """The lens that the model is told; what is wrong with it is said by `_lens`."""
+        (height, width), fov = image.shape[:2], settings.input.fallback_fov_x_deg
+        rectified = camera_info.is_rectified(self._around.image_topic(), settings.input.rectified)
+        try:
+            lens = info and camera_info.lens_from_info(info, width, height, rectified=rectified)
+        except MessageError:
+            lens = None
+        if lens is not None:
+            return SeenLens(lens.intrinsics, "given")
+        return SeenLens(camera_info.guessed_lens(width, height, fov).intrinsics, "assumed") if fov else None
+
     def _metres(self, view: _FrameMaps, result: Any, settings: Settings) -> NDArray[np.float32] | None:
         """Depth (H, W) in metres, or None where nothing gives a scale now."""
         stamp_s = seconds(view.header.stamp)
@@ -231,12 +251,12 @@ class Processor:
         if scale.state == "stale":
             self._health.count("scale_stale", scale.reason, withheld=withheld)
         if scale.scale_shift is None:
-            if settings.scale.mode == "metric":
-                text = f"Model {self._engine.name} gives no metres; scale.mode needs it."
-                self._health.count("no_scale", text, withheld=True)
+            if settings.scale.mode in OWN_METRES:
+                self._health.count("no_scale", f"Model {self._engine.name}: {scale.reason}", withheld=True)
             return None
         limits = settings.depth
-        depth = pro.disparity_to_depth(view.disparity, scale.scale_shift, max_depth_m=limits.max_depth_m or None)
+        far_m = limits.max_depth_m or None
+        depth = pro.disparity_to_depth(view.disparity, scale.scale_shift, max_depth_m=far_m, sky=result.sky)
         if limits.min_depth_m:
             depth[depth < limits.min_depth_m] = np.nan
         return depth

@@ -131,13 +131,14 @@ class ScaleTracker:
                 starts anew.
             now_s: of a clock that only goes forward, in seconds; ages are told by it where stamps stand still, and from
                 the last frame on.
-            metric: what the model itself gives, for `metric`.
+            metric: what the model itself gives, for `metric` and `estimated`.
         """
         settings = self._settings
         modes: dict[str, Callable[[], FrameScale]] = {
             "none": lambda: _nothing("scale.mode is none."),
             "fixed": lambda: _given(pro.ScaleShift(settings.factor, settings.shift)),
-            "metric": lambda: _nothing("The model gives no metres.") if metric is None else _given(metric),
+            "metric": lambda: _own(metric, ("metric",)),
+            "estimated": lambda: _own(metric, ("metric", "estimated", "assumed")),
             "align": lambda: self._align(disparity, valid, samples, stamp_s, now_s),
         }
         scale = modes[settings.mode]()
@@ -210,7 +211,7 @@ class ScaleTracker:
         silent_s = memory.time_s - memory.since_s
         stale = silent_s > self._settings.stale_after_s
         return FrameScale(
-            None if good is None else pro.ScaleShift(*good.line, good.inlier_share, "sensor"),
+            None if good is None else pro.ScaleShift(*good.line, good.inlier_share, "fitted"),
             memory.age_s(memory.time_s),
             share,
             samples,
@@ -223,13 +224,23 @@ class ScaleTracker:
 def _fitted(line: Line, fit: Fit) -> FrameScale:
     agree = f"{fit.inlier_share:.0%} of {fit.samples} samples agree"
     reason = f"1/depth = {line.slope:.4g} * disparity {line.offset:+.4g}; {agree}."
-    scale_shift = pro.ScaleShift(*line, fit.inlier_share, "sensor")
+    scale_shift = pro.ScaleShift(*line, fit.inlier_share, "fitted")
     return FrameScale(scale_shift, 0.0, fit.inlier_share, fit.samples, "ok", reason)
 
 
 def _given(scale_shift: pro.ScaleShift) -> FrameScale:
     reason = f"1/depth = {scale_shift.scale:.4g} * disparity {scale_shift.shift:+.4g}, {scale_shift.source}."
     return FrameScale(scale_shift, 0.0, scale_shift.inlier_share, 0, "ok", reason)
+
+
+def _own(metric: pro.ScaleShift | None, sources: tuple[str, ...]) -> FrameScale:
+    """The model's own metres, if they come from where they may."""
+    if metric is None:
+        return _nothing("The model gives no metres; take one that does, or another scale.mode.")
+    if metric.source not in sources:
+        guess = "follow from an assumed lens; give camera_info" if metric.source == "assumed" else "are an estimate"
+        return _nothing(f"The model's metres {guess}, or set scale.mode to estimated to take them as they are.")
+    return _given(metric)
 
 
 def _nothing(reason: str) -> FrameScale:

@@ -23,7 +23,7 @@ class TestFit:
         fit = fit_scale_shift(disparity, depth, robust=robust)
         assert (fit.scale, fit.shift) == pytest.approx((scale, shift * scale), rel=1e-3)
         assert fit.inlier_share == 1
-        assert fit.source == "sensor"
+        assert fit.source == "fitted"
 
     @pytest.mark.parametrize("kind", ["anywhere", "near", "far", "sloped", "one side"])
     @pytest.mark.parametrize("seed", range(5))
@@ -129,7 +129,7 @@ class TestRange:
         fit = range_scale_shift(disparity, near, near * ratio)
         depth = disparity_to_depth(disparity, fit, max_depth_m=near * ratio)
         assert fit.scale > 0
-        assert fit.source == "range"
+        assert fit.source == "given"
         assert np.isfinite(depth).all(), "the farthest surface is not cut at far"
         assert depth.max() == pytest.approx(near * ratio, rel=2e-3)
         assert np.quantile(depth, 0.005) == pytest.approx(near, rel=2e-2)

@@ -58,7 +58,7 @@ def test_the_floor_gives_metres(camera_m: float, pitch: float, roll: float) -> N
     found = ground_scale_shift(relative(depth), LENS, camera_m, 5.0 * down_vector(pitch, roll))
     error = np.abs(disparity_to_depth(relative(depth), found.scale_shift) / depth - 1)
     assert np.median(error[floor]) < 0.03 and np.median(error) < 0.03
-    assert found.scale_shift.source == "ground" and found.height_m == camera_m
+    assert found.scale_shift.source == "fitted" and found.height_m == camera_m
     assert (found.pitch_deg, found.roll_deg) == (pytest.approx(pitch), pytest.approx(roll))
     assert found.mask[floor].mean() > 0.9 and found.mask[~floor].mean() < 0.1
 

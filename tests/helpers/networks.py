@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pro_engine.inference.predictor import DepthPredictor
-from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
+from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput, Unit, WholeOutput
 from pro_engine.models.refiner_published import ProRefiner
 
 CHANNELS = (8, 8, 8, 8, 8, 4)
@@ -78,3 +80,33 @@ def tiny_predictor(
     if refiner is None and trained:
         refiner = ProRefiner(CHANNELS)
     return DepthPredictor(psi, refiner, name="tiny", device=device, dtype=dtype)
+
+
+class WallPsi(TinyPsi):
+    """Knows a wall `distance_m` away under a sky as if it had measured it, from nothing but what it is asked.
+
+    by_focal: says its disparity for a focal length of 100 pixels of its input. focal_px: a lens of its own, in pixels
+    of its input. sky_share: of the rows, from the top.
+    """
+
+    def __init__(
+        self, *, distance_m: float = 3.0, by_focal: bool = False, focal_px: float = 0.0, sky_share: float = 0.0
+    ) -> None:
+        unit: Unit = "inverse metres by focal" if by_focal else "inverse metres"
+        given = {"gives_lens": focal_px > 0, "gives_sky": True, "gives_normals": True}
+        super().__init__(replace(SPEC, unit=unit, canonical_focal_px=100.0 if by_focal else 0.0, **given))
+        self.distance_m, self.focal_px, self.sky_share = distance_m, focal_px, sky_share
+
+    def whole(self, image: Tensor, aspect: float) -> PsiOutput:
+        output = self(image)
+        height, width = image.shape[-2:]
+        sky = torch.zeros(1, 1, height, width)
+        sky[:, :, : round(height * self.sky_share)] = 1
+        focal = torch.full((1, 1), self.focal_px) if self.focal_px else None
+        normals = torch.tensor([0.0, 0.0, -2.0]).view(1, 3, 1, 1).expand(1, 3, height, width)
+        return output._replace(whole=WholeOutput(sky=sky, focal_px=focal, normals=normals))
+
+    def forward(self, image: Tensor) -> PsiOutput:
+        output = super().forward(image)
+        rows = torch.linspace(-1e-3, 1e-3, image.shape[2])[None, None, :, None]  # a wall that is even has no spread
+        return output._replace(disparity=(1 / self.distance_m + rows).expand_as(output.disparity))

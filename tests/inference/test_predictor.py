@@ -186,7 +186,7 @@ def test_values_that_are_not_finite_are_refused(tiny):
 
 
 def test_metric_model_gives_metres(tiny):
-    spec = dataclasses.replace(tiny.SPECS["ours"], metric=True)
+    spec = dataclasses.replace(tiny.SPECS["ours"], unit="inverse metres")
     result = tiny.predictor(psi=tiny.Psi(spec)).infer(picture(), options=InferenceOptions(refine="none"))
     assert result.scale_shift.source == "metric"
     inverse = result.scale_shift.scale * result.disparity + result.scale_shift.shift

@@ -184,7 +184,7 @@ def test_exr_of_a_job_as_asked_for(tmp_path: Path, attempt: Job) -> None:
 
 
 def report_of(name: str, *outputs: tuple[str, str, str], fx: float = 50) -> PhotoReport:
-    lens = {"source": "fov", "fov_x_deg": 90.0, "fx": fx, "fy": fx, "cx": 49.5, "cy": 29.5}
+    lens = {"source": "given", "fov_x_deg": 90.0, "fx": fx, "fy": fx, "cx": 49.5, "cy": 29.5}
     found = tuple({"kind": kind, "format": form, "path": f"{name}.{kind}{suffix}"} for kind, form, suffix in outputs)
     return PhotoReport(name, found, width=100, height=60, lens=lens)
 
@@ -196,7 +196,7 @@ def test_cameras_lie_beside_the_maps(tmp_path: Path) -> None:
     write_intrinsics(out, [report_of(str(out / "a.b"), ("disparity", "npz", ".npz"), fx=70)], JobOptions())
     photos = json.loads((out / "intrinsics.json").read_text())["photos"]
     assert photos["cam1/0001"] == {
-        **{"width": 100, "height": 60, "fx": 50, "fy": 50, "cx": 49.5, "cy": 29.5, "source": "fov"},
+        **{"width": 100, "height": 60, "fx": 50, "fy": 50, "cx": 49.5, "cy": 29.5, "source": "given"},
         "intrinsic_matrix": [50, 0, 0, 0, 50, 0, 49.5, 29.5, 1],
         "png16_depth_scale": 500,
     }

@@ -20,7 +20,7 @@ from videos import write_video
 
 from pro_engine.cli.main import app
 from pro_engine.jobs.options import JobOptions
-from pro_engine.jobs.serve import KEYS, WORDS, word_of
+from pro_engine.jobs.serve import DECIDED, KEYS, WORDS, word_of
 from pro_engine.options import InferenceOptions, ModelOptions, options_of
 
 ROOT = Path(__file__).parents[2]
@@ -276,7 +276,7 @@ def test_keys_are_the_fields_by_one_word_each():
     owners = (ModelOptions, InferenceOptions, JobOptions)
     words = [word_of(one.name) for owner in owners for one in options_of(owner)]
     assert len(words) == len(set(words)) and set(WORDS) <= {one.name for owner in owners for one in options_of(owner)}
-    assert set(words) - {"keep_coarse"} == KEYS - {"photo", "folder"}
+    assert set(words) - DECIDED == KEYS - {"photo", "folder"}
 
 
 # What is told, as docs/json.md describes it

@@ -30,7 +30,7 @@ class Model:
         self.loaded.append({"model": name, **given})
         return self
 
-    def infer(self, image, *, options, progress):
+    def infer(self, image, *, options, progress, intrinsics=None, lens_source="given"):
         self.options.append(options)
         return pro.DepthResult(self.disparity.copy(), np.ones((HEIGHT, WIDTH), np.bool_), scale_shift=self.metric)
 

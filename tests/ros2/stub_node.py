@@ -47,7 +47,7 @@ class StubPredictor:
     def __init__(self, weights_mb):
         self._weights = np.ones(int(weights_mb * 1e6), dtype=np.uint8)
 
-    def infer(self, image, *, options, progress):
+    def infer(self, image, *, options, progress, intrinsics=None, lens_source="given"):
         wish = wishes()
         tell("infer", tiles=options.tiles, refine=options.refine, batch_size=options.batch_size)
         time.sleep(wish.get("delay", 0))

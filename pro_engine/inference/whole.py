@@ -1,0 +1,135 @@
+"""What holds for a photo as such, from the pass over the whole picture: its lens, its metres, its sky and normals.
+
+It is settled outside the networks, where the lens of the photo is known, and so alike for an exported Ψ. A lens that is
+given or that the photo tells goes before the model's own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pro_engine.inference.resize import resized
+from pro_engine.inference.sharpen import sharpen
+from pro_engine.models.contract import PsiOutput, PsiSpec
+from pro_engine.types import BoolMap, FloatMap, ImageArray, Intrinsics, LensSource, ScaleSource
+
+_FOV_DEG = (1.0, 170.0)  # across the width; a model's lens beyond is none
+_SKY_ABOVE = 0.5
+_VALID_ABOVE = 0.5
+
+
+@dataclass(frozen=True)
+class Lens:
+    """Intrinsics of the photo, and where they came from."""
+
+    intrinsics: Intrinsics
+    source: LensSource
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is that of the photo, which the model's own lens does not replace."""
+        return self.source in ("given", "exif")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A photo as such.
+
+    disparity: (1, 1, h, w), 0 in the sky. lens: None where nothing tells it. metric_factor: inverse metres a unit of
+    disparity, or None; `scale_source` is that of it. sky, valid: (h, w) in [0, 1] at any size, or None. normals:
+    (h, w, 3) at any size, or None.
+    """
+
+    disparity: Tensor
+    lens: Lens | None
+    metric_factor: float | None = None
+    scale_source: ScaleSource = "metric"
+    sky: FloatMap | None = None
+    valid: FloatMap | None = None
+    normals: FloatMap | None = None
+
+    def sky_of(self, image: ImageArray) -> BoolMap | None:
+        """(H, W), where the sky is; its outline is that of the picture (H, W, 3)."""
+        if self.sky is None:
+            return None
+        share = _at_size_of(image, self.sky)
+        sharpen(share, image, self.sky.shape)
+        return share > _SKY_ABOVE
+
+    def valid_of(self, image: ImageArray) -> BoolMap | None:
+        """(H, W), where something is known."""
+        return None if self.valid is None else _at_size_of(image, self.valid) >= _VALID_ABOVE
+
+    def normals_of(self, image: ImageArray) -> FloatMap | None:
+        """(H, W, 3) of unit length."""
+        if self.normals is None:
+            return None
+        normals = _at_size_of(image, self.normals)
+        normals /= np.maximum(np.linalg.norm(normals, axis=2, keepdims=True), np.float32(1e-12))
+        return normals
+
+
+def settle(output: PsiOutput, spec: PsiSpec, seen: tuple[int, int], photo: tuple[int, int], lens: Lens | None) -> Whole:
+    """What a Ψ's pass over the whole picture means.
+
+    Args:
+        output: of `DepthBase.whole`.
+        spec: of that Ψ.
+        seen: height and width of its input.
+        photo: height and width of the photo.
+        lens: of the photo, as far as the caller knows it.
+    """
+    if lens is None or not lens.is_known:
+        lens = _own_lens(output, seen, photo) or lens
+    factor, source = _metres(spec, seen, lens)
+    disparity, sky = output.disparity, output.whole.sky
+    if sky is not None:  # before any statistics: what the network makes of the sky means nothing
+        share = F.interpolate(sky.float(), disparity.shape[-2:], mode="bilinear", align_corners=False)
+        disparity = torch.where(share > _SKY_ABOVE, torch.zeros_like(disparity), disparity)
+    maps = (_array(one) for one in (sky, output.whole.valid, output.whole.normals))
+    return Whole(disparity, lens, factor, source, *maps)
+
+
+def _own_lens(output: PsiOutput, seen: tuple[int, int], photo: tuple[int, int]) -> Lens | None:
+    """The model's own, centred; None where it gives none, or none that can be."""
+    if output.whole.focal_px is None:
+        return None
+    (height, width), focal = photo, output.whole.focal_px[0].double().tolist()
+    fx = focal[0] * width / seen[1]
+    fy = focal[1] * height / seen[0] if len(focal) > 1 else fx
+    if not all(math.isfinite(one) and one > 0 for one in (fx, fy)):
+        return None
+    intrinsics = Intrinsics(fx, fy, (width - 1) / 2, (height - 1) / 2, width, height)
+    low, high = _FOV_DEG
+    return Lens(intrinsics, "model") if low <= intrinsics.fov_x_deg <= high else None
+
+
+def _metres(spec: PsiSpec, seen: tuple[int, int], lens: Lens | None) -> tuple[float | None, ScaleSource]:
+    """Inverse metres a unit of disparity (None where nothing tells them), and their source."""
+    if spec.unit == "inverse metres":
+        return 1.0, "metric"
+    if spec.unit == "relative" or lens is None:
+        return None, "metric"
+    at_input = lens.intrinsics.resized(seen[1], seen[0])
+    focal_px = (at_input.fx + at_input.fy) / 2 if spec.keep_aspect else at_input.fx
+    return spec.canonical_focal_px / focal_px, "assumed" if lens.source == "assumed" else "metric"
+
+
+def _array(maps: Tensor | None) -> FloatMap | None:
+    """(1, 1, h, w) as (h, w), (1, 3, h, w) as (h, w, 3), on the CPU."""
+    if maps is None:
+        return None
+    array: FloatMap = maps[0].float().permute(1, 2, 0).cpu().numpy()
+    return np.ascontiguousarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
+def _at_size_of(image: ImageArray, values: FloatMap) -> FloatMap:
+    """A map of its own at the picture's size."""
+    at_size = resized(values, (image.shape[0], image.shape[1]))
+    return at_size.copy() if at_size is values else at_size
