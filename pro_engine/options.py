@@ -266,6 +266,11 @@ class ModelOptions(Checked):
         None, "File of weights instead of the model's own; for onnxruntime an export's folder"
     )
     refiner_weights: Path | None = option(None, "File of weights of the refiner instead of the model's own")
+    fine: str = option(
+        "auto",
+        "Name of the model that looks at the patches; same for the model itself; auto: compact beside a model of more "
+        "than 100 M parameters on a CPU, else the same",
+    )
     offline: bool = option(False, "Never use the network")
     cache_dir: Path | None = option(None, "Folder for downloads instead of the hub's own")
 

@@ -69,6 +69,7 @@ class EngineSettings(Checked):
     backend: str = same_as(ModelOptions, "backend")
     weights: str = same_as(ModelOptions, "weights", default="")
     refiner_weights: str = same_as(ModelOptions, "refiner_weights", default="")
+    fine: str = same_as(ModelOptions, "fine")
     refine: str = same_as(InferenceOptions, "refine")
     tiles: tuple[int, int] = same_as(
         InferenceOptions, "tiles", default=(0, 0), minimum=0, choices=None,
@@ -94,7 +95,7 @@ class EngineSettings(Checked):
             Path(text).expanduser() if text else None for text in (self.weights, self.refiner_weights)
         )
         return ModelOptions(
-            self.model, self.device, self.dtype, self.backend, weights, refiner_weights  # type: ignore[arg-type]
+            self.model, self.device, self.dtype, self.backend, weights, refiner_weights, self.fine  # type: ignore[arg-type]
         )  # fmt: skip  # texts within their choices
 
     def of_inference(self) -> InferenceOptions:

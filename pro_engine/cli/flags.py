@@ -67,6 +67,7 @@ FLAGS = {
     "out": Flag(("--out", "-o")),
     "psi": Flag(value="NAME|PATH"),
     "refiner_weights": Flag(("--refiner",)),
+    "scale_from": Flag(("--scale",)),
 }
 NO_FLAG = {"keep_coarse", "keep_normals"}
 """Options that a verb sets itself."""

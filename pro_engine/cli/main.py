@@ -104,7 +104,13 @@ def infer(
     predictor = load(model) if found else None
     about = {"model": None, "device": None}
     if predictor is not None:
-        about = {"model": predictor.name, "device": str(predictor.device)}
+        about = {"model": predictor.full_name, "device": str(predictor.device)}
+        if predictor.fine_name and model.fine == ModelOptions.fine:
+            print(
+                f"note: {predictor.fine_name} looks at the patches, as {predictor.name} takes long for each on a CPU; "
+                "--fine same has it look at all.",
+                file=sys.stderr,
+            )
 
     def one_by_one(progress: PhotoProgress) -> Iterator[Outcome]:
         if predictor is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from pro_engine.inference import runtime
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.io.weights import bundled_weights, fetch_weights, read_weights
 from pro_engine.models.checkpoint import part_or_all
+from pro_engine.models.contract import DepthBase
 from pro_engine.models.presets import (
     MAP_REFINER,
     PRESETS,
@@ -27,6 +29,7 @@ from pro_engine.models.presets import (
 from pro_engine.options import ModelOptions, OptionError, check
 
 PathLike = str | os.PathLike[str]
+_LARGE_PARAMETERS = 100_000_000  # of a Ψ that takes many seconds a patch on a CPU
 
 
 def load_model(
@@ -39,6 +42,7 @@ def load_model(
     refiner_weights: PathLike | None = ModelOptions.refiner_weights,
     cache_dir: PathLike | None = ModelOptions.cache_dir,
     backend: str = ModelOptions.backend,
+    fine: str = ModelOptions.fine,
 ) -> DepthPredictor:
     """A preset's networks with their weights, ready to infer.
 
@@ -54,6 +58,8 @@ def load_model(
         cache_dir: where downloads are kept, instead of the hub's own folder.
         backend: "torch", or "onnxruntime", which runs the networks from `weights`, then the folder that
             `pro-engine export` left for this preset, in float32.
+        fine: the preset of the Ψ that looks at the patches, with the refiner for any Ψ; "same" for the model itself, or
+            "auto": compact beside one of more than 100 M parameters on a CPU, else or with `refiner_weights` the same.
 
     Raises:
         InputError: no such preset, device, dtype or backend, or options that a backend does not have.
@@ -65,21 +71,36 @@ def load_model(
     preset = _preset(name)
     target = str(runtime.resolve_device(device))  # before minutes are spent on loading
     if backend == "onnxruntime":
-        return _load_onnx(preset, target, dtype, weights, refiner_weights)
+        return _load_onnx(preset, target, dtype, weights, refiner_weights, fine)
     psi = build_psi(preset)
-    if weights is not None:
-        tensors = read_weights(weights)
-    else:
-        tensors = _fetch(preset.weights, offline=offline, cache_dir=cache_dir)
+    if refiner_weights is not None and fine == ModelOptions.fine:
+        fine = "same"  # it may look at features
+    for_patches = _fine_preset(preset, fine, psi, target)
+    fetch = partial(_fetch, offline=offline, cache_dir=cache_dir)
+    tensors = fetch(preset.weights) if weights is None else read_weights(weights)
     load_psi(psi, part_or_all(tensors, preset.weights.prefix))
     own = preset.refiner_weights
     if refiner_weights is not None:
         refiner = load_refiner(preset, read_weights(refiner_weights))
-    elif own is not None and any(key.startswith(own.prefix) for key in tensors):
+    elif for_patches is None and own is not None and any(key.startswith(own.prefix) for key in tensors):
         refiner = load_refiner(preset, tensors)
     else:
-        refiner = load_refiner(preset, _fetch(MAP_REFINER, offline=offline, cache_dir=cache_dir))
-    return DepthPredictor(psi, refiner, name=preset.name, device=target, dtype=dtype)
+        refiner = load_refiner(preset, fetch(MAP_REFINER))
+    predictor = partial(DepthPredictor, psi, refiner, name=preset.name, device=target, dtype=dtype)
+    if for_patches is None:
+        return predictor()
+    other, file = build_psi(for_patches), for_patches.weights
+    load_psi(other, part_or_all(fetch(file), file.prefix))
+    return predictor(fine=other, fine_name=for_patches.name)
+
+
+def _fine_preset(preset: ModelPreset, fine: str, psi: DepthBase, device: str) -> ModelPreset | None:
+    """The Ψ for the patches; None for the same one."""
+    check(ModelOptions, "fine", fine)
+    if fine == "auto":
+        large = sum(one.numel() for one in psi.parameters()) > _LARGE_PARAMETERS
+        fine = ModelOptions.name if large and torch.device(device).type == "cpu" else "same"
+    return None if fine in ("same", preset.name) else _preset(fine)
 
 
 def load(options: ModelOptions) -> DepthPredictor:
@@ -107,21 +128,22 @@ class ModelHolder:
 
 
 def _load_onnx(
-    preset: ModelPreset, device: str, dtype: str, folder: PathLike | None, refiner_weights: PathLike | None
+    preset: ModelPreset, device: str, dtype: str, folder: PathLike | None, refiner_weights: PathLike | None, fine: str
 ) -> DepthPredictor:
     from pro_engine.inference.onnx import load_onnx
 
-    if dtype not in ("auto", "float32") or refiner_weights is not None:
-        sentence = "onnxruntime computes in float32, with the refiner that was exported; leave out {0} and {1}."
-        raise OptionError(sentence, "dtype", "refiner_weights")
+    if dtype not in ("auto", "float32") or refiner_weights is not None or fine != ModelOptions.fine:
+        sentence = "onnxruntime computes in float32, with the networks that were exported; leave out {0}, {1} and {2}."
+        raise OptionError(sentence, "dtype", "refiner_weights", "fine")
     if folder is None:
         raise InputError(
             f"onnxruntime needs an export as its weights; run: pro-engine export --model {preset.name} --out FOLDER"
         )
-    psi, refiner = load_onnx(Path(folder), torch.device(device))
+    psi, refiner, other = load_onnx(Path(folder), torch.device(device))
     if psi.name != preset.name:
         raise InputError(f"{folder} holds {psi.name}, not {preset.name}; name that model.")
-    return DepthPredictor(psi, refiner, name=psi.name, device=device, dtype="float32")
+    names = {"name": psi.name, "fine_name": "" if other is None else other.name}
+    return DepthPredictor(psi, refiner, fine=other, **names, device=device, dtype="float32")
 
 
 def _preset(name: str) -> ModelPreset:

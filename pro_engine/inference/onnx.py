@@ -1,10 +1,10 @@
 """Networks that run in ONNX Runtime instead of PyTorch, from the folder that `pro-engine export` leaves.
 
 `psi.onnx` is Ψ: image (B, 3, h, w) -> disparity, the feature maps, and what the whole picture alone is asked, by the
-names of `WholeOutput`. `refiner.onnx` is what the refiner has
-learnt: its six input channels, and where it looks at them Ψ's maps of both passes -> the residual (P, 1, h, w). What
-has no weights (sampling, blending, snapping to outlines) stays in the engine. Each file keeps, as JSON under
-`METADATA_KEY`, what the engine must know of it.
+names of `WholeOutput`; `fine.onnx` is another Ψ, for the patches, where there is one. `refiner.onnx` is what the
+refiner has learnt: its six input channels, and where it looks at them Ψ's maps of both passes -> the residual
+(P, 1, h, w). What has no weights (sampling, blending, snapping to outlines) stays in the engine. Each file keeps, as
+JSON under `METADATA_KEY`, what the engine must know of it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pro_engine.errors import DependencyError, WeightsError
 from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput, WholeOutput
 from pro_engine.models.refiner_published import MapStart
 
-PSI_FILE, REFINER_FILE = "psi.onnx", "refiner.onnx"
+PSI_FILE, REFINER_FILE, FINE_FILE = "psi.onnx", "refiner.onnx", "fine.onnx"
 METADATA_KEY = "pro_engine"
 PROVIDERS = {
     "cpu": ("CPUExecutionProvider",),
@@ -33,13 +33,14 @@ PROVIDERS = {
 
 
 class OnnxPsi(DepthBase):
-    """A Ψ in ONNX Runtime; `name` is that of the model it was exported from."""
+    """A Ψ in ONNX Runtime; `name` is that of the model it was exported from, `fine_name` of another one's for patches
+    ("" if none)."""
 
     def __init__(self, path: Path, device: torch.device) -> None:
         super().__init__()
         self._session, facts = _session(path, device)
         try:
-            self.name, spec = str(facts["model"]), dict(facts["spec"])
+            self.name, self.fine_name, spec = str(facts["model"]), str(facts["fine"]), dict(facts["spec"])
             given: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in spec.items()}
             self.spec = PsiSpec(**given)
         except (KeyError, TypeError, ValueError) as error:
@@ -83,6 +84,7 @@ class OnnxModel(NamedTuple):
 
     psi: OnnxPsi
     refiner: OnnxRefiner
+    fine: OnnxPsi | None = None
 
 
 def load_onnx(folder: Path, device: torch.device) -> OnnxModel:
@@ -91,7 +93,8 @@ def load_onnx(folder: Path, device: torch.device) -> OnnxModel:
     Raises:
         WeightsError: a file is missing, damaged, or not one of ours. DependencyError: onnxruntime is not installed.
     """
-    return OnnxModel(OnnxPsi(folder / PSI_FILE, device), OnnxRefiner(folder / REFINER_FILE, device))
+    psi, refiner = OnnxPsi(folder / PSI_FILE, device), OnnxRefiner(folder / REFINER_FILE, device)
+    return OnnxModel(psi, refiner, OnnxPsi(folder / FINE_FILE, device) if psi.fine_name else None)
 
 
 def runtime() -> Any:

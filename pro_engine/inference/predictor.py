@@ -5,7 +5,8 @@ The networks come in ready; `pro_engine.inference.load` puts them together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -48,11 +49,11 @@ class DepthPredictor:
 
     psi and refiner are put on the device in eval mode, their batch norms folded into the convolutions; the modules
     given are used up, do not train them afterwards. Without a refiner `refine="trained"` is refused; "blend" always
-    works.
+    works. fine: another Ψ, which looks at the patches in place of psi; `fine_name` is its name.
 
     Raises:
-        InputError: an unknown device or dtype name. DeviceError: a device that is not there, or int8 where it does not
-            run.
+        InputError: an unknown device or dtype name, or a refiner that looks at features which the two Ψ do not share.
+        DeviceError: a device that is not there, or int8 where it does not run.
     """
 
     def __init__(
@@ -60,15 +61,20 @@ class DepthPredictor:
         psi: DepthBase,
         refiner: Refiner | None = None,
         *,
+        fine: DepthBase | None = None,
         name: str = "",
+        fine_name: str = "",
         device: str = ModelOptions.device,
         dtype: str = ModelOptions.dtype,
     ) -> None:
-        self.name = name
+        self.name, self.fine_name = name, fine_name
+        if fine is not None and refiner is not None:
+            _check_shared(psi.spec, fine.spec, refiner.feature_levels)
         self.spec: PsiSpec = psi.spec
         self.device = runtime.resolve_device(device)
         self.dtype = runtime.resolve_dtype(dtype, self.device)
         self.psi = self._ready(psi)
+        self.fine = None if fine is None else self._ready(fine)
         self.refiner = None if refiner is None else self._ready(refiner)
         if self.refiner is not None and self.dtype == torch.int8:
             quantize_convolutions(self.refiner)
@@ -107,7 +113,7 @@ class DepthPredictor:
         refiner = self.refiner_for(options)
         watch = Stopwatch(self.device)
         height, width = image.shape[:2]
-        layout = tiling.plan(height, width, self.spec, options.tiles if refiner else (1, 1), shifted=shifted)
+        layout = self.plan(height, width, options.tiles if refiner else (1, 1), shifted=shifted)
         total = 1 + (layout.patches if refiner else 0)
         with torch.inference_mode(), runtime.autocast(self.device, self.dtype):
             lens = None if intrinsics is None else Lens(intrinsics, lens_source)
@@ -119,21 +125,37 @@ class DepthPredictor:
                 values = self._refine(image, layout, coarse, refiner, options.batch_size, watch, progress)
         with watch.phase("canvas"):
             self._check_finite(values)
-            disparity = tiling.to_image(values, layout)
-            coarse_map = tiling.to_image(coarse.normalised, layout) if options.keep_coarse else None
-            if refiner is not None and refiner.sharpens:
-                sharpen(disparity, image, layout.canvas)
-            whole = coarse.whole
-            sky, valid = whole.sky_of(image), whole.valid_of(image)
-            if sky is not None:
-                disparity[sky] = -float(coarse.center) / float(coarse.spread)  # a disparity of 0
-            depth, scale_shift = _metric_depth(disparity, coarse, sky)
-            if depth is not None and valid is not None:
-                depth[~valid] = np.nan
-            covered = tiling.covered_pixels(layout)
+            sharpens = refiner is not None and refiner.sharpens
+            result = self._on_picture(values, image, layout, coarse, options, sharpens=sharpens)
+        return replace(result, seconds=watch.total(), timings=watch.seconds)
+
+    def _on_picture(
+        self,
+        values: FloatMap,
+        image: ImageArray,
+        layout: Plan,
+        coarse: _Coarse,
+        options: InferenceOptions,
+        *,
+        sharpens: bool,
+    ) -> DepthResult:
+        """The result at the size of the picture; values: (h, w) the canvas, or the coarse map if nothing is refined."""
+        whole, valid = coarse.whole, tiling.covered_pixels(layout)
+        disparity = tiling.to_image(values, layout)
+        coarse_map = tiling.to_image(coarse.normalised, layout) if options.keep_coarse else None
+        if sharpens:
+            sharpen(disparity, image, layout.canvas)
+        sky, known = whole.sky_of(image), whole.valid_of(image)
+        if sky is not None:
+            disparity[sky] = -float(coarse.center) / float(coarse.spread)  # a disparity of 0
+        depth, scale_shift = _metric_depth(disparity, coarse, sky)
+        if known is not None:
+            valid &= known
+            if depth is not None:
+                depth[~known] = np.nan
         return DepthResult(
             disparity=disparity,
-            valid=covered if valid is None else covered & valid,
+            valid=valid,
             depth=depth,
             intrinsics=None if whole.lens is None else whole.lens.intrinsics,
             lens_source=None if whole.lens is None else whole.lens.source,
@@ -142,10 +164,18 @@ class DepthPredictor:
             sky=sky,
             normals=whole.normals_of(image) if options.keep_normals else None,
             tiles=layout.grid,
-            model=self.name,
-            seconds=watch.total(),
-            timings=watch.seconds,
+            model=self.full_name,
         )
+
+    @property
+    def full_name(self) -> str:
+        """Of the model, and with a plus of the one that looks at the patches if that is another."""
+        return f"{self.name}+{self.fine_name}" if self.fine_name else self.name
+
+    def plan(self, height: int, width: int, tiles: Literal["auto"] | tuple[int, int], *, shifted: bool = False) -> Plan:
+        """Where the patches of a picture of this size lie."""
+        fine = None if self.fine is None else self.fine.spec
+        return tiling.plan(height, width, self.spec, tiles, fine=fine, shifted=shifted)
 
     def _ready(self, module: AnyModule) -> AnyModule:
         module = fold_batch_norm(module.eval().requires_grad_(False))
@@ -198,16 +228,19 @@ class DepthPredictor:
             guide = canvas[layout.covered].copy()
             boxes = torch.tensor(layout.boxes, dtype=torch.float32, device=self.device)  # (P, 4)
         if isinstance(batch_size, str):
+            spec = self.spec if self.fine is None else self.fine.spec
             batch_size = runtime.auto_batch_size(
-                layout.patches, layout.patch, self.spec, device=self.device, dtype=self.dtype
+                layout.patches, layout.patch, spec, device=self.device, dtype=self.dtype
             )
+        psi = self.fine or self.psi
 
         def step(start: int, stop: int) -> None:
             with watch.phase("preprocess"):
                 rgb = self._to_tensor([tiling.patch_input(source, layout, i) for i in range(start, stop)])
             with watch.phase("patches"):
                 # One patch is the whole picture: Ψ has seen it already.
-                fine = _in_float32(self.psi(rgb)) if layout.grid != (1, 1) else coarse.output
+                seen = layout.grid == (1, 1) and psi is self.psi
+                fine = coarse.output if seen else _in_float32(psi(rgb))
             with watch.phase("refiner"):
                 patches = _refiner_input(rgb, fine, coarse, boxes[start:stop], refiner.feature_levels)
                 refined = refiner(patches).float().cpu().numpy()
@@ -235,6 +268,14 @@ class DepthPredictor:
                 f"Model {self.name} gave values that are not finite in {self.dtype}; use dtype='float32', and check "
                 "the weights if that does not help."
             )
+
+
+def _check_shared(coarse: PsiSpec, fine: PsiSpec, levels: int) -> None:
+    if levels and coarse.feature_channels[:levels] != fine.feature_channels[:levels]:
+        raise InputError(
+            "This refiner looks at features of one Ψ, and the patches are another's; take the refiner for any Ψ, "
+            "or the same Ψ for both."
+        )
 
 
 def _in_float32(output: PsiOutput) -> PsiOutput:

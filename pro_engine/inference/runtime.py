@@ -27,6 +27,7 @@ _DTYPES = {
 # Working memory of a patch over the bytes of its features, Ψ's and the refiner's maps together. Peaks measured on a CPU
 # in float32: 7 for the compact model, 9 and 11 for the published refiner on Depth Anything V2 small and large.
 _MEMORY_FACTOR = 12
+_UNKNOWN_CHANNELS = (256, 256, 256, 256, 256, 32)  # of a Ψ that shows none: those of Depth Anything V2 large
 _MEMORY_SHARE = 0.5
 _MAX_BATCH = {"cpu": 4, "mps": 8, "cuda": 64}
 _FREE_IF_UNKNOWN = 2 * 2**30
@@ -131,7 +132,7 @@ def auto_batch_size(
     """How many patches of `patch` (h, w) pixels to run at once: what half the free memory holds, 1 to `patches`."""
     item = torch.finfo(dtype if dtype.is_floating_point else torch.float32).bits // 8
     # Levels 5 to 0 have 1, 1/4, 1/16, ... of the input's pixels; 8 stands for image, disparities, refiner input.
-    channels = 8 + sum(c / 4**i for i, c in enumerate(reversed(spec.feature_channels)))
+    channels = 8 + sum(c / 4**i for i, c in enumerate(reversed(spec.feature_channels or _UNKNOWN_CHANNELS)))
     per_patch = patch[0] * patch[1] * channels * item * _MEMORY_FACTOR
     fits = int(free_memory(device) * _MEMORY_SHARE / per_patch)
     limit = _MAX_BATCH[device.type]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pro_engine.inference import runtime, tiling
+from pro_engine.inference import runtime
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.tiling import Plan
 from pro_engine.jobs.options import BenchOptions
@@ -128,7 +128,7 @@ def run_bench(
     with FlopCounterMode(display=False, custom_mapping=flop_formulas()) as total_work:
         predictor.infer(image, options=options)
     after(warm_up + 1)
-    layout = tiling.plan(image.shape[0], image.shape[1], predictor.spec, options.tiles)
+    layout = predictor.plan(image.shape[0], image.shape[1], options.tiles)
     batch = _best_batch(predictor, layout)
     with FlopCounterMode(display=False, custom_mapping=flop_formulas()) as floor_work:
         _floor(predictor, layout, batch)
@@ -140,7 +140,7 @@ def run_bench(
     total, floor = Spread.of(timed.totals), Spread.of(timed.floors)
     on_cpu = predictor.device.type == "cpu"
     return BenchReport(
-        model=predictor.name,
+        model=predictor.full_name,
         device=str(predictor.device),
         dtype=str(predictor.dtype).removeprefix("torch."),
         threads=torch.get_num_threads(),
@@ -199,7 +199,7 @@ def _floor(predictor: DepthPredictor, layout: Plan, batch: int) -> float:
         start = time.perf_counter()
         predictor.psi(coarse)
         for first in range(0, layout.patches, batch):
-            predictor.psi(rgb[: min(batch, layout.patches - first)])
+            (predictor.fine or predictor.psi)(rgb[: min(batch, layout.patches - first)])
         runtime.synchronize(predictor.device)
         return time.perf_counter() - start
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pro_engine.errors import DependencyError, InputError
-from pro_engine.inference.onnx import METADATA_KEY, PSI_FILE, REFINER_FILE, runtime
+from pro_engine.inference.onnx import FINE_FILE, METADATA_KEY, PSI_FILE, REFINER_FILE, runtime
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.tiling import input_size
 from pro_engine.io.atomic import atomic_path
@@ -42,6 +42,7 @@ class ExportedModel(NamedTuple):
 
 def export_onnx(predictor: DepthPredictor, folder: PathLike) -> list[ExportedModel]:
     """Write Ψ and refiner of a predictor as `psi.onnx` and `refiner.onnx`, and check what ONNX Runtime makes of them.
+    A second Ψ, for the patches, becomes `fine.onnx`.
 
     The batch may have any size in both. Height and width may be any that Ψ accepts if it follows the picture's shape
     (`PsiSpec.keep_aspect`); else they are fixed.
@@ -54,26 +55,32 @@ def export_onnx(predictor: DepthPredictor, folder: PathLike) -> list[ExportedMod
         InputError: the predictor is elsewhere or in another precision, or has no refiner of ours.
         DependencyError: onnx, onnxscript or onnxruntime are not installed. FileError: the folder cannot be written to.
     """
-    refiner, spec = predictor.refiner, predictor.spec
+    refiner = predictor.refiner
     if predictor.device.type != "cpu" or predictor.dtype != torch.float32:
         raise InputError("A model is exported from the CPU in float32; give device='cpu' and dtype='float32'.")
     if not isinstance(refiner, Trained):
         raise InputError(f"Model {predictor.name} has no trained refiner that could be exported.")
     _needed()
-    height, width = input_size(*EXAMPLE_SIZE, spec)
     torch.manual_seed(0)
-    image = torch.rand(2, 3, height, width)
-    with torch.no_grad():  # of two pictures: the exporter makes one input of a tensor that is given twice
-        seen = slice(refiner.feature_levels)
-        coarse, fine = (predictor.psi(one).features[seen] for one in (image, image.square()))
-    facts = {"model": predictor.name, "spec": asdict(spec)}
-    wrapped = _Psi(predictor.psi)
-    psi = _write(wrapped, (image,), Path(folder) / PSI_FILE, spec, facts, wrapped.names(image))
-    learnt = (torch.rand(2, 6, height, width), coarse, fine)
-    inputs = learnt if refiner.feature_levels else learnt[:1]
-    residual = _LearntPart(refiner)
+    written = [_write_psi(predictor.psi, predictor.name, Path(folder) / PSI_FILE, predictor.fine_name)]
+    of_patches = predictor.fine or predictor.psi
+    if predictor.fine is not None:
+        written.append(_write_psi(predictor.fine, predictor.fine_name, Path(folder) / FINE_FILE))
+    spec = of_patches.spec
+    image = torch.rand(2, 3, *input_size(*EXAMPLE_SIZE, spec))
+    inputs: tuple[Any, ...] = (torch.rand(2, 6, *image.shape[2:]),)
+    if levels := refiner.feature_levels:
+        with torch.no_grad():  # of two pictures: the exporter makes one input of a tensor that is given twice
+            inputs += tuple(of_patches(one).features[:levels] for one in (image, image.square()))
     facts = {"start": refiner.start.kind}
-    return [psi, _write(residual, inputs, Path(folder) / REFINER_FILE, spec, facts, ["residual"])]
+    written.append(_write(_LearntPart(refiner), inputs, Path(folder) / REFINER_FILE, spec, facts, ["residual"]))
+    return written
+
+
+def _write_psi(psi: DepthBase, name: str, path: Path, fine_name: str = "") -> ExportedModel:
+    wrapped, image = _Psi(psi), torch.rand(2, 3, *input_size(*EXAMPLE_SIZE, psi.spec))
+    facts = {"model": name, "spec": asdict(psi.spec), "fine": fine_name}
+    return _write(wrapped, (image,), path, psi.spec, facts, wrapped.names(image))
 
 
 class _Psi(nn.Module):
@@ -83,6 +90,7 @@ class _Psi(nn.Module):
         super().__init__()
         self.psi = psi
 
+    @torch.no_grad()
     def names(self, image: Tensor) -> list[str]:
         """Of the outputs."""
         _, features, whole = self.psi.whole(image, image.shape[-1] / image.shape[-2])

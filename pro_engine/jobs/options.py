@@ -54,7 +54,7 @@ class JobOptions(Checked):
         False, "Also report in JSON the disparity of the nearest and of the farthest surface, with and without sky"
     )
     layer: str | None = option(None, "Layer, part or channel of an EXR file to read, instead of the beauty")
-    scale: Literal["auto", "metric"] = option(
+    scale_from: Literal["auto", "metric"] = option(
         "auto",
         "Where metres come from: metric, the model's own or an error; auto, sensor depth or the distances given, else "
         "the model's own, else for meshes and clouds an assumed range",
@@ -96,10 +96,10 @@ class JobOptions(Checked):
             raise OptionError("Both {0} and {1} are given; give one of them.", "fov_x_deg", "focal_35mm")
         if self.near_m is not None and self.align is not None:
             raise OptionError("Both {0} and {1} are given; the scale comes from one of them.", "near_m", "align")
-        if self.scale == "metric" and (self.near_m is not None or self.align is not None):
+        if self.scale_from == "metric" and (self.near_m is not None or self.align is not None):
             other = "align" if self.near_m is None else "near_m"
-            raise OptionError("{0} is metric and {1} is given; the scale comes from one of them.", "scale", other)
-        if self.align is None and self.scale == "auto" and (self.near_m is None) != (self.far_m is None):
+            raise OptionError("{0} is metric and {1} is given; the scale comes from one of them.", "scale_from", other)
+        if self.align is None and self.scale_from == "auto" and (self.near_m is None) != (self.far_m is None):
             raise OptionError(
                 "Only one of {0} and {1} is given; give both, they set the scale together.", "near_m", "far_m"
             )
@@ -157,6 +157,7 @@ class ExportOptions(Checked):
     name: str = same_as(ModelOptions, "name")
     weights: Path | None = same_as(ModelOptions, "weights", help="File of weights instead of the model's own")
     refiner_weights: Path | None = same_as(ModelOptions, "refiner_weights")
+    fine: str = same_as(ModelOptions, "fine")
     offline: bool = same_as(ModelOptions, "offline")
     cache_dir: Path | None = same_as(ModelOptions, "cache_dir")
 
@@ -168,6 +169,7 @@ class ExportOptions(Checked):
             dtype="float32",
             weights=self.weights,
             refiner_weights=self.refiner_weights,
+            fine=self.fine,
             offline=self.offline,
             cache_dir=self.cache_dir,
         )

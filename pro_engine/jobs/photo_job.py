@@ -113,7 +113,7 @@ class PhotoJob:
                 is sought.
         """
         start = time.perf_counter()
-        if self.options.scale == "metric" and not predictor.spec.metric:
+        if self.options.scale_from == "metric" and not predictor.spec.metric:
             raise ScaleUnknownError(no_metres(predictor.name))
         outputs = self.outputs(photo, metric=predictor.spec.metric)
         if self.is_done(outputs, photo.path):

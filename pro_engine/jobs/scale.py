@@ -111,7 +111,7 @@ def find_scale(result: DepthResult, name: str, job: JobOptions, *, assume: bool)
         FileError, InputError: a sensor depth that cannot be read or does not fit; a picture without contrast.
     """
     own = result.scale_shift
-    if job.scale == "metric":
+    if job.scale_from == "metric":
         if own is None:
             raise ScaleUnknownError(no_metres(result.model))
         if own.source == "assumed":

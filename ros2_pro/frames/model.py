@@ -44,8 +44,8 @@ class Engine:
 
     @property
     def name(self) -> str:
-        """Of the model that is loaded."""
-        return self._predictor.name if self._predictor is not None else ""
+        """Of the model that is loaded, and of another one that looks at the patches."""
+        return getattr(self._predictor, "full_name", self._predictor.name) if self._predictor is not None else ""
 
     @property
     def device(self) -> str:

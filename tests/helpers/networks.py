@@ -99,11 +99,11 @@ class WallPsi(TinyPsi):
 
     def whole(self, image: Tensor, aspect: float) -> PsiOutput:
         output = self(image)
-        height, width = image.shape[-2:]
-        sky = torch.zeros(1, 1, height, width)
-        sky[:, :, : round(height * self.sky_share)] = 1
-        focal = torch.full((1, 1), self.focal_px) if self.focal_px else None
-        normals = torch.tensor([0.0, 0.0, -2.0]).view(1, 3, 1, 1).expand(1, 3, height, width)
+        height = image.shape[-2]
+        empty = torch.zeros_like(output.disparity)
+        sky = empty + (torch.arange(height).view(1, 1, -1, 1) < height * self.sky_share)
+        focal = self.focal_px + empty[:, 0, 0, :1] if self.focal_px else None
+        normals = empty - 2 * torch.tensor([0.0, 0.0, 1.0]).view(1, 3, 1, 1)
         return output._replace(whole=WholeOutput(sky=sky, focal_px=focal, normals=normals))
 
     def forward(self, image: Tensor) -> PsiOutput:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from pro_engine.cli.main import app
 from pro_engine.errors import DependencyError, FileError, InputError, WeightsError
 from pro_engine.inference.load import load_model
-from pro_engine.inference.onnx import PSI_FILE, REFINER_FILE, load_onnx
+from pro_engine.inference.onnx import FINE_FILE, PSI_FILE, REFINER_FILE, load_onnx
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.io.depth import load_depth
 from pro_engine.io.image import load_image
@@ -82,11 +82,29 @@ def test_depth_anything_and_the_refiner_for_any_psi(tiny_config, vivid, tmp_path
     tiny = vivid(DepthAnything(tiny_config))
     predictor = DepthPredictor(tiny, MapRefiner((8, 8, 8, 8, 8, 4)), name="tiny", device="cpu")
     assert all(one.difference < PARITY for one in export_onnx(predictor, tmp_path))
-    psi, refiner = load_onnx(tmp_path, torch.device("cpu"))
+    psi, refiner, _ = load_onnx(tmp_path, torch.device("cpu"))
     assert psi.spec == tiny.spec
     image, options = load_image(PHOTO)[0][:300, :400], InferenceOptions(tiles=(2, 3), batch_size=4)
     got = DepthPredictor(psi, refiner, device="cpu").infer(image, options=options)
     assert difference(predictor.infer(image, options=options).disparity, got.disparity) < PARITY
+
+
+def test_another_psi_for_the_patches_and_what_only_the_whole_is_asked(tiny, tmp_path):
+    fine = tiny.Psi()
+    predictor = DepthPredictor(
+        tiny.WallPsi(focal_px=77.0, sky_share=0.25), MapRefiner((8, 8, 8, 8, 8, 4)),
+        fine=fine, name="wall", fine_name="tiny", device="cpu",
+    )  # fmt: skip
+    assert [one.path.name for one in export_onnx(predictor, tmp_path)] == [PSI_FILE, FINE_FILE, REFINER_FILE]
+    psi, refiner, other = load_onnx(tmp_path, torch.device("cpu"))
+    assert (psi.name, psi.fine_name, other.name, other.fine_name) == ("wall", "tiny", "tiny", "")
+    got = DepthPredictor(psi, refiner, fine=other, name="wall", fine_name="tiny", device="cpu")
+    image, options = load_image(PHOTO)[0][:300, :400], InferenceOptions(tiles=(2, 3), keep_normals=True)
+    wanted, got = (one.infer(image, options=options) for one in (predictor, got))
+    assert difference(wanted.disparity, got.disparity) < PARITY and got.model == "wall+tiny"
+    assert got.lens_source == "model" and got.intrinsics.fx == pytest.approx(wanted.intrinsics.fx)
+    np.testing.assert_array_equal(got.sky, wanted.sky)
+    np.testing.assert_allclose(got.normals, wanted.normals, atol=1e-5)
 
 
 def test_only_what_can_be_exported_is(tiny, tmp_path):
@@ -124,8 +142,8 @@ def test_what_is_no_export_is_refused(exported, tmp_path):
         load(exported[0], "depth-anything-v2-small")
     with pytest.raises(InputError, match="needs an export"):
         load(None)
-    for wrong in ({"dtype": "float16"}, {"refiner_weights": tmp_path / "x"}):
-        with pytest.raises(InputError, match="leave out dtype and refiner_weights"):
+    for wrong in ({"dtype": "float16"}, {"refiner_weights": tmp_path / "x"}, {"fine": "same"}):
+        with pytest.raises(InputError, match="leave out dtype, refiner_weights and fine"):
             load(exported[0], **wrong)
     with pytest.raises(InputError, match="give torch or onnxruntime"):
         load_model(backend="tensorflow")

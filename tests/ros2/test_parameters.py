@@ -298,6 +298,7 @@ ON_THE_DESK = {
     "engine.backend": loads_again("backend", "onnxruntime"),
     "engine.weights": loads_again("weights", "/weights"),
     "engine.refiner_weights": loads_again("refiner_weights", "/weights"),
+    "engine.fine": loads_again("fine", "same"),
     "engine.refine": infers_with("refine", "blend", "blend", "trained"),
     "engine.tiles": infers_with("tiles", (3, 4), (3, 4), "auto"),
     "engine.batch_size": infers_with("batch_size", 5, 5, "auto"),

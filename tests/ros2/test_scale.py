@@ -111,7 +111,7 @@ def test_depth_is_within_three_percent_in_spite_of_a_fifth_of_outliers(shape: st
 def test_exact_samples_give_the_exact_scale_at_any_normalisation(seed: int, scale: float, shift: float) -> None:
     inverse = scene("road", seed)
     found = Drive().frame(disparity_of(inverse, scale, shift), samples(inverse, seed, noise=0)).scale_shift
-    assert found is not None and found.source == "sensor"
+    assert found is not None and found.source == "fitted"
     assert found.scale == pytest.approx(scale, rel=1e-3)
     assert found.shift == pytest.approx(shift, abs=1e-3)
 

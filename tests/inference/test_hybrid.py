@@ -1,0 +1,89 @@
+"""One Ψ for the whole picture and another one for its patches."""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from pro_engine.errors import InputError
+from pro_engine.inference import load
+from pro_engine.inference.load import load_model
+from pro_engine.inference.predictor import DepthPredictor
+from pro_engine.models.presets import PRESETS
+from pro_engine.models.refiner_maps import MapRefiner
+from pro_engine.models.refiner_published import ProRefiner
+from pro_engine.options import InferenceOptions
+
+PHOTO = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8).repeat(12, 0).repeat(12, 1)
+GRID = InferenceOptions(tiles=(2, 3))
+
+
+def test_a_model_with_itself_gives_what_it_gives_alone():
+    alone = load_model("compact", device="cpu")
+    twice = DepthPredictor(
+        copy.deepcopy(alone.psi), copy.deepcopy(alone.refiner), fine=copy.deepcopy(alone.psi), device="cpu"
+    )
+    for options in (GRID, InferenceOptions(tiles=(1, 1)), InferenceOptions(tiles=(2, 2), refine="blend")):
+        one, other = (predictor.infer(PHOTO, options=options) for predictor in (alone, twice))
+        assert (
+            np.abs(one.disparity - other.disparity).max() <= 1e-5 * np.ptp(one.disparity) and one.tiles == other.tiles
+        )
+
+
+def test_each_sees_its_own_part_at_its_own_size(tiny):
+    sizes: dict[str, list[tuple[int, ...]]] = {"whole": [], "patches": []}
+
+    def watched(name, spec):
+        psi = tiny.Psi(spec)
+        psi.register_forward_pre_hook(lambda _, given: sizes[name].append(tuple(given[0].shape)))
+        return psi
+
+    torch.manual_seed(0)
+    psi, fine = watched("whole", tiny.SPECS["published"]), watched("patches", tiny.SPECS["ours"])
+    predictor = DepthPredictor(psi, MapRefiner((8, 8, 8, 8, 8, 4)), fine=fine, name="a", fine_name="b", device="cpu")
+    result = predictor.infer(PHOTO, options=GRID)
+    assert result.model == "a+b" and result.tiles == (2, 3) and np.isfinite(result.disparity).all()
+    assert sizes["whole"] == [(1, 3, 70, 70)]
+    assert sum(size[0] for size in sizes["patches"]) == 6 and {size[2:] for size in sizes["patches"]} == {(64, 64)}
+    predictor.infer(PHOTO, options=InferenceOptions(tiles=(1, 1)))
+    assert len(sizes["whole"]) == 2 and sizes["patches"][-1][0] == 1  # seen by the one is not seen by the other
+
+
+def test_a_refiner_of_features_does_not_serve_two_kinds(tiny):
+    other = tiny.Psi(tiny.SPECS["ours"])
+    other.spec = type(other.spec)((4, 4, 4, 4, 4, 4), 64 * 96, 32, keep_aspect=True)
+    with pytest.raises(InputError, match="the refiner for any Ψ, or the same Ψ"):
+        DepthPredictor(tiny.Psi(), ProRefiner((8, 8, 8, 8, 8, 4)), fine=other, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("fine", "device", "parameters", "found"),
+    [
+        ("auto", "cpu", 200_000_000, "compact"),
+        ("auto", "cuda", 200_000_000, None),
+        ("auto", "cpu", 90_000_000, None),
+        ("same", "cpu", 200_000_000, None),
+        ("compact", "cuda", 90_000_000, "compact"),
+        ("depth-anything-v2-small", "cpu", 90_000_000, None),
+    ],
+)
+def test_which_model_looks_at_the_patches(fine, device, parameters, found):
+    psi = SimpleNamespace(parameters=lambda: [SimpleNamespace(numel=lambda: parameters)])
+    chosen = load._fine_preset(PRESETS["depth-anything-v2-small"], fine, psi, device)
+    assert (chosen and chosen.name) == found
+
+
+def test_a_large_model_brings_compact_and_the_refiner_for_any(tiny, monkeypatch):
+    build, fill, fetch = load.build_psi, load.load_psi, load._fetch
+    monkeypatch.setattr(load, "_LARGE_PARAMETERS", 10)
+    monkeypatch.setattr(load, "build_psi", lambda preset: build(preset) if preset.name == "compact" else tiny.Psi())
+    monkeypatch.setattr(load, "load_psi", lambda psi, found: isinstance(psi, tiny.Psi) or fill(psi, found))
+    monkeypatch.setattr(load, "_fetch", lambda file, **more: {} if file.repo else fetch(file, **more))
+    predictor = load_model("depth-anything-v2-large", device="cpu")
+    assert predictor.full_name == "depth-anything-v2-large+compact" and isinstance(predictor.refiner, MapRefiner)
+    result = predictor.infer(PHOTO, options=GRID)
+    assert result.model == predictor.full_name and np.isfinite(result.disparity).all()
