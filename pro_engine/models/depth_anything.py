@@ -98,7 +98,7 @@ def _spec(channels: int, head_channels: int, side: int, patch: int, *, metric: b
         multiple=patch,
         keep_aspect=metric,  # a squashed picture would have two focal lengths
         published_resize=not metric,
-        metric=metric,
+        unit="inverse metres" if metric else "relative",
     )
 
 
