@@ -66,13 +66,18 @@ class PsiSpec:
 
 
 class Prompt(NamedTuple):
-    """Depth that a Ψ is told: depth (B, 1, h, w) metres without holes, at any size, over the same part of the photo as
-    the image; low, high: () least and greatest of the whole photo's prompt, the same for all its patches.
-    """
+    """Depth that a Ψ is told: depth (B, 1, p, q) metres without holes, at any size, over the same part of the photo as
+    the image; near and far (B, 1, 1, 1): the least and the greatest depth of the *whole* prompt. Patches of one photo
+    get the same two, else each has a scale of its own."""
 
     depth: Tensor
-    low: Tensor
-    high: Tensor
+    near: Tensor
+    far: Tensor
+
+    @classmethod
+    def whole(cls, depth: Tensor) -> Prompt:
+        """A prompt for a whole picture; depth (B, 1, p, q)."""
+        return cls(depth, depth.amin((1, 2, 3), keepdim=True), depth.amax((1, 2, 3), keepdim=True))
 
 
 class WholeOutput(NamedTuple):

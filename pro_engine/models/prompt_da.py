@@ -9,27 +9,11 @@ Source: Lin et al., "Prompting Depth Anything for 4K Resolution Accurate Metric 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-from pro_engine.models.contract import PsiOutput
+from pro_engine.models.contract import Prompt, PsiOutput
 from pro_engine.models.depth_anything import DepthAnything
-
-
-class Prompt(NamedTuple):
-    """depth (B, 1, p, q) metres, dense; near and far (B, 1, 1, 1): the least and the greatest depth of the *whole*
-    prompt. Patches of one photo get the same two, else each has a scale of its own."""
-
-    depth: Tensor
-    near: Tensor
-    far: Tensor
-
-    @classmethod
-    def whole(cls, depth: Tensor) -> Prompt:
-        """A prompt for a whole picture; depth (B, 1, p, q)."""
-        return cls(depth, depth.amin((1, 2, 3), keepdim=True), depth.amax((1, 2, 3), keepdim=True))
 
 
 class PromptDepthAnything(DepthAnything):

@@ -99,14 +99,13 @@ class WallPsi(TinyPsi):
 
     def whole(self, image: Tensor, aspect: float) -> PsiOutput:
         output = self(image)
-        height = image.shape[-2]
         empty = torch.zeros_like(output.disparity)
-        sky = empty + (torch.arange(height).view(1, 1, -1, 1) < height * self.sky_share)
+        sky = ((empty + 1).cumsum(2) <= image.shape[-2] * self.sky_share).float()
         focal = self.focal_px + empty[:, 0, 0, :1] if self.focal_px else None
         normals = empty - 2 * torch.tensor([0.0, 0.0, 1.0]).view(1, 3, 1, 1)
         return output._replace(whole=WholeOutput(sky=sky, focal_px=focal, normals=normals))
 
     def forward(self, image: Tensor) -> PsiOutput:
         output = super().forward(image)
-        rows = torch.linspace(-1e-3, 1e-3, image.shape[2])[None, None, :, None]  # a wall that is even has no spread
-        return output._replace(disparity=(1 / self.distance_m + rows).expand_as(output.disparity))
+        rows = torch.ones_like(output.disparity).cumsum(2) / image.shape[2]
+        return output._replace(disparity=1 / self.distance_m + 2e-3 * (rows - 0.5))  # an even wall has no spread

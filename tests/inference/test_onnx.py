@@ -90,7 +90,7 @@ def test_depth_anything_and_the_refiner_for_any_psi(tiny_config, vivid, tmp_path
 
 
 def test_another_psi_for_the_patches_and_what_only_the_whole_is_asked(tiny, tmp_path):
-    fine = tiny.Psi()
+    fine = tiny.WallPsi(distance_m=2.0)
     predictor = DepthPredictor(
         tiny.WallPsi(focal_px=77.0, sky_share=0.25), MapRefiner((8, 8, 8, 8, 8, 4)),
         fine=fine, name="wall", fine_name="tiny", device="cpu",

@@ -7,8 +7,9 @@ import torch
 
 from pro_engine.errors import WeightsError
 from pro_engine.io.weights import read_weights
+from pro_engine.models.contract import Prompt
 from pro_engine.models.depth_anything import IMAGENET_MEAN, IMAGENET_STD
-from pro_engine.models.prompt_da import Prompt, PromptDepthAnything
+from pro_engine.models.prompt_da import PromptDepthAnything
 
 
 @pytest.fixture(scope="module")
