@@ -113,8 +113,7 @@ class PhotoJob:
                 is sought.
         """
         start = time.perf_counter()
-        if self.options.scale_from == "metric" and not predictor.spec.metric:
-            raise ScaleUnknownError(no_metres(predictor.name))
+        self._check_metres(predictor)
         outputs = self.outputs(photo, metric=predictor.spec.metric)
         if self.is_done(outputs, photo.path):
             if shot is not None:
@@ -123,7 +122,6 @@ class PhotoJob:
         step = partial(_report, progress)
         step("read", 0, 1)
         loaded, lens, reduced = _picture(photo, self.options)
-        height, width = loaded.image.shape[:2]
         work = _Work(self, photo, outputs, loaded, lens, shot)
         read_seconds = time.perf_counter() - start
         coarse = bool(work.of("preview")) and self.inference.refine != "none"
@@ -140,8 +138,8 @@ class PhotoJob:
             frame=photo.number,
             time_s=photo.time_s,
             outputs=tuple(out.summary() for out in outputs),
-            width=width,
-            height=height,
+            width=loaded.image.shape[1],
+            height=loaded.image.shape[0],
             reduced=reduced,
             model=maps.about["model"],
             tiles=maps.tiles,
@@ -158,6 +156,11 @@ class PhotoJob:
             stride=stride,
             warnings=_warnings(maps, work),
         )
+
+    def _check_metres(self, predictor: DepthPredictor) -> None:
+        """Raises ScaleUnknownError before a minute is spent on what a relative model does not give."""
+        if self.options.scale_from == "metric" and not predictor.spec.metric:
+            raise ScaleUnknownError(no_metres(predictor.name))
 
     def attempt(
         self,

@@ -99,7 +99,7 @@ class WallPsi(TinyPsi):
 
     def whole(self, image: Tensor, aspect: float) -> PsiOutput:
         output = self(image)
-        empty = torch.zeros_like(output.disparity)
+        empty = torch.zeros_like(image[:, :1])
         sky = ((empty + 1).cumsum(2) <= image.shape[-2] * self.sky_share).float()
         focal = self.focal_px + empty[:, 0, 0, :1] if self.focal_px else None
         normals = empty - 2 * torch.tensor([0.0, 0.0, 1.0]).view(1, 3, 1, 1)
@@ -107,5 +107,5 @@ class WallPsi(TinyPsi):
 
     def forward(self, image: Tensor) -> PsiOutput:
         output = super().forward(image)
-        rows = torch.ones_like(output.disparity).cumsum(2) / image.shape[2]
+        rows = torch.ones_like(image[:, :1]).cumsum(2) / image.shape[2]
         return output._replace(disparity=1 / self.distance_m + 2e-3 * (rows - 0.5))  # an even wall has no spread
