@@ -49,8 +49,8 @@ _SLACK_FRAMES, _SLACK_S = 3, 0.25
 _HD_LINES = 720
 """From this height on, videos that do not name their matrix are taken to have that of BT.709; smaller ones BT.601's."""
 
-_TIME_BASE = Fraction(1, 90_000)
-_CODECS = (("libx264", {"crf": "20", "preset": "veryfast"}), ("mpeg4", {"qscale": "3"}))
+_TIME_BASE = Fraction(1, 60_000)  # MPEG-4 has room for 65535
+_CODECS = (("libx264", {"crf": "20", "preset": "veryfast"}), ("mpeg4", {"qmin": "2", "qmax": "4"}))
 """What a video is written with: the first that PyAV's FFmpeg has."""
 
 

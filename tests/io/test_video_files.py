@@ -16,7 +16,7 @@ pytest.importorskip("av", reason="PyAV, the extra `video`, is not installed")
 from videos import frame, number_of, write_sound, write_video
 
 from pro_engine.errors import DependencyError, FileError, InputError
-from pro_engine.io.video import VideoWriter, open_video
+from pro_engine.io.video import _CODECS, VideoWriter, open_video
 
 
 def read(path: Path) -> tuple[list[np.ndarray], list[float], Any]:
@@ -138,7 +138,9 @@ def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
         read(path)
 
 
-def test_a_video_comes_back_as_it_was_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("codec", [0, 1])
+def test_a_video_comes_back_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: int) -> None:
+    monkeypatch.setattr("pro_engine.io.video._CODECS", _CODECS[codec:])  # an FFmpeg without x264
     times = [0, 0.04, 0.5, 0.52]
     with VideoWriter(tmp_path / "new" / "out.mp4") as writer:
         for number, time_s in enumerate(times, 1):
