@@ -12,6 +12,7 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
+import networks
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -19,11 +20,13 @@ from typer.testing import CliRunner
 from videos import write_video
 
 from pro_engine.cli.main import app
+from pro_engine.inference.tiling import input_size
 from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.serve import DECIDED, KEYS, WORDS, word_of
 from pro_engine.options import InferenceOptions, ModelOptions, options_of
 
 ROOT = Path(__file__).parents[2]
+HELPERS = ROOT / "tests" / "helpers"
 PHOTO = ROOT / "docs" / "photos" / "dandelion.jpg"
 FOR_HOSTS = {"maps": ["npy"], "picture": True, "anchors": True}
 PATIENCE_S = 60.0  # for what comes at once unless something is broken
@@ -385,3 +388,29 @@ def test_a_photo_that_is_skipped_tells_nothing_else(served, photo, tmp_path):
         result = served.until_end_of(job)[-1]["result"]
     assert Page().tables["photo"].keys() == result.keys() and result["skipped"]
     assert not any(np.any(value) for key, value in result.items() if key not in ("input", "skipped"))
+
+
+def test_metres_of_a_model_and_its_lens_say_where_they_come_from(photo, tmp_path):
+    code = (
+        f"import sys; sys.path.insert(0, {str(HELPERS)!r})\n"
+        "import torch; torch.set_num_threads(1)\n"
+        "import networks, pro_engine.inference.load as m; from pro_engine.jobs.serve import serve\n"
+        "wall = networks.WallPsi(by_focal=True, focal_px=50.0)\n"
+        "m.load = lambda _: networks.tiny_predictor(psi=wall, trained=False)\n"
+        "serve()\n"
+    )
+    picture = Image.open(photo)
+    picture.save(photo.with_name("no_exif.png"))
+    worker = Served([sys.executable, "-c", code])
+    assert worker.hear()["event"] == "ready"
+    asked = {"photo": str(photo.with_name("no_exif.png")), "folder": str(tmp_path), "refine": "blend", "maps": ["npy"]}
+    worker.ask(id=1, do="infer", scale_from="metric", **asked)
+    result = worker.until_end_of(1)[-1]["result"]
+    assert (result["lens"]["source"], result["scale"]["source"]) == ("model", "metric")
+    height, width = input_size(result["height"], result["width"], networks.SPEC)
+    seen_px = (
+        50 + result["lens"]["fy"] * height / result["height"]
+    ) / 2  # 100: a wall at 3 m
+    assert result["lens"]["fx"] * width / result["width"] == pytest.approx(50)
+    np.testing.assert_allclose(np.load(file_of(result, "depth")), 3 * seen_px / 100, rtol=5e-3)
+    assert worker.close() == 0

@@ -1,0 +1,53 @@
+"""The node with a metric model: metres by the camera info, and none that are guessed unless asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from desk import HEIGHT, WIDTH, Desk
+
+
+@pytest.fixture
+def wall(tiny, tmp_path):
+    """desk(**wall): a desk whose model knows a wall 3 m away."""
+
+    def made(**known):
+        desk = Desk(tmp_path)
+        predictor = tiny.predictor(psi=tiny.WallPsi(**known), trained=False)
+        desk.model.infer = predictor.infer
+        desk.set(scale__mode="metric", engine__refine="blend")
+        return desk
+
+    return made
+
+
+def test_metres_of_the_model(wall):
+    np.testing.assert_allclose(wall().depth(), 3.0, rtol=0.01)
+
+
+def test_metres_by_the_lens_need_camera_info(wall):
+    desk = wall(by_focal=True, focal_px=33.0)
+    assert desk.look(info=False).get("depth") is not None  # by the model's own lens
+    assert desk.processor.lens_source == "model" and desk.processor.scale_now().scale_shift.source == "metric"
+    desk = wall(by_focal=True)
+    assert desk.depth(info=False) is None and desk.health.counts()["no_scale"] == 1
+    depth = desk.depth()
+    lens = desk.infos.get(0)
+    focal_px = lens.k[0] * np.sqrt(64 * 96 / (WIDTH * HEIGHT))  # about, in pixels of the model's input
+    np.testing.assert_allclose(np.median(depth), 3.0 * focal_px / 100, rtol=0.1)
+    assert desk.processor.lens_source == "given"
+
+
+def test_metres_by_an_assumed_lens_are_taken_where_estimates_are_asked_for_alone(wall):
+    desk = wall(by_focal=True)
+    desk.set(input__fallback_fov_x_deg=60.0)
+    assert desk.depth(info=False) is None
+    assert "set scale.mode to estimated" in desk.processor.scale_now().reason
+    desk.set(scale__mode="estimated")
+    assert desk.depth(info=False) is not None
+    assert desk.processor.lens_source == "assumed" and desk.processor.scale_now().scale_shift.source == "assumed"
+
+
+def test_the_sky_is_infinite(wall):
+    depth = wall(sky_share=0.5).depth()
+    assert np.isposinf(depth[: HEIGHT // 4]).all() and np.isfinite(depth[-HEIGHT // 4 :]).all()
