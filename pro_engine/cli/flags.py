@@ -53,6 +53,7 @@ FLAGS = {
     "cluster": Flag(value="ADDRESS"),
     "data": Flag(("--data", "-d")),
     "device": Flag(value="DEVICE"),
+    "camera_height_m": Flag(("--camera-height",)),
     "channel": Flag(value="NAME"),
     "exr_far_m": Flag(("--exr-far",)),
     "exr_half": Flag(("--half",)),
@@ -65,8 +66,10 @@ FLAGS = {
     "name": Flag(("--model", "-m"), "NAME"),
     "near_m": Flag(("--near",)),
     "out": Flag(("--out", "-o")),
+    "pitch_deg": Flag(("--pitch",)),
     "psi": Flag(value="NAME|PATH"),
     "refiner_weights": Flag(("--refiner",)),
+    "roll_deg": Flag(("--roll",)),
     "scale_from": Flag(("--scale",)),
 }
 NO_FLAG = {"keep_coarse", "keep_normals"}

@@ -59,7 +59,7 @@ class GroundFit:
         return math.degrees(math.atan2(self.normal[0], self.normal[1]))
 
 
-def down_vector(pitch_deg: float, roll_deg: float = 0.0) -> Vector:
+def down_vector(pitch_deg: float, roll_deg: float) -> Vector:
     """The unit vector (3,) that points down, in the frame of a camera (x right, y down, z forward).
 
     Args:

@@ -75,6 +75,19 @@ class JobOptions(Checked):
     align: Path | None = option(
         None, "Sensor depth to take the scale from: a file, or a folder with one named like each photo"
     )
+    camera_height_m: float | None = option(
+        None, "Height of the camera over flat ground, from which the scale is taken", above=0, unit="m"
+    )
+    pitch_deg: float = option(
+        0.0, "How far the camera looks down; goes with the camera's height", minimum=-90, maximum=90, unit="degrees"
+    )
+    roll_deg: float = option(
+        0.0,
+        "How far the camera is turned clockwise, seen from behind; goes with the camera's height",
+        minimum=-180,
+        maximum=180,
+        unit="degrees",
+    )
     fov_x_deg: float | None = same_as(
         GeometryOptions, "fov_x_deg", default=None, help="Horizontal field of view, instead of the photo's EXIF"
     )
@@ -94,12 +107,15 @@ class JobOptions(Checked):
         super().__post_init__()
         if self.fov_x_deg is not None and self.focal_35mm is not None:
             raise OptionError("Both {0} and {1} are given; give one of them.", "fov_x_deg", "focal_35mm")
-        if self.near_m is not None and self.align is not None:
-            raise OptionError("Both {0} and {1} are given; the scale comes from one of them.", "near_m", "align")
-        if self.scale_from == "metric" and (self.near_m is not None or self.align is not None):
-            other = "align" if self.near_m is None else "near_m"
-            raise OptionError("{0} is metric and {1} is given; the scale comes from one of them.", "scale_from", other)
-        if self.align is None and self.scale_from == "auto" and (self.near_m is None) != (self.far_m is None):
+        ways = [name for name in ("near_m", "align", "camera_height_m") if getattr(self, name) is not None]
+        if len(ways) > 1:
+            raise OptionError("Both {0} and {1} are given; the scale comes from one of them.", *ways[:2])
+        if self.scale_from == "metric" and ways:
+            raise OptionError("{0} is metric and {1} is given; the scale comes from one of them.", "scale_from", *ways)
+        if self.camera_height_m is None and (self.pitch_deg or self.roll_deg):
+            turned = "pitch_deg" if self.pitch_deg else "roll_deg"
+            raise OptionError("{0} is given without {1}; they go together.", turned, "camera_height_m")
+        if ways in ([], ["near_m"]) and self.scale_from == "auto" and (self.near_m is None) != (self.far_m is None):
             raise OptionError(
                 "Only one of {0} and {1} is given; give both, they set the scale together.", "near_m", "far_m"
             )

@@ -87,7 +87,7 @@ class PhotoJob:
         """Every file that will be written for a photo; depth maps only where the scale will be known."""
         job = self.options
         kinds = ["disparity"]
-        if metric or job.align is not None or job.near_m is not None:
+        if metric or any(way is not None for way in (job.align, job.near_m, job.camera_height_m)):
             kinds.append("depth")
         wanted = [(kind, name, MAP_FORMATS[name]) for kind in kinds for name in job.maps]
         pictures = ("picture",) if isinstance(photo, FramePhoto) else ("preview", "picture")
@@ -298,7 +298,7 @@ def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
             out.path, disparity, quantity="disparity", metadata=about, plate=work.loaded.plate, half=job.exr_half
         )
     anchors, lens = shot.anchors(result) if job.anchors else None, work.lens.seen_by(result)
-    scale = shot.scale(result, work.photo.name, job, assume=work.has_geometry)
+    scale = shot.scale(result, work.photo.name, job, lens, assume=work.has_geometry)
     if scale is None:
         return _Maps(None, None, lens, anchors, result.tiles, result.timings, about)
     about |= {"scale": scale.summary(), "lens": lens.summary()}

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from pro_engine.errors import FileError, InputError, ScaleUnknownError
-from pro_engine.geometry.depth import AGREEMENT_RATIO, fit_scale_shift, range_scale_shift
+from pro_engine.geometry.depth import AGREEMENT_RATIO, disparity_to_depth, fit_scale_shift, range_scale_shift
+from pro_engine.geometry.ground import down_vector, ground_scale_shift
 from pro_engine.inference.resize import resized
 from pro_engine.inference.video import ScaleHold
 from pro_engine.io.depth import load_depth
@@ -103,12 +104,14 @@ def _assumed(width: int, height: int) -> Intrinsics:
     return Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height)
 
 
-def find_scale(result: DepthResult, name: str, job: JobOptions, *, assume: bool) -> PhotoScale | None:
-    """The photo's scale: from the sensor, the range or a metric model; assumed if `assume` says so; else None.
+def find_scale(result: DepthResult, name: str, job: JobOptions, lens: PhotoLens, *, assume: bool) -> PhotoScale | None:
+    """The photo's scale: from the sensor, the ground, the range or a metric model; assumed if `assume` says so; else
+    None.
 
     Raises:
         ScaleUnknownError: the metres of the model are asked for, and it gives none, or none without a lens.
-        FileError, InputError: a sensor depth that cannot be read or does not fit; a picture without contrast.
+        FileError, InputError: a sensor depth that cannot be read or does not fit; too little ground in view; a picture
+            without contrast.
     """
     own = result.scale_shift
     if job.scale_from == "metric":
@@ -121,6 +124,8 @@ def find_scale(result: DepthResult, name: str, job: JobOptions, *, assume: bool)
         return PhotoScale(own, job.far_m or _METRIC_FAR_M)
     if job.align is not None:
         return _sensor_scale(result, _sensor_file(job.align, name), job.far_m)
+    if job.camera_height_m is not None:
+        return _ground_scale(result, job, lens, job.camera_height_m)
     if job.near_m is not None and job.far_m is not None:
         return PhotoScale(_range(result, job.near_m, job.far_m, job), job.far_m, job.near_m)
     if own is not None:
@@ -204,10 +209,12 @@ class ShotScale:
             self._cuts, self._scale, self._anchors = self._hold.cuts, None, None
         return held
 
-    def scale(self, result: DepthResult, name: str, job: JobOptions, *, assume: bool) -> PhotoScale | None:
-        """As `find_scale`; a range is that of the first frame, since the nearest thing in view may be another later."""
+    def scale(
+        self, result: DepthResult, name: str, job: JobOptions, lens: PhotoLens, *, assume: bool
+    ) -> PhotoScale | None:
+        """As `find_scale`; a range and the ground are those of the first frame, as what is in view changes later."""
         if self._scale is None or job.align is not None or result.scale_shift is not None:
-            self._scale = find_scale(result, name, job, assume=assume)
+            self._scale = find_scale(result, name, job, lens, assume=assume)
         return self._scale
 
     def anchors(self, result: DepthResult) -> dict[str, float] | None:
@@ -221,6 +228,22 @@ def _range(result: DepthResult, near_m: float, far_m: float, job: JobOptions) ->
     surfaces = None if result.sky is None or job.keep_background else ~result.sky
     cut = surfaces is None and not job.keep_background
     return range_scale_shift(result.disparity, near_m, far_m, surfaces, cut_plateau=cut)
+
+
+def _ground_scale(result: DepthResult, job: JobOptions, lens: PhotoLens, height_m: float) -> PhotoScale:
+    """Metres from the ground. The lens and the attitude decide how good they are, so guesses are told."""
+    surfaces = result.valid if result.sky is None else result.valid & ~result.sky
+    found = ground_scale_shift(
+        result.disparity, lens.intrinsics, height_m, down_vector(job.pitch_deg, job.roll_deg), valid=surfaces
+    )
+    warnings: tuple[str, ...] = ()
+    if lens.source == "assumed":
+        warnings += ("Metres from the ground depend on the lens, which is assumed; give --fov or --focal-35mm.",)
+    if not job.pitch_deg:
+        warnings += ("The camera is taken to look level; a degree changes the metres by 5 to 15 %, see --pitch.",)
+    depth = disparity_to_depth(result.disparity[found.mask][None], found.scale_shift)
+    far_m = job.far_m or _SENSOR_REACH * float(np.percentile(depth, 99))
+    return PhotoScale(found.scale_shift, far_m, warnings=warnings)
 
 
 def _sensor_file(align: Path, name: str) -> Path:

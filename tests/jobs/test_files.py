@@ -21,11 +21,12 @@ from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.photo_job import PhotoJob
 from pro_engine.jobs.photos import Failure, Photo, find_photos
 from pro_engine.jobs.report import PhotoReport
-from pro_engine.jobs.scale import find_scale
+from pro_engine.jobs.scale import PhotoLens, find_scale
 from pro_engine.options import InferenceOptions
-from pro_engine.types import DepthResult
+from pro_engine.types import DepthResult, Intrinsics
 
 Job = Callable[..., PhotoReport | Failure]
+LENS = PhotoLens(Intrinsics.from_fov(6, 4, fov_x_deg=55), "given")  # a sensor's metres do not need it
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_reach_of_a_sensor_is_that_of_the_readings_that_fit(tmp_path: Path, shar
     sensor[random.random(depth.shape) < share] = reading
     np.save(tmp_path / "a.npy", sensor)
     result = DepthResult(1 / depth, np.ones(depth.shape, bool))
-    scale = find_scale(result, "a", JobOptions(align=tmp_path / "a.npy"), assume=False)
+    scale = find_scale(result, "a", JobOptions(align=tmp_path / "a.npy"), LENS, assume=False)
     assert scale is not None
     assert scale.far_m == pytest.approx(60, rel=0.02)
 
@@ -135,7 +136,7 @@ def test_sensor_depth_mirrors_the_tree_or_is_flat(tmp_path: Path) -> None:
         np.save(tmp_path / folder / "0001.npy", depth * factor)
     np.save(tmp_path / "0002.npy", depth * 3)
     for name, factor in (("cam1/0001", 1), ("cam2/0001", 2), ("cam3/0002", 3)):
-        scale = find_scale(result, name, JobOptions(align=tmp_path), assume=False)
+        scale = find_scale(result, name, JobOptions(align=tmp_path), LENS, assume=False)
         assert scale is not None
         assert scale.scale_shift.scale == pytest.approx(1 / factor)
 
