@@ -41,7 +41,8 @@ VIDEO_SUFFIXES = frozenset(
 """Suffixes, in lower case, of files that are taken for videos."""
 
 # Numbers of FFmpeg's AVColorSpace, AVColorRange and AVColorTransferCharacteristic; PyAV gives them as they are.
-_MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020"}
+_BT601, _BT709 = 5, 1
+_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # to the numbers of SWS_CS, by which PyAV converts
 _FULL_RANGE = 2
 _HDR = {16: "PQ", 18: "HLG"}
 _SLACK_FRAMES, _SLACK_S = 3, 0.25
@@ -144,7 +145,7 @@ class VideoReader:
 
     def _image(self, frame: Any) -> ImageArray:
         check_size(self.path, frame.width, frame.height, self._max_pixels)
-        matrix = _MATRICES.get(frame.colorspace) or ("ITU709" if frame.height >= _HD_LINES else "ITU601")
+        matrix = _MATRICES.get(frame.colorspace) or (_BT709 if frame.height >= _HD_LINES else _BT601)
         is_full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
         pixels = frame.reformat(
             width=max(1, round(frame.width * self._aspect)),

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-MATRICES = {1: "ITU709", 5: "ITU601", 9: "BT2020"}  # by FFmpeg's number
 EXACT = {"qp": "0", "preset": "ultrafast"}
 
 
@@ -48,8 +47,9 @@ def write_video(
 ) -> Path:
     """A video of `frame(1)`, `frame(2)`, ... at 25 frames a second or at `times_ms`.
 
-    full, matrix: colours as they are stored; `named`: whether the file says so. rotate: degrees counterclockwise by
-    which a player turns the frames, before it mirrors them. container, options: FFmpeg's, of the file and of the codec.
+    full, matrix: colours as they are stored, the matrix by its number: 1 BT.709, 5 BT.601, 9 BT.2020; `named`: whether
+    the file says so. rotate: degrees counterclockwise by which a player turns the frames, before it mirrors them.
+    container, options: FFmpeg's, of the file and of the codec.
     """
     import av
 
@@ -70,7 +70,7 @@ def write_video(
             picture = av.VideoFrame.from_ndarray(frame(number, *size), format="rgb24")
             stored = picture.reformat(
                 format=pixels,
-                dst_colorspace=MATRICES[matrix],
+                dst_colorspace=matrix,
                 src_color_range="JPEG",
                 dst_color_range="JPEG" if full else "MPEG",
             )

@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("av", reason="PyAV, the extra `video`, is not installed")
 
+from av.video.reformatter import Colorspace
 from videos import frame, number_of, write_sound, write_video
 
 from pro_engine.errors import DependencyError, FileError, InputError
@@ -51,6 +52,8 @@ KINDS = {
 
 @pytest.mark.parametrize("name", KINDS)
 def test_frames_come_in_order_with_their_colours(tmp_path: Path, name: str) -> None:
+    if KINDS[name].get("matrix") == 9 and not hasattr(Colorspace, "BT2020"):
+        pytest.skip("This PyAV does not write BT.2020.")
     video = write_video(tmp_path / name, **KINDS[name])
     images, times, reader = read(video)
     assert [number_of(image) for image in images] == [1, 2, 3, 4, 5, 6]
