@@ -60,7 +60,7 @@ def test_the_table_of_options_says_what_the_help_says() -> None:
 
 def test_the_table_of_models_is_that_of_the_presets() -> None:
     rows = re.findall(
-        r"^\| `([\w.-]+)`(?: \(default\))? \| [^|]+ \| [\d.]+ [MG]B \| ([\w.-]+) \| (yes|no|unclear) \| ([\w ]+) \|$",
+        r"^\| `([\w.-]+)`(?: \(default\))? \| [^|]+ \| [\d.]+ [MG]B \| ([\w. -]+) \| (yes|no|unclear) \| ([\w ]+) \|$",
         README.partition("## Models")[2].partition("\n## ")[0],
         re.MULTILINE,
     )

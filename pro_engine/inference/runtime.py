@@ -138,6 +138,8 @@ def auto_batch_size(
     limit = _MAX_BATCH[device.type]
     if device.type == "cpu" and torch.get_num_threads() == 1:
         limit = 1  # only threads that wait for each other gain from more at once; a single one leaves the cache
+    if device.type == "cpu" and not spec.feature_channels:
+        limit = 1  # nothing tells how much memory such a Ψ takes, and a CPU that has none left ends the process
     return max(1, min(fits, patches, limit))
 
 

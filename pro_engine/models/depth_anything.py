@@ -30,7 +30,7 @@ from pro_engine.models.checkpoint import load_strict, renamed
 from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec
 
 if TYPE_CHECKING:
-    from transformers import DepthAnythingConfig
+    from transformers import DepthAnythingConfig, PromptDepthAnythingConfig
 
 Size = Literal["small", "base", "large"]
 
@@ -113,7 +113,7 @@ class DepthAnything(DepthBase):
     std: Tensor
     _config_class, _network_class = "DepthAnythingConfig", "DepthAnythingForDepthEstimation"
 
-    def __init__(self, config: DepthAnythingConfig) -> None:
+    def __init__(self, config: DepthAnythingConfig | PromptDepthAnythingConfig) -> None:
         """config: of one of the published networks; the weights are random.
 
         Raises:

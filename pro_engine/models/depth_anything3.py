@@ -20,21 +20,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pro_engine.models.checkpoint import load_strict, renamed
+from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec, WholeOutput
 from pro_engine.models.refiner_published import HeadBlock
 from pro_engine.models.vit import DINOV2_KEYS, PATCH, DinoV2Trunk, TrunkShape
 
 SKY_FROM = 0.3
-"""From this value of the sky map on, a pixel is sky and its depth means nothing."""
-
-CANONICAL_FOCAL_PX = 300.0
-"""metres = depth * focal length / this, for the metric network; see `metric_scale`."""
+"""Above this value of the network's sky, a pixel is sky and its depth means nothing."""
 
 _TRUNK = TrunkShape(1024, 24, 16, taps=(5, 12, 18, 24), norm_eps=1e-5, grid_margin=0.1)
 
@@ -62,19 +59,6 @@ class DepthAnything3Shape:
     stages: tuple[int, int, int, int] = (256, 512, 1024, 1024)
     channels: int = 256
     end: int = 32
-
-
-class DepthAnything3Output(NamedTuple):
-    """Maps of the input's size.
-
-    disparity (B, 1, h, w) = 1 / depth > 0, larger is nearer: relative (mono), or in inverse metres after
-    `metric_scale` (metric). sky (B, 1, h, w) >= 0, no probability: sky where it is at least `SKY_FROM`. features: six
-    maps, see the module docstring.
-    """
-
-    disparity: Tensor
-    sky: Tensor
-    features: tuple[Tensor, ...]
 
 
 class DptDecoder(nn.Module):
@@ -116,25 +100,42 @@ class DptDecoder(nn.Module):
         return (level0, level1, level2, level3, level4), joined  # (B, C / 2, h, w)
 
 
-class DepthAnything3(nn.Module):
-    """image (B, 3, h, w) RGB in [0, 1], sides multiples of 14 -> `DepthAnything3Output`."""
+class DepthAnything3(DepthBase):
+    """image (B, 3, h, w) RGB in [0, 1], sides multiples of 14 -> disparity (B, 1, h, w) > 0, 1 / depth, and of whole
+    pictures the sky.
 
-    def __init__(self, shape: DepthAnything3Shape | None = None) -> None:
+    metric: whether its weights are those of the network for metres, which have the same names and shapes.
+    """
+
+    def __init__(self, shape: DepthAnything3Shape | None = None, *, metric: bool = False) -> None:
         super().__init__()
         shape = shape or DepthAnything3Shape()
+        self.spec = _spec(shape.channels, shape.end, metric=metric)
         self.trunk = DinoV2Trunk(shape.trunk)
         self.decoder = DptDecoder(shape)
         self.depth = _end(shape)
         self.sky = _end(shape)
 
-    def forward(self, image: Tensor) -> DepthAnything3Output:
-        """See the class. All after the trunk runs in float32, as published, whatever autocast is on."""
+    def forward(self, image: Tensor) -> PsiOutput:
+        """See the class."""
+        return self._seen(image)[0]
+
+    def whole(self, image: Tensor, aspect: float) -> PsiOutput:
+        """See `DepthBase.whole`."""
+        output, joined = self._seen(image)
+        with torch.autocast(image.device.type, enabled=False):
+            sky = F.relu(self.sky(joined))  # (B, 1, h, w), no probability and without an upper limit
+        return output._replace(whole=WholeOutput(sky=(sky / (2 * SKY_FROM)).clamp(max=1)))
+
+    def _seen(self, image: Tensor) -> tuple[PsiOutput, Tensor]:
+        """Disparity with features, and what the sky is made of. All after the trunk runs in float32, as published,
+        whatever autocast is on."""
         tokens = [x.float() for x in self.trunk(image)]
         with torch.autocast(image.device.type, enabled=False):
             levels, joined = self.decoder(tokens, image.shape[-2] // PATCH, image.shape[-1] // PATCH)
             full = self.depth[:2](joined)  # (B, 32, h, w)
             disparity = torch.exp(-self.depth[2](full))  # depth is exp of it
-            return DepthAnything3Output(disparity, F.relu(self.sky(joined)), (*levels, full))
+        return PsiOutput(disparity, (*levels, full)), joined
 
     def load_published(self, tensors: Mapping[str, Tensor]) -> None:
         """Loads the tensors of a published `model.safetensors`, strictly.
@@ -147,13 +148,22 @@ class DepthAnything3(nn.Module):
         load_strict(self, tensors, what="Depth Anything 3 (mono or metric)", key_in_file=_published_key)
 
 
-def metric_scale(focal_px: float, width: int, input_width: int) -> float:
-    """What the metric network's disparity is multiplied by to become inverse metres.
+def depth_anything3_spec(*, metric: bool) -> PsiSpec:
+    """What the predictor must know of the published networks."""
+    shape = DepthAnything3Shape()
+    return _spec(shape.channels, shape.end, metric=metric)
 
-    focal_px: mean of fx and fy of a photo `width` pixels wide; input_width: of what entered the network. metres = depth
-    * f / 300, where f is the focal length in pixels of the network's input.
-    """
-    return CANONICAL_FOCAL_PX / (focal_px * input_width / width)
+
+def _spec(channels: int, end: int, *, metric: bool) -> PsiSpec:
+    return PsiSpec(
+        feature_channels=(channels, channels, channels, channels, channels, end),
+        input_area=504 * 378,  # the published longer side, for a photo of 4:3
+        multiple=PATCH,
+        keep_aspect=True,
+        unit="inverse metres by focal" if metric else "relative",
+        canonical_focal_px=300.0 if metric else 0.0,  # metres = depth * focal length / 300
+        gives_sky=True,
+    )
 
 
 def _end(shape: DepthAnything3Shape) -> nn.Sequential:

@@ -1,4 +1,4 @@
-"""Depth Pro: inverse depth in one canonical scale, and the lens that turns it into metres; on `transformers` (extra
+"""Ψ = Depth Pro: inverse depth in one canonical scale, and the lens that turns it into metres; on `transformers` (extra
 `hub`). Its weights may be used for research only.
 
 Every input is squeezed to a square of 1536 pixels, of which a ViT sees 35 overlapping patches at three scales. The
@@ -10,30 +10,37 @@ Source: Bochkovskii et al., "Depth Pro: Sharp Monocular Metric Depth in Less Tha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pro_engine.models.checkpoint import load_strict
+from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec, WholeOutput
 from pro_engine.models.depth_anything import import_transformers, published_key
 
 if TYPE_CHECKING:
     from transformers import DepthProConfig
 
-INPUT_SIDE = 1536
+
+def depth_pro_spec(side: int = 1536) -> PsiSpec:
+    """What the predictor must know. Inverse metres are disparity * width / focal length, and the input's width is
+    always the same."""
+    return PsiSpec(
+        feature_channels=(),
+        input_area=side * side,
+        multiple=side,
+        keep_aspect=False,
+        fixed_size=(side, side),
+        unit="inverse metres by focal",
+        canonical_focal_px=float(side),
+        gives_lens=True,
+    )
 
 
-class DepthProOutput(NamedTuple):
-    """disparity (B, 1, h, w) >= 0, larger is nearer, 0 is infinitely far: inverse metres after `metric_scale`;
-    fov_x_deg (B,): the horizontal angle of view of the whole picture, as the network guesses it."""
-
-    disparity: Tensor
-    fov_x_deg: Tensor
-
-
-class DepthPro(nn.Module):
-    """image (B, 3, 1536, 1536) RGB in [0, 1], squeezed to that whatever its shape -> `DepthProOutput`."""
+class DepthPro(DepthBase):
+    """image (B, 3, 1536, 1536) RGB in [0, 1], squeezed to that whatever its shape -> disparity (B, 1, 1536, 1536) >= 0,
+    where 0 is infinitely far, and of whole pictures the lens."""
 
     def __init__(self, config: DepthProConfig) -> None:
         """config: with `use_fov_model`; the weights are random.
@@ -43,6 +50,8 @@ class DepthPro(nn.Module):
         """
         super().__init__()
         self.network = import_transformers().DepthProForDepthEstimation(config)
+        # The smallest of the scales is one patch.
+        self.spec = depth_pro_spec(round(self.network.config.patch_size / min(config.scaled_images_ratios)))
 
     @classmethod
     def as_published(cls) -> DepthPro:
@@ -69,10 +78,22 @@ class DepthPro(nn.Module):
             )
         )
 
-    def forward(self, image: Tensor) -> DepthProOutput:
+    def forward(self, image: Tensor) -> PsiOutput:
         """See the class."""
-        output = self.network(2 * image - 1)
-        return DepthProOutput(output.predicted_depth[:, None].float(), output.field_of_view.float())
+        return self._seen(2 * image - 1)[0]
+
+    def whole(self, image: Tensor, aspect: float) -> PsiOutput:
+        """See `DepthBase.whole`."""
+        output, deepest = self._seen(2 * image - 1)
+        fov_x_deg = self.network.fov_model(2 * image - 1, deepest).float()  # (B,)
+        focal_px = 0.5 * image.shape[-1] / torch.tan(torch.deg2rad(fov_x_deg) / 2)
+        return output._replace(whole=WholeOutput(focal_px=focal_px[:, None]))
+
+    def _seen(self, normalised: Tensor) -> tuple[PsiOutput, Tensor]:
+        """Disparity, and the deepest features, which the angle of view is made of, too."""
+        features = self.network.depth_pro(normalised, return_dict=True).features
+        disparity = self.network.head(self.network.fusion_stage(features)[-1])[:, None]
+        return PsiOutput(disparity, ()), features[0]
 
     def load_published(self, tensors: Mapping[str, Tensor]) -> None:
         """Loads the tensors of the published `model.safetensors`, strictly, whatever release of transformers runs.
@@ -82,8 +103,3 @@ class DepthPro(nn.Module):
         """
         named = {published_key(key): value for key, value in tensors.items()}
         load_strict(self.network, named, what="Depth Pro", key_in_file=published_key)
-
-
-def metric_scale(fov_x_deg: Tensor) -> Tensor:
-    """What disparity is multiplied by to become inverse metres: width / focal length, 2 tan(fov / 2); any shape."""
-    return 2 * torch.tan(torch.deg2rad(fov_x_deg) / 2)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from torch import Tensor
 
+from pro_engine.errors import WeightsError
 from pro_engine.models.checkpoint import load_official, load_strict, part_or_all
 from pro_engine.models.contract import DepthBase, PsiSpec, Refiner
 from pro_engine.models.depth_anything import DepthAnything, Size, depth_anything_spec
+from pro_engine.models.depth_anything3 import DepthAnything3, depth_anything3_spec
+from pro_engine.models.depth_pro import DepthPro, depth_pro_spec
+from pro_engine.models.prompt_da import PromptDepthAnything, prompt_depth_anything_spec
 from pro_engine.models.refiner_light import LightRefiner
 from pro_engine.models.refiner_maps import MapRefiner
 from pro_engine.models.refiner_published import ProRefiner
@@ -49,17 +54,24 @@ class WeightsFile:
 class ModelPreset:
     """A Ψ, its refiner and their weights.
 
-    size: which of the family's sizes, where it has several. refiner_weights: of a PRO refiner for exactly the feature
-    channels in `spec`; None where there is none and the refiner for any Ψ serves (`MAP_REFINER`).
+    build: makes the Ψ with random weights. refiner_weights: of a PRO refiner for exactly the feature channels in
+    `spec`; None where there is none and the refiner for any Ψ serves (`MAP_REFINER`). official_refiner: False where a
+    published PRO checkpoint would fit the features, but was not trained on them.
     """
 
     name: str
     summary: str
-    family: Literal["compact", "depth-anything"]
+    build: Callable[[], DepthBase]
     spec: PsiSpec
     weights: WeightsFile
     refiner_weights: WeightsFile | None = None
-    size: Size | None = None
+    official_refiner: bool = True
+
+
+def _build_compact(spec: PsiSpec) -> DepthBase:
+    from pro_engine.models.compact import CompactDepth
+
+    return CompactDepth(spec)
 
 
 def _compact() -> ModelPreset:
@@ -68,7 +80,7 @@ def _compact() -> ModelPreset:
     return ModelPreset(
         name="compact",
         summary="Our own small network; comes with the package and runs well on a CPU",
-        family="compact",
+        build=partial(_build_compact, spec),
         spec=spec,
         weights=WeightsFile(file, licence, prefix="psi."),
         refiner_weights=WeightsFile(file, licence, prefix=_REFINER_PREFIX),
@@ -81,7 +93,7 @@ def _depth_anything(size: Size, summary: str, megabytes: int) -> ModelPreset:
     return ModelPreset(
         name=f"depth-anything-v2-{size}",
         summary=summary,
-        family="depth-anything",
+        build=partial(DepthAnything.from_size, size),
         spec=depth_anything_spec(size),
         weights=WeightsFile(
             "model.safetensors",
@@ -91,7 +103,81 @@ def _depth_anything(size: Size, summary: str, megabytes: int) -> ModelPreset:
             repo=repo,
             megabytes=megabytes,
         ),
-        size=size,
+    )
+
+
+def _depth_anything_metric(place: str, max_depth: int, trained_on: str, *, revision: str, sha256: str) -> ModelPreset:
+    return ModelPreset(
+        name=f"da2-metric-{place}-small",
+        summary=f"Depth Anything V2 small for metres up to {max_depth}, {trained_on}, 25 M parameters",
+        build=partial(DepthAnything.from_size, "small", max_depth=max_depth),
+        spec=depth_anything_spec("small", metric=True),
+        official_refiner=False,
+        weights=WeightsFile(
+            "model.safetensors",
+            licence="none stated",
+            use="unclear",
+            why="The page of these weights names no licence.",
+            repo=f"depth-anything/Depth-Anything-V2-Metric-{place.capitalize()}-Small-hf",
+            revision=revision,
+            sha256=sha256,
+            megabytes=99,
+        ),
+    )
+
+
+def _depth_anything3(kind: str, summary: str, revision: str, sha256: str) -> ModelPreset:
+    metric = kind == "metric"
+    return ModelPreset(
+        name=f"da3-{kind}-large",
+        summary=f"Depth Anything 3, {summary}, with the sky, 334 M parameters",
+        build=partial(DepthAnything3, metric=metric),
+        spec=depth_anything3_spec(metric=metric),
+        official_refiner=False,
+        weights=WeightsFile(
+            "model.safetensors",
+            "Apache-2.0",
+            repo=f"depth-anything/DA3{kind.upper()}-LARGE",
+            revision=revision,
+            sha256=sha256,
+            megabytes=1337,
+        ),
+    )
+
+
+def _prompt_depth_anything(size: Size, summary: str, megabytes: int, why: str = "") -> ModelPreset:
+    letter = size[0]
+    return ModelPreset(
+        name=f"promptda-{size}",
+        summary=f"Prompt Depth Anything {size}, which can be told a coarse depth, {summary}",
+        build=partial(PromptDepthAnything.from_size, size, max_depth=1),
+        spec=prompt_depth_anything_spec(size),
+        official_refiner=False,
+        weights=WeightsFile(
+            "model.safetensors",
+            "Apache-2.0",
+            use="unclear" if why else "free",
+            why=why,
+            repo=f"depth-anything/prompt-depth-anything-vit{letter}-hf",
+            megabytes=megabytes,
+        ),
+    )
+
+
+def _depth_pro() -> ModelPreset:
+    return ModelPreset(
+        name="depth-pro",
+        summary="Depth Pro, metres and a lens of its own; 952 M parameters, 9 GB of memory, minutes a pass on a CPU",
+        build=DepthPro.as_published,
+        spec=depth_pro_spec(),
+        weights=WeightsFile(
+            "model.safetensors",
+            licence="Apple-AMLR",
+            use="research",
+            why="Its licence allows research only.",
+            repo="apple/DepthPro-hf",
+            megabytes=1904,
+        ),
     )
 
 
@@ -105,6 +191,40 @@ PRESETS: dict[str, ModelPreset] = {
         _depth_anything("small", "Depth Anything V2 small, 25 M parameters", 99),
         _depth_anything("base", "Depth Anything V2 base, 97 M parameters", 390),
         _depth_anything("large", "Depth Anything V2 large, 335 M parameters", 1341),
+        _depth_anything_metric(
+            "indoor",
+            20,
+            "trained on rendered rooms",
+            revision="8078d68a9c75a972131914f6afd0c1723be0da7f",
+            sha256="e990eb82fbf11b05b7813261196a2b841bdcf5a05f64396724a8987fa90504a3",
+        ),
+        _depth_anything_metric(
+            "outdoor",
+            80,
+            "trained on rendered streets",
+            revision="fd2c22027eaf20374204f14099b8341e1925ad39",
+            sha256="ad065c77a7421ca55159a1f0db9433397a607690f2d76bb8a6fc54b1be7a3124",
+        ),
+        _depth_anything3(
+            "mono",
+            "relative",
+            revision="f465978e618db8cc79c83b8bbf24964857db1875",
+            sha256="7a799a7f95eb8d4c404c2ca8be3dc3276b350a417ddc4420db72ba850cc0e960",
+        ),
+        _depth_anything3(
+            "metric",
+            "metres where the lens is known",
+            revision="4010e39f3634a45bc60553321fb49fb760bd594e",
+            sha256="bbea5b0b3ee389849cffa7ddae89de064a90abd2b055fc5aa99aac68db324776",
+        ),
+        _prompt_depth_anything("small", "25 M parameters", 100),
+        _prompt_depth_anything(
+            "large",
+            "340 M parameters",
+            1360,
+            why="Its page says Apache-2.0, but Depth Anything V2 large, which it was trained from, is CC-BY-NC-4.0.",
+        ),
+        _depth_pro(),
     )
 }
 
@@ -115,11 +235,7 @@ def build_psi(preset: ModelPreset) -> DepthBase:
     Raises:
         DependencyError: a package is missing; the message names the extra.
     """
-    if preset.family == "compact":
-        from pro_engine.models.compact import CompactDepth
-
-        return CompactDepth(preset.spec)
-    return DepthAnything.from_size(preset.size or "small")
+    return preset.build()
 
 
 def build_refiner(preset: ModelPreset) -> Refiner:
@@ -130,7 +246,7 @@ def build_refiner(preset: ModelPreset) -> Refiner:
 def build_pro_refiner(preset: ModelPreset) -> Refiner:
     """A PRO refiner for the preset's Ψ with random weights: the light one for our own, else the published network."""
     channels = preset.spec.feature_channels
-    return LightRefiner(channels) if preset.family == "compact" else ProRefiner(channels)
+    return LightRefiner(channels) if preset.name == "compact" else ProRefiner(channels)
 
 
 def load_psi(psi: DepthBase, tensors: Mapping[str, Tensor]) -> None:
@@ -139,7 +255,7 @@ def load_psi(psi: DepthBase, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         WeightsError: they do not fit.
     """
-    if isinstance(psi, DepthAnything):
+    if isinstance(psi, DepthAnything | DepthAnything3 | DepthPro):
         psi.load_published(tensors)
     else:
         load_strict(psi, tensors, what=type(psi).__name__)
@@ -152,6 +268,11 @@ def load_refiner(preset: ModelPreset, tensors: Mapping[str, Tensor]) -> Refiner:
         WeightsError: the tensors do not fit.
     """
     if any("freq_fusion." in key for key in tensors):
+        if not (preset.official_refiner and preset.spec.feature_channels):
+            raise WeightsError(
+                f"The published PRO checkpoints were trained on Depth Anything V2 and mean nothing to {preset.name}; "
+                "leave the refiner out, or name a depth-anything-v2 model."
+            )
         official = ProRefiner(preset.spec.feature_channels, start="coarse")
         load_official(official, tensors)
         return official
@@ -161,6 +282,8 @@ def load_refiner(preset: ModelPreset, tensors: Mapping[str, Tensor]) -> Refiner:
         anyones = MapRefiner()
         load_strict(anyones, tensors, what="refiner for any Ψ")
         return anyones
+    if not preset.spec.feature_channels:
+        raise WeightsError(f"{preset.name} has no features to refine; leave the refiner out, or give one for any Ψ.")
     refiner = ProRefiner(preset.spec.feature_channels) if "fusion" in parts else build_pro_refiner(preset)
     load_strict(refiner, tensors, what=f"refiner of {preset.name}")
     return refiner

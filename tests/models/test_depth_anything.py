@@ -278,9 +278,7 @@ def _hub_cache(tmp_path: Path, folder: Path, repo: str) -> Path:
 def test_cached_weights_load_without_a_network(tiny_config, psi, folder, tmp_path):
     repo = "depth-anything/Depth-Anything-V2-Small-hf"
     cache = _hub_cache(tmp_path, folder, repo)
-    path = fetch_weights(
-        repo, "model.safetensors", licence="Apache-2.0", offline=True, cache_dir=cache
-    )
+    path = fetch_weights(repo, "model.safetensors", licence="Apache-2.0", offline=True, cache_dir=cache)
     assert path == cached_weights(repo, "model.safetensors", cache_dir=cache)
     loaded = DepthAnything(tiny_config).eval()
     load_psi(loaded, read_weights(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,13 @@ from published import depth_anything2_layout, depth_anything3_layout
 from torch import Tensor
 
 from pro_engine.errors import WeightsError
+from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.models.depth_anything import DepthAnything
-from pro_engine.models.depth_anything3 import DepthAnything3, DepthAnything3Shape, metric_scale
+from pro_engine.models.depth_anything3 import DepthAnything3, DepthAnything3Shape, depth_anything3_spec
+from pro_engine.models.refiner_blend import BlendRefiner
 from pro_engine.models.vit import DinoV2Trunk, TrunkShape
+from pro_engine.options import InferenceOptions
+from pro_engine.types import Intrinsics
 
 TRUNK = TrunkShape(24, 4, 2, grid=5, taps=(1, 2, 3, 4), norm_eps=1e-5, grid_margin=0.1)
 SHAPE = DepthAnything3Shape(TRUNK, stages=(4, 8, 12, 24), channels=8)
@@ -60,27 +65,29 @@ def test_the_full_size_has_the_tensors_of_the_published_file():
 def test_a_picture_of_any_size_of_whole_patches(network, size):
     image = torch.rand(2, 3, *size)
     with torch.inference_mode():
-        output = network(image)
+        output = network.whole(image, size[1] / size[0])
+        patch = network(image)
     rows, columns = size[0] // 14, size[1] // 14
     deepest = (-(-rows // 2), -(-columns // 2))
     sides = [deepest] + [(k * rows, k * columns) for k in (1, 2, 4, 8, 14)]
     channels = (8, 8, 8, 8, 8, 32)
     assert [tuple(f.shape) for f in output.features] == [(2, c, *side) for c, side in zip(channels, sides, strict=True)]
-    assert output.disparity.shape == output.sky.shape == (2, 1, *size)
+    assert output.disparity.shape == output.whole.sky.shape == (2, 1, *size)
     assert output.disparity.min() > 0
-    assert output.sky.min() >= 0
-    assert output.sky.std() > 0
+    assert torch.equal(patch.disparity, output.disparity) and patch.whole.sky is None
+    assert 0 <= output.whole.sky.min() < output.whole.sky.max() <= 1
     assert output.disparity.log().std() > 0.02
 
 
 def test_depth_and_sky_are_those_of_depth_anything2_but_for_the_last_step(tiny_config, network, tensors):
     image = torch.rand(2, 3, 70, 70)  # the table's own grid: transformers stretches positions in another way
     with torch.inference_mode():
-        output = network(image)
+        output = network.whole(image, 1.0)
         depth, features = _in_depth_anything2(tiny_config, tensors, image, "output_conv2")
         sky, _ = _in_depth_anything2(tiny_config, tensors, image, "sky_output_conv2")
     torch.testing.assert_close(1 / output.disparity, depth.exp(), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(output.sky, sky.relu(), atol=1e-5, rtol=1e-5)
+    # The authors call sky what is above 0.3, which is 0.5 here.
+    torch.testing.assert_close(output.whole.sky, (sky.relu() / 0.6).clamp(max=1), atol=1e-5, rtol=1e-5)
     for found, expected in zip(output.features, features, strict=True):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
@@ -141,19 +148,53 @@ def test_weights_load_strictly(tensors):
         network.load_published(tensors | {wrong: torch.zeros(2)})
 
 
-def test_metres_do_not_change_when_the_photo_is_resized(network):
-    photo = torch.rand(1, 3, 56, 84)
-    focal_px, metres = 70.0, []
+@pytest.fixture
+def predictor(tensors) -> DepthPredictor:
+    network = DepthAnything3(SHAPE, metric=True)
+    network.load_published(tensors)
+    network.spec = replace(network.spec, input_area=56 * 84)
+    torch.nn.init.constant_(network.sky[2].bias, -9)
+    return DepthPredictor(network, BlendRefiner(), name="tiny")
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("tiles", [(1, 1), (2, 2)])
+def test_metres_do_not_change_when_the_photo_is_resized(predictor, tiles):
+    photo = np.random.default_rng(0).integers(0, 256, (112, 168, 3), dtype=np.uint8)
+    lens, metres = Intrinsics.from_fov(168, 112, fov_x_deg=60), []
     for factor in (1, 2, 3):
-        larger = photo.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
-        image = torch.nn.functional.adaptive_avg_pool2d(larger, (56, 84))  # the network's input
-        with torch.inference_mode():
-            inverse = network(image).disparity * metric_scale(factor * focal_px, larger.shape[-1], image.shape[-1])
-        metres.append(1 / inverse)
-    torch.testing.assert_close(metres[1], metres[0], rtol=1e-4, atol=0)
-    torch.testing.assert_close(metres[2], metres[0], rtol=1e-4, atol=0)
+        larger = photo.repeat(factor, 0).repeat(factor, 1)
+        given = lens.resized(larger.shape[1], larger.shape[0])
+        options = InferenceOptions(tiles=tiles, refine="none" if tiles == (1, 1) else "blend")
+        result = predictor.infer(larger, intrinsics=given, options=options)
+        assert result.scale_shift.source == "metric"
+        metres.append(np.median(result.depth))
+    np.testing.assert_allclose(metres[1:], metres[0], rtol=2e-3)
 
 
-def test_metres_are_depth_times_the_focal_length_in_the_networks_pixels_over_300():
-    assert 1 / metric_scale(focal_px=3000, width=4032, input_width=504) == pytest.approx(3000 * 504 / 4032 / 300)
-    assert metric_scale(300, 504, 504) == 1
+@pytest.mark.cpu
+def test_metres_are_depth_times_the_focal_length_in_the_networks_pixels_over_300(predictor):
+    photo = np.full((112, 168, 3), 90, np.uint8)
+    lens = Intrinsics(200.0, 220.0, 83.5, 55.5, 168, 112)
+    result = predictor.infer(photo, intrinsics=lens, options=InferenceOptions(tiles=(1, 1), refine="none"))
+    seen = torch.full((1, 3, 56, 84), 90 / 255)
+    with torch.inference_mode():
+        depth = 1 / predictor.psi(seen).disparity  # half as wide as the photo: f is 105 pixels there
+    assert np.median(result.depth) == pytest.approx(float(depth.median()) * 105 / 300, rel=1e-3)
+    assert predictor.infer(photo).depth is None  # no lens, no metres
+
+
+def test_the_network_for_metres_is_another_in_what_its_number_means_alone():
+    mono, metric = depth_anything3_spec(metric=False), depth_anything3_spec(metric=True)
+    assert (mono.unit, metric.unit, metric.canonical_focal_px) == ("relative", "inverse metres by focal", 300)
+    assert replace(metric, unit="relative", canonical_focal_px=0.0) == mono
+    with torch.device("meta"):
+        assert [DepthAnything3(metric=is_metric).spec for is_metric in (False, True)] == [mono, metric]
+
+
+@pytest.mark.cpu
+def test_the_sky_is_infinitely_far(predictor):
+    torch.nn.init.constant_(predictor.psi.sky[2].bias, 9)
+    photo = np.random.default_rng(0).integers(0, 256, (112, 168, 3), dtype=np.uint8)
+    result = predictor.infer(photo, intrinsics=Intrinsics.from_fov(168, 112, fov_x_deg=60))
+    assert result.sky.all() and np.isinf(result.depth).all()

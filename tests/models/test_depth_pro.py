@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from pro_engine.errors import WeightsError
+from pro_engine.inference.whole import Lens, settle
 from pro_engine.io.weights import read_weights
-from pro_engine.models.depth_pro import DepthPro, metric_scale
+from pro_engine.models.contract import PsiOutput
+from pro_engine.models.depth_pro import DepthPro, depth_pro_spec
+from pro_engine.types import Intrinsics
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +45,33 @@ def test_disparity_and_lens_are_those_of_transformers(published, tmp_path):
     network.load_published(read_weights(tmp_path / "model.safetensors"))
     image = torch.rand(1, 3, 256, 256)
     with torch.inference_mode():
-        output = network(image)
+        output = network.whole(image, 1.5)
+        patch = network(image)
         expected = published((image - 0.5) / 0.5)
     assert output.disparity.shape == (1, 1, 256, 256)
     assert output.disparity.min() >= 0
     assert output.disparity.std() > 0.01
     torch.testing.assert_close(output.disparity[:, 0], expected.predicted_depth, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(output.fov_x_deg, expected.field_of_view, atol=1e-5, rtol=1e-5)
+    assert torch.equal(patch.disparity, output.disparity) and patch.whole.focal_px is None
+    fov_x_deg = torch.rad2deg(2 * torch.atan(128 / output.whole.focal_px[:, 0]))  # half of the input's width is 128
+    torch.testing.assert_close(fov_x_deg, expected.field_of_view, atol=1e-4, rtol=1e-5)
+
+
+def test_metres_follow_the_angle_of_view(published):
+    """Inverse metres are disparity * 2 tan(fov / 2), whatever lens gives the angle."""
+    spec = depth_pro_spec()
+    lens = Intrinsics.from_fov(4000, 3000, fov_x_deg=90)
+    psi = DepthPro(published.config)
+    assert psi.spec == depth_pro_spec(256)
+    output = PsiOutput(torch.full((1, 1, 8, 8), 0.25), ())
+    whole = settle(output, spec, (1536, 1536), (3000, 4000), Lens(lens, "given"))
+    assert whole.metric_factor == pytest.approx(2, rel=1e-3)  # pixel centres are at integers
 
 
 def test_the_full_size_has_the_published_tensors(transformers):
     with torch.device("meta"):
         network = DepthPro.as_published()
+    assert network.spec == depth_pro_spec()
     state = network.network.state_dict()
     assert len(state) == 1407
     assert sum(value.numel() for value in state.values()) == 951_991_330
@@ -88,8 +106,3 @@ def test_half_precision_of_the_file_is_read_into_float32(published):
     network = DepthPro(published.config)
     network.load_published({key: value.half() for key, value in published.state_dict().items()})
     assert {value.dtype for value in network.state_dict().values()} == {torch.float32}
-
-
-def test_inverse_metres_from_the_angle_of_view():
-    scale = metric_scale(torch.tensor([90.0, 53.13010235]))
-    torch.testing.assert_close(scale, torch.tensor([2.0, 1.0]))  # width / focal length

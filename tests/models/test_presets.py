@@ -9,7 +9,7 @@ import torch
 
 from pro_engine.errors import WeightsError
 from pro_engine.models.compact import CompactDepth
-from pro_engine.models.presets import PRESETS, build_pro_refiner, build_psi, build_refiner, load_psi
+from pro_engine.models.presets import PRESETS, build_pro_refiner, build_psi, build_refiner, load_psi, load_refiner
 from pro_engine.models.refiner_light import LightRefiner
 from pro_engine.models.refiner_maps import MapRefiner
 from pro_engine.models.refiner_published import ProRefiner
@@ -49,6 +49,50 @@ def test_licences_of_depth_anything(size, licence):
     assert preset.weights.repo == f"depth-anything/Depth-Anything-V2-{size.capitalize()}-hf"
     assert isinstance(build_refiner(preset), MapRefiner)
     assert isinstance(build_pro_refiner(preset), ProRefiner)
+
+
+HUB = [name for name, preset in PRESETS.items() if preset.weights.repo is not None]
+
+
+@pytest.mark.parametrize("name", HUB)
+def test_every_preset_builds_what_it_says_in_the_size_of_its_file(transformers, name):
+    preset = PRESETS[name]
+    with torch.device("meta"):
+        psi = build_psi(preset)
+    assert psi.spec == preset.spec
+    bytes_each = 2 if name == "depth-pro" else 4
+    stored = bytes_each * sum(p.numel() for p in psi.state_dict().values()) / 1e6
+    assert preset.weights.megabytes == pytest.approx(stored, rel=0.01)
+    assert len(preset.weights.sha256 or "0" * 64) == 64
+
+
+@pytest.mark.parametrize("name", HUB)
+def test_what_is_not_free_says_why_in_a_sentence(name):
+    weights = PRESETS[name].weights
+    uses = {
+        "depth-anything-v2-base": "research",
+        "depth-anything-v2-large": "research",
+        "da2-metric-indoor-small": "unclear",
+        "da2-metric-outdoor-small": "unclear",
+        "promptda-large": "unclear",
+        "depth-pro": "research",
+    }
+    assert weights.use == uses.get(name, "free")
+    assert (weights.why == "") == (weights.use == "free")
+    assert weights.why == "" or (weights.why[0].isupper() and weights.why.endswith("."))
+
+
+@pytest.mark.parametrize("name", ["da3-metric-large", "da2-metric-indoor-small", "promptda-large", "depth-pro"])
+def test_a_published_pro_checkpoint_is_refused_by_a_psi_that_it_was_not_trained_on(name):
+    with pytest.raises(WeightsError, match=f"mean nothing to {name}; leave the refiner out"):
+        load_refiner(PRESETS[name], {"freq_fusion.inc.double_conv.0.weight": torch.zeros(1)})
+
+
+def test_a_psi_without_features_takes_the_refiner_for_any_psi_alone():
+    own = {f"refiner.{key}": value for key, value in MapRefiner().state_dict().items()}
+    assert isinstance(load_refiner(PRESETS["depth-pro"], own), MapRefiner)
+    with pytest.raises(WeightsError, match="depth-pro has no features to refine; leave the refiner out"):
+        load_refiner(PRESETS["depth-pro"], {"fusion.encoder.first.0.weight": torch.zeros(1)})
 
 
 def test_compact_weights_load_strictly():
