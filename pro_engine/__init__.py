@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pro_engine.geometry.flying import flying_points
     from pro_engine.geometry.ground import GroundFit, down_vector, ground_scale_shift
     from pro_engine.geometry.mesh import depth_to_mesh
+    from pro_engine.geometry.normals import depth_to_normals
     from pro_engine.inference.load import load_model
     from pro_engine.inference.predictor import DepthPredictor
     from pro_engine.inference.video import ScaleHold, VideoPredictor
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from pro_engine.io.depth import load_depth, save_depth
     from pro_engine.io.image import load_image, read_photo
     from pro_engine.io.mesh import save_mesh
+    from pro_engine.io.normals import save_normals
     from pro_engine.options import InferenceOptions, ModelOptions, OptionError
     from pro_engine.types import DepthResult, Intrinsics, LoadedPhoto, Mesh, Plate, PointCloud, ScaleShift
 
@@ -63,6 +65,7 @@ _HOMES = {
     "geometry.flying": ("flying_points",),
     "geometry.ground": ("GroundFit", "down_vector", "ground_scale_shift"),
     "geometry.mesh": ("depth_to_mesh",),
+    "geometry.normals": ("depth_to_normals",),
     "inference.load": ("load_model",),
     "inference.predictor": ("DepthPredictor",),
     "inference.video": ("ScaleHold", "VideoPredictor"),
@@ -70,6 +73,7 @@ _HOMES = {
     "io.depth": ("load_depth", "save_depth"),
     "io.image": ("load_image", "read_photo"),
     "io.mesh": ("save_mesh",),
+    "io.normals": ("save_normals",),
     "options": ("InferenceOptions", "ModelOptions", "OptionError"),
     "types": ("DepthResult", "Intrinsics", "LoadedPhoto", "Mesh", "Plate", "PointCloud", "ScaleShift"),
 }
@@ -103,6 +107,7 @@ __all__ = [
     "depth_edges",
     "depth_to_cloud",
     "depth_to_mesh",
+    "depth_to_normals",
     "disparity_to_depth",
     "down_vector",
     "fit_scale_shift",
@@ -117,6 +122,7 @@ __all__ = [
     "save_cloud",
     "save_depth",
     "save_mesh",
+    "save_normals",
     "unproject",
 ]
 

@@ -244,6 +244,7 @@ def _range(limits: Any) -> str:
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Backend = Literal["torch", "onnxruntime"]
 Refine = Literal["trained", "blend", "none"]
+NormalY = Literal["opengl", "directx"]
 
 
 @dataclasses.dataclass(frozen=True)

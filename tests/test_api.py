@@ -40,6 +40,7 @@ PUBLIC = {
     "depth_edges",
     "depth_to_cloud",
     "depth_to_mesh",
+    "depth_to_normals",
     "disparity_to_depth",
     "down_vector",
     "fit_scale_shift",
@@ -54,6 +55,7 @@ PUBLIC = {
     "save_cloud",
     "save_depth",
     "save_mesh",
+    "save_normals",
     "unproject",
 }
 

@@ -65,6 +65,7 @@ FLAGS = {
     "mixed_sizes": Flag(("--mixed-sizes/--no-mixed-sizes",)),
     "name": Flag(("--model", "-m"), "NAME"),
     "near_m": Flag(("--near",)),
+    "normal_maps": Flag(("--normals",)),
     "out": Flag(("--out", "-o")),
     "pitch_deg": Flag(("--pitch",)),
     "psi": Flag(value="NAME|PATH"),

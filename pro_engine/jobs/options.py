@@ -11,6 +11,7 @@ from pro_engine.options import (
     GeometryOptions,
     InferenceOptions,
     ModelOptions,
+    NormalY,
     OptionError,
     option,
     same_as,
@@ -20,6 +21,7 @@ from pro_engine.options import (
 MAP_FORMATS = {"npz": ".npz", "npy": ".npy", "png16": ".png", "exr": ".exr", "tiff": ".tiff", "pfm": ".pfm"}
 MESH_FORMATS = {"glb": ".glb", "obj": ".obj", "ply": ".ply", "stl": ".stl"}
 CLOUD_FORMATS = {"ply": ".ply", "pcd": ".pcd"}
+NORMAL_FORMATS = {"exr": ".exr", "png": ".png"}
 
 Existing = Literal["overwrite", "skip", "fail"]
 
@@ -35,6 +37,13 @@ class JobOptions(Checked):
     maps: tuple[str, ...] = option(("npz",), "Formats of the disparity and depth maps", choices=tuple(MAP_FORMATS))
     mesh: tuple[str, ...] = option((), "Formats of the textured mesh", choices=tuple(MESH_FORMATS))
     cloud: tuple[str, ...] = option((), "Formats of the coloured point cloud", choices=tuple(CLOUD_FORMATS))
+    normal_maps: tuple[str, ...] = option(
+        (), "Formats of the map of surface normals, made from the refined depth", choices=tuple(NORMAL_FORMATS)
+    )
+    normal_y: NormalY = option("opengl", "Way that y of the normals points: opengl up, directx down")
+    mask: bool = option(
+        False, "Also write NAME.mask.png: white where the model sees a surface, black for sky and unknown"
+    )
     channel: str = option("Z", "Channel of the depth in EXR maps")
     exr_half: bool = option(False, "EXR maps have 16-bit floats")
     exr_far_m: float | None = option(

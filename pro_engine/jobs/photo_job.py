@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pro_engine.errors import CancelledError, FileError, ProEngineError, ScaleUnknownError
+from pro_engine.errors import CancelledError, FileError, InputError, ProEngineError, ScaleUnknownError
 from pro_engine.geometry.cloud import depth_to_cloud
 from pro_engine.geometry.depth import DEPTH_SLACK, disparity_to_depth
 from pro_engine.geometry.mesh import depth_to_mesh
+from pro_engine.geometry.normals import depth_to_normals
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.runtime import report
 from pro_engine.io.cloud import save_cloud
@@ -23,8 +24,9 @@ from pro_engine.io.depth import load_depth, save_depth
 from pro_engine.io.depth_formats import png_reach, png_step
 from pro_engine.io.image import reduced_image, save_image
 from pro_engine.io.mesh import save_mesh
+from pro_engine.io.normals import save_mask, save_normals
 from pro_engine.jobs.intrinsics import png_step_of
-from pro_engine.jobs.options import CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, JobOptions
+from pro_engine.jobs.options import CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, NORMAL_FORMATS, JobOptions
 from pro_engine.jobs.photos import Failure, FramePhoto, Photo, Video
 from pro_engine.jobs.preview import make_preview
 from pro_engine.jobs.report import PhotoReport
@@ -41,8 +43,8 @@ _AUTO_POINTS = 1_000_000
 
 @dataclass(frozen=True)
 class Output:
-    """A file to write: what it holds ("disparity", "depth", "preview", "picture", "mesh", "cloud"), its format and its
-    place."""
+    """A file to write: what it holds ("disparity", "depth", "normals", "preview", "picture", "mask", "mesh", "cloud"),
+    its format and its place."""
 
     kind: str
     format: str
@@ -90,7 +92,8 @@ class PhotoJob:
         if metric or any(way is not None for way in (job.align, job.near_m, job.camera_height_m)):
             kinds.append("depth")
         wanted = [(kind, name, MAP_FORMATS[name]) for kind in kinds for name in job.maps]
-        pictures = ("picture",) if isinstance(photo, FramePhoto) else ("preview", "picture")
+        wanted += [("normals", name, NORMAL_FORMATS[name]) for name in job.normal_maps]
+        pictures = ("picture", "mask") if isinstance(photo, FramePhoto) else ("preview", "picture", "mask")
         wanted += [(kind, "png", ".png") for kind in pictures if getattr(job, kind)]
         wanted += [("mesh", name, MESH_FORMATS[name]) for name in job.mesh]
         wanted += [("cloud", name, CLOUD_FORMATS[name]) for name in job.cloud]
@@ -113,7 +116,7 @@ class PhotoJob:
                 is sought.
         """
         start = time.perf_counter()
-        self._check_metres(predictor)
+        self._check_model(predictor)
         outputs = self.outputs(photo, metric=predictor.spec.metric)
         if self.is_done(outputs, photo.path):
             if shot is not None:
@@ -157,10 +160,13 @@ class PhotoJob:
             warnings=_warnings(maps, work),
         )
 
-    def _check_metres(self, predictor: DepthPredictor) -> None:
-        """Raises ScaleUnknownError before a minute is spent on what a relative model does not give."""
-        if self.options.scale_from == "metric" and not predictor.spec.metric:
+    def _check_model(self, predictor: DepthPredictor) -> None:
+        """Raises InputError before a minute is spent on what the model does not give."""
+        spec = predictor.spec
+        if self.options.scale_from == "metric" and not spec.metric:
             raise ScaleUnknownError(no_metres(predictor.name))
+        if self.options.mask and not (spec.gives_sky or spec.gives_valid):
+            raise InputError(f"Model {predictor.name} has no mask of sky; choose one that has, or leave the mask out.")
 
     def attempt(
         self,
@@ -266,7 +272,7 @@ def _picture(source: Photo, job: JobOptions) -> tuple[LoadedPhoto, PhotoLens, bo
         FileError: it cannot be read, or is a panorama of which geometry is asked for.
     """
     photo = source.load(job.layer)
-    if photo.panorama is not None and (job.mesh or job.cloud):
+    if photo.panorama is not None and (job.mesh or job.cloud or job.normal_maps):
         raise FileError(
             f"{source.path} is a panorama ({photo.panorama}), which no lens sees; cut a view of up to 120 degrees out "
             "of it, or ask for maps alone."
@@ -288,6 +294,8 @@ def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
     work.photo.show(work.image, result)
     for out in work.of("picture"):
         save_image(out.path, work.image)
+    for out in work.of("mask"):
+        save_mask(out.path, result.valid if result.sky is None else result.valid & ~result.sky)
     disparity = result.disparity if result.valid.all() else np.where(result.valid, result.disparity, np.float32(np.nan))
     result = replace(result, disparity=disparity, coarse=None)  # free the coarse map before the next map is made
     about: dict[str, Any] = {"photo": work.photo.path.name, "model": result.model, "tiles": list(result.tiles)}
@@ -298,7 +306,8 @@ def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
             out.path, disparity, quantity="disparity", metadata=about, plate=work.loaded.plate, half=job.exr_half
         )
     anchors, lens = shot.anchors(result) if job.anchors else None, work.lens.seen_by(result)
-    scale = shot.scale(result, work.photo.name, job, lens, assume=work.has_geometry)
+    shape_wanted = work.has_geometry or bool(job.normal_maps)
+    scale = shot.scale(result, work.photo.name, job, lens, assume=shape_wanted)
     if scale is None:
         return _Maps(None, None, lens, anchors, result.tiles, result.timings, about)
     about |= {"scale": scale.summary(), "lens": lens.summary()}
@@ -317,6 +326,11 @@ def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
             far_m=job.exr_far_m,
             step_m=png_step_of(job),
         )
+    if wanted := work.of("normals"):
+        normals = depth_to_normals(depth, lens.intrinsics, edge_rtol=job.edge_rtol)
+        for out in wanted:
+            save_normals(out.path, normals, y=job.normal_y, metadata=about, plate=work.loaded.plate)
+        del normals
     scale = replace(scale, warnings=scale.warnings + _png_notes(depth, work))
     return _Maps(depth, scale, lens, anchors, result.tiles, result.timings, about)
 

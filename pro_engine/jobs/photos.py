@@ -16,7 +16,9 @@ from pro_engine.io.image import IMAGE_SUFFIXES, RAW_SUFFIXES, is_video, read_pho
 from pro_engine.io.video import VIDEO_SUFFIXES
 from pro_engine.types import DepthResult, ImageArray, LoadedPhoto
 
-_OWN_OUTPUT = re.compile(r"\.(disparity|depth|preview|picture|mesh|mesh_texture|cloud)\.\w+$", re.IGNORECASE)
+_OWN_OUTPUT = re.compile(
+    r"\.(disparity|depth|preview|picture|mesh|mesh_texture|cloud|normals|mask)\.\w+$", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)

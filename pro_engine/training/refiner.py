@@ -195,9 +195,7 @@ def load_psi_for_training(psi: str, architecture: str) -> DepthBase:
         path = (
             bundled_weights(file.filename)
             if file.repo is None
-            else fetch_weights(
-                file.repo, file.filename, licence=file.licence, caution=file.why, revision=file.revision
-            )
+            else fetch_weights(file.repo, file.filename, licence=file.licence, caution=file.why, revision=file.revision)
         )
     elif architecture not in PRESETS:
         raise InputError(f"architecture is {architecture!r}; give one of {', '.join(PRESETS)}.")

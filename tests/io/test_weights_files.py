@@ -171,9 +171,7 @@ REPO = "someone/some-model"
 
 
 def _fetch(tmp_path, **options):
-    return fetch_weights(
-        REPO, "model.safetensors", **{"licence": "Apache-2.0", "cache_dir": tmp_path, **options}
-    )
+    return fetch_weights(REPO, "model.safetensors", **{"licence": "Apache-2.0", "cache_dir": tmp_path, **options})
 
 
 @pytest.fixture

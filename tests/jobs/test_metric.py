@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import command_line
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -107,3 +108,21 @@ def test_the_sky_is_in_no_cloud_and_infinitely_far(run, tmp_path):
     assert len(points) == np.isfinite(depth).sum() and near.mean() > 0.95
     anchors = told["results"][0]["anchors"]
     assert anchors["far"] < anchors["far_before_sky"] <= anchors["near"], done.stderr
+
+
+def test_normals_and_mask(run, tmp_path):
+    photo = photo_in(tmp_path)
+    done, told = run({"sky_share": 0.5}, photo, "--normals", "png,exr", "--mask")
+    assert done.exit_code == 0, done.stderr
+    assert {out["kind"] for out in told["results"][0]["outputs"]} == {"disparity", "depth", "normals", "mask"}
+    mask = np.asarray(Image.open(tmp_path / "wall.mask.png"))
+    assert (mask[: HEIGHT // 2 - 8] == 0).all() and (mask[HEIGHT // 2 + 8 :] == 255).all()
+    normals = cv2.imdecode(np.fromfile(tmp_path / "wall.normals.png", np.uint8), cv2.IMREAD_UNCHANGED)[..., ::-1]
+    np.testing.assert_allclose(normals[-20:] / 32767.5 - 1, np.broadcast_to((0, 0, 1), (20, WIDTH, 3)), atol=0.1)
+    assert (normals[:40] // 256 == 128).all()
+
+
+def test_a_model_without_a_mask_says_so(tiny, monkeypatch, tmp_path):
+    run = command_line.runner(tiny, monkeypatch, tmp_path)
+    done = run("infer", photo_in(tmp_path), "--mask", "-o", "out")
+    assert done.exit_code == 1 and "has no mask of sky; choose one that has" in done.stderr

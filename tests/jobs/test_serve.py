@@ -408,9 +408,7 @@ def test_metres_of_a_model_and_its_lens_say_where_they_come_from(photo, tmp_path
     result = worker.until_end_of(1)[-1]["result"]
     assert (result["lens"]["source"], result["scale"]["source"]) == ("model", "metric")
     height, width = input_size(result["height"], result["width"], networks.SPEC)
-    seen_px = (
-        50 + result["lens"]["fy"] * height / result["height"]
-    ) / 2  # 100: a wall at 3 m
+    seen_px = (50 + result["lens"]["fy"] * height / result["height"]) / 2  # 100: a wall at 3 m
     assert result["lens"]["fx"] * width / result["width"] == pytest.approx(50)
     np.testing.assert_allclose(np.load(file_of(result, "depth")), 3 * seen_px / 100, rtol=5e-3)
     assert worker.close() == 0
