@@ -210,6 +210,7 @@ class DepthResult:
     bool, True where the model sees no surface at any finite distance: disparity is that of infinity there, depth +inf;
     normals (H, W, 3) float32 the model's own, of unit length in the camera frame, towards the camera, kept when asked
     for. Both are None where the model does not give them. All of these are of the photo as a whole, never of a patch.
+    notes: sentences on what the model cannot tell of this photo.
     """
 
     disparity: FloatMap
@@ -225,6 +226,7 @@ class DepthResult:
     model: str = ""
     seconds: float = 0.0
     timings: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def with_depth(self, depth: FloatMap, scale_shift: ScaleShift) -> DepthResult:
         """A copy that also carries metres and where their scale came from."""

@@ -1,5 +1,5 @@
 """Affine points: a point map (H, W, 3) in the camera frame, right up to a scale and a shift along z. From them the lens
-they were seen through, the shift, and with the scale of a metric model inverse metres.
+that they were seen through, and the shift.
 
 A point at (x, y, z + shift) must project to its own pixel. With the focal length f unknown, the error
 |f q - d|^2 over q = (x, y) / (z + shift), with d the pixel's place from the centre, is least at f = sum(q d) / sum(q q)
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pro_engine.errors import InputError
-from pro_engine.geometry.checks import as_map, as_mask, check_intrinsics
-from pro_engine.types import BoolMap, FloatMap, Intrinsics
+from pro_engine.geometry.checks import as_mask, check_intrinsics
+from pro_engine.types import BoolMap, Intrinsics
 
 Floats = NDArray[np.float64]
 
@@ -108,26 +108,6 @@ def find_shift(points: NDArray[np.float32], lens: Intrinsics, valid: BoolMap | N
 
     best, shifts = _least(error, samples[:, 2])
     return 0.0 if best[0] > shifts[-2] else float(best[0])
-
-
-def metric_disparity(z: FloatMap, finite: BoolMap, shift: float, scale: float) -> tuple[FloatMap, BoolMap]:
-    """Inverse metres from the z of affine points.
-
-    Args:
-        z: (H, W), of affine points.
-        finite: (H, W), False where the view has no end (sky).
-        shift: as of `find_shift`.
-        scale: metres per unit of the points.
-
-    Returns:
-        disparity (H, W) float32 in 1 / m, 0 where it is not valid, and valid (H, W): finite and in front of the camera.
-    """
-    z = as_map(z, "z")
-    depth = scale * (z + np.float32(shift))
-    valid = as_mask(finite, z.shape, "finite") & (depth > 0)
-    disparity = np.zeros_like(z)
-    np.divide(1, depth, out=disparity, where=valid)
-    return disparity, valid
 
 
 def _sampled(points: NDArray[np.float32], valid: BoolMap | None) -> tuple[Floats, Floats, Floats]:

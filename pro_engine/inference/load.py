@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from torch import Tensor
 from pro_engine.errors import InputError
 from pro_engine.inference import runtime
 from pro_engine.inference.predictor import DepthPredictor
-from pro_engine.io.weights import bundled_weights, fetch_weights, read_weights
+from pro_engine.io.weights import bundled_weights, fetch_weights, read_weights, read_weights_and_config
 from pro_engine.models.checkpoint import part_or_all
 from pro_engine.models.contract import DepthBase
 from pro_engine.models.presets import (
@@ -29,6 +30,7 @@ from pro_engine.models.presets import (
 from pro_engine.options import ModelOptions, OptionError, check
 
 PathLike = str | os.PathLike[str]
+_Content = tuple[dict[str, Tensor], Mapping[str, Any] | None]
 _LARGE_PARAMETERS = 100_000_000  # of a Ψ that takes many seconds a patch on a CPU
 
 
@@ -77,20 +79,19 @@ def load_model(
         fine = "same"  # it may look at features
     for_patches = _fine_preset(preset, fine, psi, target)
     fetch = partial(_fetch, offline=offline, cache_dir=cache_dir)
-    tensors = fetch(preset.weights) if weights is None else read_weights(weights)
-    load_psi(psi, part_or_all(tensors, preset.weights.prefix))
+    tensors = _fill(psi, preset, fetch(preset.weights) if weights is None else read_weights_and_config(weights))
     own = preset.refiner_weights
     if refiner_weights is not None:
         refiner = load_refiner(preset, read_weights(refiner_weights))
     elif for_patches is None and own is not None and any(key.startswith(own.prefix) for key in tensors):
         refiner = load_refiner(preset, tensors)
     else:
-        refiner = load_refiner(preset, fetch(MAP_REFINER))
+        refiner = load_refiner(preset, fetch(MAP_REFINER)[0])
     predictor = partial(DepthPredictor, psi, refiner, name=preset.name, device=target, dtype=dtype)
     if for_patches is None:
         return predictor()
-    other, file = build_psi(for_patches), for_patches.weights
-    load_psi(other, part_or_all(fetch(file), file.prefix))
+    other = build_psi(for_patches)
+    _fill(other, for_patches, fetch(for_patches.weights))
     return predictor(fine=other, fine_name=for_patches.name)
 
 
@@ -154,8 +155,15 @@ def _preset(name: str) -> ModelPreset:
     raise InputError(f"There is no model {name!r}{hint}; give one of {', '.join(PRESETS)}.")
 
 
-def _fetch(file: WeightsFile, *, offline: bool, cache_dir: PathLike | None) -> dict[str, Tensor]:
-    """The tensors of a preset's file: from the package, the cache or the hub."""
+def _fill(psi: DepthBase, preset: ModelPreset, content: _Content) -> dict[str, Tensor]:
+    """Load what a file of this preset holds into its Ψ; all its tensors come back."""
+    tensors, config = content
+    load_psi(psi, part_or_all(tensors, preset.weights.prefix), config)
+    return tensors
+
+
+def _fetch(file: WeightsFile, *, offline: bool, cache_dir: PathLike | None) -> _Content:
+    """What a preset's file holds, as of `read_weights_and_config`: from the package, the cache or the hub."""
     if file.repo is None:
         path = bundled_weights(file.filename)
     else:
@@ -168,4 +176,4 @@ def _fetch(file: WeightsFile, *, offline: bool, cache_dir: PathLike | None) -> d
             offline=offline,
             cache_dir=cache_dir,
         )
-    return read_weights(path, sha256=file.sha256)
+    return read_weights_and_config(path, sha256=file.sha256)

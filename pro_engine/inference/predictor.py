@@ -165,6 +165,7 @@ class DepthPredictor:
             normals=whole.normals_of(image) if options.keep_normals else None,
             tiles=layout.grid,
             model=self.full_name,
+            notes=(whole.note,) if whole.note else (),
         )
 
     @property

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pro_engine.geometry.affine_points import find_lens, find_shift
 from pro_engine.inference.resize import resized
 from pro_engine.inference.sharpen import sharpen
-from pro_engine.models.contract import PsiOutput, PsiSpec
+from pro_engine.models.contract import PsiOutput, PsiSpec, WholeOutput
 from pro_engine.types import BoolMap, FloatMap, ImageArray, Intrinsics, LensSource, ScaleSource
 
 _FOV_DEG = (1.0, 170.0)  # across the width; a model's lens beyond is none
@@ -41,9 +42,9 @@ class Lens:
 class Whole:
     """A photo as such.
 
-    disparity: (1, 1, h, w), 0 in the sky. lens: None where nothing tells it. metric_factor: inverse metres a unit of
-    disparity, or None; `scale_source` is that of it. sky, valid: (h, w) in [0, 1] at any size, or None. normals:
-    (h, w, 3) at any size, or None.
+    disparity: (1, 1, h, w), 0 in the sky. lens: None where nothing tells it; note: why the model does not, or "".
+    metric_factor: inverse metres a unit of disparity, or None; `scale_source` is that of it. sky, valid: (h, w) in
+    [0, 1] at any size, or None. normals: (h, w, 3) at any size, or None.
     """
 
     disparity: Tensor
@@ -53,6 +54,7 @@ class Whole:
     sky: FloatMap | None = None
     valid: FloatMap | None = None
     normals: FloatMap | None = None
+    note: str = ""
 
     def sky_of(self, image: ImageArray) -> BoolMap | None:
         """(H, W), where the sky is; its outline is that of the picture (H, W, 3)."""
@@ -85,29 +87,64 @@ def settle(output: PsiOutput, spec: PsiSpec, seen: tuple[int, int], photo: tuple
         photo: height and width of the photo.
         lens: of the photo, as far as the caller knows it.
     """
+    whole, note = output.whole, ""
     if lens is None or not lens.is_known:
-        lens = _own_lens(output, seen, photo) or lens
+        own, note = _own_lens(whole, seen, photo)
+        lens = own or lens
     factor, source = _metres(spec, seen, lens)
-    disparity, sky = output.disparity, output.whole.sky
-    if sky is not None:  # before any statistics: what the network makes of the sky means nothing
-        share = F.interpolate(sky.float(), disparity.shape[-2:], mode="bilinear", align_corners=False)
+    disparity, valid = output.disparity, whole.valid
+    if whole.points is not None:
+        disparity, valid = _by_points(output, whole.points, lens)
+    if whole.sky is not None:  # before any statistics: what the network makes of the sky means nothing
+        share = F.interpolate(whole.sky.float(), disparity.shape[-2:], mode="bilinear", align_corners=False)
         disparity = torch.where(share > _SKY_ABOVE, torch.zeros_like(disparity), disparity)
-    maps = (_array(one) for one in (sky, output.whole.valid, output.whole.normals))
-    return Whole(disparity, lens, factor, source, *maps)
+    return Whole(disparity, lens, factor, source, _array(whole.sky), _array(valid), _array(whole.normals), note=note)
 
 
-def _own_lens(output: PsiOutput, seen: tuple[int, int], photo: tuple[int, int]) -> Lens | None:
-    """The model's own, centred; None where it gives none, or none that can be."""
-    if output.whole.focal_px is None:
-        return None
-    (height, width), focal = photo, output.whole.focal_px[0].double().tolist()
-    fx = focal[0] * width / seen[1]
-    fy = focal[1] * height / seen[0] if len(focal) > 1 else fx
-    if not all(math.isfinite(one) and one > 0 for one in (fx, fy)):
-        return None
-    intrinsics = Intrinsics(fx, fy, (width - 1) / 2, (height - 1) / 2, width, height)
+def _own_lens(whole: WholeOutput, seen: tuple[int, int], photo: tuple[int, int]) -> tuple[Lens | None, str]:
+    """The model's own, centred, and ""; None where it gives none, or none that can be, and why if that can be said."""
+    height, width = photo
+    if whole.points is not None:
+        found, why = find_lens(_points(whole.points), _finite(whole.sky, whole.points), photo=photo)
+    elif whole.focal_px is not None:
+        focal = whole.focal_px[0].double().tolist()
+        fx = focal[0] * width / seen[1]
+        fy = focal[1] * height / seen[0] if len(focal) > 1 else fx
+        possible = all(math.isfinite(one) and one > 0 for one in (fx, fy))
+        found = Intrinsics(fx, fy, (width - 1) / 2, (height - 1) / 2, width, height) if possible else None
+        why = ""
+    else:
+        return None, ""
     low, high = _FOV_DEG
-    return Lens(intrinsics, "model") if low <= intrinsics.fov_x_deg <= high else None
+    return (Lens(found, "model"), "") if found is not None and low <= found.fov_x_deg <= high else (None, why)
+
+
+def _by_points(output: PsiOutput, points: Tensor, lens: Lens | None) -> tuple[Tensor, Tensor]:
+    """The disparity (1, 1, h, w) once z has the shift that brings the points to the lens, if there is one, and where it
+    is in front of the camera: 1 there, else 0."""
+    shift = 0.0
+    if lens is not None:
+        rows, columns = points.shape[-2:]
+        on_grid = lens.intrinsics.resized(columns, rows)
+        shift = find_shift(_points(points), on_grid, _finite(output.whole.sky, points))
+    # The disparity is 1 / z: its logarithm, and not z, is what the network resized.
+    in_front = 1 + shift * output.disparity > 0
+    return torch.where(in_front, output.disparity / (1 + shift * output.disparity), 0), in_front.float()
+
+
+def _points(points: Tensor) -> FloatMap:
+    array = _array(points)
+    assert array is not None
+    return array
+
+
+def _finite(sky: Tensor | None, points: Tensor) -> BoolMap | None:
+    """Where the points (1, 3, h, w) are those of surfaces."""
+    if sky is None:
+        return None
+    share = F.interpolate(sky.float(), points.shape[-2:], mode="bilinear", align_corners=False)
+    found: BoolMap = (share <= _SKY_ABOVE)[0, 0].cpu().numpy()
+    return found
 
 
 def _metres(spec: PsiSpec, seen: tuple[int, int], lens: Lens | None) -> tuple[float | None, ScaleSource]:
@@ -116,9 +153,12 @@ def _metres(spec: PsiSpec, seen: tuple[int, int], lens: Lens | None) -> tuple[fl
         return 1.0, "metric"
     if spec.unit == "relative" or lens is None:
         return None, "metric"
+    source: ScaleSource = "assumed" if lens.source == "assumed" else "metric"
+    if spec.unit == "inverse metres by points":
+        return 1.0, source
     at_input = lens.intrinsics.resized(seen[1], seen[0])
     focal_px = (at_input.fx + at_input.fy) / 2 if spec.keep_aspect else at_input.fx
-    return spec.canonical_focal_px / focal_px, "assumed" if lens.source == "assumed" else "metric"
+    return spec.canonical_focal_px / focal_px, source
 
 
 def _array(maps: Tensor | None) -> FloatMap | None:

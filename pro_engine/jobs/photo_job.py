@@ -258,6 +258,7 @@ class _Maps:
     tiles: tuple[int, int]
     timings: dict[str, float]
     about: dict[str, Any]
+    notes: tuple[str, ...]
 
 
 def _report(progress: PhaseProgress | None, phase: Phase, done: int, total: int) -> None:
@@ -309,7 +310,7 @@ def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
     shape_wanted = work.has_geometry or bool(job.normal_maps)
     scale = shot.scale(result, work.photo.name, job, lens, assume=shape_wanted)
     if scale is None:
-        return _Maps(None, None, lens, anchors, result.tiles, result.timings, about)
+        return _Maps(None, None, lens, anchors, result.tiles, result.timings, about, ())
     about |= {"scale": scale.summary(), "lens": lens.summary()}
     depth = result.depth
     if depth is None or scale.scale_shift is not result.scale_shift:
@@ -332,7 +333,7 @@ def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
             save_normals(out.path, normals, y=job.normal_y, metadata=about, plate=work.loaded.plate)
         del normals
     scale = replace(scale, warnings=scale.warnings + _png_notes(depth, work))
-    return _Maps(depth, scale, lens, anchors, result.tiles, result.timings, about)
+    return _Maps(depth, scale, lens, anchors, result.tiles, result.timings, about, result.notes)
 
 
 def _png_notes(depth: FloatMap, work: _Work) -> tuple[str, ...]:
@@ -380,7 +381,7 @@ def _write_geometry(depth: FloatMap, maps: _Maps, stride: int, work: _Work) -> N
 
 
 def _warnings(maps: _Maps, work: _Work) -> tuple[str, ...]:
-    warnings = work.loaded.notes + (() if maps.scale is None else maps.scale.warnings)
+    warnings = work.loaded.notes + maps.notes + (() if maps.scale is None else maps.scale.warnings)
     if work.loaded.panorama is not None:
         warnings += (f"It is a panorama ({work.loaded.panorama}): metres and the lens are those of no camera.",)
     if work.has_geometry and maps.lens.source == "assumed" and work.loaded.intrinsics is None:

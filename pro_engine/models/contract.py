@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-Unit = Literal["relative", "inverse metres", "inverse metres by focal"]
+Unit = Literal["relative", "inverse metres", "inverse metres by focal", "inverse metres by points"]
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,11 @@ class PsiSpec:
         anti-aliased) and cut there.
     unit: of the disparity of the whole picture, as it is once `inference.whole.settle` has done its work: "relative";
         "inverse metres"; or "inverse metres by focal": times `canonical_focal_px` / f it is in inverse metres, f being
-        the photo's focal length in pixels of the input. Disparity of patches is relative in any case.
+        the photo's focal length in pixels of the input; or "inverse metres by points": it is 1 / z of
+        `WholeOutput.points`, from which the shift that z lacks follows. Disparity of patches is relative in any case.
     canonical_focal_px: above 0 where the unit is by focal. f is the mean of both axes, or of an input that does not
         keep the aspect that along the width.
-    gives_lens, gives_sky, gives_valid, gives_normals: whether `WholeOutput` has them.
+    gives_lens, gives_sky, gives_valid, gives_normals: whether `WholeOutput` has them, or its points tell them.
     takes_prompt: whether it can be told depth, by `DepthBase.prompted`.
     """
 
@@ -88,12 +89,15 @@ class WholeOutput(NamedTuple):
     valid: (B, 1, h, w) in [0, 1]; below 0.5 nothing is known.
     normals: (B, 3, h, w) in the camera's frame (x right, y down, z forward), towards the camera, of any length.
     focal_px: (B, 1) fx of a photo of square pixels, or (B, 2) fx and fy; in pixels of the input.
+    points: (B, 3, h, w) x, y and z in the camera's frame on a grid over the whole photo, in metres but for a shift
+        along z that all have in common.
     """
 
     sky: Tensor | None = None
     valid: Tensor | None = None
     normals: Tensor | None = None
     focal_px: Tensor | None = None
+    points: Tensor | None = None
 
 
 class PsiOutput(NamedTuple):

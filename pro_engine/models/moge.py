@@ -186,10 +186,12 @@ class Moge2(nn.Module):
             image, (rows * PATCH, columns * PATCH), mode="bilinear", align_corners=False, antialias=True
         )
         maps = self.maps(seen, width / height)
-        normal = None if maps.normal is None else F.normalize(_resized(maps.normal, height, width), dim=1, eps=1e-12)
+        normal = (
+            None if maps.normal is None else F.normalize(resized_maps(maps.normal, height, width), dim=1, eps=1e-12)
+        )
         return MogeOutput(
-            points=affine_points(_resized(maps.points, height, width)),
-            mask=torch.sigmoid(_resized(maps.mask, height, width)),
+            points=affine_points(resized_maps(maps.points, height, width)),
+            mask=torch.sigmoid(resized_maps(maps.mask, height, width)),
             metric_scale=maps.log_scale.exp(),
             normal=normal,
         )
@@ -219,8 +221,8 @@ class Moge2(nn.Module):
             project(tokens[:, 1:].unflatten(1, (rows, columns)).permute(0, 3, 1, 2))
             for project, tokens in zip(self.projections, taps, strict=True)
         )  # (B, C, rows, columns)
-        places = [view_plane(rows << level, columns << level, aspect).to(encoded) for level in range(_LEVELS)]
-        places = [place.expand(len(image), -1, -1, -1) for place in places]
+        places = [view_plane(rows * 2**level, columns * 2**level, aspect).to(encoded) for level in range(_LEVELS)]
+        places = [place.expand(image.shape[0], -1, -1, -1) for place in places]
         return self.neck([torch.cat([encoded, places[0]], 1), *places[1:]]), taps[-1][:, 0]
 
     def load_published(self, tensors: Mapping[str, Tensor]) -> None:
@@ -240,8 +242,9 @@ def token_grid(num_tokens: int, aspect: float) -> tuple[int, int]:
 def view_plane(rows: int, columns: int, aspect: float) -> Tensor:
     """Where pixels of a grid lie from the centre of the view, in half diagonals of the picture: (1, 2, rows, columns),
     right then down. aspect: width by height of the picture."""
-    right = (2 * torch.arange(columns) + 1 - columns) / columns * (aspect / math.hypot(1, aspect))
-    down = (2 * torch.arange(rows) + 1 - rows) / rows / math.hypot(1, aspect)
+    diagonal = (1 + aspect * aspect) ** 0.5  # not math.hypot, which an export would take for a constant
+    right = (2 * torch.arange(columns) + 1 - columns) / columns * (aspect / diagonal)
+    down = (2 * torch.arange(rows) + 1 - rows) / rows / diagonal
     return torch.stack([right.expand(rows, columns), down[:, None].expand(rows, columns)])[None]
 
 
@@ -260,9 +263,10 @@ def published_key(key: str) -> str:
     return renamed(key, _PUBLISHED_KEYS)
 
 
+def resized_maps(maps: Tensor, height: int, width: int) -> Tensor:
+    """Maps (B, C, h, w) of the heads at another size, bilinear."""
+    return F.interpolate(maps, (height, width), mode="bilinear", align_corners=False)
+
+
 def _conv3(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="replicate")
-
-
-def _resized(maps: Tensor, height: int, width: int) -> Tensor:
-    return F.interpolate(maps, (height, width), mode="bilinear", align_corners=False)

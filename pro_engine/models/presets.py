@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -15,6 +15,8 @@ from pro_engine.models.contract import DepthBase, PsiSpec, Refiner
 from pro_engine.models.depth_anything import DepthAnything, Size, depth_anything_spec
 from pro_engine.models.depth_anything3 import DepthAnything3, depth_anything3_spec
 from pro_engine.models.depth_pro import DepthPro, depth_pro_spec
+from pro_engine.models.moge import VITB, VITL, VITL_WITHOUT_NORMALS, VITS, MogeShape
+from pro_engine.models.moge_depth import MogeDepth, moge_spec
 from pro_engine.models.prompt_da import PromptDepthAnything, prompt_depth_anything_spec
 from pro_engine.models.refiner_light import LightRefiner
 from pro_engine.models.refiner_maps import MapRefiner
@@ -181,6 +183,25 @@ def _depth_pro() -> ModelPreset:
     )
 
 
+def _moge(size: str, shape: MogeShape, parameters: int, megabytes: int, *, revision: str, sha256: str) -> ModelPreset:
+    normals = "-normal" if shape.normals else ""
+    told = "metres, lens, sky and normals" if normals else "metres, lens and sky"
+    return ModelPreset(
+        name=f"moge-2-{size}" + ("" if normals else "-without-normals"),
+        summary=f"MoGe-2, {told} of its own, {parameters} M parameters",
+        build=partial(MogeDepth, shape),
+        spec=moge_spec(shape),
+        weights=WeightsFile(
+            "model.pt",
+            "MIT",
+            repo=f"Ruicheng/moge-2-{size}{normals}",
+            revision=revision,
+            sha256=sha256,
+            megabytes=megabytes,
+        ),
+    )
+
+
 MAP_REFINER = WeightsFile("maps.safetensors", "Apache-2.0", prefix=_REFINER_PREFIX)
 """The refiner for any Ψ, which looks at maps and image only (`models/refiner_maps.py`)."""
 
@@ -225,6 +246,38 @@ PRESETS: dict[str, ModelPreset] = {
             why="Its page says Apache-2.0, but Depth Anything V2 large, which it was trained from, is CC-BY-NC-4.0.",
         ),
         _depth_pro(),
+        _moge(
+            "vits",
+            VITS,
+            35,
+            141,
+            revision="679230677b4d282c6f304189a93e98e14f085902",
+            sha256="79a16621928c2bf0ed04659218c55c01075e950507f40bb3332fb4c873d3e1dc",
+        ),
+        _moge(
+            "vitb",
+            VITB,
+            105,
+            419,
+            revision="54ad3a693e61907ea4633d13dec6ee682fa09419",
+            sha256="16b8110e86d5dc5a849db120ca96ef3a223fd30b0c9146d1d81db504073da5f6",
+        ),
+        _moge(
+            "vitl",
+            VITL,
+            331,
+            1324,
+            revision="b135031bae30b5ac2ae141a0e68717795ce38340",
+            sha256="280741fd09bc3f403ccff9967784c2a391b52d2c0742ae3efdb21d9f90cc1a01",
+        ),
+        _moge(
+            "vitl",
+            VITL_WITHOUT_NORMALS,
+            326,
+            1305,
+            revision="39c4d5e957afe587e04eec59dc2bcc3be5ecd968",
+            sha256="3eefd4abb2102f38f12b2d1992e5ff15e4923e5431c67dd494afe157e0111cd5",
+        ),
     )
 }
 
@@ -249,13 +302,17 @@ def build_pro_refiner(preset: ModelPreset) -> Refiner:
     return LightRefiner(channels) if preset.name == "compact" else ProRefiner(channels)
 
 
-def load_psi(psi: DepthBase, tensors: Mapping[str, Tensor]) -> None:
+def load_psi(psi: DepthBase, tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> None:
     """Loads the tensors of a preset's weights file (without its prefix) into a Ψ from `build_psi`, strictly.
+
+    config: what the file says of its network beside them, if anything.
 
     Raises:
         WeightsError: they do not fit.
     """
-    if isinstance(psi, DepthAnything | DepthAnything3 | DepthPro):
+    if isinstance(psi, MogeDepth):
+        psi.load_published(tensors, config)
+    elif isinstance(psi, DepthAnything | DepthAnything3 | DepthPro):
         psi.load_published(tensors)
     else:
         load_strict(psi, tensors, what=type(psi).__name__)

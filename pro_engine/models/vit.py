@@ -112,7 +112,7 @@ class DinoV2Trunk(nn.Module):
         """What the first block sees: (B, 1 + h/14 * w/14, width), the class token first."""
         x = self.patch((image - self.mean) / self.std)  # (B, width, h/14, w/14)
         x = x.flatten(2).transpose(1, 2) + self._positions(x.shape[-2], x.shape[-1]).to(x.dtype)
-        start = (self.cls + self.pos[:, :1]).expand(len(x), -1, -1).to(x.dtype)
+        start = (self.cls + self.pos[:, :1]).expand(x.shape[0], -1, -1).to(x.dtype)
         return torch.cat([start, x], 1)
 
     def _positions(self, rows: int, columns: int) -> Tensor:
@@ -123,8 +123,8 @@ class DinoV2Trunk(nn.Module):
             return known
         grid = known.view(1, side, side, -1).permute(0, 3, 1, 2).float()
         if margin := self.shape.grid_margin:
-            scale = ((rows + margin) / side, (columns + margin) / side)  # sampled at this scale, (rows, columns) result
-            grid = F.interpolate(grid, scale_factor=scale, mode="bicubic", align_corners=False)
+            down, across = (_cubic(count, side, margin).to(grid) for count in (rows, columns))
+            grid = down @ grid @ across.T  # (1, width, rows, columns)
         else:
             grid = F.interpolate(grid, size=(rows, columns), mode="bicubic", align_corners=False)
         return grid.flatten(2).transpose(1, 2)
@@ -218,6 +218,18 @@ class VitDepth(DepthBase):
         picture = (image - self.trunk.mean) / self.trunk.std
         levels = self.decoder(self.trunk(image), picture)
         return PsiOutput(self.head(levels[-1]), levels)
+
+
+def _cubic(count: int, side: int, margin: float) -> Tensor:
+    """(count, side): bicubic interpolation of `side` values at `count` places, as `F.interpolate` has it when it is
+    given the scale (count + margin) / side; written out, as sizes from a scale in floats cannot be exported."""
+    at = (torch.arange(count)[:, None] + 0.5) * (side / (count + margin)) - 0.5
+    first = at.floor()
+    offset = torch.arange(-1, 3)
+    d = (at - first - offset).abs()  # (count, 4)
+    near, far = (1.25 * d - 2.25) * d * d + 1, -0.75 * (((d - 5) * d + 8) * d - 4)
+    index = (first.long() + offset).clamp(0, side - 1)
+    return (F.one_hot(index, side) * torch.where(d <= 1, near, far)[..., None]).sum(1)
 
 
 def _as_map(tokens: Tensor, rows: int, columns: int) -> Tensor:

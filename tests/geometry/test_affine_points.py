@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pro_engine.errors import InputError
-from pro_engine.geometry.affine_points import find_lens, find_shift, metric_disparity
+from pro_engine.geometry.affine_points import find_lens, find_shift
 from pro_engine.types import Intrinsics
 
 LENS = Intrinsics.from_fov(320, 240, fov_x_deg=62)
@@ -60,11 +60,9 @@ def test_lens_and_depth_of_a_known_view_are_found(view, fov_x_deg, size):
     assert why == "" and found is not None
     assert (found.width, found.height, found.cx, found.cy) == (*size, (size[0] - 1) / 2, (size[1] - 1) / 2)
     assert (found.fx, found.fy) == pytest.approx((lens.fx, lens.fx), rel=1e-5)
-    assert find_shift(points, found, valid) == pytest.approx(SHIFT, rel=1e-4)
-    disparity, finite = metric_disparity(points[..., 2], valid, find_shift(points, found, valid), SCALE)
-    assert (finite == valid).all()
-    np.testing.assert_allclose(1 / disparity[finite], depth[finite], rtol=1e-3)
-    assert (disparity[~finite] == 0).all()
+    shift = find_shift(points, found, valid)
+    assert shift == pytest.approx(SHIFT, rel=1e-4)
+    np.testing.assert_allclose(SCALE * (points[..., 2] + shift)[valid], depth[valid], rtol=1e-3)
 
 
 def test_a_coarse_grid_that_is_not_quite_in_the_photos_shape_finds_its_lens():
@@ -93,9 +91,8 @@ def test_a_nearly_flat_wall_tells_no_lens_and_says_so(tilt_deg, noise):
 
 def test_through_a_known_lens_even_a_flat_wall_tells_its_depth():
     depth = plane(LENS, 0)
-    shift = find_shift(affine(depth, LENS), LENS)
-    disparity, _ = metric_disparity(affine(depth, LENS)[..., 2], np.ones(depth.shape, bool), shift, SCALE)
-    np.testing.assert_allclose(1 / disparity, depth, rtol=1e-4)
+    points = affine(depth, LENS)
+    np.testing.assert_allclose(SCALE * (points[..., 2] + find_shift(points, LENS)), depth, rtol=1e-4)
 
 
 def test_a_known_lens_may_look_past_the_middle():
@@ -130,13 +127,6 @@ def test_points_that_no_lens_sees_are_refused():
     found, why = find_lens(points)
     assert found is None and "not where any lens" in why
     assert find_shift(points, LENS) == 0
-
-
-def test_what_is_not_in_front_of_the_camera_is_not_valid():
-    z = np.array([[1.0, -1.0, -3.0]], np.float32)
-    disparity, valid = metric_disparity(z, np.array([[True, True, True]]), 1.0, 0.5)
-    assert valid.tolist() == [[True, False, False]]
-    assert disparity.tolist() == [[1.0, 0.0, 0.0]]
 
 
 def test_wrong_arrays_are_refused():
