@@ -7,6 +7,7 @@ parameters or arguments that cannot be.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import os
 import signal
@@ -77,6 +78,8 @@ def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> No
     # At once: Python takes seconds to take torch apart, and waits for a pass of the model that is under way, or aborts.
     sys.stdout.flush()
     sys.stderr.flush()
+    if os.name == "posix":  # lines of the log, where RCUTILS_LOGGING_USE_STDOUT or _BUFFERED_STREAM is set
+        ctypes.CDLL(None).fflush(None)
     os._exit(code)
 
 

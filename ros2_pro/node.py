@@ -132,8 +132,9 @@ class ProNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen and work, on images from when the model is there; FAILURE where it could not be loaded."""
-        assert self._engine is not None and self._outputs is not None
+        assert self._engine is not None and self._outputs is not None and self._loading is not None
         if self._engine.refuses(self._settings.engine):
+            self._loading.exception()  # waits until it is told, which comes next: the process may end for it
             return TransitionCallbackReturn.FAILURE
         if self.has_model is False:
             self._load_model()  # another one is asked for by now

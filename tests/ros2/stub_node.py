@@ -7,7 +7,8 @@ now on holds), `publish` (text of an error of rcl that every output raises). Its
 to 0.1 at the right one. What it is called with is written beside that file, a line an event.
 
 More of the environment: STUB_REPORT_S, seconds between two diagnostics; STUB_SNAPSHOT_S, how long a snapshot waits for
-an image; STUB_ACK, a pipe that gets a byte for every frame that was worked on.
+an image; STUB_LOG_S, how long a line of the log takes; STUB_ACK, a pipe that gets a byte for every frame that was
+worked on.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def arrange():
 
     node.DIAGNOSTICS_PERIOD_S = float(os.environ["STUB_REPORT_S"])
     node.SNAPSHOT_TIMEOUT_S = float(os.environ.get("STUB_SNAPSHOT_S", node.SNAPSHOT_TIMEOUT_S))
-    publish, process = LifecyclePublisher.publish, Processor.process
+    publish, process, log = LifecyclePublisher.publish, Processor.process, node.ProNode._log
 
     def publish_or_fail(self, message):
         if error := wishes().get("publish"):
@@ -104,7 +105,12 @@ def arrange():
         process(self, frame)
         os.write(pipe, b".")
 
+    def log_late(self, *line):
+        time.sleep(float(os.environ.get("STUB_LOG_S", 0)))
+        log(self, *line)
+
     LifecyclePublisher.publish = publish_or_fail
+    node.ProNode._log = log_late
     if path := os.environ.get("STUB_ACK"):
         pipe = os.open(path, os.O_WRONLY)
         Processor.process = process_and_tell

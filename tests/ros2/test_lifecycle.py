@@ -182,9 +182,16 @@ def test_a_model_that_turns_out_missing_while_active_is_an_error_until_another_i
 
 
 def test_a_missing_model_ends_a_node_that_starts_by_itself(start, namespace):
-    node = start(stub_command(namespace, engine__model="missing"), OFTEN)
+    """What it says last is there, however long that takes."""
+    node = start(stub_command(namespace, engine__model="missing"), {**OFTEN, "STUB_LOG_S": "2"})
     assert node.process.wait(PATIENCE_S) == 1
     assert "The weights are missing" in node.text() and "Traceback" not in node.text()
+
+
+def test_lines_of_a_log_in_a_pipe_are_there_when_the_node_ends(start, namespace):
+    node = start(stub_command(namespace, engine__model="missing"), {**OFTEN, "RCUTILS_LOGGING_USE_STDOUT": "1"})
+    assert node.process.wait(PATIENCE_S) == 1
+    assert "The weights are missing" in node.text()
 
 
 def test_deactivating_in_mid_inference_answers_and_old_frames_are_not_published_later(start, namespace, manager):
