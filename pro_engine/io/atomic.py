@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import secrets
 import stat
+import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from pro_engine.errors import FileError
+from pro_engine.io.interrupts import interruptible
 from pro_engine.io.paths import PathLike, as_path, writing_failed
+
+_PART = re.compile(r"\.(?:([0-9a-f]{8})-([0-9]{1,10})-)?[0-9a-f]{16}\.part(?:\.\w+)?")
+_OLD_S = 3600.0
+_NOBODYS_S = 24 * _OLD_S
 
 
 @contextmanager
@@ -18,9 +28,11 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well, what was written there becomes `path`.
 
     The temporary path has the suffix of `path`, so a library that picks its format by suffix can write it. Its data is
-    on the disk (fsync) before it takes the name, and it is removed when the block fails. Missing folders are created. A
-    link is followed: the file that it points to is replaced. For a set of files nest the blocks, the one that names the
-    others outermost: all contents are then written before the first file is replaced, and that file is replaced last.
+    on the disk (fsync) before it takes the name, and it is removed when the block fails. What killed processes left in
+    the folder is removed once it is old. Missing folders are created. A link is followed: the file that it points to is
+    replaced. For a set of files nest the blocks, the one that names the others outermost: all contents are then written
+    before the first file is replaced, and that file is replaced last. Ctrl-C in the block is not lost, see
+    `interruptible`.
 
     Args:
         path: the file to write.
@@ -32,16 +44,55 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         FileError: the path is a folder or a device, or the system refuses (disk full, permission, name too long, ...).
     """
     target = _writable_target(as_path(path))
-    temporary = target.with_name(f".{secrets.token_hex(8)}.part{target.suffix}")
+    _sweep(target.parent)
+    temporary = target.with_name(f".{_machine()}-{os.getpid()}-{secrets.token_hex(8)}.part{target.suffix}")
     try:
-        yield temporary
+        with interruptible():
+            yield temporary
         _flush_to_disk(temporary)
         os.replace(temporary, target)
         _flush_folder(target.parent)
     except OSError as error:
         raise writing_failed(target, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses even where nothing is there
+            temporary.unlink()
+
+
+@lru_cache(maxsize=64)
+def _sweep(folder: Path) -> None:
+    """Remove old temporary files of processes that are gone; once for each folder.
+
+    Those of another machine, or of an owner that cannot be known, count as old after a day, others after an hour.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            part = _PART.fullmatch(entry.name)
+            if part is None or not entry.is_file(follow_symlinks=False):
+                continue
+            is_known = part[1] == _machine() and os.name == "posix"
+            if is_known and _is_alive(int(part[2])):
+                continue
+            age_s = time.time() - entry.stat(follow_symlinks=False).st_mtime
+            if age_s > (_OLD_S if is_known else _NOBODYS_S):
+                with suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def _machine() -> str:
+    """This machine, in eight letters."""
+    return f"{zlib.crc32(platform.node().encode('utf-8', 'replace')):08x}"
+
+
+def _is_alive(process: int) -> bool:
+    """Whether there is a process of this number. Not for Windows, where the call would end it."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _writable_target(path: Path) -> Path:

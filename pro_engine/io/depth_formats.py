@@ -23,7 +23,7 @@ from pro_engine.errors import DependencyError, FileError, InputError
 from pro_engine.io import exr, pictures, tiff
 from pro_engine.io.atomic import atomic_path
 from pro_engine.io.heif_depth import read_heif_depth
-from pro_engine.io.paths import check_size
+from pro_engine.io.paths import check_size, writing_failed
 from pro_engine.types import FloatMap, Plate
 
 Header = dict[str, Any]
@@ -265,7 +265,7 @@ def _write_exr(path: Path, values: FloatMap, header: Header, target: Path, codin
     try:
         openexr.File(attributes, channels).write(str(path))
     except (RuntimeError, ValueError) as error:
-        raise FileError(f"{target} cannot be written as OpenEXR ({error}); check the disk's free space.") from error
+        raise writing_failed(target, error) from error
 
 
 _VALID = "valid"
@@ -333,7 +333,8 @@ def _import_tifffile() -> Any:
 # .pfm: rows from the bottom up; the header in a file beside it, with the checksum of the values that it is about
 
 
-def _sidecar(path: Path) -> Path:
+def pfm_side_file(path: Path) -> Path:
+    """The file beside a .pfm with its header."""
     return path.with_name(path.name + ".json")
 
 
@@ -342,7 +343,7 @@ def _write_pfm(path: Path, values: FloatMap, header: Header, target: Path, _codi
     with open(path, "wb") as file:
         file.write(b"Pf\n%d %d\n-1.0\n" % values.shape[::-1])
         file.write(upwards.data)
-    with atomic_path(_sidecar(target)) as beside:
+    with atomic_path(pfm_side_file(target)) as beside:
         beside.write_text(json.dumps({**header, "crc32": zlib.crc32(upwards.data)}, indent=1), encoding="utf-8")
 
 
@@ -359,7 +360,7 @@ def _read_pfm(path: Path, max_pixels: int) -> Loaded:
     if len(values) < width * height:
         raise FileError(f"{path} is truncated ({width} x {height} values announced); copy it again.")
     try:
-        header = _to_header(_sidecar(path).read_text(encoding="utf-8"))
+        header = _to_header(pfm_side_file(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         header = None
     known = header is not None and header.get("crc32") == zlib.crc32(values.data)

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ from pro_engine.errors import FileError, InputError
 from pro_engine.geometry.checks import check_image
 from pro_engine.io.atomic import atomic_path
 from pro_engine.io.cloud import check_points, with_alpha, write_ply
+from pro_engine.io.interrupts import interruptible
 from pro_engine.io.paths import PathLike, as_path, checked_metadata, writer_for
 from pro_engine.types import ImageArray, Mesh
 
@@ -59,7 +62,8 @@ def save_mesh(path: PathLike, mesh: Mesh, *, metadata: Mapping[str, Any] | None 
     A mesh of 1 million vertices and 2 million triangles takes 0.5 s and 0.2 GB of memory beyond its own as .glb, 0.15 s
     and 0.2 GB as .ply, 1.6 s and 0.6 GB as .stl, 8 s and 0.9 GB as .obj; one of 2 million vertices 0.9 s and 0.43 GB,
     0.3 s and 0.4 GB, 3 s and 1.2 GB, 17 s and 1.8 GB (one core of a server).
-    A texture with a side above 8192 pixels, the most that every graphics card takes, is made smaller. An .obj holds
+    The files beside an .obj have another NAME where its own has spaces or is not UTF-8, see `obj_side_files`. A
+    texture with a side above 8192 pixels, the most that every graphics card takes, is made smaller. An .obj holds
     8 decimals, the binary formats every bit of a float32.
 
     Args:
@@ -170,12 +174,25 @@ def _write_glb(path: Path, mesh: Mesh, metadata: dict[str, Any], target: Path) -
     path.write_bytes(export_glb(shape, include_normals=False, tree_postprocessor=finish))
 
 
+def obj_side_files(path: Path) -> tuple[Path, Path]:
+    """The material and the texture of an .obj, which lie beside it."""
+    return path.with_name(f"{_side_stem(path)}.mtl"), path.with_name(f"{_side_stem(path)}_texture.jpg")
+
+
+def _side_stem(path: Path) -> str:
+    """What the files beside an .obj begin with: its stem without spaces, which end a name for many readers, and letters
+    that are not UTF-8. A stem that has to be changed gets its checksum, so that the files of two never share a name."""
+    stem = path.stem
+    plain = "_".join(stem.encode("utf-8", "replace").decode().split()) or "mesh"
+    return plain if plain == stem else f"{plain}_{zlib.crc32(os.fsencode(stem)):08x}"
+
+
 def _write_obj(path: Path, mesh: Mesh, metadata: dict[str, Any], target: Path) -> None:
     from trimesh.exchange.obj import export_obj
     from trimesh.visual import TextureVisuals
     from trimesh.visual.material import SimpleMaterial
 
-    stem = "_".join(target.stem.split()) or "mesh"  # spaces in a name end it for many readers
+    stem = _side_stem(target)
     visual = None
     if mesh.uv is not None:
         # trimesh names the picture after the material and, in lower case, its format.
@@ -186,14 +203,15 @@ def _write_obj(path: Path, mesh: Mesh, metadata: dict[str, Any], target: Path) -
     header = "x right, y up, z towards the viewer; metres"
     if metadata:
         header += f"\n# pro_engine {json.dumps(metadata)}"
-    text, files = export_obj(
-        _shape(mesh, _y_up(mesh), visual=visual),
-        include_normals=False,
-        return_texture=True,
-        mtl_name=f"{stem}.mtl",
-        header=header,
-    )
-    if files and "\nusemtl " not in text:  # trimesh goes on without the uv when it cannot write them
+    with interruptible():  # before the first file is in place
+        text, files = export_obj(
+            _shape(mesh, _y_up(mesh), visual=visual),
+            include_normals=False,
+            return_texture=True,
+            mtl_name=f"{stem}.mtl",
+            header=header,
+        )
+    if visual is not None and "\nusemtl " not in text:  # trimesh goes on without the uv when it cannot write them
         raise FileError(f"{target} does not fit into memory; close other programs, thin it out, or write a .glb.")
     with ExitStack() as set_of_files:
         for name, data in files.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ PathLike = str | os.PathLike[str]
 MAX_PIXELS = 400_000_000
 """The largest picture or map that is read unless the caller allows more: four times 100 megapixels."""
 
+_NO_ROOM = 1 << 20
 _MOST_BYTES_A_PIXEL = 16  # four channels of 32 bits
 
 _WRITE_ADVICE = {
@@ -38,7 +40,7 @@ def as_path(path: PathLike) -> Path:
 
     Raises:
         InputError: it is not a text path.
-        FileError: it is empty or holds a null character.
+        FileError: it is empty, or holds what no file name can.
     """
     try:
         result = Path(path)
@@ -48,6 +50,10 @@ def as_path(path: PathLike) -> Path:
         raise FileError("The path is empty; give the name of a file.")
     if "\0" in str(path):
         raise FileError(f"The path {str(path)!r} holds a null character; give the name of a file.")
+    try:
+        os.fsencode(result)
+    except UnicodeEncodeError as error:  # half of a pair of surrogates, say from JSON
+        raise FileError(f"The path {str(path)!r} holds a character that no file name has; correct it.") from error
     return result
 
 
@@ -168,7 +174,19 @@ def reading_failed(path: Path, error: OSError) -> FileError:
     return FileError(f"{path} cannot be read: {error.strerror or error}; check the path and the disk.")
 
 
-def writing_failed(path: Path, error: OSError) -> FileError:
-    """The FileError to raise from an OSError met while writing `path`."""
-    advice = _WRITE_ADVICE.get(error.errno or 0, f"{error.strerror or error}; check the free space and the disk")
+def writing_failed(path: Path, error: Exception) -> FileError:
+    """The FileError to raise from an OSError, or what a library made of one, met while writing `path`."""
+    told = str(error)
+    number = getattr(error, "errno", None) or next((one for one in _WRITE_ADVICE if os.strerror(one) in told), None)
+    if number is None and _is_full(path):  # NumPy tells how much it has written, and not why
+        number = errno.ENOSPC
+    reason = getattr(error, "strerror", None) or " ".join(told.split())
+    advice = _WRITE_ADVICE.get(number or 0, f"{reason}; check the free space and the disk")
     return FileError(f"{path} cannot be written: {advice}.")
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.parent).free < _NO_ROOM
+    except OSError:
+        return False

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _WRAPPERS = ("model", "state_dict", "model_dict", "model_state_dict")
+_MOST_WRAPPERS = 4
 _HEAD_BYTES = 512
 _HASH_CHUNK = 1 << 20
 
@@ -200,12 +201,13 @@ def _check_hash(path: Path, expected: str) -> None:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return dict(load_file(path))
-    except (SafetensorError, ValueError, KeyError) as error:
+    except MemoryError as error:
+        raise _too_large(path) from error
+    except Exception as error:  # safetensors' own, and what torch makes of shapes and types that cannot be
         raise WeightsError(f"{path} is damaged or cut short ({error}); download it again.") from error
 
 
@@ -215,22 +217,31 @@ def _read_checkpoint(path: Path) -> Any:
     try:
         with open(path, "rb") as file:  # given a path, torch would believe its suffix
             return torch.load(file, map_location="cpu", weights_only=True)
+    except MemoryError as error:
+        raise _too_large(path) from error
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} is damaged or holds more than tensors; objects that run code are not loaded: save its state dict "
             "as safetensors where you trust it."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except Exception as error:  # what a damaged pickle raises has no end
         raise WeightsError(f"{path} is damaged, cut short or not a PyTorch checkpoint; download it again.") from error
+
+
+def _too_large(path: Path) -> WeightsError:
+    return WeightsError(f"{path} does not fit into memory; close other programs, or give a smaller model.")
 
 
 def _tensors_in(path: Path, content: Any) -> dict[str, Tensor]:
     import torch
 
-    if isinstance(content, Mapping):
-        for name in _WRAPPERS:
-            if isinstance(content.get(name), Mapping):
-                return _tensors_in(path, content[name])
-        if all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()):
-            return dict(content)
+    for _ in range(_MOST_WRAPPERS):  # a crafted one may hold itself
+        if not isinstance(content, Mapping):
+            break
+        inner = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), Mapping)), None)
+        if inner is None:
+            if all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()):
+                return dict(content)
+            break
+        content = inner
     raise WeightsError(f"{path} does not map names to tensors; give a state dict.")

@@ -52,7 +52,8 @@ def load_strict(
     batches seen (`num_batches_tracked`), which no result depends on, may be absent.
 
     Raises:
-        WeightsError: a key is missing or unexpected, or a shape differs; the module is left as it was.
+        WeightsError: a key is missing or unexpected, a shape differs, a tensor holds no floats where the module does,
+            or all of them are 0; the module is left as it was.
     """
     wanted: dict[str, dict[str, Tensor]] = {}
     for key, value in module.state_dict().items():
@@ -64,15 +65,28 @@ def load_strict(
         for key, parts in wanted.items()
         if key in tensors and tuple(tensors[key].shape) != _joined_shape(parts)
     ]
+    kinds = [
+        f"{key} is {str(tensors[key].dtype).removeprefix('torch.')}"
+        for key, parts in wanted.items()
+        if key in tensors and any(map(torch.is_floating_point, parts.values())) and not _holds_floats(tensors[key])
+    ]
     problems = [
         f"{len(found)} {kind} ({_some(found)})"
-        for kind, found in (("keys missing", missing), ("unexpected keys", unexpected), ("wrong shapes", shapes))
+        for kind, found in (
+            ("keys missing", missing),
+            ("unexpected keys", unexpected),
+            ("wrong shapes", shapes),
+            ("wrong types", kinds),
+        )
         if found
     ]
     if problems:
         raise WeightsError(
             f"These weights do not fit the {what}: {'; '.join(problems)}; use the weights that belong to this model."
         )
+    floats = [tensor for tensor in tensors.values() if _holds_floats(tensor)]
+    if floats and not any(bool(tensor.any()) for tensor in floats):
+        raise WeightsError(f"All weights of the {what} are 0; the file was never filled: get it again.")
     state: dict[str, Tensor] = {}
     for name, parts in wanted.items():
         if name in tensors:
@@ -148,7 +162,8 @@ def _without_prefixes(key: str) -> str:
 def _check_haar(key: str, filters: Tensor) -> None:
     """filters: (C, 1, 2, 2), the same for every channel."""
     ours = torch.tensor(HAAR[_HAAR_BANDS.index(key[-2:])])
-    if filters.shape[1:] != (1, 2, 2) or not torch.equal(filters.float().cpu(), ours.expand(len(filters), 1, 2, 2)):
+    is_kernel = _holds_floats(filters) and filters.shape[1:] == (1, 2, 2)
+    if not is_kernel or not torch.equal(filters.float().cpu(), ours.expand(len(filters), 1, 2, 2)):
         raise WeightsError(f"{key} is not the Haar filter of the published PRO; use a checkpoint of that network.")
 
 
@@ -158,6 +173,11 @@ def _joined_shape(parts: Mapping[str, Tensor]) -> tuple[int, ...]:
     if not others:
         return tuple(first.shape)
     return (sum(len(value) for value in parts.values()), *first.shape[1:])
+
+
+def _holds_floats(tensor: Tensor) -> bool:
+    """Whether it is a dense tensor of real floats with values."""
+    return tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_meta
 
 
 def _some(items: Iterable[str]) -> str:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pro_engine.errors import FileError
-from pro_engine.io import depth_formats
+from pro_engine.io import atomic, depth_formats
 from pro_engine.io import mesh as mesh_module
 from pro_engine.io.atomic import atomic_path
-from pro_engine.io.depth import load_depth, save_depth
+from pro_engine.io.cloud import CLOUD_SUFFIXES, save_cloud
+from pro_engine.io.depth import DEPTH_SUFFIXES, load_depth, save_depth
 from pro_engine.io.image import load_image, save_image
-from pro_engine.io.mesh import save_mesh
-from pro_engine.types import Mesh
+from pro_engine.io.mesh import MESH_SUFFIXES, save_mesh
+from pro_engine.types import Mesh, PointCloud
 
 
 def names(folder: Path) -> list[str]:
@@ -168,3 +171,72 @@ def test_kill_in_the_middle_leaves_a_whole_file(tmp_path: Path, wait_s: float) -
     assert np.unique(image).tolist() in ([50], [200])
     assert np.unique(values).tolist() in ([50], [200])
     assert info.unit == "m"
+
+
+def part_of(process: int | str, machine: str = "") -> str:
+    return f".{machine or atomic._machine()}-{process}-{'0' * 16}.part.png"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes are not asked for elsewhere")
+def test_what_killed_processes_left_is_removed_once_it_is_old(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    hours = {
+        part_of(ended.pid): 2,
+        f".{'a' * 16}.part": 25,
+        part_of(1, "00000000"): 25,
+        part_of(10**9): 2,
+        # what stays: young, of a process that lives, of another machine, or no file of ours
+        part_of(ended.pid).replace("part", "part.x", 1): 99,
+        part_of(ended.pid).replace("00", "01", 1): 0.5,
+        part_of(os.getpid()): 99,
+        part_of(ended.pid, "00000000"): 2,
+        f".{'b' * 16}.part": 2,
+        ".photo.part.png": 99,
+        "a.png": 99,
+    }
+    for name, age in hours.items():
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, (time.time() - 3600 * age,) * 2)
+    (tmp_path / part_of(2)).mkdir()
+    with atomic_path(tmp_path / "new.txt") as temporary:
+        temporary.write_text("x")
+    assert set(names(tmp_path)) == {*list(hours)[4:], part_of(2), "new.txt"}
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """disk(options) -> the folder of a disk in memory, as `mount -o` takes them."""
+    mounted: list[Path] = []
+
+    def mount(options: str) -> Path:
+        folder = tmp_path / str(len(mounted))
+        folder.mkdir()
+        try:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("only root may mount a disk")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize(("options", "sentence"), [("ro", "the disk is read-only"), ("size=16k", "the disk is full")])
+def test_a_disk_that_takes_nothing_is_told(disk: Callable[[str], Path], options: str, sentence: str) -> None:
+    folder, points = disk(options), np.random.default_rng(0).random((10_002, 3), np.float32)
+    mesh = Mesh(points, np.arange(len(points), dtype=np.int32).reshape(-1, 3), points[:, :2], np.uint8(points[None]))
+    writers: list[tuple[frozenset[str], Callable[[Path], None]]] = [
+        (DEPTH_SUFFIXES, lambda path: save_depth(path, points)),
+        (MESH_SUFFIXES, lambda path: save_mesh(path, mesh)),
+        (CLOUD_SUFFIXES, lambda path: save_cloud(path, PointCloud(points))),
+        (frozenset({".png"}), lambda path: save_image(path, np.uint8(points[None] * 255))),
+    ]
+    for suffixes, write in writers:
+        for suffix in sorted(suffixes):
+            with pytest.raises(FileError) as told:
+                write(folder / f"x{suffix}")
+            assert re.fullmatch(rf".*/\w+\.\w+(\.json)? cannot be written: {sentence}; .*\.", str(told.value))
+            assert names(folder) == []

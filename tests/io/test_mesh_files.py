@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+import signal
 import struct
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from PIL import Image
 
 from pro_engine.errors import FileError
 from pro_engine.io import mesh as mesh_module
-from pro_engine.io.mesh import MESH_SUFFIXES, save_mesh
+from pro_engine.io.mesh import MESH_SUFFIXES, obj_side_files, save_mesh
 from pro_engine.types import Mesh
 
 FLIP = np.array([1, -1, -1])
@@ -103,13 +106,60 @@ def test_normals_point_at_the_viewer(tmp_path: Path, mesh: Mesh) -> None:
 
 def test_obj_with_material_and_texture(tmp_path: Path, mesh: Mesh) -> None:
     save_mesh(tmp_path / "my photo.obj", mesh, metadata=METADATA)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["my photo.obj", "my_photo.mtl", "my_photo_texture.jpg"]
+    beside = obj_side_files(tmp_path / "my photo.obj")
+    assert set(tmp_path.iterdir()) == {tmp_path / "my photo.obj", *beside}
+    assert all(re.fullmatch(r"my_photo_[0-9a-f]{8}(\.mtl|_texture\.jpg)", path.name) for path in beside)
     found = load(tmp_path / "my photo.obj")
     assert_same_shape(found, mesh, FLIP)
     assert mesh.texture is not None
     assert np.allclose(found.visual.uv, mesh.uv, atol=1e-7)
     assert found.visual.material.image.size == mesh.texture.shape[1::-1]
     assert json.dumps(METADATA) in (tmp_path / "my photo.obj").read_text()
+
+
+@pytest.mark.parametrize("name", ["my photo.obj", "my  photo.obj", "my_photo.obj", "caf\udce9.obj", " .obj"])
+def test_files_beside_an_obj_belong_to_it_alone(tmp_path: Path, mesh: Mesh, name: str) -> None:
+    """Names that differ in spaces, or in letters that are not UTF-8, have files of different names."""
+    for other in ("my\tphoto.obj", "caf\udce8.obj", "my_photo_.obj"):
+        save_mesh(tmp_path / other, mesh)
+    others = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    save_mesh(tmp_path / name, mesh)
+    assert set(tmp_path.iterdir()) - set(others) == {tmp_path / name, *obj_side_files(tmp_path / name)}
+    assert all(path.read_bytes() == data for path, data in others.items())
+    assert f"mtllib {obj_side_files(tmp_path / name)[0].name}\n" in (tmp_path / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("suffix", sorted(MESH_SUFFIXES))
+def test_ctrl_c_that_a_library_catches_is_not_lost(
+    tmp_path: Path, mesh: Mesh, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = trimesh.Trimesh.__init__
+
+    def interrupted(*given: Any, **options: Any) -> None:
+        with contextlib.suppress(BaseException):  # as trimesh does around its imports
+            signal.raise_signal(signal.SIGINT)
+        real(*given, **options)
+
+    monkeypatch.setattr(trimesh.Trimesh, "__init__", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        save_mesh(tmp_path / f"m{suffix}", mesh)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_in_the_uv_of_an_obj_is_no_lack_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    to_text = trimesh.util.array_to_string
+
+    def interrupted(array: np.ndarray[Any, Any], **options: Any) -> str:
+        if array.shape[1] == 2:
+            signal.raise_signal(signal.SIGINT)
+        return str(to_text(array, **options))
+
+    monkeypatch.setattr(trimesh.util, "array_to_string", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_mesh(tmp_path / "m.obj", grid(2, 2))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_obj_holds_eight_decimals(tmp_path: Path) -> None:

@@ -105,6 +105,11 @@ def _zip_of_text() -> bytes:
     return buffer.getvalue()
 
 
+def _pickle_of_itself() -> bytes:
+    """A dict that holds itself as its "model"."""
+    return b"\x80\x02}q\x00X\x05\x00\x00\x00modelh\x00s."
+
+
 GOOD_CHECKPOINT = _torch_bytes(TENSORS)
 
 BAD = {
@@ -138,6 +143,14 @@ BAD = {
     "a list": (_torch_bytes([torch.zeros(2)]), "does not map names to tensors"),
     "numbers": (_torch_bytes({"a": 1.5}), "does not map names to tensors"),
     "empty dict": (_torch_bytes({}), "holds no tensors"),
+    "pickle of nothing": (b"\x80\x02.", "damaged, cut short or not"),
+    "pickle without an end": (b"\x80\x02}q\x00", "damaged, cut short or not"),
+    "pickle of nonsense": (b"\x80\x02" + bytes(range(256)), "damaged, cut short or not|objects that run code"),
+    "pickle of itself": (_pickle_of_itself(), "does not map names to tensors"),
+    "type of the future": (
+        _safetensors_header({"a": {"dtype": "F7", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)),
+        "damaged or cut short",
+    ),
 }
 
 

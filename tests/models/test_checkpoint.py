@@ -131,6 +131,34 @@ def test_loading_converts_to_the_type_of_the_module(small_refiner):
     assert all(p.dtype == torch.float32 for p in target.parameters())
 
 
+@pytest.mark.parametrize("kind", [torch.int32, torch.bool, torch.complex64, torch.uint8, "sparse", "meta"])
+def test_what_holds_no_floats_is_refused(small_refiner, kind):
+    """One tensor of it is enough; the network stays as it was."""
+    state = small_refiner.state_dict()
+    before = {key: value.clone() for key, value in state.items()}
+    name = next(iter(state))
+    odd = state[name].to_sparse() if kind == "sparse" else state[name].to(kind)
+    for load, tensors in (
+        (load_strict, {**state, name: odd}),
+        (load_official, {**_published_state(small_refiner), official_key(name): odd}),
+    ):
+        with pytest.raises(WeightsError, match=r"1 wrong types \(\S+ is \w+\); use the weights"):
+            load(small_refiner, tensors)
+    assert all(torch.equal(value, before[key]) for key, value in small_refiner.state_dict().items())
+
+
+def test_a_haar_filter_without_floats_is_refused(small_refiner):
+    state = _published_state(small_refiner)
+    name = next(key for key in state if key.endswith("haar_ll"))
+    with pytest.raises(WeightsError, match="not the Haar filter"):
+        load_official(small_refiner, {**state, name: state[name].to(torch.complex64)})
+
+
+def test_weights_that_are_all_0_are_refused(small_refiner):
+    with pytest.raises(WeightsError, match=r"All weights of the model are 0; .*get it again"):
+        load_strict(small_refiner, {key: torch.zeros_like(value) for key, value in small_refiner.state_dict().items()})
+
+
 def test_counters_of_batches_may_be_absent(small_refiner):
     state = {k: v for k, v in small_refiner.state_dict().items() if not k.endswith("num_batches_tracked")}
     target = ProRefiner(small_refiner.channels)
