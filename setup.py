@@ -25,7 +25,7 @@ setup(
     python_requires=">=3.10",  # colcon cannot read it from pyproject.toml
     entry_points={
         "console_scripts": [
-            "pro-engine = pro_engine.cli.main:main",
+            "pro-engine = pro_engine.cli:start",
             f"pro_node = {NAME}.main:main",
             f"demo_camera = {NAME}.demo.camera:main",
         ]

@@ -40,7 +40,7 @@ def run(tiny, monkeypatch, tmp_path):
 def test_disparity_is_always_written(run, photo, tmp_path):
     done = run("infer", photo, "-o", tmp_path / "out")
     assert done.exit_code == 0, done.stderr
-    assert names(tmp_path / "out") == {"garden.disparity.npz", "intrinsics.json"}
+    assert names(tmp_path / "out") == {"garden.disparity.npz", "garden.made.json", "intrinsics.json"}
     values, about = load_depth(tmp_path / "out" / "garden.disparity.npz")
     assert values.shape == (120, 160)
     assert about.quantity == "disparity"
@@ -86,7 +86,8 @@ def test_mesh_without_a_scale_says_what_it_assumed(run, photo, tmp_path):
     assert (result["scale"]["near_m"], result["scale"]["far_m"]) == (1.0, 20.0)
     assert "assumed nearest surface 1 m, farthest 20 m" in done.stderr
     assert "assumed 55 degrees" in done.stderr
-    assert names(Path("out")) == {"garden.disparity.npz", "garden.mesh.glb", "garden.cloud.ply", "intrinsics.json"}
+    about = {"garden.made.json", "intrinsics.json"}
+    assert names(Path("out")) == {"garden.disparity.npz", "garden.mesh.glb", "garden.cloud.ply"} | about
     for name in ("garden.mesh.glb", "garden.cloud.ply"):
         assert b"assumed nearest surface 1 m" in (Path("out") / name).read_bytes()
 
@@ -153,7 +154,7 @@ def test_one_failure_does_not_stop_the_rest(run, photo, tmp_path):
     assert len(lines) == 3
     assert all(line.startswith("pro-engine: ") for line in lines)
     assert "Traceback" not in done.stderr
-    assert names(Path("out")) == {"garden.disparity.npz", "intrinsics.json"}
+    assert names(Path("out")) == {"garden.disparity.npz", "garden.made.json", "intrinsics.json"}
 
 
 def test_frames_of_one_shot_keep_one_scale_and_a_cut_begins_anew(run, tmp_path):
@@ -228,7 +229,7 @@ def test_ctrl_c_is_clean(run, tmp_path, monkeypatch):
     assert done.exit_code == 130
     assert "Stopped: 1 of 2 photos are done." in done.stderr
     assert json.loads(done.stdout)["stopped"] is True
-    assert names(Path("out")) == {"a.disparity.npz", "intrinsics.json"}
+    assert names(Path("out")) == {"a.disparity.npz", "a.made.json", "intrinsics.json"}
 
 
 USAGE_ERRORS = {
@@ -363,13 +364,17 @@ def help_pages(group: Any, *verbs: str) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("verbs", list(help_pages(typer.main.get_command(app))), ids=" ".join)
-def test_help_is_whole_at_80_columns_and_in_words_of_the_command_line(verbs, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("TERMINAL_WIDTH", "80")
-    done = CliRunner().invoke(app, [*verbs, "-h"])
-    assert done.exit_code == 0
-    lines = done.stdout.splitlines()
-    assert len(lines) > 3 and max(map(len, lines)) <= 80
+def test_help_is_whole_in_narrow_windows_and_in_words_of_the_command_line(verbs):
+    command = typer.main.get_command(app)
+    for verb in verbs:
+        command = command.commands[verb]
+    for columns in (60, 80):
+        done = CliRunner().invoke(app, [*verbs, "-h"], terminal_width=columns)
+        assert done.exit_code == 0
+        lines = done.stdout.splitlines()
+        assert len(lines) > 3 and max(map(len, lines)) <= columns
+        flags = {flag for one in command.params if not getattr(one, "hidden", False) for flag in one.opts}
+        assert {flag for flag in flags if flag.startswith("-")} <= set(re.findall(r"--?[\w-]+", done.stdout))
     assert not [line for line in lines[1:] if "…" in line or line.endswith(("..", "-"))]
     assert not re.findall(r"[Tt]rue|[Ff]alse|None|list\[|<\w+>|[a-z]_[a-z]|\([a-z]+, [a-z]+\)", done.stdout)
 
@@ -378,10 +383,11 @@ def test_models_info_and_bench(run, photo, monkeypatch):
     listed = json.loads(run("models", "--json").stdout)
     assert {"name", "summary", "licence", "commercial", "weights", "why"} == set(listed[0])
     assert any(row["name"] == "compact" for row in listed)
-    monkeypatch.setenv("COLUMNS", "80")
-    table = run("models").stdout
-    assert max(map(len, table.splitlines())) <= 80
-    assert all(word in table.split() for row in listed for value in row.values() for word in str(value).split())
+    for columns in (40, 60, 80):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        table = run("models").stdout
+        assert max(map(len, table.splitlines())) <= columns
+        assert all(word in table.split() for row in listed for value in row.values() for word in str(value).split())
     facts = json.loads(run("info", "--json").stdout)
     assert facts["pro_engine"] == pro_engine.__version__
     assert {"python", "torch", "device", "cores", "threads", "memory_free_gib", "extras"} <= set(facts)
@@ -400,7 +406,7 @@ def test_models_info_and_bench(run, photo, monkeypatch):
 
 def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    program = [sys.executable, "-c", "from pro_engine.cli.main import main; main()", *arguments]
+    program = [sys.executable, "-c", "from pro_engine.cli import start; start()", *arguments]
     return subprocess.run(program, capture_output=True, text=True, cwd=cwd, env=environment, timeout=600)
 
 
@@ -408,7 +414,8 @@ def test_a_real_process(photo, tmp_path):
     assert command("--version", cwd=tmp_path).stdout.strip() == pro_engine.__version__
     good = command("infer", str(photo), "-o", "out", "--refine", "blend", "--preview", "--offline", cwd=tmp_path)
     assert good.returncode == 0, good.stderr
-    assert names(tmp_path / "out") == {"garden.disparity.npz", "garden.preview.png", "intrinsics.json"}
+    about = {"garden.made.json", "intrinsics.json"}
+    assert names(tmp_path / "out") == {"garden.disparity.npz", "garden.preview.png"} | about
     bad = command("infer", "missing.jpg", cwd=tmp_path)
     assert bad.returncode == 1
     assert bad.stderr.strip() == "pro-engine: missing.jpg does not exist; check the spelling and the folder."

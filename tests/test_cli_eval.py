@@ -71,7 +71,7 @@ def test_eval_stopped_reports_what_is_done(run, truth, monkeypatch):
     monkeypatch.setattr(job, "score_map", stop_at_the_second)
     done = run("eval", "-d", truth, "-o", "out")
     assert done.exit_code == 130
-    assert "Stopped: 1 items are done and will be reported." in done.stderr
+    assert "Stopped: 1 of 2 items are done and will be reported." in done.stderr
     report = json.loads(Path("out/report.json").read_text())
     assert report["stopped"] is True and len(report["items"]) == 1
 

@@ -141,7 +141,7 @@ def test_base_and_refiner_become_one_file(tmp_path: Path) -> None:
 def test_ctrl_c_ends_a_run_with_a_checkpoint_and_130(views: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     flags = ["--data", str(views), "--out", str(out), "--steps", "5000", "--batch", "1", "--patch", "96x64"]
-    start = [sys.executable, "-c", "from pro_engine.cli.main import main; main()", "train", "refiner"]
+    start = [sys.executable, "-c", "from pro_engine.cli import start; start()", "train", "refiner"]
     program = subprocess.Popen(
         [*start, *flags, "--log-every", "1"],
         stderr=subprocess.PIPE,

@@ -46,7 +46,8 @@ def test_every_frame_has_its_maps_on_one_scale_and_the_video_a_preview(run, shot
     told = json.loads(done.stdout)
     stems = [f"shot.{number:04d}" for number in range(1, 6)]
     maps = {f"{stem}.{kind}.{suffix}" for stem in stems for kind in ("disparity", "depth") for suffix in ("npz", "exr")}
-    assert names(Path("out")) == maps | {"shot.preview.mp4", "intrinsics.json"}
+    about = {f"{stem}.made.json" for stem in stems} | {"intrinsics.json"}
+    assert names(Path("out")) == maps | about | {"shot.preview.mp4"}
     assert [(one["frame"], one["input"]) for one in told["results"]] == [(n, str(shot)) for n in range(1, 6)]
     assert [one["time_s"] for one in told["results"]] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16], abs=1e-3)
     assert {Path(out["path"]).name for one in told["results"] for out in one["outputs"]} == maps
@@ -182,7 +183,8 @@ def test_ctrl_c_says_how_far_it_was_and_leaves_no_part_of_a_preview(run, shot, t
     assert done.exit_code == 130
     assert "Stopped: 2 of 5 frames of shot.mov are done." in done.stderr
     assert json.loads(done.stdout)["stopped"] is True and len(json.loads(done.stdout)["results"]) == 2
-    assert names(Path("out")) == {"shot.0001.disparity.npz", "shot.0002.disparity.npz", "intrinsics.json"}
+    written = {f"shot.000{number}.{what}" for number in (1, 2) for what in ("disparity.npz", "made.json")}
+    assert names(Path("out")) == written | {"intrinsics.json"}
 
 
 def test_the_bar_tells_the_time_left(shot, tmp_path):

@@ -78,15 +78,18 @@ RULES = {
         BASE
         | {"inference", "jobs", "jobs.cluster", "jobs.export", "jobs.kept_memory", "jobs.serve", "datasets"}
         | {"evaluation", "training", "public", "cli", "cli.evaluate", "cli.flags", "cli.outcomes", "cli.output"}
-        | {"cli.train"},
+        | {"cli.stop", "cli.train"},
         outside("click", "numpy", "rich", "typer"),
     ),
     "__main__": Rule(frozenset({"cli"})),
-    "cli.evaluate": Rule(CORE | {"inference", "datasets", "evaluation", "cli.flags", "cli.output"}, outside("typer")),
-    "cli.flags": Rule(CORE | {"cli.output"}, outside("typer")),
+    "cli.evaluate": Rule(
+        CORE | {"inference", "datasets", "evaluation", "cli.flags", "cli.output", "cli.stop"}, outside("typer")
+    ),
+    "cli.flags": Rule(CORE | {"cli.output", "cli.stop"}, outside("typer")),
     "cli.outcomes": Rule(CORE | {"jobs", "cli.output"}),
     "cli.output": Rule(outside=outside("rich")),
-    "cli.train": Rule(CORE | {"training", "cli.flags", "cli.output"}, outside("typer")),
+    "cli.stop": Rule(),
+    "cli.train": Rule(CORE | {"training", "cli.flags", "cli.output", "cli.stop"}, outside("typer")),
     "ros2_pro": Rule(WHOLE_API | {"options", "ros2_pro"}, ROS_PACKAGES),
     "blender_addon": Rule(frozenset({"blender_addon"}), BLENDER_PACKAGES),
     "blender_addon.package": Rule(frozenset({"options"})),  # no part of the add-on: writes the engine's options into it

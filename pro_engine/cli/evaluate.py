@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pro_engine.cli import stop
 from pro_engine.cli.flags import JsonFlag
-from pro_engine.cli.output import FAILED, STOPPED, complain, print_json, print_table, progress_bar
+from pro_engine.cli.output import FAILED, complain, print_json, print_table, progress_bar, say
 from pro_engine.evaluation.options import EvalOptions
 from pro_engine.options import InferenceOptions, ModelOptions
 
@@ -50,7 +51,7 @@ def evaluate(
     else:
         _tell(report, page)
     if report.stopped or report.skipped:
-        raise typer.Exit(STOPPED if report.stopped else FAILED)
+        raise typer.Exit(stop.exit_code() if report.stopped else FAILED)
 
 
 def _about(
@@ -83,19 +84,30 @@ def _run(
         about |= {"tiles": inference.tiles, "refine": inference.refine}
     done: list[ItemReport] = []
     skipped: list[SkippedItem] = []
-    stopped = False
+    stopped, count = False, 0
     try:
         with progress_bar() as show:
-            outcomes = run(datasets, predictor, options, inference=inference, folder=out, progress=show, strict=debug)
+
+            def progress(name: str, at: int, total: int) -> None:
+                nonlocal count
+                stop.check()
+                count = total
+                show(name, at, total)
+
+            outcomes = run(
+                datasets, predictor, options, inference=inference, folder=out, progress=progress, strict=debug
+            )
             for outcome in outcomes:
+                stop.check()
                 if isinstance(outcome, SkippedItem):
                     skipped.append(outcome)
                     complain(outcome.name, outcome.error)
                 else:
                     done.append(outcome)
     except KeyboardInterrupt:
+        stop.finish()
         stopped = True
-        print(f"Stopped: {len(done)} items are done and will be reported.", file=sys.stderr)
+        print(f"Stopped: {len(done)} of {count} items are done and will be reported.", file=sys.stderr)
     return EvalReport(about, tuple(done), tuple(skipped), stopped)
 
 
@@ -114,6 +126,6 @@ def _tell(report: EvalReport, page: Path) -> None:
         print_table(("", "n", *(SCORES[name].title for name in names)), lines)
     seams = report.seams()
     if seams:
-        print(f"Seams: {seams['ratio_total']:.3f} over {seams['pictures']:.0f} pictures; 1 is none.")
+        say(f"Seams: {seams['ratio_total']:.3f} over {seams['pictures']:.0f} pictures; 1 is none.")
     scored = len(report.items)
-    print(f"{scored} item{'s' * (scored != 1)} scored, {len(report.skipped)} not; see {page}")
+    say(f"{scored} item{'s' * (scored != 1)} scored, {len(report.skipped)} not; see {page}")

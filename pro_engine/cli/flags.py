@@ -20,7 +20,8 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_o
 
 import typer
 
-from pro_engine.cli.output import FAILED, STOPPED
+from pro_engine.cli import stop
+from pro_engine.cli.output import FAILED, own_stdout
 from pro_engine.errors import CancelledError, InputError, ProEngineError
 from pro_engine.options import (
     OptionError,
@@ -104,7 +105,7 @@ def verb(app: typer.Typer, name: str) -> Callable[[_Run], _Run]:
         def command(debug: bool, **given: Any) -> None:
             given["debug"] = debug
             values = {name: _made(hints[name], given) if _is_options(hints[name]) else given[name] for name in taken}
-            with errors_in_one_line(debug):
+            with errors_in_one_line(debug), own_stdout():
                 run(**values)
 
         parameters: list[inspect.Parameter] = []
@@ -129,21 +130,25 @@ def verb(app: typer.Typer, name: str) -> Callable[[_Run], _Run]:
 def errors_in_one_line(debug: bool = False) -> Iterator[None]:
     """Turn an error that ends a verb into one line on stderr and exit code 1; with `debug` let it through.
 
-    A job that was stopped ends with exit code 130.
+    A signal ends it, too, even where a library caught the exception or made an error of it.
     """
     try:
-        yield
+        with stop.working():
+            yield
+            stop.check()
+    except typer.Exit:
+        raise
     except CancelledError as stopped:
         print(stopped, file=sys.stderr)
-        raise typer.Exit(STOPPED) from None
-    except ProEngineError as error:
-        if debug:
+        raise typer.Exit(stop.exit_code()) from None
+    except (Exception, KeyboardInterrupt) as error:
+        if stop.is_stop(error):
+            print("Stopped.", file=sys.stderr)
+            raise typer.Exit(stop.exit_code()) from None
+        if debug or not isinstance(error, ProEngineError):
             raise
         print(f"pro-engine: {_worded(error)}", file=sys.stderr)
         raise typer.Exit(FAILED) from None
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        raise typer.Exit(STOPPED) from None
 
 
 def usage(build: Callable[[], _Made]) -> _Made:

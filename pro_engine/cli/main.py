@@ -3,23 +3,26 @@
 Verbs are thin, imports late.
 
 Exit codes: 0 all done, 1 something failed (one line on stderr for each failure), 2 the command was not understood, 130
-stopped by Ctrl-C. Results and `--json` go to stdout, progress and complaints to stderr.
+stopped by Ctrl-C, 143 by SIGTERM. Results and `--json` go to stdout, and nothing else does; progress and complaints to
+stderr.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import io
 import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from pro_engine.cli import stop
 from pro_engine.cli.evaluate import evaluate
-from pro_engine.cli.flags import JsonFlag, verb
-from pro_engine.cli.output import FAILED, STOPPED, print_json, print_table, progress_bar
+from pro_engine.cli.flags import JsonFlag, errors_in_one_line, verb
+from pro_engine.cli.output import FAILED, print_json, print_table, progress_bar, say
 from pro_engine.cli.train import app as train_app
 from pro_engine.errors import ProEngineError
 from pro_engine.jobs.kept_memory import prepare
@@ -29,8 +32,8 @@ from pro_engine.options import InferenceOptions, ModelOptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pro_engine.cli.outcomes import Outcome
-    from pro_engine.jobs.photo_job import PhotoJob
+    from pro_engine.cli.outcomes import Outcome, Told
+    from pro_engine.inference.predictor import DepthPredictor
     from pro_engine.jobs.photos import Failure, Photo, Video
 
     PhotoProgress = Callable[[Photo | Video, int, int | None], None]
@@ -77,15 +80,29 @@ def infer(
     written, NAME.depth.* in metres once a scale is known, and then what is asked for. Frames of a video are named
     NAME.0001 and so on, and have one scale.
     """
-    from pro_engine.inference.load import load
-    from pro_engine.jobs.photo_job import PhotoJob
-    from pro_engine.jobs.photos import find_photos
-
     if no_refine:
         inference = dataclasses.replace(inference, refine="none")
-    job = PhotoJob(out, wanted, inference)
-    found, failures = find_photos(photos)
-    if cluster.cluster is not None:
+
+    def begin() -> _Begun:
+        from pro_engine.inference.load import load
+        from pro_engine.jobs.made import with_kept_names
+        from pro_engine.jobs.photo_job import PhotoJob
+        from pro_engine.jobs.photos import find_photos
+
+        job = PhotoJob(out, wanted, inference)
+        found, failures = find_photos(photos)
+        if wanted.existing == "skip":
+            found = with_kept_names(found, out)
+        if cluster.cluster is None:
+            from pro_engine.jobs.infer import infer_all
+
+            if not found:
+                return _Begun(found, failures, {"model": None, "device": None}, lambda progress: iter(()))
+            predictor = load(model)
+            about: dict[str, str | None] = {"model": predictor.full_name, "device": str(predictor.device)}
+            _note_fine(predictor, model)
+            infer_here = partial(infer_all, found, job, predictor, strict=debug)
+            return _Begun(found, failures, about, lambda progress: infer_here(progress=progress))
         from pro_engine.jobs.cluster import address_of, infer_on_ray
 
         outcomes = infer_on_ray(
@@ -96,27 +113,10 @@ def infer(
             workers=cluster.workers,
             gpu=model.device != "cpu",
         )
-        about: dict[str, str | None] = {"model": model.name, "device": cluster.cluster}
-        _infer_found(found, failures, job, about, lambda progress: outcomes, as_json=as_json)
-        return
-    from pro_engine.jobs.infer import infer_all
+        about = {"model": model.name, "device": cluster.cluster}
+        return _Begun(found, failures, about, lambda progress: outcomes)
 
-    predictor = load(model) if found else None
-    about = {"model": None, "device": None}
-    if predictor is not None:
-        about = {"model": predictor.full_name, "device": str(predictor.device)}
-        if predictor.fine_name and model.fine == ModelOptions.fine:
-            print(
-                f"note: {predictor.fine_name} looks at the patches, as {predictor.name} takes long for each on a CPU; "
-                "--fine same has it look at all.",
-                file=sys.stderr,
-            )
-
-    def one_by_one(progress: PhotoProgress) -> Iterator[Outcome]:
-        if predictor is not None:
-            yield from infer_all(found, job, predictor, progress=progress, strict=debug)
-
-    _infer_found(found, failures, job, about, one_by_one, as_json=as_json)
+    _infer(begin, out, wanted, as_json=as_json)
 
 
 @verb(app, "models")
@@ -130,7 +130,7 @@ def models(as_json: JsonFlag = False) -> None:
         return
     whys = [(row["name"], row.pop("why")) for row in rows]
     print_table(("name", "summary", "licence", "commercial use", "weights"), [tuple(row.values()) for row in rows])
-    print()
+    say("")
     print_table(("", ""), [(name, why) for name, why in whys if why])
 
 
@@ -169,6 +169,11 @@ def bench(
     width, height = options.size
     image = sample_picture(height, width) if photo is None else load_image(photo)[0]
     with progress_bar() as show:
+
+        def on_step(done: int, total: int) -> None:
+            stop.check()
+            show("timing", done, total)
+
         report = run_bench(
             predictor,
             image,
@@ -176,12 +181,12 @@ def bench(
             load_seconds=load_seconds,
             runs=options.runs,
             warm_up=options.warm_up,
-            on_step=lambda done, total: show("timing", done, total),
+            on_step=on_step,
         )
     if as_json:
         print_json(dataclasses.asdict(report))
     else:
-        print(report.title())
+        say(report.title())
         print_table(("", ""), report.rows())
 
 
@@ -201,7 +206,7 @@ def export(
     from pro_engine.jobs.export import export_onnx
 
     for one in export_onnx(load(options.model()), out):
-        print(f"{one.path}: {one.size / 1e6:.1f} MB, within {one.difference:.0e} of PyTorch's range")
+        say(f"{one.path}: {one.size / 1e6:.1f} MB, within {one.difference:.0e} of PyTorch's range")
 
 
 @app.command()
@@ -212,48 +217,96 @@ def serve() -> None:
     """
     from pro_engine.jobs.serve import serve as serve_here
 
-    serve_here()
+    with errors_in_one_line():
+        serve_here()
 
 
 verb(app, "eval")(evaluate)
 
 
 def main() -> None:
-    """The console script."""
+    """Run the command, and end the process."""
     prepare()
-    app()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that is not UTF-8 ends no job
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    finally:
+        stop.ignore()
 
 
-def _infer_found(
-    photos: list[Photo | Video],
-    failures: list[Failure],
-    job: PhotoJob,
-    about: dict[str, str | None],
-    outcomes: Callable[[PhotoProgress], Iterator[Outcome]],
-    *,
-    as_json: bool,
-) -> None:
-    """Run the job and report; ends the program with exit code 1 when something failed, 130 when it was stopped."""
+class _Begun(NamedTuple):
+    """A job under way: its photos, what is none, the name and place of its model, and what comes of the photos."""
+
+    photos: list[Photo | Video]
+    failures: list[Failure]
+    about: dict[str, str | None]
+    outcomes: Callable[[PhotoProgress], Iterator[Outcome]]
+
+
+def _infer(begin: Callable[[], _Begun], folder: Path, wanted: JobOptions, *, as_json: bool) -> None:
+    """Run the job and report; ends the program with exit code 1 when something failed, another when it was stopped."""
+    told: Told | None = None
+    about: dict[str, str | None] = {"model": None, "device": None}
+    stopped = False
+    try:
+        job = begin()
+        about, told = job.about, _begin_to_tell(job, as_json=as_json)
+        _collect(job, told)
+    except (Exception, KeyboardInterrupt) as error:
+        if not stop.is_stop(error):
+            raise
+        stopped = True
+        stop.finish()
+        print(f"Stopped: {told.how_far() if told else '0 of 0 photos are done.'}", file=sys.stderr)
+    if told is not None and told.reports:
+        _write_cameras(told, folder, wanted)
+    if as_json:
+        nothing: dict[str, Any] = {"results": [], "videos": [], "failures": []}
+        print_json({**about, **(told.to_json() if told else nothing), "stopped": stopped})
+    if stopped or (told is not None and told.failures):
+        raise typer.Exit(stop.exit_code() if stopped else FAILED)
+
+
+def _begin_to_tell(job: _Begun, *, as_json: bool) -> Told:
     from pro_engine.cli.outcomes import Told
+
+    return Told(job.photos, job.failures, as_json=as_json)
+
+
+def _collect(job: _Begun, told: Told) -> None:
+    """Tell what comes of each photo. Raises KeyboardInterrupt."""
+    with progress_bar() as show:
+
+        def progress(photo: Photo | Video, done: int, total: int | None) -> None:
+            stop.check()
+            told.progress(show, photo, done, total)
+
+        for outcome in job.outcomes(progress):
+            stop.check()
+            told.add(outcome)
+    stop.finish()
+
+
+def _write_cameras(told: Told, folder: Path, wanted: JobOptions) -> None:
+    """Write intrinsics.json; what goes wrong is a failure of the job."""
     from pro_engine.jobs.intrinsics import write_intrinsics
     from pro_engine.jobs.photos import Failure
 
-    told, stopped = Told(photos, failures, as_json=as_json), False
     try:
-        with progress_bar() as show:
-            for outcome in outcomes(partial(told.progress, show)):
-                told.add(outcome)
-    except KeyboardInterrupt:
-        stopped = True
-        print(f"Stopped: {told.how_far()}", file=sys.stderr)
-    try:
-        write_intrinsics(job.folder, told.reports, job.options)
+        write_intrinsics(folder, told.reports, wanted)
     except ProEngineError as error:
-        told.add(Failure(str(job.folder), str(error)))
-    if as_json:
-        print_json({**about, **told.to_json(), "stopped": stopped})
-    if stopped or told.failures:
-        raise typer.Exit(STOPPED if stopped else FAILED)
+        told.add(Failure(str(folder), str(error)))
+
+
+def _note_fine(predictor: DepthPredictor, model: ModelOptions) -> None:
+    """Tell that another model looks at the patches, where nobody asked for it."""
+    if predictor.fine_name and model.fine == ModelOptions.fine:
+        print(
+            f"note: {predictor.fine_name} looks at the patches, as {predictor.name} takes long for each on a CPU; "
+            "--fine same has it look at all.",
+            file=sys.stderr,
+        )
 
 
 def _absolute(model: ModelOptions) -> ModelOptions:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pro_engine.cli.output import complain
+from pro_engine.cli.output import complain, say
 from pro_engine.jobs.photos import Failure, Photo, Video
 from pro_engine.jobs.report import PhotoReport, VideoReport
 
@@ -57,7 +57,7 @@ class Told:
             self._videos.append(outcome)
             self._video = None
         if not self._as_json:
-            print(_line(outcome))
+            say(_line(outcome))
 
     def how_far(self) -> str:
         """How much of the job is done, in a sentence."""

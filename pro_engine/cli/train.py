@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from pro_engine.cli.flags import verb
-from pro_engine.cli.output import progress_bar
+from pro_engine.cli.output import progress_bar, say
 from pro_engine.errors import DependencyError
 from pro_engine.training.options import BaseConfig, BundleConfig, RefinerConfig, ScenesConfig
 
@@ -25,7 +25,7 @@ def _scenes(config: ScenesConfig) -> None:
         raise DependencyError(_needs_extra(error)) from error
     with progress_bar() as show:
         pictures = render_dataset(config, lambda done, total: show("scenes", done, total))
-    print(f"{config.out}: {pictures} pictures rendered")
+    say(f"{config.out}: {pictures} pictures rendered")
 
 
 @verb(app, "base")
@@ -55,7 +55,7 @@ def _run(train: Callable[..., None], config: Any) -> None:
         return
     with progress_bar() as show:
         train(config, lambda done, total, text: show(text, done, total))
-    print(f"{config.out / 'model.safetensors'}: written")
+    say(f"{config.out / 'model.safetensors'}: written")
 
 
 @verb(app, "bundle")
@@ -64,7 +64,7 @@ def _bundle(config: BundleConfig) -> None:
     from pro_engine.training.bundle import bundle
 
     bundle(config)
-    print(f"{config.out}: written")
+    say(f"{config.out}: written")
 
 
 def _needs_extra(error: ImportError) -> str:

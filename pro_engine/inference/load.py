@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from pro_engine.options import ModelOptions, OptionError, check
 PathLike = str | os.PathLike[str]
 _Content = tuple[dict[str, Tensor], Mapping[str, Any] | None]
 _LARGE_PARAMETERS = 100_000_000  # of a Ψ that takes many seconds a patch on a CPU
+_MARK_VALUES = 64
 
 
 def load_model(
@@ -82,17 +84,17 @@ def load_model(
     tensors = _fill(psi, preset, fetch(preset.weights) if weights is None else read_weights_and_config(weights))
     own = preset.refiner_weights
     if refiner_weights is not None:
-        refiner = load_refiner(preset, read_weights(refiner_weights))
+        refining = read_weights(refiner_weights)
     elif for_patches is None and own is not None and any(key.startswith(own.prefix) for key in tensors):
-        refiner = load_refiner(preset, tensors)
+        refining = tensors
     else:
-        refiner = load_refiner(preset, fetch(MAP_REFINER)[0])
-    predictor = partial(DepthPredictor, psi, refiner, name=preset.name, device=target, dtype=dtype)
+        refining = fetch(MAP_REFINER)[0]
+    built = partial(DepthPredictor, psi, load_refiner(preset, refining), name=preset.name, device=target, dtype=dtype)
     if for_patches is None:
-        return predictor()
+        return built(mark=_mark_of(tensors, refining))
     other = build_psi(for_patches)
-    _fill(other, for_patches, fetch(for_patches.weights))
-    return predictor(fine=other, fine_name=for_patches.name)
+    looking = _fill(other, for_patches, fetch(for_patches.weights))
+    return built(fine=other, fine_name=for_patches.name, mark=_mark_of(tensors, refining, looking))
 
 
 def _fine_preset(preset: ModelPreset, fine: str, psi: DepthBase, device: str) -> ModelPreset | None:
@@ -144,7 +146,17 @@ def _load_onnx(
     if psi.name != preset.name:
         raise InputError(f"{folder} holds {psi.name}, not {preset.name}; name that model.")
     names = {"name": psi.name, "fine_name": "" if other is None else other.name}
-    return DepthPredictor(psi, refiner, fine=other, **names, device=device, dtype="float32")
+    mark = psi.mark + refiner.mark + ("" if other is None else other.mark)
+    return DepthPredictor(psi, refiner, fine=other, **names, mark=mark, device=device, dtype="float32")
+
+
+def _mark_of(*files: Mapping[str, Tensor]) -> str:
+    """Eight letters that tell weights from others: the CRC-32 of some values of every tensor."""
+    checksum = 0
+    for name, values in (item for tensors in files for item in sorted(tensors.items())):
+        some = values.flatten()[:: max(1, values.numel() // _MARK_VALUES)].float()
+        checksum = zlib.crc32(some.numpy().tobytes(), zlib.crc32(name.encode(), checksum))
+    return f"{checksum:08x}"
 
 
 def _preset(name: str) -> ModelPreset:

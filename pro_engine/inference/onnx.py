@@ -10,6 +10,7 @@ JSON under `METADATA_KEY`, what the engine must know of it.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +40,7 @@ class OnnxPsi(DepthBase):
     def __init__(self, path: Path, device: torch.device) -> None:
         super().__init__()
         self._session, facts = _session(path, device)
+        self.mark = _mark_of(path)
         try:
             self.name, self.fine_name, spec = str(facts["model"]), str(facts["fine"]), dict(facts["spec"])
             given: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in spec.items()}
@@ -67,6 +69,7 @@ class OnnxRefiner(Refiner):
     def __init__(self, path: Path, device: torch.device) -> None:
         super().__init__()
         self._session, facts = _session(path, device)
+        self.mark = _mark_of(path)
         if facts.get("start") not in ("coarse", "snapped"):
             raise _foreign(path)
         self.start = MapStart(facts["start"])
@@ -123,6 +126,11 @@ def _session(path: Path, device: torch.device) -> tuple[Any, dict[str, Any]]:
     except Exception as error:  # onnxruntime's own errors share no public base
         raise WeightsError(f"{path} cannot be read by ONNX Runtime ({error}); export the model again.") from error
     return session, dict(facts)
+
+
+def _mark_of(path: Path) -> str:
+    """Eight letters that tell a file from others: the CRC-32 of its bytes."""
+    return f"{zlib.crc32(np.memmap(path, np.uint8, 'r').data):08x}"
 
 
 def _foreign(path: Path) -> WeightsError:

@@ -49,7 +49,8 @@ class DepthPredictor:
 
     psi and refiner are put on the device in eval mode, their batch norms folded into the convolutions; the modules
     given are used up, do not train them afterwards. Without a refiner `refine="trained"` is refused; "blend" always
-    works. fine: another Ψ, which looks at the patches in place of psi; `fine_name` is its name.
+    works. fine: another Ψ, which looks at the patches in place of psi; `fine_name` is its name. `mark` is a text that
+    tells the weights from others.
 
     Raises:
         InputError: an unknown device or dtype name, or a refiner that looks at features which the two Ψ do not share.
@@ -64,10 +65,11 @@ class DepthPredictor:
         fine: DepthBase | None = None,
         name: str = "",
         fine_name: str = "",
+        mark: str = "",
         device: str = ModelOptions.device,
         dtype: str = ModelOptions.dtype,
     ) -> None:
-        self.name, self.fine_name = name, fine_name
+        self.name, self.fine_name, self.mark = name, fine_name, mark
         if fine is not None and refiner is not None:
             _check_shared(psi.spec, fine.spec, refiner.feature_levels)
         self.spec: PsiSpec = psi.spec

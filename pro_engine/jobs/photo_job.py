@@ -25,8 +25,11 @@ from pro_engine.io.depth_formats import png_reach, png_step
 from pro_engine.io.image import reduced_image, save_image
 from pro_engine.io.mesh import save_mesh
 from pro_engine.io.normals import save_mask, save_normals
+from pro_engine.io.paths import writing_failed
 from pro_engine.jobs.intrinsics import png_step_of
+from pro_engine.jobs.made import FileMark, Provenance
 from pro_engine.jobs.options import CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, NORMAL_FORMATS, JobOptions
+from pro_engine.jobs.outputs import Output
 from pro_engine.jobs.photos import Failure, FramePhoto, Photo, Video
 from pro_engine.jobs.preview import make_preview
 from pro_engine.jobs.report import PhotoReport
@@ -39,20 +42,6 @@ PhaseProgress = Callable[[Phase, int, int], object]
 """progress(phase, done, total): as each phase begins, and after every batch of "infer"; returning False stops."""
 
 _AUTO_POINTS = 1_000_000
-
-
-@dataclass(frozen=True)
-class Output:
-    """A file to write: what it holds ("disparity", "depth", "normals", "preview", "picture", "mask", "mesh", "cloud"),
-    its format and its place."""
-
-    kind: str
-    format: str
-    path: Path
-
-    def summary(self) -> dict[str, str]:
-        """Plain values for the JSON summary."""
-        return {"kind": self.kind, "format": self.format, "path": str(self.path)}
 
 
 @dataclass(frozen=True)
@@ -118,12 +107,15 @@ class PhotoJob:
         start = time.perf_counter()
         self._check_model(predictor)
         outputs = self.outputs(photo, metric=predictor.spec.metric)
-        if self.is_done(outputs, photo.path):
+        self.check_places(outputs, photo.path)
+        objection = self.objection(photo, predictor)
+        if objection is None:
             if shot is not None:
                 shot.skip(partial(self.written, photo))
             return PhotoReport(str(photo.path), skipped=True, frame=photo.number, time_s=photo.time_s)
         step = partial(_report, progress)
         step("read", 0, 1)
+        mark = FileMark.of_source(photo.path)
         loaded, lens, reduced = _picture(photo, self.options)
         work = _Work(self, photo, outputs, loaded, lens, shot)
         read_seconds = time.perf_counter() - start
@@ -135,7 +127,9 @@ class PhotoJob:
         if work.has_geometry and maps.scale is not None and maps.depth is not None:
             stride = _stride(maps.depth, self.options)
             _write_geometry(maps.depth, maps, stride, work)
+        self._provenance(photo, predictor).write(outputs, mark)
         seconds = time.perf_counter() - start
+        write_seconds = seconds - read_seconds - maps.timings["total"]
         return PhotoReport(
             input=str(photo.path),
             frame=photo.number,
@@ -147,18 +141,23 @@ class PhotoJob:
             model=maps.about["model"],
             tiles=maps.tiles,
             seconds=seconds,
-            timings={
-                "read": read_seconds,
-                **maps.timings,
-                "write": seconds - read_seconds - maps.timings["total"],
-                "total": seconds,
-            },
+            timings={"read": read_seconds, **maps.timings, "write": write_seconds, "total": seconds},
             scale=None if maps.scale is None else maps.scale.summary(),
             lens=maps.lens.summary(),
             anchors=maps.anchors,
             stride=stride,
-            warnings=_warnings(maps, work),
+            warnings=((f"Redone: {objection}.",) if objection else ()) + _warnings(maps, work),
         )
+
+    def objection(self, photo: Photo, predictor: DepthPredictor) -> str | None:
+        """Why a photo has to be done, as a sentence about its results; "" where that goes without saying, None if not.
+        Raises FileError where its sensor depth cannot be found or read."""
+        if self.options.existing != "skip":
+            return ""
+        return self._provenance(photo, predictor).objection(self.outputs(photo, metric=predictor.spec.metric))
+
+    def _provenance(self, photo: Photo, predictor: DepthPredictor) -> Provenance:
+        return Provenance.of(self.folder, photo, predictor, self.options, self.inference)
 
     def _check_model(self, predictor: DepthPredictor) -> None:
         """Raises InputError before a minute is spent on what the model does not give."""
@@ -208,17 +207,19 @@ class PhotoJob:
         scale = PhotoScale.from_summary(about["scale"]) if "scale" in about else None
         return Written(_picture(photo, self.options)[0].image, disparity, scale)
 
-    def is_done(self, outputs: Sequence[Output], source: Path) -> bool:
-        """Whether to skip what has these outputs. Raises FileError where something is that must not be replaced."""
-        inputs = self.inputs | {source.resolve()}
-        for out in outputs:
-            if out.path.resolve() in inputs:
-                what = "video" if out.format == "mp4" else "photo"
-                raise FileError(f"A result would replace the {what} {out.path}; choose another output folder.")
-        present = [out.path for out in outputs if out.path.exists()]
-        if present and self.options.existing == "fail":
-            raise FileError(f"{present[0]} is there already; choose another output folder, or --existing overwrite.")
-        return self.options.existing == "skip" and len(present) == len(outputs)
+    def check_places(self, outputs: Sequence[Output], source: Path) -> None:
+        """Raise FileError where something is that must not be replaced, or nothing can be."""
+        inputs, there = self.inputs | {source.resolve()}, None
+        for out, path in ((one, path) for one in outputs for path in one.files):
+            try:
+                if path.resolve() in inputs:
+                    what = "video" if out.format == "mp4" else "photo"
+                    raise FileError(f"A result would replace the {what} {path}; choose another output folder.")
+                there = there or (path if path.exists() else None)
+            except OSError as error:  # a name that is too long
+                raise writing_failed(path, error) from error
+        if there is not None and self.options.existing == "fail":
+            raise FileError(f"{there} is there already; choose another output folder, or --existing overwrite.")
 
 
 @dataclass(frozen=True)

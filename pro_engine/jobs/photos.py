@@ -17,7 +17,7 @@ from pro_engine.io.video import VIDEO_SUFFIXES
 from pro_engine.types import DepthResult, ImageArray, LoadedPhoto
 
 _OWN_OUTPUT = re.compile(
-    r"\.(disparity|depth|preview|picture|mesh|mesh_texture|cloud|normals|mask)\.\w+$", re.IGNORECASE
+    r"\.(disparity|depth|preview|picture|mesh|mesh\w*_texture|cloud|normals|mask)\.\w+$", re.IGNORECASE
 )
 
 
@@ -108,9 +108,9 @@ def _named(paths: Sequence[Path]) -> list[Photo | Video]:
     videos, photos = ([path for path in paths if moves[path] is wanted] for wanted in (True, False))
     folders = dict(zip(paths, _folders(paths), strict=True))
     names = dict(zip(photos, _unique_names(photos, folders), strict=True))
-    taken = {_key(re.sub(r"\.[0-9]{4,}$", "", name)) for name in names.values() if re.search(r"\.[0-9]{4,}$", name)}
+    taken = {name_key(re.sub(r"\.[0-9]{4,}$", "", name)) for name in names.values() if re.search(r"\.[0-9]{4,}$", name)}
     for path, name in zip(videos, _unique_names(videos, folders), strict=True):
-        names[path] = f"{name}_{path.suffix[1:].lower()}" if _key(name) in taken else name
+        names[path] = f"{name}_{path.suffix[1:].lower()}" if name_key(name) in taken else name
     return [Video(path, names[path]) if moves[path] else Photo(path, names[path]) for path in paths]
 
 
@@ -126,19 +126,19 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 
 def _unique_names(paths: Sequence[Path], folders: Mapping[Path, Path]) -> list[str]:
     wholes = [(folders[path] / path.stem).as_posix() for path in paths]
-    shared = Counter(map(_key, wholes))
+    shared = Counter(map(name_key, wholes))
     names: list[str] = []
     taken = {key for key, count in shared.items() if count == 1}
     for whole, path in zip(wholes, paths, strict=True):
-        if shared[_key(whole)] == 1:
+        if shared[name_key(whole)] == 1:
             names.append(whole)
             continue
         base = name = f"{whole}_{path.suffix[1:].lower()}"
         count = 1
-        while _key(name) in taken:
+        while name_key(name) in taken:
             count += 1
             name = f"{base}_{count}"
-        taken.add(_key(name))
+        taken.add(name_key(name))
         names.append(name)
     return names
 
@@ -157,7 +157,8 @@ def _folders(paths: Sequence[Path]) -> list[Path]:
     return [Path(folder).relative_to(base) if Path(folder).is_relative_to(base) else Path() for folder in folders]
 
 
-def _key(name: str) -> str:
+def name_key(name: str) -> str:
+    """The same for names that a file system may take for one."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

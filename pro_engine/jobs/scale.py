@@ -123,7 +123,7 @@ def find_scale(result: DepthResult, name: str, job: JobOptions, lens: PhotoLens,
             )
         return PhotoScale(own, job.far_m or _METRIC_FAR_M)
     if job.align is not None:
-        return _sensor_scale(result, _sensor_file(job.align, name), job.far_m)
+        return _sensor_scale(result, sensor_file(job.align, name), job.far_m)
     if job.camera_height_m is not None:
         return _ground_scale(result, job, lens, job.camera_height_m)
     if job.near_m is not None and job.far_m is not None:
@@ -246,7 +246,7 @@ def _ground_scale(result: DepthResult, job: JobOptions, lens: PhotoLens, height_
     return PhotoScale(found.scale_shift, far_m, warnings=warnings)
 
 
-def _sensor_file(align: Path, name: str) -> Path:
+def sensor_file(align: Path, name: str) -> Path:
     """The sensor depth of the photo `name`: `align` itself, or the one file of that name in the folder `align`.
 
     A name with folders is looked for in the same folders below `align`, or in `align` where those are not there.

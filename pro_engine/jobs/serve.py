@@ -12,6 +12,9 @@ Requests have `do` and an `id` of the caller's choice, which every answer repeat
     {"id": 3, "do": "cancel", "job": 2}
     {"id": 4, "do": "quit"}
 
+An id is a text or a finite number. `cancel` names a job that waits or runs; another one it does not touch. A line ends
+after at most 1,048,576 characters.
+
 `infer` knows `photo` and `folder`, which it must have, and the options of `ModelOptions`, `InferenceOptions` and
 `JobOptions` by the names of their fields, but for those in `WORDS`; what is left out or null has its default. A text is
 given for a path ("" for none), a list for several values. With "shot": true the photo is the next frame of the shot
@@ -29,6 +32,7 @@ Protocol 1 had results of its own and maps in a format of its own.
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import signal
@@ -36,11 +40,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, get_args
 
 import pro_engine as pro
+from pro_engine.io.paths import as_path
 from pro_engine.jobs.kept_memory import give_memory_back
 from pro_engine.jobs.options import JobOptions
 from pro_engine.options import InferenceOptions, ModelOptions, OptionError, hint_of, options_of
@@ -52,6 +57,7 @@ if TYPE_CHECKING:
 
 PROTOCOL = 2
 GRACE_S = 1.0  # for a job under way, once stdin is closed
+LONGEST_LINE = 1 << 20
 WORDS = {"name": "model", "sequence": "shot"}
 """What a request calls an option that does not go by the name of its field."""
 DECIDED = {"keep_coarse", "keep_normals"}
@@ -76,7 +82,8 @@ class Server:
     def __init__(self, requests: IO[str], answers: IO[str]) -> None:
         self._requests, self._answers = requests, answers
         self._jobs: queue.Queue[Request | None] = queue.Queue()
-        self._lock = threading.Lock()
+        self._lock, self._lock_of_jobs = threading.Lock(), threading.Lock()
+        self._waiting: list[Any] = []  # ids of jobs that wait or run
         self._cancelled: set[Any] = set()
         self._closing = False
         self._running: Any = None
@@ -92,20 +99,34 @@ class Server:
             self._work(request)
 
     def _listen(self) -> None:
-        for line in self._requests:
-            request, complaint = _parsed(line)
-            if complaint:
-                self._say("error", id=request.get("id"), kind="InputError", message=complaint)
-            elif request["do"] == "cancel":
-                self._cancelled.add(request.get("job"))
-            elif request["do"] == "quit":
-                break
-            else:
-                self._jobs.put(request)
-        self._closing = True
-        self._jobs.put(None)
-        time.sleep(GRACE_S)
-        os._exit(0)  # a job that does not end by itself must not outlive the parent
+        try:
+            while line := self._requests.readline(LONGEST_LINE):
+                if not self._take(line):
+                    break
+            self._closing = True
+            self._jobs.put(None)
+            time.sleep(GRACE_S)
+        finally:
+            os._exit(0)  # a job that does not end by itself must not outlive the parent
+
+    def _take(self, line: str) -> bool:
+        """Do or queue what a line asks for; False once there is nothing more to do."""
+        if len(line) == LONGEST_LINE and not line.endswith("\n"):
+            while (rest := self._requests.readline(LONGEST_LINE)) and not rest.endswith("\n"):
+                pass
+            line = ""
+        request, complaint = _parsed(line)
+        if complaint:
+            self._say("error", id=request.get("id"), kind="InputError", message=complaint)
+        elif request["do"] == "quit":
+            return False
+        elif request["do"] == "cancel":
+            with self._lock_of_jobs:
+                self._cancelled |= {request["job"]} & set(self._waiting)
+        else:
+            self._waiting.append(request.get("id"))
+            self._jobs.put(request)
+        return True
 
     def _work(self, request: Request) -> None:
         job = self._running = request.get("id")
@@ -126,7 +147,9 @@ class Server:
             traceback.print_exc()
             self._say("error", id=job, kind="Bug", message=f"{type(error).__name__}: {error}; please report it.")
         finally:
-            self._cancelled.discard(job)
+            with self._lock_of_jobs:
+                self._waiting.remove(job)
+                self._cancelled.discard(job)
             self._running = None
             give_memory_back()  # the next job may be hours away
 
@@ -139,11 +162,12 @@ class Server:
         return not self._closing and self._running not in self._cancelled
 
     def _say(self, event: str, **values: Any) -> None:
+        line = json.dumps({"event": event, **values}, allow_nan=False) + "\n"
         with self._lock:
             try:
-                self._answers.write(json.dumps({"event": event, **values}, allow_nan=False) + "\n")
+                self._answers.write(line)
                 self._answers.flush()
-            except (BrokenPipeError, ValueError):  # nobody reads any more: the end of stdin follows
+            except (OSError, ValueError):  # nobody reads any more: the end of stdin follows
                 self._closing = True
 
     def _info(self, request: Request) -> dict[str, Any]:
@@ -159,7 +183,7 @@ class Server:
         if unknown := set(request) - KEYS - {"id", "do"}:
             unknown_words, known_words = (", ".join(sorted(words)) for words in (unknown, KEYS))
             raise pro.InputError(f"infer does not know {unknown_words}; it knows {known_words}.")
-        path, folder = (Path(_text(request, key)) for key in ("photo", "folder"))
+        path, folder = (as_path(_text(request, key)) for key in ("photo", "folder"))
         job = PhotoJob(folder, _options(JobOptions, request), _options(InferenceOptions, request))
         self._models = self._models or load.ModelHolder()
         predictor = self._models.get(_options(ModelOptions, request), before=lambda: self._progress("load", 0, 1))
@@ -182,16 +206,38 @@ class Server:
 
 
 def _parsed(line: str) -> tuple[dict[str, Any], str]:
-    """A request, and what is wrong with it ('' if nothing)."""
+    """A request, and what is wrong with it ('' if nothing); the request is empty where its id cannot be repeated.
+
+    A line that is too long comes as an empty text.
+    """
+    if not line:
+        return {}, f"The line has more than {LONGEST_LINE} characters; give a shorter one."
     try:
         request = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}, "The line is not JSON; give one object a line."
-    if not isinstance(request, dict) or not isinstance(request.get("do"), str):
-        return {}, 'The request has no "do"; give {"id": ..., "do": "info"} or others.'
-    if isinstance(request.get("id"), (list, dict)) or isinstance(request.get("job"), (list, dict)):
-        return {}, "The id is not a number or text; give one."
+    if not isinstance(request, dict):
+        return {}, "The line is no JSON object; give one."
+    named = {key: request[key] for key in ("id", "job") if key in request}
+    if not all(isinstance(name, (str, int, float, type(None))) and name == name for name in named.values()) or (
+        {math.inf, -math.inf} & set(named.values())
+    ):
+        return {}, "The id is not a text or a finite number; give one."
+    if any(isinstance(item, (list, dict)) for value in request.values() for item in _items(value)):
+        return named, "The request holds a list or an object within another; give texts, numbers and lists of them."
+    try:
+        json.dumps(request, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return {}, "The request holds half of a character (a lone surrogate); give whole ones."
+    if not isinstance(request.get("do"), str):
+        return named, 'The request has no "do"; give {"id": ..., "do": "info"} or others.'
+    if request["do"] == "cancel" and "job" not in request:
+        return named, 'The request has no "job"; give the id of the one to cancel.'
     return request, ""
+
+
+def _items(value: object) -> Iterable[object]:
+    return value if isinstance(value, list) else value.values() if isinstance(value, dict) else (value,)
 
 
 def _text(request: Request, key: str) -> str:

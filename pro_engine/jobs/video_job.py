@@ -14,7 +14,8 @@ import numpy as np
 from pro_engine.errors import CancelledError, FileError, ProEngineError
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.io.video import VideoWriter, open_video
-from pro_engine.jobs.photo_job import Output, PhotoJob
+from pro_engine.jobs.outputs import Output
+from pro_engine.jobs.photo_job import PhotoJob
 from pro_engine.jobs.photos import Failure, FramePhoto, Video
 from pro_engine.jobs.preview import color_range, make_preview
 from pro_engine.jobs.report import PhotoReport, VideoReport
@@ -104,7 +105,8 @@ def _outputs(video: Video, job: PhotoJob) -> list[Output]:
 
 def _writer(outputs: list[Output], video: Video, job: PhotoJob) -> VideoWriter | nullcontext[None]:
     """What writes the preview; nothing where none is asked for, or where it is there already and may stay."""
-    if job.is_done(outputs, video.path) or not outputs:
+    job.check_places(outputs, video.path)
+    if not outputs or (job.options.existing == "skip" and outputs[0].path.exists()):
         return nullcontext()
     return VideoWriter(outputs[0].path)
 

@@ -105,9 +105,10 @@ def _zip_of_text() -> bytes:
     return buffer.getvalue()
 
 
-def _pickle_of_itself() -> bytes:
-    """A dict that holds itself as its "model"."""
-    return b"\x80\x02}q\x00X\x05\x00\x00\x00modelh\x00s."
+def _dict_of_itself() -> dict[str, object]:
+    content: dict[str, object] = {}
+    content["model"] = content
+    return content
 
 
 GOOD_CHECKPOINT = _torch_bytes(TENSORS)
@@ -146,7 +147,7 @@ BAD = {
     "pickle of nothing": (b"\x80\x02.", "damaged, cut short or not"),
     "pickle without an end": (b"\x80\x02}q\x00", "damaged, cut short or not"),
     "pickle of nonsense": (b"\x80\x02" + bytes(range(256)), "damaged, cut short or not|objects that run code"),
-    "pickle of itself": (_pickle_of_itself(), "does not map names to tensors"),
+    "dict of itself": (_torch_bytes(_dict_of_itself()), "does not map names to tensors"),
     "type of the future": (
         _safetensors_header({"a": {"dtype": "F7", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)),
         "damaged or cut short",

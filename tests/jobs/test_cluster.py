@@ -110,7 +110,9 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(photos, share_out, cl
     told += outcomes
     assert sorted(Path(report.input).stem for report in told) == sorted(photo.name for photo in photos)
     assert all(isinstance(report, PhotoReport) for report in told), told
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{photo.name}.disparity.npz" for photo in photos}
+    suffixes = (".disparity.npz", ".made.json")
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {photo.name + suffix for photo in photos for suffix in suffixes}
 
 
 def deadly(photo: Path) -> None:

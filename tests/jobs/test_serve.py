@@ -35,7 +35,7 @@ PATIENCE_S = 60.0  # for what comes at once unless something is broken
 class Served:
     """A worker's process and the lines it said."""
 
-    def __init__(self, command=(sys.executable, "-c", "from pro_engine.cli.main import main; main()", "serve")):
+    def __init__(self, command=(sys.executable, "-c", "from pro_engine.cli import start; start()", "serve")):
         pipe, alone = subprocess.PIPE, {**os.environ, "OMP_NUM_THREADS": "1"}  # as many as here, for the same bits
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1, env=alone)
 
@@ -203,7 +203,23 @@ def test_a_job_that_waits_can_be_cancelled_too(served, photo, tmp_path):
     ("line", "words"),
     [
         ("not json", "not JSON"),
-        ("[1, 2]", "do"),
+        ("[1, 2]", "no JSON object"),
+        ("[" * 1000, "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ('{"id": 9, "do": "info", "x": ' + "[" * 900 + "]" * 900 + "}", "within another"),
+        ('{"id": 9, "do": "info", "x": {"y": {"z": 1}}}', "within another"),
+        ('{"id": NaN, "do": "info"}', "finite number"),
+        ('{"id": -Infinity, "do": "info"}', "finite number"),
+        ('{"id": 1e999, "do": "info"}', "finite number"),
+        ('{"id": ' + "9" * 5000 + ', "do": "info"}', "not JSON"),
+        ('{"do": "cancel", "job": NaN}', "finite number"),
+        ('{"id": 9, "do": "cancel"}', '"job"'),
+        ('{"id": "\\ud800", "do": "info"}', "lone surrogate"),
+        ('{"id": 9, "do": "infer", "photo": "\\ud83d.jpg", "folder": "/tmp"}', "lone surrogate"),
+        ('{"id": 9, "do": "infer", "photo": "caf\\udce9.jpg", "folder": "/tmp"}', "does not exist"),
+        ('{"id": 9, "do": "infer", "photo": "a\\u0000.jpg", "folder": "/tmp"}', "null character"),
+        ('{"id": 9, "do": "info", "x": "' + "x" * 3_000_000 + '"}', "1048576 characters"),
+        ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "far_m": NaN}', "far_m is nan"),
         ('{"id": 9}', "do"),
         ('{"id": [1], "do": "info"}', "id"),
         ('{"id": 9, "do": "dance"}', "dance"),
@@ -222,6 +238,7 @@ def test_a_job_that_waits_can_be_cancelled_too(served, photo, tmp_path):
         ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "device": "cuda:7"}', "cuda"),
         ('{"id": 9, "do": "infer", "photo": "a", "folder": "b", "weights": "/none.safetensors"}', "none.safetensors"),
     ],
+    ids=lambda text: text[:60],
 )
 def test_a_bad_request_gives_one_sentence_and_the_worker_goes_on(served, line, words):
     served.raw(line)
@@ -232,6 +249,14 @@ def test_a_bad_request_gives_one_sentence_and_the_worker_goes_on(served, line, w
     assert words in answer["message"] and "\n" not in answer["message"]
     served.ask(id=10, do="info")
     assert served.until_end_of(10)[-1]["event"] == "done"
+
+
+def test_a_cancel_before_its_job_does_not_touch_it(served):
+    """Nor one that names no job: a job without an id has the id null."""
+    for job in (12, None, 12):
+        served.ask(do="cancel", job=job)
+        served.ask(id=job, do="info")
+        assert served.until_end_of(job)[-1]["event"] == "done"
 
 
 def test_what_libraries_print_does_not_reach_the_protocol():
@@ -365,6 +390,8 @@ def test_both_hosts_write_and_tell_the_same_as_the_page_says(served, photo, tmp_
         cameras = json.loads((here / "intrinsics.json").read_text())["photos"]  # of the whole job, not of a photo
         assert cameras[photo.stem].items() >= {key: told["lens"][key] for key in ("fx", "fy", "cx", "cy")}.items()
         (here / "intrinsics.json").unlink()
+        for folder in (here, there):
+            (folder / f"{photo.stem}.made.json").unlink()  # differs: tells when the files were written
         for one, folder in ((told, here), (result, there)):
             assert {out["path"] for out in one["outputs"]} == {str(path) for path in folder.iterdir()}
             del one["seconds"], one["timings"]

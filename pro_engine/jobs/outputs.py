@@ -1,0 +1,30 @@
+"""What a job writes for a photo or a video, file by file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pro_engine.io.depth_formats import pfm_side_file
+from pro_engine.io.mesh import obj_side_files
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file to write: what it holds ("disparity", "depth", "normals", "preview", "picture", "mask", "mesh", "cloud"),
+    its format and its place."""
+
+    kind: str
+    format: str
+    path: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file and those that belong to it, which lie beside it."""
+        if self.format == "obj":
+            return self.path, *obj_side_files(self.path)
+        return (self.path, pfm_side_file(self.path)) if self.format == "pfm" else (self.path,)
+
+    def summary(self) -> dict[str, str]:
+        """Plain values for the JSON summary."""
+        return {"kind": self.kind, "format": self.format, "path": str(self.path)}
