@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pro_engine.errors import FileError, InputError
 from pro_engine.io.atomic import atomic_path
-from pro_engine.io.depth_formats import READERS, WRITERS, Coding, Header
+from pro_engine.io.depth_formats import READERS, WRITERS, Coding, Header, read_exr_map
 from pro_engine.io.paths import (
     MAX_PIXELS,
     PathLike,
@@ -138,7 +138,7 @@ def _checked_values(values: NDArray[Any], quantity: str) -> FloatMap:
         return np.ascontiguousarray(values, dtype=np.float32)
 
 
-def load_depth(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> tuple[FloatMap, DepthInfo]:
+def load_depth(path: PathLike, *, layer: str | None = None, max_pixels: int = MAX_PIXELS) -> tuple[FloatMap, DepthInfo]:
     """Read a map that `save_depth` wrote, or the plain file of a sensor or another program.
 
     A plain map of 16-bit whole numbers is depth in millimetres with 0 = none (REP 118); it comes back in metres.
@@ -146,6 +146,8 @@ def load_depth(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> tuple[FloatMa
 
     Args:
         path: a file with a suffix of `DEPTH_SUFFIXES`.
+        layer: of an .exr with several depths: name of the channel, layer or part of the one to read, in letters of any
+            case. It changes nothing where the file has a single depth, or none in a layer of that name.
         max_pixels: the largest width x height that is read; the size is checked before the values are.
 
     Returns:
@@ -160,7 +162,10 @@ def load_depth(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> tuple[FloatMa
     reader = READERS[writer_for(as_path(path), READERS, "a map")]
     source = readable_file(path)
     with decoding(source, f"{source.suffix} depth map", "copy or save it again"):
-        values, header = reader(source, max_pixels)
+        if layer is not None and reader is read_exr_map:
+            values, header = read_exr_map(source, max_pixels, layer)
+        else:
+            values, header = reader(source, max_pixels)
     if values.ndim != 2 or values.size == 0:
         raise FileError(f"{source} holds an array of shape {values.shape}, not one (H, W) map; export a single map.")
     if header is not None:

@@ -274,7 +274,8 @@ _EXR_NAMES = {"z": 0, "depth": 0, "y": 1, "v": 1, **dict.fromkeys(("r", "g", "b"
 _EXR_OTHER = 2
 
 
-def _read_exr(path: Path, max_pixels: int) -> Loaded:
+def read_exr_map(path: Path, max_pixels: int, layer: str | None = None) -> Loaded:
+    """As the readers of the table; of several depths the one in `layer`, as `load_depth` says."""
     parts = exr.read_layout(path)
     header = _to_header(parts[0].text(_MARK))
     if header is not None and "exr" in header:
@@ -282,9 +283,13 @@ def _read_exr(path: Path, max_pixels: int) -> Loaded:
     channels = [(part, name) for part in parts for name in part.channels]
     ranks = [_EXR_NAMES.get(name.rpartition(".")[2].casefold(), _EXR_OTHER) for _, name in channels]
     chosen = [channel for channel, rank in zip(channels, ranks, strict=True) if rank == min(ranks, default=0)]
+    if layer is not None:
+        key, maps = layer.strip().casefold(), zip(channels, ranks, strict=True)
+        exact = [channel for channel, rank in maps if rank in (0, _EXR_OTHER) and channel[1].casefold() == key]
+        chosen = exact or [channel for channel in chosen if exr.is_in_layer(*channel, key)] or chosen
     if len(chosen) != 1 or (len(channels) > 1 and min(ranks) > _EXR_OTHER):
         names = ", ".join(name for _, name in channels)
-        raise FileError(f"{path} holds the channels {names}, not one map; export a single depth channel.")
+        raise FileError(f"{path} holds the channels {names}, not one map; name its layer or export it alone.")
     part, name = chosen[0]
     return exr.read_channels(path, part, [name], max_pixels)[name], header
 
@@ -380,7 +385,7 @@ READERS: dict[str, Callable[[Path, int], Loaded]] = {
     ".npy": _read_npy,
     ".npz": _read_npz,
     ".png": _read_png,
-    ".exr": _read_exr,
+    ".exr": read_exr_map,
     ".tiff": _read_tiff,
     ".tif": _read_tiff,
     ".pfm": _read_pfm,

@@ -112,6 +112,12 @@ def size_of(window: Window) -> tuple[int, int]:
     return window[2] - window[0] + 1, window[3] - window[1] + 1
 
 
+def is_in_layer(part: Part, channel: str, layer: str) -> bool:
+    """Whether a channel lies in the layer, one within it, or the part of a name, which is in lower case."""
+    prefix = channel.rpartition(".")[0].casefold()
+    return part.name.casefold() == layer or f"{prefix}.".startswith(f"{layer}.")
+
+
 def read_layout(path: Path) -> list[Part]:
     """The parts of an OpenEXR file, in their order. No pixel is read.
 

@@ -32,8 +32,16 @@ def with_its_end(path: Path, error: FileError) -> bytes | None:
     data = data.rstrip(b"\xff")
     if not _scans_are_complete(data):
         return None
-    pictures = [_pixels(data + padding + _END) for padding in (b"", b"\x55" * 64, b"\xaa" * 64)]
+    noise = (b"\x55" * 64, b"\xaa" * 64)
+    mark = _next_restart(data)  # without it a decoder skips what follows the last whole interval
+    pictures = [_pixels(data + padding + _END) for padding in (b"", *noise, *(mark + padding for padding in noise))]
     return data + _END if pictures[0] is not None and pictures.count(pictures[0]) == len(pictures) else None
+
+
+def _next_restart(data: bytes) -> bytes:
+    """The mark that stands before the next restart interval; they are numbered from 0 to 7 (ITU-T T.81, B.1.1.3)."""
+    number = max((data.rfind(bytes([0xFF, 0xD0 + each])), each) for each in range(8))
+    return bytes([0xFF, 0xD0 + (number[1] + 1) % 8 if number[0] >= 0 else 0xD0])
 
 
 def _pixels(data: bytes) -> bytes | None:

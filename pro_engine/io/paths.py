@@ -22,6 +22,8 @@ MAX_PIXELS = 400_000_000
 _NO_ROOM = 1 << 20
 _MOST_BYTES_A_PIXEL = 16  # four channels of 32 bits
 
+_LONGEST_REASON = 200  # decoders quote what they stumbled over, which may be half the file
+
 _WRITE_ADVICE = {
     errno.ENOSPC: "the disk is full; free some space or write to another disk",
     errno.EDQUOT: "the disk quota is used up; free some space or write to another disk",
@@ -162,6 +164,7 @@ def decoding(path: Path, kind: str, advice: str = "copy or export it again") -> 
         if isinstance(error, OSError) and error.errno is not None:
             raise reading_failed(path, error) from error
         reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
         raise FileError(f"{path} is truncated, damaged or no {kind} ({reason}); {advice}.") from error
 
 

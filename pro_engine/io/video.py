@@ -89,9 +89,13 @@ class VideoReader:
         aspect = self._stream.sample_aspect_ratio
         self._aspect = float(aspect) if aspect else 1.0
         context = self._stream.codec_context
-        check_size(path, context.width, context.height, max_pixels)
+        check_size(path, *self._square(context.width, context.height), max_pixels)
         if self._aspect != 1:
             self.notes += (f"Its pixels are {self._aspect:.3g} times as wide as high; the frames were made square.",)
+
+    def _square(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height with square pixels; 0 stays 0."""
+        return max(min(width, 1), round(width * self._aspect)), height
 
     def _told_length_s(self) -> float | None:
         """How long the pictures last; what is told of the whole file may be the length of its sound."""
@@ -144,11 +148,12 @@ class VideoReader:
             self.fault = self.fault or f"{lost} of its packets cannot be decoded"
 
     def _image(self, frame: Any) -> ImageArray:
-        check_size(self.path, frame.width, frame.height, self._max_pixels)
+        width, height = self._square(frame.width, frame.height)
+        check_size(self.path, width, height, self._max_pixels)
         matrix = _MATRICES.get(frame.colorspace) or (_BT709 if frame.height >= _HD_LINES else _BT601)
         is_full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
         pixels = frame.reformat(
-            width=max(1, round(frame.width * self._aspect)),
+            width=width,
             format="rgb24",
             src_colorspace=matrix,
             src_color_range="JPEG" if is_full else "MPEG",
@@ -180,7 +185,9 @@ def open_video(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> Iterator[Vide
     with contextlib.ExitStack() as stack:
         try:  # a list of files that poses as a video must not reach into the network
             whole = str(source.absolute())  # FFmpeg would take what is before a colon for a protocol
-            container = stack.enter_context(av.open(whole, options={"protocol_whitelist": "file"}))
+            container = stack.enter_context(
+                av.open(whole, options={"protocol_whitelist": "file"}, metadata_errors="replace")
+            )
         except (av.FFmpegError, OSError) as error:
             raise FileError(
                 f"{source} is truncated, damaged or no video ({_reason(error)}); copy or export it again."
@@ -278,7 +285,10 @@ def _stream_of(container: Any, path: Path) -> Any:
     import av
 
     cover = av.stream.Disposition.attached_pic
-    streams = [one for one in container.streams.video if not one.disposition & cover]
+    pictures = [one for one in container.streams.video if not one.disposition & cover]
+    streams = [one for one in pictures if one.codec_context is not None]
+    if pictures and not streams:
+        raise FileError(f"{path} is coded in a way that this FFmpeg does not know; convert it to H.264 in MP4.")
     if not streams:
         held = "only sound" if container.streams.audio else "no pictures"
         raise FileError(f"{path} holds {held}; give a video with moving pictures.")

@@ -123,7 +123,7 @@ def find_scale(result: DepthResult, name: str, job: JobOptions, lens: PhotoLens,
             )
         return PhotoScale(own, job.far_m or _METRIC_FAR_M)
     if job.align is not None:
-        return _sensor_scale(result, sensor_file(job.align, name), job.far_m)
+        return _sensor_scale(result, sensor_file(job.align, name), job)
     if job.camera_height_m is not None:
         return _ground_scale(result, job, lens, job.camera_height_m)
     if job.near_m is not None and job.far_m is not None:
@@ -261,11 +261,11 @@ def sensor_file(align: Path, name: str) -> Path:
     return found[0]
 
 
-def _sensor_scale(result: DepthResult, path: Path, far_m: float | None) -> PhotoScale:
+def _sensor_scale(result: DepthResult, path: Path, job: JobOptions) -> PhotoScale:
     disparity = result.disparity
     if result.sky is not None:  # what a sensor tells there is no surface either
         disparity = np.where(result.sky, np.float32(np.nan), disparity)
-    sensor, info = load_depth(path)
+    sensor, info = load_depth(path, layer=job.layer)
     if info.quantity == "disparity":
         raise InputError(f"{path} holds relative disparity, not depth in metres; the scale comes from sensor depth.")
     (h, w), (sensor_h, sensor_w) = disparity.shape, sensor.shape
@@ -290,7 +290,9 @@ def _sensor_scale(result: DepthResult, path: Path, far_m: float | None) -> Photo
         warnings += (
             f"Only {link.inlier_share:.0%} of the sensor's samples agree with the fitted scale; check {path}.",
         )
-    return PhotoScale(link, _reach(d[::step], z[::step], link) if far_m is None else far_m, float(z.min()), warnings)
+    return PhotoScale(
+        link, _reach(d[::step], z[::step], link) if job.far_m is None else job.far_m, float(z.min()), warnings
+    )
 
 
 def _reach(disparity: FloatMap, depth: FloatMap, link: ScaleShift) -> float:

@@ -272,6 +272,17 @@ def test_bad_depth_files(tmp_path: Path, refused: Refused, case: str) -> None:
     refused(action, tmp_path, expected, kind)
 
 
+def test_what_a_decoder_quotes_is_kept_short(tmp_path: Path) -> None:
+    """An archive whose two names of an entry differ, one of them as long as the file."""
+    save_depth(tmp_path / "a.npz", DEPTH)
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    struct.pack_into("<H", data, 26, 60_000)  # the length of the first entry's name
+    (tmp_path / "a.npz").write_bytes(bytes(data))
+    with pytest.raises(FileError, match=r"a\.npz is truncated, damaged or no .*copy or save it again") as caught:
+        load_depth(tmp_path / "a.npz")
+    assert len(str(caught.value)) < len(str(tmp_path)) + 400
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_damage_anywhere_is_either_read_or_refused(tmp_path: Path) -> None:
     """Bytes changed at random: the file is read, or a ProEngineError says why not; nothing else escapes."""

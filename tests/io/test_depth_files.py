@@ -283,6 +283,23 @@ def test_depth_among_other_channels_and_parts(tmp_path: Path, others: tuple[str,
             assert load_depth(path)[0].min() == 2
 
 
+def test_depth_by_its_layer(tmp_path: Path) -> None:
+    """Of two eyes in one part, of two parts, and of two kinds of distance; a name that is not there decides nothing."""
+    near, far, header = np.full((5, 7), 2, np.float32), np.full((5, 7), 8, np.float32), {"type": OpenEXR.scanlineimage}
+    both = {"Left.Depth.Z": near, "Right.Depth.Z": far, "Right.R": near}
+    OpenEXR.File(header, both).write(str(tmp_path / "a.exr"))
+    parts = [OpenEXR.Part(dict(header), {"Z": values}, name) for name, values in (("left", near), ("right", far))]
+    OpenEXR.File(parts).write(str(tmp_path / "b.exr"))
+    for path, layer in (("a", "right"), ("a", "Right.Depth"), ("a", "right.depth.z"), ("b", "Right")):
+        assert load_depth(tmp_path / f"{path}.exr", layer=layer)[0].min() == 8
+    for path, layer in (("a", None), ("a", "Right.R"), ("b", "Combined"), ("b", "Z")):
+        with pytest.raises(FileError, match="not one map; name its layer"):
+            load_depth(tmp_path / f"{path}.exr", layer=layer)
+    OpenEXR.File(header, {"Z": near, "Distance": far, "Y": far}).write(str(tmp_path / "c.exr"))
+    for layer, wanted in (("Distance", 8), ("Z", 2), ("Y", 2), ("Combined", 2), (None, 2)):
+        assert load_depth(tmp_path / "c.exr", layer=layer)[0].min() == wanted
+
+
 def test_png_of_one_step_for_all_maps(tmp_path: Path) -> None:
     """What the step does not reach has no depth, whatever else the map holds."""
     depth = np.array([[0.5, 65.534, 65.6, 300, np.inf, np.nan]], np.float32)

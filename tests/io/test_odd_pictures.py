@@ -116,6 +116,21 @@ def test_jpeg_without_its_end_mark(tmp_path: Path, progressive: bool) -> None:
             load_image(tmp_path / "a.jpg")
 
 
+@pytest.mark.parametrize("blocks", [1, 4, 9])
+def test_jpeg_that_lacks_whole_restart_intervals(tmp_path: Path, blocks: int) -> None:
+    """A decoder leaves them out without looking at what stands in for them."""
+    Image.fromarray(picture()).convert("L").save(tmp_path / "a.jpg", restart_marker_blocks=blocks)
+    wanted, data = load_image(tmp_path / "a.jpg")[0], (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(data[:-2])
+    assert difference(tmp_path / "a.jpg", wanted) == 0
+    marks = [place for place in range(len(data) - 400, len(data) - 1) if data[place] == 255 and data[place + 1] >= 0xD0]
+    assert len(marks) > 2
+    for end in (marks[-2], marks[-2] + 1, marks[-2] + 2, marks[-3] + 1):
+        (tmp_path / "a.jpg").write_bytes(data[:end])
+        with pytest.raises(FileError, match=r"a\.jpg is truncated"):
+            load_image(tmp_path / "a.jpg")
+
+
 def test_radiance_from_the_bottom_up(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.hdr"), light().astype(np.float32)[..., ::-1])
     wanted = load_image(tmp_path / "a.hdr")[0]

@@ -134,6 +134,29 @@ def test_what_is_no_video_is_told_in_a_sentence(tmp_path: Path) -> None:
         pass
 
 
+def test_names_in_another_encoding_do_not_matter(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 2)
+    data = path.read_bytes()
+    encoder = data.index(b"Lavf")
+    path.write_bytes(data[:encoder] + b"caf\xe9" + data[encoder + 4 :])
+    assert [number_of(image) for image in read(path)[0]] == [1, 2]
+
+
+def test_pictures_of_an_unknown_codec_are_told(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 2)
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzz1").replace(b"avcC", b"zzzC"))
+    with pytest.raises(FileError, match=r"a\.mp4 is coded in a way .*convert it to H\.264"):
+        read(path)
+
+
+def test_the_limit_is_on_the_square_pixels(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 1, aspect=Fraction(50, 1))
+    with pytest.raises(FileError, match="8000 x 120 pixels, more than"), open_video(path, max_pixels=900_000):
+        pass
+    with open_video(path, max_pixels=8000 * 120) as video:
+        assert [one.image().shape for one in video] == [(120, 8000, 3)]
+
+
 def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_video(tmp_path / "a.mp4", 1)
     monkeypatch.setitem(sys.modules, "av", None)

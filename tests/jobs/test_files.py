@@ -141,6 +141,19 @@ def test_sensor_depth_mirrors_the_tree_or_is_flat(tmp_path: Path) -> None:
         assert scale.scale_shift.scale == pytest.approx(1 / factor)
 
 
+def test_layer_names_the_depth_of_a_layered_sensor_file(tmp_path: Path) -> None:
+    depth = np.random.default_rng(0).uniform(1, 20, (60, 80)).astype(np.float32)
+    channels = {"left.Z": depth, "right.Z": depth * 2}
+    OpenEXR.File({"type": OpenEXR.scanlineimage}, channels).write(str(tmp_path / "a.exr"))
+    result = DepthResult(1 / depth, np.ones(depth.shape, bool))
+    for layer, factor in (("left", 1), ("RIGHT", 2)):
+        scale = find_scale(result, "a", JobOptions(align=tmp_path / "a.exr", layer=layer), LENS, assume=False)
+        assert scale is not None
+        assert scale.scale_shift.scale == pytest.approx(1 / factor)
+    with pytest.raises(FileError, match=r"left\.Z, right\.Z, not one map; name its layer"):
+        find_scale(result, "a", JobOptions(align=tmp_path / "a.exr", layer="beauty"), LENS, assume=False)
+
+
 def codes_of(path: Path) -> Any:
     with Image.open(path) as picture:
         return np.asarray(picture)
