@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from published import depth_anything2_layout
+from published_layouts import depth_anything2_layout
 
 from pro_engine.errors import DependencyError, WeightsError
 from pro_engine.io.weights import cached_weights, fetch_weights, read_weights

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from published import depth_anything2_layout, depth_anything3_layout
+from published_layouts import depth_anything2_layout, depth_anything3_layout
 from torch import Tensor
 
 from pro_engine.errors import WeightsError
