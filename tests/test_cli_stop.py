@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ def run(tiny, monkeypatch, tmp_path):
 @pytest.fixture
 def listening() -> Iterator[None]:
     """Signals are heard as in the command itself."""
-    numbers = [*ASKING, signal.SIGHUP]
+    numbers = [*ASKING, signal.SIGHUP, signal.SIGALRM]
     before, hook = {number: signal.getsignal(number) for number in numbers}, sys.unraisablehook
     stop.listen()
     yield
@@ -121,6 +123,19 @@ def test_a_second_signal_within_a_second_changes_nothing(listening):
         finally:
             signal.raise_signal(signal.SIGINT)
     signal.raise_signal(signal.SIGINT)
+    assert stop.exit_code() == 143
+
+
+def test_a_signal_in_an_import_waits_for_its_end(listening, monkeypatch, tmp_path):
+    """PyTorch aborts the process at an exception in its own."""
+    (tmp_path / "victim.py").write_text("import signal\nsignal.raise_signal(signal.SIGTERM)\nwhole = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    victim = None
+    with pytest.raises(stop.Stopped), stop.working():  # noqa: PT012
+        victim = importlib.import_module("victim")
+        threading.Event().wait(60)
+        pytest.fail("nothing came after the import")
+    assert victim is not None and victim.whole
     assert stop.exit_code() == 143
 
 

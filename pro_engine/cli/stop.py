@@ -23,6 +23,7 @@ class Stopped(KeyboardInterrupt):
 
 
 _ASKING = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+_IMPORTED_S = 0.05
 _AGAIN_S = 1.0  # a terminal and a parent that passes signals on may both send one
 
 _asked: int | None = None
@@ -39,6 +40,8 @@ def listen() -> None:
     for number in _ASKING:
         if number.name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _on_signal)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, _on_alarm)
     sys.unraisablehook = _hide_interrupt
 
 
@@ -50,7 +53,10 @@ def ignore() -> None:
 
 @contextmanager
 def working() -> Iterator[None]:
-    """Signals raise Stopped in the block; of several within a second only the first one does."""
+    """Signals raise Stopped in the block; of several within a second only the first one does.
+
+    In an import none is raised before its end: libraries in C++, such as PyTorch, abort at an exception there.
+    """
     global _at_work, _asked
     _asked, _at_work = None, True
     try:
@@ -87,13 +93,34 @@ def exit_code() -> int:
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
-    global _asked, _raised_s
+    global _asked
     if _at_work is None:  # nothing is begun, and imports would take the exception for an error of theirs
         os.write(2, b"Stopped.\n")
         os._exit(128 + number)
     if _at_work and (_asked is None or time.monotonic() - _raised_s > _AGAIN_S):
-        _asked, _raised_s = _asked or number, time.monotonic()
-        raise Stopped
+        _asked = _asked or number
+        _on_alarm(number, frame)
+
+
+def _on_alarm(_number: int, frame: FrameType | None) -> None:
+    """Raise Stopped, but for an import: then come again."""
+    global _raised_s
+    if not _at_work:
+        return
+    if _is_importing(frame):
+        if hasattr(signal, "setitimer"):  # elsewhere `check` finds it
+            signal.setitimer(signal.ITIMER_REAL, _IMPORTED_S)
+        return
+    _raised_s = time.monotonic()
+    raise Stopped
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _hide_interrupt(unraisable: sys.UnraisableHookArgs) -> None:
