@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import pickle
+import socket
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from pro_engine.errors import DependencyError, FileError, WeightsError
 from pro_engine.io.atomic import atomic_path
@@ -161,6 +164,7 @@ def fetch_weights(
         notice = f"{repo}, licence {licence}: {caution} Downloading {filename} means accepting this."
         (announce or logging.getLogger(__name__).warning)(notice)
     try:
+        _find_host(hub.constants.ENDPOINT)
         return Path(hub.hf_hub_download(repo, filename, revision=revision, cache_dir=cache_dir))
     except Exception as error:  # the hub lets through the errors of whichever HTTP library it is built on
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
@@ -168,6 +172,14 @@ def fetch_weights(
             f"{filename} of {repo} cannot be downloaded ({reason}); check the network, or download it elsewhere and "
             "give the file's path as the weights."
         ) from error
+
+
+def _find_host(url: str) -> None:
+    """Raises OSError where the host of an address is unknown, as without a network: the hub would try for a minute or
+    more and print a line each time. Behind a proxy only the proxy knows."""
+    host = urlsplit(url).hostname
+    if host is not None and not getproxies():
+        socket.getaddrinfo(host, None)
 
 
 def _hub() -> Any:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pickle
+import socket
 import struct
 import zipfile
 from pathlib import Path
@@ -189,7 +190,8 @@ def _fetch(tmp_path, **options):
 
 
 @pytest.fixture
-def hub():
+def hub(monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: [])  # as if there were a network
     return pytest.importorskip("huggingface_hub")
 
 
@@ -207,6 +209,18 @@ def test_a_failed_download_is_one_sentence(hub, tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match=r"cannot be downloaded \(Name or service not known\)") as caught:
         _fetch(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_without_a_network_the_hub_is_not_asked_again_and_again(hub, tmp_path, monkeypatch):
+    def unknown(*args, **kwargs):
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(hub, "hf_hub_download", lambda *args, **kwargs: pytest.fail("asked"))
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(WeightsError, match=r"cannot be downloaded \(.*name resolution\); check the network"):
+        _fetch(tmp_path)
 
 
 @pytest.mark.parametrize("caution", ["", "No commercial use."])
