@@ -26,6 +26,7 @@ from torch import nn
 
 import pro_engine
 from pro_engine.cli.flags import verb
+from pro_engine.cli.output import say as say_result
 from pro_engine.datasets import open_dataset
 from pro_engine.datasets.sample import EvalSample
 from pro_engine.evaluation.boundaries import boundary_f1
@@ -327,12 +328,12 @@ def main(options: Options) -> None:
         results = run(options)
     finally:
         logger.setLevel(level)
-    print(tables(results["rows"], options.patch))
-    print()
+    say_result(tables(results["rows"], options.patch))
+    say_result("")
     for pair in results["comparisons"]:
         title, _ = COLUMNS[pair["score"]]
         pictures = f"lower in {pair['lower']} of {pair['pictures']} pictures"
-        print(f"- {title}, {pair['with']} over {pair['without']}: {pair['ratio']:.2f} ({pictures})")
+        say_result(f"- {title}, {pair['with']} over {pair['without']}: {pair['ratio']:.2f} ({pictures})")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from ..engine.activity import Activity
 from ..engine.why_it_ended import sentence_of_error
 from ..errors import EngineError
 
+HERE = ("bundled", "in the cache")  # how the engine tells of weights that need no download
 LIMIT_S = 30.0  # a loaded machine imports torch in more than 10 s
 
 
@@ -59,4 +60,6 @@ class EngineTest(Activity):
         except (KeyError, TypeError, ValueError) as error:
             raise EngineError("The engine's answer is not complete; update the engine.") from error
         self.models = tuple(weights)
-        return f"{text} Models: {', '.join(f'{name} ({where})' for name, where in weights.items())}."
+        here = [f"{name} ({where})" for name, where in weights.items() if where in HERE]
+        more = f", and {len(weights) - len(here)} more of the hub" if len(weights) > len(here) else ""
+        return f"{text} Models: {', '.join(here) or 'none'}{more}."
