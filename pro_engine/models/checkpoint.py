@@ -68,7 +68,9 @@ def load_strict(
     kinds = [
         f"{key} is {str(tensors[key].dtype).removeprefix('torch.')}"
         for key, parts in wanted.items()
-        if key in tensors and any(map(torch.is_floating_point, parts.values())) and not _holds_floats(tensors[key])
+        if key in tensors
+        and any(part.is_floating_point() and not part.is_meta for part in parts.values())
+        and not _holds_floats(tensors[key])
     ]
     problems = [
         f"{len(found)} {kind} ({_some(found)})"

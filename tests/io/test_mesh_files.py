@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,15 @@ def test_files_beside_an_obj_belong_to_it_alone(tmp_path: Path, mesh: Mesh, name
     assert f"mtllib {obj_side_files(tmp_path / name)[0].name}\n" in (tmp_path / name).read_text(encoding="utf-8")
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the tests run in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("suffix", sorted(MESH_SUFFIXES))
 def test_ctrl_c_that_a_library_catches_is_not_lost(
     tmp_path: Path, mesh: Mesh, suffix: str, monkeypatch: pytest.MonkeyPatch
@@ -148,6 +158,7 @@ def test_ctrl_c_that_a_library_catches_is_not_lost(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_in_the_uv_of_an_obj_is_no_lack_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     to_text = trimesh.util.array_to_string
 
