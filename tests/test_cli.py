@@ -203,7 +203,7 @@ def test_an_unexpected_error_is_one_line_and_debug_shows_it(run, photo, monkeypa
     def broken(*_arguments, **_options):
         raise ZeroDivisionError("a bug of ours")
 
-    monkeypatch.setattr("pro_engine.jobs.photo_job.save_depth", broken)
+    monkeypatch.setattr("pro_engine.jobs.writing.save_depth", broken)
     done = run("infer", photo, "-o", "out")
     assert done.exit_code == 1
     assert len(done.stderr.strip().splitlines()) == 1
@@ -215,7 +215,7 @@ def test_an_unexpected_error_is_one_line_and_debug_shows_it(run, photo, monkeypa
 def test_ctrl_c_is_clean(run, tmp_path, monkeypatch):
     for name in ("a.png", "b.png"):
         write_photo(tmp_path / "in" / name)
-    from pro_engine.jobs import photo_job as job
+    from pro_engine.jobs import writing as job
 
     real = job.save_depth
 

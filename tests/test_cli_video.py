@@ -169,7 +169,7 @@ def test_a_full_disk_ends_the_preview_not_the_maps(run, shot, monkeypatch):
 
 
 def test_ctrl_c_says_how_far_it_was_and_leaves_no_part_of_a_preview(run, shot, tmp_path, monkeypatch):
-    from pro_engine.jobs import photo_job as job
+    from pro_engine.jobs import writing as job
 
     real = job.save_depth
 

@@ -116,7 +116,7 @@ def infer(
         about = {"model": model.name, "device": cluster.cluster}
         return _Begun(found, failures, about, lambda progress: outcomes)
 
-    _infer(begin, out, wanted, as_json=as_json)
+    _infer(begin, out, as_json=as_json)
 
 
 @verb(app, "models")
@@ -244,14 +244,15 @@ class _Begun(NamedTuple):
     outcomes: Callable[[PhotoProgress], Iterator[Outcome]]
 
 
-def _infer(begin: Callable[[], _Begun], folder: Path, wanted: JobOptions, *, as_json: bool) -> None:
+def _infer(begin: Callable[[], _Begun], folder: Path, *, as_json: bool) -> None:
     """Run the job and report; ends the program with exit code 1 when something failed, another when it was stopped."""
     told: Told | None = None
+    photos: list[Photo | Video] = []
     about: dict[str, str | None] = {"model": None, "device": None}
     stopped = False
     try:
         job = begin()
-        about, told = job.about, _begin_to_tell(job, as_json=as_json)
+        about, photos, told = job.about, job.photos, _begin_to_tell(job, as_json=as_json)
         _collect(job, told)
     except (Exception, KeyboardInterrupt) as error:
         if not stop.is_stop(error):
@@ -260,7 +261,7 @@ def _infer(begin: Callable[[], _Begun], folder: Path, wanted: JobOptions, *, as_
         stop.finish()
         print(f"Stopped: {told.how_far() if told else '0 of 0 photos are done.'}", file=sys.stderr)
     if told is not None and told.reports:
-        _write_cameras(told, folder, wanted)
+        _write_cameras(told, folder, photos)
     if as_json:
         nothing: dict[str, Any] = {"results": [], "videos": [], "failures": []}
         print_json({**about, **(told.to_json() if told else nothing), "stopped": stopped})
@@ -288,13 +289,14 @@ def _collect(job: _Begun, told: Told) -> None:
     stop.finish()
 
 
-def _write_cameras(told: Told, folder: Path, wanted: JobOptions) -> None:
-    """Write intrinsics.json; what goes wrong is a failure of the job."""
+def _write_cameras(told: Told, folder: Path, photos: list[Photo | Video]) -> None:
+    """Write intrinsics.json, also for photos that an unfinished job did; what goes wrong is a failure of the job."""
     from pro_engine.jobs.intrinsics import write_intrinsics
+    from pro_engine.jobs.made import cameras
     from pro_engine.jobs.photos import Failure
 
     try:
-        write_intrinsics(folder, told.reports, wanted)
+        write_intrinsics(folder, cameras(folder, photos))
     except ProEngineError as error:
         told.add(Failure(str(folder), str(error)))
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from pro_engine.io.atomic import atomic_path
 from pro_engine.io.depth_formats import png_step
 from pro_engine.io.paths import reading_failed
 from pro_engine.jobs.options import JobOptions
-from pro_engine.jobs.report import PhotoReport
+from pro_engine.jobs.outputs import Output
 
 FILE_NAME = "intrinsics.json"
 _KEY = "pro_engine_intrinsics"
@@ -26,7 +25,27 @@ def png_step_of(job: JobOptions) -> float:
     return png_step(0 if job.far_m is None else job.far_m * (1 + DEPTH_SLACK))
 
 
-def write_intrinsics(folder: Path, reports: Sequence[PhotoReport], job: JobOptions) -> None:
+def camera_of(
+    lens: Mapping[str, Any], size: tuple[int, int], outputs: Iterable[Output], job: JobOptions
+) -> dict[str, Any]:
+    """The entry of a photo. lens: as `PhotoLens.summary` gives it; size: height and width in pixels."""
+    fx, fy, cx, cy = (lens[name] for name in ("fx", "fy", "cx", "cy"))
+    camera: dict[str, Any] = {
+        "width": size[1],
+        "height": size[0],
+        "fx": fx,
+        "fy": fy,
+        "cx": cx,
+        "cy": cy,
+        "intrinsic_matrix": [fx, 0, 0, 0, fy, 0, cx, cy, 1],
+        "source": lens["source"],
+    }
+    if any((out.kind, out.format) == ("depth", "png16") for out in outputs):
+        camera["png16_depth_scale"] = round(1 / png_step_of(job), 6)
+    return camera
+
+
+def write_intrinsics(folder: Path, cameras: Mapping[str, Mapping[str, Any]]) -> None:
     """Write or complete `intrinsics.json` in the folder of the results; photos of earlier jobs stay in it.
 
     An entry for each photo, by the name that its results begin with: pixels of the pinhole camera (pixel centres at
@@ -36,41 +55,12 @@ def write_intrinsics(folder: Path, reports: Sequence[PhotoReport], job: JobOptio
     Raises:
         FileError: the file cannot be written, or another program's file of this name is there.
     """
-    cameras = {}
-    for report in reports:
-        if report.lens is not None and report.outputs:
-            cameras[_name(folder, report)] = _camera(report, job)
     if not cameras:
         return
     target = folder / FILE_NAME
     text = json.dumps({_KEY: _VERSION, "photos": {**_known(target), **cameras}}, indent=1)
     with atomic_path(target) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def _name(folder: Path, report: PhotoReport) -> str:
-    """The name of the photo in the job: the path of a result without its kind and suffix."""
-    first = report.outputs[0]
-    path = Path(os.path.relpath(first["path"], folder)).as_posix()
-    return path[: path.rindex(f".{first['kind']}")]
-
-
-def _camera(report: PhotoReport, job: JobOptions) -> dict[str, Any]:
-    lens = report.lens or {}
-    fx, fy, cx, cy = (lens[name] for name in ("fx", "fy", "cx", "cy"))
-    camera: dict[str, Any] = {
-        "width": report.width,
-        "height": report.height,
-        "fx": fx,
-        "fy": fy,
-        "cx": cx,
-        "cy": cy,
-        "intrinsic_matrix": [fx, 0, 0, 0, fy, 0, cx, cy, 1],
-        "source": lens["source"],
-    }
-    if any((out["kind"], out["format"]) == ("depth", "png16") for out in report.outputs):
-        camera["png16_depth_scale"] = round(1 / png_step_of(job), 6)
-    return camera
 
 
 def _known(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -100,12 +100,16 @@ class FileMark:
 
 @dataclass(frozen=True)
 class _Record:
-    """What a file NAME.made.json says. source: path of the photo as seen from the folder of the results."""
+    """What a file NAME.made.json says.
+
+    source: path of the photo as seen from the folder of the results. camera: the photo's entry in intrinsics.json.
+    """
 
     source: str
     photo: FileMark
     options: dict[str, Any]
     files: dict[str, tuple[str, str, FileMark]]  # name -> kind, format, file
+    camera: dict[str, Any]
 
     @classmethod
     def read(cls, path: Path) -> _Record | None:
@@ -115,7 +119,8 @@ class _Record:
             if found[_KEY] != _VERSION:
                 return None
             files = {name: (one["kind"], one["format"], _mark(one)) for name, one in found["files"].items()}
-            return cls(str(found["photo"]["path"]), _mark(found["photo"]), dict(found["options"]), files)
+            source, camera = str(found["photo"]["path"]), dict(found.get("camera", {}))
+            return cls(source, _mark(found["photo"]), dict(found["options"]), files, camera)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
@@ -125,7 +130,8 @@ class _Record:
             name: {"kind": kind, "format": form, **asdict(mark)} for name, (kind, form, mark) in self.files.items()
         }
         photo = {"path": self.source, **asdict(self.photo)}
-        text = json.dumps({_KEY: _VERSION, "photo": photo, "options": self.options, "files": files}, indent=1)
+        record = {_KEY: _VERSION, "photo": photo, "options": self.options, "files": files, "camera": self.camera}
+        text = json.dumps(record, indent=1)
         with atomic_path(path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -172,8 +178,11 @@ class Provenance:
                 return f"{path.name} is damaged or was changed"
         return None
 
-    def write(self, outputs: Iterable[Output], photo: FileMark) -> None:
+    def write(self, outputs: Iterable[Output], photo: FileMark, camera: Mapping[str, Any]) -> None:
         """Write the record of files that are in place. Others of the same photo, made likewise, stay in it.
+
+        Args:
+            photo: the file that they were made of. camera: as `camera_of` gives it.
 
         Raises:
             FileError: a file cannot be read, or the record not be written.
@@ -184,7 +193,9 @@ class Provenance:
             for name, (kind, form, mark) in before.files.items():
                 if not self._different(before.options, kind, form):
                     files.setdefault(name, (kind, form, mark))
-        _Record(self._source, photo, dict(self.options), files).write(self._path)
+                    if (kind, form) == ("depth", "png16"):
+                        camera = {**before.camera, **camera}  # what its numbers stand for
+        _Record(self._source, photo, dict(self.options), files, dict(camera)).write(self._path)
 
     @property
     def _path(self) -> Path:
@@ -211,11 +222,8 @@ def with_kept_names(photos: Sequence[Photo | Video], folder: Path) -> list[Photo
     So a photo that comes later, of the same name or from another folder, does not make those before it be done again.
     """
     earlier: dict[str, list[str]] = {}
-    for place in sorted({(folder / photo.name).parent for photo in photos} | {folder}):
-        for path in sorted(place.glob(f"*{SUFFIX}")):
-            if (record := _Record.read(path)) is not None:
-                name = path.relative_to(folder).as_posix().removesuffix(SUFFIX)
-                earlier.setdefault(record.source, []).append(name)
+    for name, record in _records(folder, photos):
+        earlier.setdefault(record.source, []).append(name)
     taken = {name_key(photo.name) for photo in photos}
     kept: list[Photo | Video] = []
     for photo in photos:
@@ -224,6 +232,18 @@ def with_kept_names(photos: Sequence[Photo | Video], folder: Path) -> list[Photo
         kept.append(photo if photo.name in names else replace(photo, name=name))
         taken.add(name_key(name))
     return kept
+
+
+def cameras(folder: Path, photos: Sequence[Photo | Video]) -> dict[str, dict[str, Any]]:
+    """The cameras of all photos that have results beside those of these photos, whichever job made them, by name."""
+    return {name: record.camera for name, record in _records(folder, photos) if record.camera}
+
+
+def _records(folder: Path, photos: Sequence[Photo | Video]) -> Iterator[tuple[str, _Record]]:
+    for place in sorted({(folder / photo.name).parent for photo in photos} | {folder}):
+        for path in sorted(place.glob(f"*{SUFFIX}")):
+            if (record := _Record.read(path)) is not None:
+                yield path.relative_to(folder).as_posix().removesuffix(SUFFIX), record
 
 
 @lru_cache(maxsize=8)

@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Literal
 
 from pro_engine.errors import CancelledError, FileError, InputError, ProEngineError, ScaleUnknownError
-from pro_engine.geometry.cloud import depth_to_cloud
-from pro_engine.geometry.depth import DEPTH_SLACK, disparity_to_depth
-from pro_engine.geometry.mesh import depth_to_mesh
-from pro_engine.geometry.normals import depth_to_normals
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.runtime import report
-from pro_engine.io.cloud import save_cloud
-from pro_engine.io.depth import load_depth, save_depth
-from pro_engine.io.depth_formats import png_reach, png_step
-from pro_engine.io.image import reduced_image, save_image
-from pro_engine.io.mesh import save_mesh
-from pro_engine.io.normals import save_mask, save_normals
+from pro_engine.io.depth import load_depth
+from pro_engine.io.image import reduced_image
 from pro_engine.io.paths import writing_failed
-from pro_engine.jobs.intrinsics import png_step_of
+from pro_engine.jobs.intrinsics import camera_of
 from pro_engine.jobs.made import FileMark, Provenance
 from pro_engine.jobs.options import CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, NORMAL_FORMATS, JobOptions
 from pro_engine.jobs.outputs import Output
 from pro_engine.jobs.photos import Failure, FramePhoto, Photo, Video
-from pro_engine.jobs.preview import make_preview
 from pro_engine.jobs.report import PhotoReport
 from pro_engine.jobs.scale import PhotoLens, PhotoScale, ShotScale, Written, find_lens, no_metres
-from pro_engine.options import GeometryOptions, InferenceOptions
-from pro_engine.types import DepthResult, FloatMap, ImageArray, LoadedPhoto
+from pro_engine.jobs.writing import PhotoWork, notes_of, write_geometry, write_maps
+from pro_engine.options import InferenceOptions
+from pro_engine.types import LoadedPhoto
 
 Phase = Literal["read", "infer", "write"]
 PhaseProgress = Callable[[Phase, int, int], object]
 """progress(phase, done, total): as each phase begins, and after every batch of "infer"; returning False stops."""
-
-_AUTO_POINTS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -117,17 +104,15 @@ class PhotoJob:
         step("read", 0, 1)
         mark = FileMark.of_source(photo.path)
         loaded, lens, reduced = _picture(photo, self.options)
-        work = _Work(self, photo, outputs, loaded, lens, shot)
+        work = PhotoWork(self, photo, outputs, loaded, lens, shot)
         read_seconds = time.perf_counter() - start
         coarse = bool(work.of("preview")) and self.inference.refine != "none"
         inference, told = replace(self.inference, keep_coarse=coarse), partial(step, "infer")
         infer = partial(predictor.infer, intrinsics=lens.intrinsics, lens_source=lens.source, options=inference)
-        maps = _write_maps(infer(work.image, progress=told), work, step)  # no name: a map is freed once it is written
-        stride = None
-        if work.has_geometry and maps.scale is not None and maps.depth is not None:
-            stride = _stride(maps.depth, self.options)
-            _write_geometry(maps.depth, maps, stride, work)
-        self._provenance(photo, predictor).write(outputs, mark)
+        maps = write_maps(infer(work.image, progress=told), work, step)  # no name: a map is freed once it is written
+        stride = write_geometry(maps, work)
+        camera = camera_of(maps.lens.summary(), loaded.image.shape[:2], outputs, self.options)
+        self._provenance(photo, predictor).write(outputs, mark, camera)
         seconds = time.perf_counter() - start
         write_seconds = seconds - read_seconds - maps.timings["total"]
         return PhotoReport(
@@ -146,7 +131,7 @@ class PhotoJob:
             lens=maps.lens.summary(),
             anchors=maps.anchors,
             stride=stride,
-            warnings=((f"Redone: {objection}.",) if objection else ()) + _warnings(maps, work),
+            warnings=((f"Redone: {objection}.",) if objection else ()) + notes_of(maps, work),
         )
 
     def objection(self, photo: Photo, predictor: DepthPredictor) -> str | None:
@@ -222,46 +207,6 @@ class PhotoJob:
             raise FileError(f"{there} is there already; choose another output folder, or --existing overwrite.")
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What every writer of one photo needs to know."""
-
-    job: PhotoJob
-    photo: Photo
-    outputs: list[Output]
-    loaded: LoadedPhoto
-    lens: PhotoLens
-    shot: ShotScale | None
-
-    @property
-    def image(self) -> ImageArray:
-        """The picture that the model sees."""
-        return self.loaded.image
-
-    @property
-    def has_geometry(self) -> bool:
-        """Whether a mesh or a cloud is to be written."""
-        return bool(self.of("mesh") or self.of("cloud"))
-
-    def of(self, kind: str) -> list[Output]:
-        """The outputs of one kind."""
-        return [out for out in self.outputs if out.kind == kind]
-
-
-@dataclass(frozen=True)
-class _Maps:
-    """What is left of a result when its maps are written: depth in metres if it has a scale, and what to tell of it."""
-
-    depth: FloatMap | None
-    scale: PhotoScale | None
-    lens: PhotoLens
-    anchors: dict[str, float] | None
-    tiles: tuple[int, int]
-    timings: dict[str, float]
-    about: dict[str, Any]
-    notes: tuple[str, ...]
-
-
 def _report(progress: PhaseProgress | None, phase: Phase, done: int, total: int) -> None:
     """Tell `progress`, and raise CancelledError if it answers False."""
     report(None if progress is None else partial(progress, phase), done, total)
@@ -284,116 +229,3 @@ def _picture(source: Photo, job: JobOptions) -> tuple[LoadedPhoto, PhotoLens, bo
         return photo, lens, False
     image, intrinsics = reduced_image(photo.image, lens.intrinsics, job.max_pixels)
     return replace(photo, image=image, plate=None), replace(lens, intrinsics=intrinsics or lens.intrinsics), True
-
-
-def _write_maps(result: DepthResult, work: _Work, step: PhaseProgress) -> _Maps:
-    """Write the pictures, the disparity, then the depth if there is a scale."""
-    step("write", 0, 1)
-    job, shot = work.job.options, work.shot or ShotScale()
-    result = result if work.shot is None else shot.held(work.image, result)
-    for out in work.of("preview"):
-        save_image(out.path, make_preview(work.image, result))
-    work.photo.show(work.image, result)
-    for out in work.of("picture"):
-        save_image(out.path, work.image)
-    for out in work.of("mask"):
-        save_mask(out.path, result.valid if result.sky is None else result.valid & ~result.sky)
-    disparity = result.disparity if result.valid.all() else np.where(result.valid, result.disparity, np.float32(np.nan))
-    result = replace(result, disparity=disparity, coarse=None)  # free the coarse map before the next map is made
-    about: dict[str, Any] = {"photo": work.photo.path.name, "model": result.model, "tiles": list(result.tiles)}
-    if work.photo.number is not None:
-        about |= {"frame": work.photo.number, "time_s": work.photo.time_s}
-    for out in work.of("disparity"):
-        save_depth(
-            out.path, disparity, quantity="disparity", metadata=about, plate=work.loaded.plate, half=job.exr_half
-        )
-    anchors, lens = shot.anchors(result) if job.anchors else None, work.lens.seen_by(result)
-    shape_wanted = work.has_geometry or bool(job.normal_maps)
-    scale = shot.scale(result, work.photo.name, job, lens, assume=shape_wanted)
-    if scale is None:
-        return _Maps(None, None, lens, anchors, result.tiles, result.timings, about, ())
-    about |= {"scale": scale.summary(), "lens": lens.summary()}
-    depth = result.depth
-    if depth is None or scale.scale_shift is not result.scale_shift:
-        depth = disparity_to_depth(disparity, scale.scale_shift, max_depth_m=job.far_m, sky=result.sky)
-    for out in work.of("depth"):
-        save_depth(
-            out.path,
-            depth,
-            quantity="depth",
-            metadata=about,
-            plate=work.loaded.plate,
-            channel=job.channel,
-            half=job.exr_half,
-            far_m=job.exr_far_m,
-            step_m=png_step_of(job),
-        )
-    if wanted := work.of("normals"):
-        normals = depth_to_normals(depth, lens.intrinsics, edge_rtol=job.edge_rtol)
-        for out in wanted:
-            save_normals(out.path, normals, y=job.normal_y, metadata=about, plate=work.loaded.plate)
-        del normals
-    scale = replace(scale, warnings=scale.warnings + _png_notes(depth, work))
-    return _Maps(depth, scale, lens, anchors, result.tiles, result.timings, about, result.notes)
-
-
-def _png_notes(depth: FloatMap, work: _Work) -> tuple[str, ...]:
-    """What has to be known of the depth in 16-bit PNG by those who read it elsewhere."""
-    if not any(out.format == "png16" for out in work.of("depth")):
-        return ()
-    step = png_step_of(work.job.options)
-    notes: tuple[str, ...] = ()
-    if step != png_step(0):
-        notes += (
-            f"PNG depth has a step of {step * 1000:g} mm: give other programs the depth scale {1 / step:g} (numbers a "
-            "metre), not 1000.",
-        )
-    reach = png_reach(step)
-    with np.errstate(invalid="ignore"):
-        beyond = np.isfinite(depth) & (depth > reach)
-    if beyond.any():
-        notes += (
-            f"{beyond.mean():.1%} of the picture lies farther than the {reach:.1f} m that PNG depth reaches, and is 0 "
-            "(none) there; EXR and NPZ have no such end.",
-        )
-    return notes
-
-
-def _stride(depth: FloatMap, job: JobOptions) -> int:
-    return max(1, math.ceil(math.sqrt(depth.size / _AUTO_POINTS))) if job.stride == "auto" else job.stride
-
-
-def _write_geometry(depth: FloatMap, maps: _Maps, stride: int, work: _Work) -> None:
-    """Write clouds and meshes; `depth` is cut at the scale's far end in place."""
-    assert maps.scale is not None
-    about = {**maps.about, "notes": list(_warnings(maps, work))}
-    depth[depth > maps.scale.far_m * (1 + DEPTH_SLACK)] = np.inf
-    intrinsics = maps.lens.intrinsics
-    if work.of("cloud"):
-        cloud = depth_to_cloud(depth, intrinsics, image=work.image, stride=stride)
-        for out in work.of("cloud"):
-            save_cloud(out.path, cloud, metadata=about)
-        del cloud
-    if work.of("mesh"):
-        edge_rtol = work.job.options.edge_rtol
-        mesh = depth_to_mesh(depth, intrinsics, image=work.image, edge_rtol=edge_rtol, stride=stride)
-        for out in work.of("mesh"):
-            save_mesh(out.path, mesh, metadata=about)
-
-
-def _warnings(maps: _Maps, work: _Work) -> tuple[str, ...]:
-    warnings = work.loaded.notes + maps.notes + (() if maps.scale is None else maps.scale.warnings)
-    if work.loaded.panorama is not None:
-        warnings += (f"It is a panorama ({work.loaded.panorama}): metres and the lens are those of no camera.",)
-    if work.has_geometry and maps.lens.source == "assumed" and work.loaded.intrinsics is None:
-        warnings += (
-            f"The lens is unknown: assumed {GeometryOptions.fov_x_deg:g} degrees across the longer side; give --fov or "
-            "--focal-35mm.",
-        )
-    if maps.scale is not None and maps.lens.source == "model":
-        fov_x_deg = maps.lens.intrinsics.fov_x_deg
-        warnings += (
-            f"The lens is unknown: the model estimates {fov_x_deg:.0f} degrees across the width; give --fov or "
-            "--focal-35mm if you know it.",
-        )
-    return warnings

@@ -16,8 +16,9 @@ from pro_engine.errors import FileError
 from pro_engine.inference.load import load_model
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.io.depth import load_depth
-from pro_engine.jobs.intrinsics import write_intrinsics
+from pro_engine.jobs.intrinsics import camera_of, write_intrinsics
 from pro_engine.jobs.options import JobOptions
+from pro_engine.jobs.outputs import Output
 from pro_engine.jobs.photo_job import PhotoJob
 from pro_engine.jobs.photos import Failure, Photo, find_photos
 from pro_engine.jobs.report import PhotoReport
@@ -197,18 +198,17 @@ def test_exr_of_a_job_as_asked_for(tmp_path: Path, attempt: Job) -> None:
         assert {name: channel.pixels.dtype for name, channel in file.channels().items()} == {"Y": np.float16}
 
 
-def report_of(name: str, *outputs: tuple[str, str, str], fx: float = 50) -> PhotoReport:
+def camera(*outputs: tuple[str, str], fx: float = 50, **options: float) -> dict[str, Any]:
     lens = {"source": "given", "fov_x_deg": 90.0, "fx": fx, "fy": fx, "cx": 49.5, "cy": 29.5}
-    found = tuple({"kind": kind, "format": form, "path": f"{name}.{kind}{suffix}"} for kind, form, suffix in outputs)
-    return PhotoReport(name, found, width=100, height=60, lens=lens)
+    files = [Output(kind, form, Path(kind)) for kind, form in outputs]
+    return camera_of(lens, (60, 100), files, JobOptions(**options))
 
 
 def test_cameras_lie_beside_the_maps(tmp_path: Path) -> None:
-    out, png = tmp_path / "out", ("depth", "png16", ".png")
-    first = report_of(str(out / "cam1/0001"), ("disparity", "npz", ".npz"), png)
-    write_intrinsics(out, [first, PhotoReport("skipped", skipped=True)], JobOptions(near_m=1, far_m=100))
-    write_intrinsics(out, [report_of(str(out / "a.b"), ("disparity", "npz", ".npz"), fx=70)], JobOptions())
-    photos = json.loads((out / "intrinsics.json").read_text())["photos"]
+    first = camera(("disparity", "npz"), ("depth", "png16"), near_m=1, far_m=100)
+    write_intrinsics(tmp_path, {"cam1/0001": first})
+    write_intrinsics(tmp_path, {"a.b": camera(("disparity", "npz"), fx=70)})
+    photos = json.loads((tmp_path / "intrinsics.json").read_text())["photos"]
     assert photos["cam1/0001"] == {
         **{"width": 100, "height": 60, "fx": 50, "fy": 50, "cx": 49.5, "cy": 29.5, "source": "given"},
         "intrinsic_matrix": [50, 0, 0, 0, 50, 0, 49.5, 29.5, 1],
@@ -222,6 +222,6 @@ def test_cameras_lie_beside_the_maps(tmp_path: Path) -> None:
 def test_a_file_of_cameras_of_another_program_is_left(tmp_path: Path, text: str) -> None:
     (tmp_path / "intrinsics.json").write_text(text)
     with pytest.raises(FileError, match=r"intrinsics\.json is not of this program and was left; choose"):
-        write_intrinsics(tmp_path, [report_of(str(tmp_path / "a"), ("disparity", "npz", ".npz"))], JobOptions())
+        write_intrinsics(tmp_path, {"a": camera(("disparity", "npz"))})
     assert (tmp_path / "intrinsics.json").read_text() == text
-    write_intrinsics(tmp_path, [], JobOptions())
+    write_intrinsics(tmp_path, {})

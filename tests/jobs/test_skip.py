@@ -230,3 +230,20 @@ def test_files_beside_an_obj_count_as_results(command: Callable[..., Any]) -> No
     photo.unlink()
     done = command("infer", "a.png", "--mesh", "obj", "--existing", "fail")
     assert "a.mesh.mtl is there already" in done.stderr
+
+
+def test_cameras_of_photos_that_a_killed_job_did(run: Run) -> None:
+    for name in ("a.png", "b.png"):
+        other(Path("in", name))
+    run("in", "--near", 1, "--far", 100, "--maps", "png16")
+    written = Path("out/intrinsics.json")
+    before = json.loads(written.read_text())
+    assert len(before["photos"]) == 2
+    written.unlink()  # it is written at the end, which a killed job does not reach
+    results, _ = run("in/a.png", "--near", 1, "--far", 100, "--maps", "png16")
+    assert not again(results)
+    assert json.loads(written.read_text()) == before
+    run("in", "--near", 1, "--far", 100, "--maps", "png16", "--fov", 60, "--preview", "--existing", "overwrite")
+    results, _ = run("in", "--near", 1, "--far", 100, "--maps", "npz", "--fov", 60)
+    assert again(results)
+    assert all(camera["png16_depth_scale"] == 500 for camera in json.loads(written.read_text())["photos"].values())
