@@ -274,6 +274,9 @@ class ModelOptions(Checked):
     )
     offline: bool = option(False, "Never use the network")
     cache_dir: Path | None = option(None, "Folder for downloads instead of the hub's own")
+    any_revision: bool = option(
+        False, "Take a model's weights of any revision, unchecked, instead of the pinned one alone"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

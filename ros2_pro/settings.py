@@ -70,6 +70,7 @@ class EngineSettings(Checked):
     weights: str = same_as(ModelOptions, "weights", default="")
     refiner_weights: str = same_as(ModelOptions, "refiner_weights", default="")
     fine: str = same_as(ModelOptions, "fine")
+    any_revision: bool = same_as(ModelOptions, "any_revision")
     refine: str = same_as(InferenceOptions, "refine")
     tiles: tuple[int, int] = same_as(
         InferenceOptions, "tiles", default=(0, 0), minimum=0, choices=None,
@@ -95,8 +96,15 @@ class EngineSettings(Checked):
             Path(text).expanduser() if text else None for text in (self.weights, self.refiner_weights)
         )
         return ModelOptions(
-            self.model, self.device, self.dtype, self.backend, weights, refiner_weights, self.fine  # type: ignore[arg-type]
-        )  # fmt: skip  # texts within their choices
+            name=self.model,
+            device=self.device,
+            dtype=self.dtype,  # type: ignore[arg-type]  # a text within its choices
+            backend=self.backend,  # type: ignore[arg-type]
+            weights=weights,
+            refiner_weights=refiner_weights,
+            fine=self.fine,
+            any_revision=self.any_revision,
+        )
 
     def of_inference(self) -> InferenceOptions:
         """What the model runs with."""

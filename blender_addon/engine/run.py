@@ -243,6 +243,7 @@ class EngineRun(Activity):
         """One photo is skipped; what went wrong before the photo was opened would go wrong with every one."""
         reason = sentence_of_error(client.command, event)
         reason = reason.replace("offline mode is on", "Blender's online access is off")  # the switch that users know
+        reason = reason.replace(", or set any_revision to take it as it is", "")  # a switch that they do not have
         if self._opened:
             self._skip(reason)
             self._ask(client)

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,12 +16,22 @@ from torch import Tensor
 from pro_engine.errors import InputError
 from pro_engine.inference import runtime
 from pro_engine.inference.predictor import DepthPredictor
-from pro_engine.io.weights import bundled_weights, fetch_weights, read_weights, read_weights_and_config
+from pro_engine.io.weights import (
+    RevisionError,
+    bundled_weights,
+    cached_weights,
+    fetch_weights,
+    file_about,
+    read_weights,
+    read_weights_and_config,
+)
 from pro_engine.models.checkpoint import part_or_all
 from pro_engine.models.contract import DepthBase
 from pro_engine.models.presets import (
     MAP_REFINER,
+    NEWEST,
     PRESETS,
+    TRAINED_ON,
     ModelPreset,
     WeightsFile,
     build_psi,
@@ -30,8 +40,10 @@ from pro_engine.models.presets import (
 )
 from pro_engine.options import ModelOptions, OptionError, check
 
+if TYPE_CHECKING:
+    from pro_engine.io.weights import Content
+
 PathLike = str | os.PathLike[str]
-_Content = tuple[dict[str, Tensor], Mapping[str, Any] | None]
 _LARGE_PARAMETERS = 100_000_000  # of a Ψ that takes many seconds a patch on a CPU
 _MARK_VALUES = 64
 
@@ -47,6 +59,7 @@ def load_model(
     cache_dir: PathLike | None = ModelOptions.cache_dir,
     backend: str = ModelOptions.backend,
     fine: str = ModelOptions.fine,
+    any_revision: bool = ModelOptions.any_revision,
 ) -> DepthPredictor:
     """A preset's networks with their weights, ready to infer.
 
@@ -54,21 +67,21 @@ def load_model(
         name: of a preset; `pro-engine models` lists them.
         device: "auto" (CUDA, else Apple's MPS, else CPU), "cpu", "cuda", "cuda:N" or "mps".
         dtype: "auto" (float32; on CUDA bfloat16 or float16), "float32", "bfloat16", "float16", or "int8" for the
-            refiner's convolutions on a CPU with VNNI instructions, which helps most beside a large Ψ.
+            refiner's convolutions on a CPU with VNNI instructions.
         offline: use files that are here and never reach for the network.
         weights: a file of weights for Ψ instead of the preset's; one with a refiner in it brings that along, one
             without gets the refiner for any Ψ, as the preset's own belongs to other weights.
         refiner_weights: a file for the refiner: one of ours, or the published PRO checkpoint for this Ψ's width.
         cache_dir: where downloads are kept, instead of the hub's own folder.
-        backend: "torch", or "onnxruntime", which runs the networks from `weights`, then the folder that
-            `pro-engine export` left for this preset, in float32.
+        backend: "torch", or "onnxruntime", which runs in float32 what `pro-engine export` left in the folder `weights`.
         fine: the preset of the Ψ that looks at the patches, with the refiner for any Ψ; "same" for the model itself, or
             "auto": compact beside one of more than 100 M parameters on a CPU, else or with `refiner_weights` the same.
+        any_revision: take a preset's weights of whatever revision is in the cache, else the newest, unchecked.
 
     Raises:
         InputError: no such preset, device, dtype or backend, or options that a backend does not have.
         DeviceError: the device is not there, or does not run the dtype.
-        WeightsError: weights are missing, damaged, of another network, or cannot be fetched.
+        WeightsError: weights are missing, damaged, of another network or revision, or cannot be fetched.
         DependencyError: the preset needs a package that is not installed.
     """
     check(ModelOptions, "backend", backend)
@@ -80,21 +93,21 @@ def load_model(
     if refiner_weights is not None and fine == ModelOptions.fine:
         fine = "same"  # it may look at features
     for_patches = _fine_preset(preset, fine, psi, target)
-    fetch = partial(_fetch, offline=offline, cache_dir=cache_dir)
-    tensors = _fill(psi, preset, fetch(preset.weights) if weights is None else read_weights_and_config(weights))
-    own = preset.refiner_weights
+    fetch = partial(preset_weights, offline=offline, cache_dir=cache_dir, any_revision=any_revision)
+    tensors = fill(psi, preset, fetch(preset.weights) if weights is None else read_weights_and_config(weights))
+    own, trained_on = preset.refiner_weights, ""
     if refiner_weights is not None:
-        refining = read_weights(refiner_weights)
-    elif for_patches is None and own is not None and any(key.startswith(own.prefix) for key in tensors):
-        refining = tensors
+        refining, trained_on = read_weights(refiner_weights), file_about(refiner_weights).get(TRAINED_ON, "")
     else:
-        refining = fetch(MAP_REFINER)[0]
-    built = partial(DepthPredictor, psi, load_refiner(preset, refining), name=preset.name, device=target, dtype=dtype)
+        has_own = for_patches is None and own is not None and any(key.startswith(own.prefix) for key in tensors)
+        refining = tensors if has_own else fetch(MAP_REFINER)[0]
+    refiner = load_refiner(preset, refining, trained_on=trained_on)
+    built = partial(DepthPredictor, psi, refiner, name=preset.name, device=target, dtype=dtype)
     if for_patches is None:
         return built(mark=_mark_of(tensors, refining))
     other = build_psi(for_patches)
-    looking = _fill(other, for_patches, fetch(for_patches.weights))
-    return built(fine=other, fine_name=for_patches.name, mark=_mark_of(tensors, refining, looking))
+    mark = _mark_of(tensors, refining, fill(other, for_patches, fetch(for_patches.weights)))
+    return built(fine=other, fine_name=for_patches.name, mark=mark)
 
 
 def _fine_preset(preset: ModelPreset, fine: str, psi: DepthBase, device: str) -> ModelPreset | None:
@@ -167,25 +180,49 @@ def _preset(name: str) -> ModelPreset:
     raise InputError(f"There is no model {name!r}{hint}; give one of {', '.join(PRESETS)}.")
 
 
-def _fill(psi: DepthBase, preset: ModelPreset, content: _Content) -> dict[str, Tensor]:
-    """Load what a file of this preset holds into its Ψ; all its tensors come back."""
+def fill(psi: DepthBase, preset: ModelPreset, content: Content) -> dict[str, Tensor]:
+    """Load what a file of a preset holds into its Ψ from `build_psi`; all its tensors come back.
+
+    Raises:
+        WeightsError: they do not fit.
+    """
     tensors, config = content
     load_psi(psi, part_or_all(tensors, preset.weights.prefix), config)
     return tensors
 
 
-def _fetch(file: WeightsFile, *, offline: bool, cache_dir: PathLike | None) -> _Content:
-    """What a preset's file holds, as of `read_weights_and_config`: from the package, the cache or the hub."""
+def preset_weights(
+    file: WeightsFile,
+    *,
+    offline: bool = ModelOptions.offline,
+    cache_dir: PathLike | None = ModelOptions.cache_dir,
+    any_revision: bool = ModelOptions.any_revision,
+) -> Content:
+    """What a preset's file holds: from the package, the cache or the hub; options as of `load_model`.
+
+    Raises:
+        RevisionError: it is not the file that is pinned. WeightsError: it is damaged, or cannot be fetched.
+        DependencyError: huggingface_hub is not installed.
+    """
     if file.repo is None:
-        path = bundled_weights(file.filename)
-    else:
-        path = fetch_weights(
-            file.repo,
-            file.filename,
-            licence=file.licence,
-            caution=file.why,
-            revision=file.revision,
-            offline=offline,
-            cache_dir=cache_dir,
+        return read_weights_and_config(bundled_weights(file.filename))
+    known = partial(cached_weights, file.repo, file.filename, cache_dir=cache_dir)
+    revision = file.revision
+    if any_revision:
+        revision = next((one for one in (NEWEST, revision) if known(revision=one) is not None), NEWEST)
+    elif offline and known(revision=revision) is None and known(revision=NEWEST) is not None:
+        raise RevisionError(
+            f"The cache holds {file.filename} of {file.repo} in another revision than {revision[:12]}, which is "
+            "pinned; load the model once online, or set {0} to take it as it is.",
+            "any_revision",
         )
-    return read_weights_and_config(path, sha256=file.sha256)
+    path = fetch_weights(
+        file.repo,
+        file.filename,
+        licence=file.licence,
+        caution=file.why,
+        revision=revision,
+        offline=offline,
+        cache_dir=cache_dir,
+    )
+    return read_weights_and_config(path, sha256=None if any_revision else file.sha256)

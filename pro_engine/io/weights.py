@@ -20,15 +20,22 @@ from urllib.request import getproxies
 from pro_engine.errors import DependencyError, FileError, WeightsError
 from pro_engine.io.atomic import atomic_path
 from pro_engine.io.paths import PathLike, readable_file
-from pro_engine.options import ModelOptions
+from pro_engine.options import ModelOptions, OptionError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    Content = tuple[dict[str, Tensor], Mapping[str, Any] | None]
+    """Tensors by name, and what the file says of their network under `model_config`."""
 
 _WRAPPERS = ("model", "state_dict", "model_dict", "model_state_dict")
 _MOST_WRAPPERS = 4
 _HEAD_BYTES = 512
 _HASH_CHUNK = 1 << 20
+
+
+class RevisionError(WeightsError, OptionError):
+    """Weights are not of the revision, or have not the checksum, that is pinned."""
 
 
 def read_weights(path: PathLike, *, sha256: str | None = None) -> dict[str, Tensor]:
@@ -42,15 +49,14 @@ def read_weights(path: PathLike, *, sha256: str | None = None) -> dict[str, Tens
         sha256: the file's hash in hexadecimal, checked where given.
 
     Raises:
-        WeightsError: the file is missing, empty, truncated, of another hash, no weights at all (a web page, a Git LFS
-            pointer), holds anything but tensors, or would run code.
+        RevisionError: the file has another hash.
+        WeightsError: the file is missing, empty, truncated, no weights at all (a web page, a Git LFS pointer), holds
+            anything but tensors, or would run code.
     """
     return read_weights_and_config(path, sha256=sha256)[0]
 
 
-def read_weights_and_config(
-    path: PathLike, *, sha256: str | None = None
-) -> tuple[dict[str, Tensor], Mapping[str, Any] | None]:
+def read_weights_and_config(path: PathLike, *, sha256: str | None = None) -> Content:
     """As `read_weights`, and what a checkpoint says of its network under `model_config`, None where it does not."""
     try:
         source = readable_file(path)
@@ -74,6 +80,17 @@ def read_weights_and_config(
     if not tensors:
         raise WeightsError(f"{source} holds no tensors; give a file of weights.")
     return tensors, config if isinstance(config, Mapping) else None
+
+
+def file_about(path: PathLike) -> dict[str, str]:
+    """What the header of a safetensors file says beside its tensors, see `save_weights`; {} of any other file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(readable_file(path), framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError):
+        return {}
 
 
 def save_weights(path: PathLike, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -206,9 +223,10 @@ def _check_hash(path: Path, expected: str) -> None:
         while chunk := file.read(_HASH_CHUNK):
             digest.update(chunk)
     if digest.hexdigest() != expected.lower():
-        raise WeightsError(
+        raise RevisionError(
             f"{path} has the SHA-256 {digest.hexdigest()[:12]}..., not {expected[:12].lower()}...; it is damaged or of "
-            "another version: delete it and get it again."
+            "another revision: delete it and get it again, or set {0} to take it as it is.",
+            "any_revision",
         )
 
 

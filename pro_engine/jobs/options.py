@@ -185,6 +185,7 @@ class ExportOptions(Checked):
     fine: str = same_as(ModelOptions, "fine")
     offline: bool = same_as(ModelOptions, "offline")
     cache_dir: Path | None = same_as(ModelOptions, "cache_dir")
+    any_revision: bool = same_as(ModelOptions, "any_revision")
 
     def model(self) -> ModelOptions:
         """The model in the form that can be exported."""
@@ -197,4 +198,5 @@ class ExportOptions(Checked):
             fine=self.fine,
             offline=self.offline,
             cache_dir=self.cache_dir,
+            any_revision=self.any_revision,
         )

@@ -24,6 +24,11 @@ from pro_engine.models.refiner_published import ProRefiner
 
 Use = Literal["free", "research", "unclear"]
 
+NEWEST = "main"
+"""The revision of a hub's repository that moves with every change."""
+TRAINED_ON = "psi"
+"""Where the header of a refiner's file names the preset whose features it was trained on."""
+
 _REFINER_PREFIX = "refiner."
 
 
@@ -34,7 +39,7 @@ class WeightsFile:
     use: what the licence allows: "free" is commercial use, too; "unclear" where those who published the weights
     contradict themselves or say nothing. why: the sentence that says so, for all that is not free. prefix: only keys
     that start with it are meant, and they are meant without it. sha256: of the file, or None where only the hub's own
-    check applies. megabytes: what is to be downloaded.
+    check applies. revision: a commit, or `NEWEST` where none is pinned. megabytes: what is to be downloaded.
     """
 
     filename: str
@@ -42,7 +47,7 @@ class WeightsFile:
     use: Use = "free"
     why: str = ""
     repo: str | None = None
-    revision: str = "main"
+    revision: str = NEWEST
     sha256: str | None = None
     prefix: str = ""
     megabytes: int = 0
@@ -318,11 +323,13 @@ def load_psi(psi: DepthBase, tensors: Mapping[str, Tensor], config: Mapping[str,
         load_strict(psi, tensors, what=type(psi).__name__)
 
 
-def load_refiner(preset: ModelPreset, tensors: Mapping[str, Tensor]) -> Refiner:
+def load_refiner(preset: ModelPreset, tensors: Mapping[str, Tensor], *, trained_on: str = "") -> Refiner:
     """The refiner that a file holds: for any Ψ, or for the preset's, ours or the published checkpoint.
 
+    trained_on: the preset whose features it was trained on, as far as the file says.
+
     Raises:
-        WeightsError: the tensors do not fit.
+        WeightsError: the tensors do not fit, or mean nothing to this preset although they fit.
     """
     if any("freq_fusion." in key for key in tensors):
         if not (preset.official_refiner and preset.spec.feature_channels):
@@ -341,6 +348,11 @@ def load_refiner(preset: ModelPreset, tensors: Mapping[str, Tensor]) -> Refiner:
         return anyones
     if not preset.spec.feature_channels:
         raise WeightsError(f"{preset.name} has no features to refine; leave the refiner out, or give one for any Ψ.")
+    if trained_on not in ("", preset.name):
+        raise WeightsError(
+            f"This refiner was trained on the features of {trained_on} and means nothing to {preset.name}; leave the "
+            f"refiner out, or name {trained_on}."
+        )
     refiner = ProRefiner(preset.spec.feature_channels) if "fusion" in parts else build_pro_refiner(preset)
     load_strict(refiner, tensors, what=f"refiner of {preset.name}")
     return refiner

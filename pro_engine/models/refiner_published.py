@@ -81,16 +81,18 @@ def sample_roi(maps: Tensor, boxes: Tensor, size: Sequence[int]) -> Tensor:
 
 
 class ResidualUnit(nn.Module):
-    """x + conv(ReLU(conv(ReLU(x)))), 3x3 with bias; (P, C, h, w) -> (P, C, h, w)."""
+    """x + conv(ReLU(conv(ReLU(x)))), 3x3 with bias; (P, C, h, w) -> (P, C, h, w). names: of the two convolutions, as
+    files of weights have them."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, names: tuple[str, str] = ("conv1", "conv2")) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        for name in names:
+            self.add_module(name, nn.Conv2d(channels, channels, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         """x (P, C, h, w) -> the same shape."""
-        return x + self.conv2(F.relu(self.conv1(F.relu(x)), inplace=True))
+        first, second = self.children()
+        return x + second(F.relu(first(F.relu(x)), inplace=True))
 
 
 class HeadBlock(nn.Module):

@@ -15,9 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec
+from pro_engine.models.refiner_published import ResidualUnit
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PATCH = 14
+_UNIT = ("first", "second")  # names of the convolutions of a residual unit
 VIT_SPEC = PsiSpec(
     feature_channels=(128, 96, 96, 64, 32, 16), input_area=588 * PATCH**2, multiple=PATCH, keep_aspect=True
 )
@@ -130,18 +132,6 @@ class DinoV2Trunk(nn.Module):
         return grid.flatten(2).transpose(1, 2)
 
 
-class _DptResidual(nn.Module):
-    """DPT's residual unit: two convolutions after activations, added to their input."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.relu(self.first(F.relu(x))))
-
-
 class _FuseScales(nn.Module):
     """Bring the deeper map to the other's size, add the two, mix."""
 
@@ -149,7 +139,7 @@ class _FuseScales(nn.Module):
         super().__init__()
         self.reduce = nn.Conv2d(deep, outputs, 1)
         self.lateral = nn.Conv2d(other, outputs, 1)
-        self.mix = _DptResidual(outputs)
+        self.mix = ResidualUnit(outputs, _UNIT)
 
     def forward(self, deep: Tensor, other: Tensor) -> Tensor:
         return self.mix(_resized(self.reduce(deep), other) + self.lateral(other))
@@ -178,7 +168,7 @@ class _Decoder(nn.Module):
     def __init__(self, width: int, channels: tuple[int, ...]) -> None:
         super().__init__()
         c0, c1, c2, c3, c4, c5 = channels
-        self.deepest = nn.Sequential(nn.Conv2d(width, c0, 1), _DptResidual(c0))
+        self.deepest = nn.Sequential(nn.Conv2d(width, c0, 1), ResidualUnit(c0, _UNIT))
         self.fuse14 = _FuseScales(c0, width, c1)
         self.up7 = nn.ConvTranspose2d(width, c2, 2, 2)
         self.fuse7 = _FuseScales(c1, c2, c2)

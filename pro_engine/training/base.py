@@ -68,6 +68,7 @@ class BaseTask:
     """
 
     kind = "base"
+    about: Mapping[str, str] = {}
 
     def __init__(self, config: BaseConfig, network: DepthBase, sizes: list[tuple[int, int]]) -> None:
         self.model: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

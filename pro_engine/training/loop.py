@@ -43,7 +43,7 @@ class Task(Protocol):
     """What is trained. `model` holds the trainable module, `samples` the data, `loss` one step's scalar.
 
     kind: its name in config.json. identity: hashes of the data and weights it begins from, by name; a run goes on only
-    with the same.
+    with the same. about: texts that the header of the weights shall hold.
     """
 
     kind: str
@@ -55,6 +55,10 @@ class Task(Protocol):
 
     @property
     def identity(self) -> Mapping[str, str]:
+        """See the class."""
+
+    @property
+    def about(self) -> Mapping[str, str]:
         """See the class."""
 
     def groups(self, learning_rate: float) -> list[dict[str, Any]]:
@@ -205,8 +209,8 @@ class _TrainingRun:
                         on_checkpoint(self.average, self.step)
                 if stopping and self.step < config.steps:
                     self._stop()
-        steps = {"steps": str(self.step)}
-        self._together(lambda _: save_weights(self.out / MODEL, self.average.state_dict(), steps))
+        about = {"steps": str(self.step), **self.task.about}
+        self._together(lambda _: save_weights(self.out / MODEL, self.average.state_dict(), about))
 
     def _is_due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.config.steps

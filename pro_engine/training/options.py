@@ -120,6 +120,7 @@ class RefinerConfig(LoopConfig):
         ModelOptions.name, "The frozen Ψ: a model's name, or a file of weights (base run or bundle)", curve=False
     )
     architecture: str = option(ModelOptions.name, "The model whose network the weights file of --psi is of")
+    any_revision: bool = same_as(ModelOptions, "any_revision", curve=False)
     initial: Path | None = option(None, "Weights of a refiner to start from (refiner run or bundle)", curve=False)
     patch: tuple[int, int] = option((256, 192), "Size of a patch as Ψ sees it", minimum=1, items="width, height")
     overlap: float = option(

@@ -11,13 +11,15 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from pro_engine.errors import InputError
-from pro_engine.io.weights import bundled_weights, fetch_weights
+from pro_engine.inference.load import fill, preset_weights
+from pro_engine.io.weights import read_weights_and_config
 from pro_engine.models.checkpoint import load_strict
 from pro_engine.models.contract import DepthBase, PsiOutput, Refiner, RefinerInput
-from pro_engine.models.presets import PRESETS, build_pro_refiner, build_psi, load_psi
+from pro_engine.models.presets import PRESETS, TRAINED_ON, build_pro_refiner, build_psi
 from pro_engine.models.refiner_blend import BlendRefiner
 from pro_engine.models.refiner_maps import MapRefiner
 from pro_engine.models.refiner_published import center_and_spread, sample_roi
+from pro_engine.options import ModelOptions
 from pro_engine.training.base import initial_weights
 from pro_engine.training.bfm_cache import MaskCache
 from pro_engine.training.data import list_views, views_hash
@@ -50,12 +52,13 @@ class RefinerTask:
         gpct: bool = True,
         local: bool = True,
         identity: Mapping[str, str] | None = None,
+        about: Mapping[str, str] | None = None,
     ) -> None:
         self.psi = psi.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model: nn.Module = refiner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.samples, self.gpct, self.local = samples, gpct, local
         self._levels = refiner.feature_levels
-        self.identity = identity or {}
+        self.identity, self.about = identity or {}, about or {}
         self._blend = BlendRefiner()
 
     def groups(self, learning_rate: float) -> list[dict[str, Any]]:
@@ -181,30 +184,25 @@ def _join(inputs: list[RefinerInput]) -> RefinerInput:
     )
 
 
-def load_psi_for_training(psi: str, architecture: str) -> DepthBase:
+def load_psi_for_training(psi: str, architecture: str, *, any_revision: bool = ModelOptions.any_revision) -> DepthBase:
     """The Ψ that --psi names, on the CPU: a model's name, else a file with weights for the network of `architecture`
     (alone, or under the prefix of a bundle).
 
     Raises:
         InputError: neither a model nor a file.
-        WeightsError: the weights cannot be read or fetched, or are of another network.
+        WeightsError: the weights cannot be read or fetched, or are of another network or revision.
         DependencyError: the model needs a package that is not installed.
     """
     if psi in PRESETS:
-        preset, file = PRESETS[psi], PRESETS[psi].weights
-        path = (
-            bundled_weights(file.filename)
-            if file.repo is None
-            else fetch_weights(file.repo, file.filename, licence=file.licence, caution=file.why, revision=file.revision)
-        )
+        preset, content = PRESETS[psi], preset_weights(PRESETS[psi].weights, any_revision=any_revision)
     elif architecture not in PRESETS:
         raise InputError(f"architecture is {architecture!r}; give one of {', '.join(PRESETS)}.")
     elif Path(psi).is_file():
-        preset, path = PRESETS[architecture], Path(psi)
+        preset, content = PRESETS[architecture], read_weights_and_config(psi)
     else:
         raise InputError(f"psi is {psi!r}; give a file of weights, or one of {', '.join(PRESETS)}.")
     network = build_psi(preset)
-    load_psi(network, initial_weights(path, "psi."))
+    fill(network, preset, content)
     return network
 
 
@@ -215,7 +213,7 @@ def refiner_task(config: RefinerConfig) -> RefinerTask:
         InputError: Ψ is not to be found, or does not take patches of this size.
         FileError, WeightsError, DependencyError: data or weights cannot be read.
     """
-    psi = load_psi_for_training(config.psi, config.architecture)
+    psi = load_psi_for_training(config.psi, config.architecture, any_revision=config.any_revision)
     width, height = config.patch
     multiple = psi.spec.multiple
     if width % multiple or height % multiple:
@@ -241,6 +239,7 @@ def refiner_task(config: RefinerConfig) -> RefinerTask:
         gpct=config.gpct,
         local=config.target == "local",
         identity=identity,
+        about={TRAINED_ON: architecture} if config.features else {},
     )
 
 

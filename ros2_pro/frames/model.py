@@ -71,7 +71,7 @@ class Engine:
             given = dataclasses.asdict(wanted)
             predictor = self._load(given.pop("name"), **given)
         except (pro.ProEngineError, MemoryError, OSError, RuntimeError, ImportError) as error:
-            self._refused, self._refusal = wanted, f"Model {settings.model} cannot be loaded: {error}"
+            self._refused, self._refusal = wanted, f"Model {settings.model} cannot be loaded: {_worded(error)}"
             raise MessageError("load_failed", self._refusal) from error
         self._predictor, self._loaded, self._refused = predictor, wanted, None
         self._hold = None
@@ -118,6 +118,11 @@ class Engine:
             return result
         self._hold = self._hold or pro.ScaleHold()
         return self._hold.apply(image, result)
+
+
+def _worded(error: Exception) -> str:
+    """What an error says, with options by their parameters' names."""
+    return error.worded(lambda name: f"engine.{name}") if isinstance(error, pro.OptionError) else str(error)
 
 
 def _check(result: pro.DepthResult, height: int, width: int) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
+from pro_engine.cli.flags import flag_of
 from pro_engine.errors import InputError, WeightsError
-from pro_engine.inference.load import load_model
-from pro_engine.io.weights import save_weights
+from pro_engine.inference.load import load_model, preset_weights
+from pro_engine.io.weights import RevisionError, save_weights
 from pro_engine.jobs.bench import sample_picture
 from pro_engine.models.checkpoint import official_key
 from pro_engine.models.int8 import int8_supported
-from pro_engine.models.presets import PRESETS, build_psi, build_refiner
+from pro_engine.models.presets import PRESETS, TRAINED_ON, WeightsFile, build_psi, build_refiner
 from pro_engine.models.refiner_light import LightRefiner
 from pro_engine.models.refiner_maps import MapRefiner
 from pro_engine.models.refiner_published import ProRefiner
@@ -105,6 +109,61 @@ def test_the_published_network_for_our_own_psi(tensors, tmp_path):
 def test_unknown_names(name, message):
     with pytest.raises(InputError, match=message):
         load_model(name)
+
+
+PINNED, OTHER = "0" * 39 + "1", "0" * 39 + "2"
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """put(revision, value): a file of that revision in a cache as the hub's client lays it out; `main` is `OTHER`."""
+    base = tmp_path / "models--someone--something"
+
+    def put(revision, value):
+        path = base / "snapshots" / revision / "model.safetensors"
+        save_weights(path, {"value": torch.full((1,), float(value))})
+        (base / "refs").mkdir(exist_ok=True)
+        if revision == OTHER:
+            (base / "refs" / "main").write_text(OTHER)
+        return path
+
+    return put
+
+
+@pytest.mark.cpu
+def test_weights_of_another_revision_than_the_pinned_one_are_refused_unless_any_will_do(cache, tmp_path):
+    pytest.importorskip("huggingface_hub")
+    sha256 = hashlib.sha256(cache(PINNED, 1).read_bytes()).hexdigest()
+    file = WeightsFile(
+        "model.safetensors", "MIT", repo="someone/something", revision=PINNED, sha256=sha256, megabytes=1
+    )
+    read = partial(preset_weights, file, offline=True, cache_dir=tmp_path)
+
+    def value(**given):
+        return read(**given)[0]["value"].item()
+
+    assert value() == value(any_revision=True) == 1
+    path = cache(PINNED, 2)  # replaced, or damaged
+    with pytest.raises(RevisionError, match=r"SHA-256 .* delete it and get it again, or set any_revision to take it"):
+        read()
+    assert value(any_revision=True) == 2
+    path.unlink()
+    cache(OTHER, 3)
+    with pytest.raises(RevisionError, match=r"than 000000000000, .* once online, or set any_rev") as e:
+        read()
+    assert e.value.worded(flag_of).endswith("or set --any-revision to take it as it is.")
+    assert value(any_revision=True) == 3
+
+
+@pytest.mark.cpu
+def test_a_refiner_that_says_whose_features_it_looks_at(tensors, tmp_path):
+    save_weights(tmp_path / "psi.safetensors", tensors[0])
+    for name in ("compact", "depth-anything-v2-small"):
+        save_weights(tmp_path / f"{name}.safetensors", tensors[1], {TRAINED_ON: name})
+    load = partial(load_model, weights=tmp_path / "psi.safetensors", device="cpu")
+    assert isinstance(load(refiner_weights=tmp_path / "compact.safetensors").refiner, LightRefiner)
+    with pytest.raises(WeightsError, match="features of depth-anything-v2-small and means nothing to compact; leave"):
+        load(refiner_weights=tmp_path / "depth-anything-v2-small.safetensors")
 
 
 def test_weights_that_do_not_fit(tensors, tmp_path):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from published_layouts import moge_layout
 from torch import Tensor
 
 from pro_engine.errors import WeightsError
@@ -72,59 +73,10 @@ def test_names_shapes_and_numbers_are_those_of_the_published_files(shape, tensor
     with torch.device("meta"):
         full = Moge2(shape)
     state = {key: tuple(value.shape) for key, value in published_tensors(full).items()}
-    assert state == _published_shapes(shape)
+    neck = 2 if shape is VITL or shape is VITL_WITHOUT_NORMALS else 1
+    assert state == moge_layout(shape.width, shape.depth, len(shape.taps), neck, normals=shape.normals)
     assert len(state) == tensors
     assert sum(parameter.numel() for parameter in full.parameters()) == parameters
-
-
-def _published_shapes(shape: MogeShape) -> dict[str, tuple[int, ...]]:
-    """Every entry of the published file of a network of this shape, as the file's description lists them."""
-    c, taps = shape.width, len(shape.taps)
-    w = (c, 256, 128, 64, 32)
-    trunk = "encoder.backbone."
-    found: dict[str, tuple[int, ...]] = {
-        "encoder.image_mean": (1, 3, 1, 1),
-        "encoder.image_std": (1, 3, 1, 1),
-        f"{trunk}cls_token": (1, 1, c),
-        f"{trunk}pos_embed": (1, 1370, c),
-        f"{trunk}mask_token": (1, c),
-    }
-
-    def layer(name: str, *weight: int, outputs: int | None = None) -> None:
-        found[f"{name}.weight"], found[f"{name}.bias"] = weight, (outputs or weight[0],)
-
-    layer(f"{trunk}patch_embed.proj", c, 3, 14, 14)
-    layer(f"{trunk}norm", c)
-    for i in range(shape.depth):
-        block = f"{trunk}blocks.{i}."
-        for half in "12":
-            layer(f"{block}norm{half}", c)
-            found[f"{block}ls{half}.gamma"] = (c,)
-        layer(f"{block}attn.qkv", 3 * c, c)
-        layer(f"{block}attn.proj", c, c)
-        layer(f"{block}mlp.fc1", 4 * c, c)
-        layer(f"{block}mlp.fc2", c, 4 * c)
-    for tap in range(taps):
-        layer(f"encoder.output_projections.{tap}", c, c, 1, 1)
-    heads = {"points_head": 3, "mask_head": 1} | ({"normal_head": 3} if shape.normals else {})
-    for stack in ("neck", *heads):
-        for level in range(5):
-            inputs = w[level] if stack in heads else (c + 2 if level == 0 else 2)
-            layer(f"{stack}.input_blocks.{level}", w[level], inputs, 1, 1)
-        for level in range(3):
-            layer(f"{stack}.resamplers.{level}.0", w[level], w[level + 1], 2, 2, outputs=w[level + 1])
-            layer(f"{stack}.resamplers.{level}.1", w[level + 1], w[level + 1], 3, 3)
-        layer(f"{stack}.resamplers.3.1", 32, 64, 3, 3)
-        for level in (1, 2, 3):
-            for k in range(2 if stack == "neck" and c == 1024 else 1):
-                for place in (2, 5):
-                    layer(f"{stack}.res_blocks.{level}.{k}.layers.{place}", w[level], w[level], 3, 3)
-        if stack in heads:
-            layer(f"{stack}.output_blocks.4", heads[stack], 32, 1, 1)
-    layer("scale_head.0", c, c)
-    layer("scale_head.2", c, c)
-    layer("scale_head.4", 1, c)
-    return found
 
 
 # --- the arithmetic ---

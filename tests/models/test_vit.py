@@ -21,6 +21,12 @@ def network() -> VitDepth:
     return VitDepth(SPEC, SHAPE).eval()
 
 
+def test_weights_keep_their_names(network: VitDepth) -> None:
+    unit = [name for name in network.state_dict() if name.startswith("decoder.deepest.1.")]
+    assert unit == [f"decoder.deepest.1.{conv}.{kind}" for conv in ("first", "second") for kind in ("weight", "bias")]
+    assert {"decoder.fuse14.mix.first.weight", "decoder.fuse2.mix.second.bias"} <= network.state_dict().keys()
+
+
 @torch.no_grad()
 def test_disparity_and_six_levels_at_any_size_of_whole_patches(network: VitDepth) -> None:
     output = network(torch.rand(2, 3, 42, 70))  # odd numbers of patches

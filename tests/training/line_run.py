@@ -58,6 +58,7 @@ class LineTask:
         self.model: nn.Module = Line(drop)
         self.samples: Dataset[Tensor] = Points()
         self.identity = {"data": "points"}
+        self.about = {"drawn": "from a line"}
         self.calls, self.broken, self.steep, self.seconds = 0, broken, steep, seconds
 
     def groups(self, learning_rate: float) -> list[dict[str, Any]]:

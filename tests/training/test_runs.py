@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from pro_engine.errors import FileError, InputError
-from pro_engine.io.weights import read_weights, save_weights
+from pro_engine.errors import FileError, InputError, WeightsError
+from pro_engine.inference import load
+from pro_engine.io.weights import RevisionError, file_about, read_weights, save_weights
 from pro_engine.models.checkpoint import load_strict
-from pro_engine.models.presets import PRESETS, build_psi, build_refiner
+from pro_engine.models.presets import PRESETS, TRAINED_ON, build_psi, build_refiner
 from pro_engine.models.refiner_published import ProRefiner
 from pro_engine.training.base import CompactTask
 from pro_engine.training.data import (
@@ -208,6 +209,19 @@ def test_psi_is_a_model_a_run_or_a_bundle(tmp_path: Path) -> None:
         load_psi_for_training("x", "x")
 
 
+def test_weights_to_train_on_are_compared_with_what_is_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("huggingface_hub")
+    path = tmp_path / "model.pt"
+    torch.save({"model": {"a": torch.ones(1)}, "model_config": {"remap_output": "linear"}}, path)
+    with torch.device("meta"), pytest.raises(WeightsError, match="remap_output is linear, not exp"):
+        load_psi_for_training(str(path), "moge-2-vits")
+    monkeypatch.setattr(load, "fetch_weights", lambda *_, **__: path)
+    with pytest.raises(RevisionError, match="not 79a16621928c"):
+        load_psi_for_training("moge-2-vits", "compact")
+    with torch.device("meta"), pytest.raises(WeightsError, match="remap_output is linear, not exp"):
+        load_psi_for_training("moge-2-vits", "compact", any_revision=True)
+
+
 def refiner_config(rendered: Path, out: Path, **changes: object) -> RefinerConfig:
     options = {"steps": 2, "batch": 2, "patch": (96, 64), "save_every": 2, "log_every": 1, "accelerator": "cpu"}
     return RefinerConfig(data=(rendered,), out=out, **{**options, **changes})  # type: ignore[arg-type]
@@ -218,6 +232,7 @@ def test_a_refiner_run_leaves_loadable_weights_that_another_can_start_from(rende
     train(refiner_task(config), config, config.out)
     weights = read_weights(tmp_path / "run/model.safetensors")
     load_strict(build_refiner(PRESETS["compact"]), weights)
+    assert file_about(tmp_path / "run/model.safetensors") == {"steps": "2", TRAINED_ON: "compact"}
     assert all(torch.isfinite(value).all() for value in weights.values())
     assert len(list((tmp_path / "run/masks").glob("*.npz"))) == 2
     log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
