@@ -170,6 +170,12 @@ class ScenesConfig(Checked):
     seed: int = option(0, "Number of the first scene; scene N is the same whenever it is rendered", minimum=0)
     workers: int = option(1, "Processes", minimum=1)
     cameras_per_scene: int = option(5, "Pictures per scene at most", minimum=1)
+    orbit: int | None = option(
+        None,
+        "Views of each scene, from cameras around what it shows: a folder with images, depth and a COLMAP model",
+        minimum=2,
+        maximum=999,
+    )
     assets: Path | None = option(None, "Folder of models, textures and skies; by default $PRO_ENGINE_ASSETS, if set")
     glass: Glass = option(
         "surface",

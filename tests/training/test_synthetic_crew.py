@@ -122,12 +122,12 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(tmp_path, monkeypat
 def test_a_folder_keeps_its_size_and_labels(tmp_path, monkeypatch):
     monkeypatch.delenv("PRO_ENGINE_ASSETS", raising=False)
     rendered(tmp_path, 1, SIZE, cameras_per_scene=1)
-    settings = {"size": [48, 36], "glass": "surface", "kinds": []}
+    settings = {"size": [48, 36], "glass": "surface", "kinds": [], "orbit": None}
     assert json.loads((tmp_path / "settings.json").read_text()) == settings
     begun = "begun with size 48x36, glass surface and kinds the usual ones, not .* 64x48"
     with pytest.raises(InputError, match=begun):
         rendered(tmp_path, 2, (64, 48))
-    del settings["glass"], settings["kinds"]  # as earlier versions wrote it
+    del settings["glass"], settings["kinds"], settings["orbit"]  # as earlier versions wrote it
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     assert rendered(tmp_path, 1, SIZE) == 0
     with pytest.raises(InputError, match=r"not .* glass behind"):

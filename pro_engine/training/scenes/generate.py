@@ -22,18 +22,22 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pro_engine.errors import DependencyError, FileError, InputError, ProEngineError
+from pro_engine.io.depth import save_depth
 from pro_engine.training.options import ScenesConfig
 
 from .parts.assets import load_assets
 from .parts.scene import SceneCamera
 from .render.camera_view import Rendered
+
+if TYPE_CHECKING:
+    from .render.embree import EmbreeScene
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +68,9 @@ def render_dataset(config: ScenesConfig, progress: Callable[[int, int], None] | 
 
     Each picture is `scene_{s:06d}_{camera}.jpg` with an `.npz` of the same name: depth (H, W) float16 z in metres (inf
     is sky), transparent (H, W) uint8, intrinsics float32 (fx, fy, cx, cy), kind. `scene_{s:06d}.done` marks a finished
-    scene, `settings.json` says with what size, labels of glass and kinds the folder was begun.
+    scene, `settings.json` says with what size, labels of glass and kinds the folder was begun. With `config.orbit` each
+    scene is a folder `scene_{s:06d}` instead: `images/NAME.jpg`, `depth/NAME.npz` (float32 z in metres) and `sparse/0`,
+    a COLMAP model in text, whose points3D.txt is empty, as COLMAP wants it where only the poses are known.
 
     Args:
         config: what to render. The size is 32x24 to 3840x2160 (below 384x288 for tests only); with one worker it is
@@ -129,7 +135,7 @@ def _check(size: tuple[int, int]) -> None:
 
 def _open(config: ScenesConfig) -> None:
     """Make the folder, or make sure that it was begun with the same size, labels of glass and kinds."""
-    folder, ours = config.out, {"size": list(config.size), "glass": config.glass, "kinds": sorted(config.kinds)}
+    folder, ours = config.out, _settings(config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         text = (folder / SETTINGS).read_text(encoding="utf-8") if (folder / SETTINGS).exists() else None
@@ -139,7 +145,7 @@ def _open(config: ScenesConfig) -> None:
         _write(folder / SETTINGS, json.dumps(ours).encode())
         return
     try:
-        found = {"glass": "surface", "kinds": [], **json.loads(text)}  # folders of earlier versions do not say it
+        found = {"glass": "surface", "kinds": [], "orbit": None, **json.loads(text)}  # earlier versions do not say it
         theirs = {name: found[name] for name in ours}
     except (ValueError, KeyError, TypeError) as error:
         raise FileError(f"{folder / SETTINGS} is not a settings file of a rendering; give another folder.") from error
@@ -149,10 +155,17 @@ def _open(config: ScenesConfig) -> None:
         )
 
 
+def _settings(config: ScenesConfig) -> dict[str, object]:
+    """What all scenes of a folder have in common."""
+    kinds = sorted(config.kinds)
+    return {"size": list(config.size), "glass": config.glass, "kinds": kinds, "orbit": config.orbit}
+
+
 def _words(settings: dict) -> str:
     size = "x".join(map(str, settings["size"]))
     kinds = ", ".join(settings["kinds"]) or "the usual ones"
-    return f"size {size}, glass {settings['glass']} and kinds {kinds}"
+    views = f", orbit {settings['orbit']}" if settings["orbit"] else ""
+    return f"size {size}, glass {settings['glass']}{views} and kinds {kinds}"
 
 
 def _sweep(folder: Path, numbers: range) -> None:
@@ -238,6 +251,10 @@ def _render_scene(config: ScenesConfig, number: int) -> int:
     scene = build_scene(kind, rng, load_assets(config.assets))
     tracer = EmbreeScene(scene)
     folder, images = config.out, 0
+    if config.orbit is not None:
+        images = _render_orbit(config, tracer, number, rng)
+        _write(_marker(folder, number), json.dumps({"kind": kind, "images": images}).encode())
+        return images
     for _ in range(config.cameras_per_scene * PROPOSALS_PER_CAMERA):
         if images == config.cameras_per_scene:
             break
@@ -253,6 +270,30 @@ def _render_scene(config: ScenesConfig, number: int) -> int:
         images += 1
     _write(_marker(folder, number), json.dumps({"kind": kind, "images": images}).encode())
     return images
+
+
+def _render_orbit(config: ScenesConfig, tracer: EmbreeScene, number: int, rng: np.random.Generator) -> int:
+    """Render a scene from several cameras. Returns how many pictures that is; 0 where they have no room."""
+    from .render.camera_effects import develop
+    from .render.orbit import colmap_model, orbit_cameras, pose_of
+
+    (width, height), folder = config.size, config.out / f"scene_{number:06d}"
+    found = orbit_cameras(tracer, config.orbit or 0, height / width, rng, acceptable)
+    cameras = {f"view_{place:03d}.jpg": camera for place, camera in enumerate(found)}
+    for place, (name, camera) in enumerate(cameras.items()):
+        rendered = tracer.render(camera, width, height, np.random.default_rng([number, 1 + place]))
+        photo = develop(rendered, tracer.scene, camera, np.random.default_rng([number, 1]))  # one camera, one film
+        if config.glass == "behind":
+            rendered = replace(rendered, depth=tracer.depth_behind_glass(camera, rendered))
+        depth = folder / "depth" / Path(name).with_suffix(".npz")
+        save_depth(depth, rendered.depth, metadata={"camera": pose_of(camera)})
+        _write(folder / "images" / name, _jpeg(photo))
+    if not cameras:
+        log.warning("scene %d has no room for %d cameras, and is left out", number, config.orbit)
+        return 0
+    for name, content in colmap_model(cameras, width, height).items():
+        _write(folder / "sparse/0" / name, content)
+    return len(cameras)
 
 
 def drawn_kind(number: int, kinds: Sequence[str] = ()) -> tuple[np.random.Generator, str]:
@@ -304,16 +345,21 @@ def _save(stem: Path, photo: NDArray[np.uint8], rendered: Rendered, kind: str) -
         intrinsics=np.asarray(rendered.intrinsics, np.float32),
     )
     _write(Path(f"{stem}.npz"), packed.getvalue())
+    _write(Path(f"{stem}.jpg"), _jpeg(photo))
+
+
+def _jpeg(photo: NDArray[np.uint8]) -> bytes:
     good, coded = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
     if not good:
-        raise ValueError(f"cannot encode {stem}.jpg")
-    _write(Path(f"{stem}.jpg"), coded.tobytes())
+        raise ValueError(f"a picture of shape {photo.shape} cannot be encoded")
+    return coded.tobytes()
 
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file in one step: it is there whole or not at all. Raises FileError."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
