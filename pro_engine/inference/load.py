@@ -89,7 +89,7 @@ def load_model(
     target = str(runtime.resolve_device(device))  # before minutes are spent on loading
     if backend == "onnxruntime":
         return _load_onnx(preset, target, dtype, weights, refiner_weights, fine)
-    psi = build_psi(preset)
+    psi = build_psi(preset, empty=True)
     if refiner_weights is not None and fine == ModelOptions.fine:
         fine = "same"  # it may look at features
     for_patches = _fine_preset(preset, fine, psi, target)
@@ -105,7 +105,7 @@ def load_model(
     built = partial(DepthPredictor, psi, refiner, name=preset.name, device=target, dtype=dtype)
     if for_patches is None:
         return built(mark=_mark_of(tensors, refining))
-    other = build_psi(for_patches)
+    other = build_psi(for_patches, empty=True)
     mark = _mark_of(tensors, refining, fill(other, for_patches, fetch(for_patches.weights)))
     return built(fine=other, fine_name=for_patches.name, mark=mark)
 
@@ -188,6 +188,7 @@ def fill(psi: DepthBase, preset: ModelPreset, content: Content) -> dict[str, Ten
     """
     tensors, config = content
     load_psi(psi, part_or_all(tensors, preset.weights.prefix), config)
+    assert not any(one.is_meta for one in (*psi.parameters(), *psi.buffers())), preset.name
     return tensors
 
 

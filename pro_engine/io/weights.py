@@ -32,6 +32,7 @@ _WRAPPERS = ("model", "state_dict", "model_dict", "model_state_dict")
 _MOST_WRAPPERS = 4
 _HEAD_BYTES = 512
 _HASH_CHUNK = 1 << 20
+_PART_BYTES = 1 << 27
 
 
 class RevisionError(WeightsError, OptionError):
@@ -231,10 +232,23 @@ def _check_hash(path: Path, expected: str) -> None:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
+    """Copies, as a file that is replaced later must not change them. It is opened again for each part: what was looked
+    at counts as memory of this process for as long as the file is open."""
+    from safetensors import safe_open
 
+    tensors: dict[str, Tensor] = {}
     try:
-        return dict(load_file(path))
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+        while len(tensors) < len(names):
+            read = 0
+            with safe_open(path, framework="pt") as file:
+                for name in names[len(tensors) :]:
+                    tensors[name] = file.get_tensor(name).clone()
+                    read += tensors[name].nbytes
+                    if read > _PART_BYTES:
+                        break
+        return tensors
     except MemoryError as error:
         raise _too_large(path) from error
     except Exception as error:  # safetensors' own, and what torch makes of shapes and types that cannot be

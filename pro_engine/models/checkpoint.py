@@ -45,7 +45,8 @@ def load_strict(
     what: str = "model",
     key_in_file: Callable[[str], str] = str,
 ) -> None:
-    """Copies `tensors` into `module`, all of them and nothing else; the module keeps its own type and device.
+    """Copies `tensors` into `module`, all of them and nothing else; the module keeps its own type and device. One on
+    the meta device takes them as they are, in its type, so that no weights are held twice.
 
     what: the name of the network for messages; key_in_file: from the module's key to the file's. Where it gives one
     name to several keys, the file holds their tensors as one, in the module's order along the first axis. Counters of
@@ -95,7 +96,12 @@ def load_strict(
             tensor = tensors[name]
             split = (tensor,) if len(parts) == 1 else tensor.split([len(value) for value in parts.values()])
             state.update(zip(parts, split, strict=True))
-    module.load_state_dict(state, strict=False)
+    own = {key: value for parts in wanted.values() for key, value in parts.items()}
+    bare = {key for key, value in own.items() if value.is_meta}
+    taken = {key: value.to(own[key].dtype) for key, value in state.items() if key in bare}
+    taken |= {key: torch.zeros_like(own[key], device="cpu") for key in bare - taken.keys()}  # counters
+    module.load_state_dict(taken, strict=False, assign=True)
+    module.load_state_dict({key: value for key, value in state.items() if key not in bare}, strict=False)
 
 
 def part_or_all(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -28,14 +28,13 @@ from torch import Tensor
 from pro_engine.errors import DependencyError
 from pro_engine.models.checkpoint import load_strict, renamed
 from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec
+from pro_engine.models.vit import IMAGENET_MEAN, IMAGENET_STD, per_channel
 
 if TYPE_CHECKING:
     from transformers import DepthAnythingConfig, PromptDepthAnythingConfig
 
 Size = Literal["small", "base", "large"]
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _INPUT_SIDE = 518
 _PATCH = 14
 _METRIC_AREA = 518 * 686
@@ -130,8 +129,8 @@ class DepthAnything(DepthBase):
             self.backbone.config.patch_size,
             metric=self.max_depth is not None,
         )
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", per_channel(IMAGENET_MEAN), persistent=False)
+        self.register_buffer("std", per_channel(IMAGENET_STD), persistent=False)
 
     @classmethod
     def from_size(cls, size: Size, *, max_depth: int | None = None) -> DepthAnything:

@@ -145,7 +145,7 @@ class DepthAnything3(DepthBase):
         Raises:
             WeightsError: they do not fit.
         """
-        load_strict(self, tensors, what="Depth Anything 3 (mono or metric)", key_in_file=_published_key)
+        load_strict(self, tensors, what="Depth Anything 3 (mono or metric)", key_in_file=published_key)
 
 
 def depth_anything3_spec(*, metric: bool) -> PsiSpec:
@@ -170,7 +170,7 @@ def _end(shape: DepthAnything3Shape) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(shape.channels // 2, shape.end, 3, padding=1), nn.ReLU(), nn.Conv2d(shape.end, 1, 1))
 
 
-def _published_key(key: str) -> str:
+def published_key(key: str) -> str:
     if key.startswith("trunk."):
         return "model.backbone.pretrained." + renamed(key, DINOV2_KEYS)
     return "model." + renamed(key, _HEAD_KEYS)

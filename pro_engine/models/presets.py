@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from pro_engine.errors import WeightsError
@@ -287,13 +289,15 @@ PRESETS: dict[str, ModelPreset] = {
 }
 
 
-def build_psi(preset: ModelPreset) -> DepthBase:
-    """The preset's Ψ with random weights.
+def build_psi(preset: ModelPreset, *, empty: bool = False) -> DepthBase:
+    """The preset's Ψ with random weights, or `empty`, on the meta device: `load_psi` fills it, without weights that are
+    held in vain.
 
     Raises:
         DependencyError: a package is missing; the message names the extra.
     """
-    return preset.build()
+    with torch.device("meta") if empty else contextlib.nullcontext():
+        return preset.build()
 
 
 def build_refiner(preset: ModelPreset) -> Refiner:

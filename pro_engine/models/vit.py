@@ -55,6 +55,11 @@ class TrunkShape:
     norm_eps: float = 1e-6
 
 
+def per_channel(values: tuple[float, float, float]) -> Tensor:
+    """(1, 3, 1, 1); on the CPU even of a network that is built on the meta device, as no file holds it."""
+    return torch.tensor(values, device="cpu").view(1, 3, 1, 1)
+
+
 class _Block(nn.Module):
     """Pre-norm attention and MLP, each branch with a learned scale per channel."""
 
@@ -93,8 +98,8 @@ class DinoV2Trunk(nn.Module):
         self.pos = nn.Parameter(torch.zeros(1, 1 + shape.grid**2, shape.width))
         self.blocks = nn.ModuleList(_Block(shape.width, shape.heads) for _ in range(shape.depth))
         self.norm = nn.LayerNorm(shape.width, eps=shape.norm_eps)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", per_channel(IMAGENET_MEAN), persistent=False)
+        self.register_buffer("std", per_channel(IMAGENET_STD), persistent=False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """See the class."""
