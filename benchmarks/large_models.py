@@ -34,6 +34,7 @@ from pro_engine.models.vit import PATCH
 from pro_engine.options import ModelOptions
 
 HEIGHT, WIDTH = 2160, 3840
+MEMORY = ("weights MB", "loading MB", "peak MB")
 MODELS = "da3-metric-large,moge-2-vitl:1369,moge-2-vitl:3600"
 
 
@@ -98,8 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name, _, tokens = chosen.models.partition(":")
         print(measure(name, int(tokens or 0), chosen.fine, chosen.weights))
         return
-    print("| model | input | patches | one pass s | all s | one pass CPU s | all CPU s | ratio | weights | loading | peak |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    titles = ("model", "input", "patches", "one pass s", "all s", "one pass CPU s", "all CPU s", "ratio", *MEMORY)
+    print(f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|", flush=True)
     for model in chosen.models.split(","):
         name = model.partition(":")[0]
         with TemporaryDirectory() as folder:

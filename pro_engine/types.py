@@ -30,8 +30,9 @@ BoolMap = NDArray[np.bool_]
 LensSource = Literal["given", "exif", "model", "assumed"]
 """Of intrinsics: given by the caller, told by the photo's file, estimated by the model, or an assumed usual lens."""
 ScaleSource = Literal["given", "fitted", "metric", "estimated", "assumed"]
-"""Of a scale: given by the caller (a range, numbers), fitted to something known (sensor depth, the ground), the metres
-of a metric model (the lens known or its own), estimated by a head for it, or by an assumed range or lens."""
+"""Of a scale: given by the caller (a range, numbers), fitted to something known (sensor depth, the ground) also by a
+model that is told it, the metres of a metric model (the lens known or its own), estimated by a head for it, or by an
+assumed range or lens."""
 
 
 def is_finite_number(value: object) -> bool:

@@ -122,6 +122,7 @@ def tiny() -> SimpleNamespace:
         Psi=networks.TinyPsi,
         FlatPsi=networks.FlatPsi,
         WallPsi=networks.WallPsi,
+        ToldPsi=networks.ToldPsi,
         CoarseOnly=networks.CoarseOnly,
         LimitedRefiner=networks.LimitedRefiner,
         predictor=networks.tiny_predictor,

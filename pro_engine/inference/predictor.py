@@ -16,13 +16,14 @@ from pro_engine.errors import InputError, ProEngineError
 from pro_engine.geometry.checks import check_image, check_intrinsics
 from pro_engine.geometry.depth import disparity_to_depth
 from pro_engine.inference import runtime, tiling
+from pro_engine.inference.prompt import patch_prompts, photo_prompt
 from pro_engine.inference.resize import resized
 from pro_engine.inference.runtime import Progress, Stopwatch
 from pro_engine.inference.seams import level_seams
 from pro_engine.inference.sharpen import sharpen
 from pro_engine.inference.tiling import Plan
 from pro_engine.inference.whole import Lens, Whole, settle
-from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput
+from pro_engine.models.contract import DepthBase, Prompt, PsiOutput, PsiSpec, Refiner, RefinerInput
 from pro_engine.models.int8 import quantize_convolutions
 from pro_engine.models.refiner_blend import BlendRefiner
 from pro_engine.models.refiner_published import AnyModule, center_and_spread, fold_batch_norm, sample_roi
@@ -30,18 +31,20 @@ from pro_engine.options import InferenceOptions, ModelOptions, OptionError
 from pro_engine.types import BoolMap, DepthResult, FloatMap, ImageArray, Intrinsics, LensSource, ScaleShift
 
 _DEFAULTS = InferenceOptions()
+_TOLD = "The sensor depth was the model's prompt: metres are the sensor's, and end where its nearest and farthest do."
 
 
 @dataclass(frozen=True)
 class _Coarse:
     """What the whole-image pass leaves: Ψ's output, what it says of the photo as such, center and spread of the
-    disparity (scalars on the device), and the normalised map (h, w) float32 on the CPU."""
+    disparity (scalars on the device), the normalised map (h, w) float32 on the CPU, and what Ψ was told."""
 
     output: PsiOutput
     whole: Whole
     center: Tensor
     spread: Tensor
     normalised: FloatMap
+    prompt: Prompt | None = None
 
 
 class DepthPredictor:
@@ -88,6 +91,7 @@ class DepthPredictor:
         *,
         intrinsics: Intrinsics | None = None,
         lens_source: LensSource = "given",
+        prompt: FloatMap | None = None,
         options: InferenceOptions = _DEFAULTS,
         progress: Progress | None = None,
         shifted: bool = False,
@@ -95,7 +99,9 @@ class DepthPredictor:
         """Depth of one picture.
 
         image: (H, W, 3) uint8 RGB, upright, at least 32 pixels a side. intrinsics: of the picture, from `lens_source`;
-        a Ψ that gives a lens of its own follows them, but "assumed" ones give way to its own. progress(done, total)
+        a Ψ that gives a lens of its own follows them, but "assumed" ones give way to its own. prompt: (p, q) float32
+        metres of a sensor over the whole picture, 0 or NaN where it has none, for a Ψ that takes it; metres are those
+        of the sensor then, and stay within its range. progress(done, total)
         counts Ψ passes (the coarse one, then the patches) and is called after every batch; returning False stops. The
         result's disparity is in units of (D - center) / spread of the coarse map D, so it may be negative. A metric Ψ
         also gives depth in metres, one whose metres depend on the lens only where a lens is known or assumed. shifted
@@ -103,7 +109,8 @@ class DepthPredictor:
         they leave is not valid and shows the coarse map.
 
         Raises:
-            InputError: not such an image; intrinsics of another size; refine="trained" without a trained refiner.
+            InputError: not such an image; intrinsics of another size; a prompt without readings, or for a Ψ that takes
+                none; refine="trained" without a trained refiner.
             CancelledError: progress asked to stop.
             DeviceError: memory does not hold one patch.
         """
@@ -119,7 +126,7 @@ class DepthPredictor:
         total = 1 + (layout.patches if refiner else 0)
         with torch.inference_mode(), runtime.autocast(self.device, self.dtype):
             lens = None if intrinsics is None else Lens(intrinsics, lens_source)
-            coarse = self._coarse_pass(image, layout, lens, watch)
+            coarse = self._coarse_pass(image, layout, lens, self._prompt(prompt, layout), watch)
             runtime.report(progress, 1, total)
             if refiner is None:
                 values = coarse.normalised
@@ -196,23 +203,40 @@ class DepthPredictor:
             raise OptionError(f"Model {self.name or 'given'} {sentence}", "refine")
         return self.refiner
 
-    def _coarse_pass(self, image: ImageArray, layout: Plan, lens: Lens | None, watch: Stopwatch) -> _Coarse:
+    def _prompt(self, depth: FloatMap | None, layout: Plan) -> Prompt | None:
+        if depth is None:
+            return None
+        if not self.spec.takes_prompt:
+            raise InputError(
+                f"Model {self.name} takes no prompt; leave it out and fit the disparity to the sensor "
+                "(fit_scale_shift), or choose a promptda model."
+            )
+        return photo_prompt(depth, layout.coarse, self.device)
+
+    def _coarse_pass(
+        self, image: ImageArray, layout: Plan, lens: Lens | None, prompt: Prompt | None, watch: Stopwatch
+    ) -> _Coarse:
         with watch.phase("preprocess"):
             batch = self._to_tensor([tiling.coarse_input(image, layout)])  # (1, 3, h, w)
         with watch.phase("coarse"):
             try:
-                output = _in_float32(self.psi.whole(batch, image.shape[1] / image.shape[0]))
+                aspect = image.shape[1] / image.shape[0]
+                output = _in_float32(
+                    self.psi.whole(batch, aspect) if prompt is None else self.psi.prompted(batch, prompt)
+                )
             except RuntimeError as error:
                 if runtime.is_out_of_memory(error):
                     raise runtime.out_of_memory(self.device) from error
                 raise
             whole = settle(output, self.spec, layout.coarse, layout.image, lens)
+            if prompt is not None:
+                whole = replace(whole, metric_factor=1.0, scale_source="fitted", note=_TOLD)
             output = output._replace(disparity=whole.disparity)
             center, spread = center_and_spread(output.disparity)
             # A featureless picture may have no spread at all: keep the division meaningful.
             spread = spread.clamp_min(1e-12 + 1e-6 * float(center.abs()))
             normalised = ((output.disparity - center) / spread)[0, 0].cpu().numpy()
-        return _Coarse(output, whole, center, spread, normalised)
+        return _Coarse(output, whole, center, spread, normalised, prompt)
 
     def _refine(
         self,
@@ -243,7 +267,7 @@ class DepthPredictor:
             with watch.phase("patches"):
                 # One patch is the whole picture: Ψ has seen it already.
                 seen = layout.grid == (1, 1) and psi is self.psi
-                fine = coarse.output if seen else _in_float32(psi(rgb))
+                fine = coarse.output if seen else _in_float32(_of_patches(psi, rgb, coarse, boxes[start:stop]))
             with watch.phase("refiner"):
                 patches = _refiner_input(rgb, fine, coarse, boxes[start:stop], refiner.feature_levels)
                 refined = refiner(patches).float().cpu().numpy()
@@ -279,6 +303,13 @@ def _check_shared(coarse: PsiSpec, fine: PsiSpec, levels: int) -> None:
             "This refiner looks at features of one Ψ, and the patches are another's; take the refiner for any Ψ, "
             "or the same Ψ for both."
         )
+
+
+def _of_patches(psi: DepthBase, rgb: Tensor, coarse: _Coarse, boxes: Tensor) -> PsiOutput:
+    """Ψ's output for patches (P, 3, h, w) over `boxes` (P, 4)."""
+    if coarse.prompt is None or not psi.spec.takes_prompt:
+        return psi(rgb)
+    return psi.prompted(rgb, patch_prompts(coarse.prompt, boxes))
 
 
 def _in_float32(output: PsiOutput) -> PsiOutput:

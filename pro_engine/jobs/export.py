@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,7 +79,7 @@ def export_onnx(predictor: DepthPredictor, folder: PathLike) -> list[ExportedMod
 
 def _write_psi(psi: DepthBase, name: str, path: Path, fine_name: str = "") -> ExportedModel:
     wrapped, image = _Psi(psi), torch.rand(2, 3, *input_size(*EXAMPLE_SIZE, psi.spec))
-    facts = {"model": name, "spec": asdict(psi.spec), "fine": fine_name}
+    facts = {"model": name, "spec": asdict(replace(psi.spec, takes_prompt=False)), "fine": fine_name}
     return _write(wrapped, (image,), path, psi.spec, facts, wrapped.names(image))
 
 

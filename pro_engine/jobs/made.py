@@ -40,7 +40,7 @@ _NO_MATTER = {
 }
 """Options that change which files there are, or how they come about, but none of them."""
 _KINDS = {
-    **dict.fromkeys(("model", "weights", "dtype", "tiles", "refine", "sequence"), _INFERRED),
+    **dict.fromkeys(("model", "weights", "dtype", "tiles", "refine", "sequence", "prompt"), _INFERRED),
     **dict.fromkeys(
         (
             *("near_m", "far_m", "keep_background", "align", "scale_from", "camera_height_m", "pitch_deg", "roll_deg"),
@@ -155,6 +155,8 @@ class Provenance:
         if job.align is not None:
             sensor = FileMark.of(sensor_file(job.align, photo.name))
             options["align"] = {"bytes": sensor.bytes, "crc32": sensor.crc32}
+        if predictor.spec.takes_prompt:  # no map is the same without it
+            options["prompt"] = options["align"]
         return cls(folder, photo, json.loads(json.dumps(options)))
 
     def objection(self, outputs: Sequence[Output]) -> str | None:
@@ -268,7 +270,7 @@ def _told(name: str, old: object, new: object) -> str:
     """An option that differs, in words."""
     if name == "weights":
         return "other weights"
-    if name == "align":
+    if name in ("align", "prompt"):
         return "other sensor depth"
     words = name.removesuffix("_m").removesuffix("_x_deg").replace("_", " ")
     shown, now = ("none" if value is None else str(value) for value in (old, new))

@@ -82,7 +82,9 @@ class JobOptions(Checked):
     )
     keep_background: bool = option(False, "An even background is a wall at the farthest distance, not sky to be cut")
     align: Path | None = option(
-        None, "Sensor depth to take the scale from: a file, or a folder with one named like each photo"
+        None,
+        "Sensor depth to take the scale from: a file, or a folder with one named like each photo; a promptda model is "
+        "told it, others are fitted to it",
     )
     camera_height_m: float | None = option(
         None, "Height of the camera over flat ground, from which the scale is taken", above=0, unit="m"

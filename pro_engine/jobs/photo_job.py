@@ -21,7 +21,7 @@ from pro_engine.jobs.options import CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, NO
 from pro_engine.jobs.outputs import Output
 from pro_engine.jobs.photos import Failure, FramePhoto, Photo, Video
 from pro_engine.jobs.report import PhotoReport
-from pro_engine.jobs.scale import PhotoLens, PhotoScale, ShotScale, Written, find_lens, no_metres
+from pro_engine.jobs.scale import PhotoLens, PhotoScale, ShotScale, Written, find_lens, no_metres, sensor_prompt
 from pro_engine.jobs.writing import PhotoWork, notes_of, write_geometry, write_maps
 from pro_engine.options import InferenceOptions
 from pro_engine.types import LoadedPhoto
@@ -108,8 +108,10 @@ class PhotoJob:
         read_seconds = time.perf_counter() - start
         coarse = bool(work.of("preview")) and self.inference.refine != "none"
         inference, told = replace(self.inference, keep_coarse=coarse), partial(step, "infer")
-        infer = partial(predictor.infer, intrinsics=lens.intrinsics, lens_source=lens.source, options=inference)
-        maps = write_maps(infer(work.image, progress=told), work, step)  # no name: a map is freed once it is written
+        prompt = sensor_prompt(photo.name, self.options, work.image.shape) if predictor.spec.takes_prompt else None
+        infer = partial(predictor.infer, intrinsics=lens.intrinsics, lens_source=lens.source, prompt=prompt)
+        # The result has no name: a map is freed once it is written.
+        maps = write_maps(infer(work.image, options=inference, progress=told), work, step)
         stride = write_geometry(maps, work)
         camera = camera_of(maps.lens.summary(), loaded.image.shape[:2], outputs, self.options)
         self._provenance(photo, predictor).write(outputs, mark, camera)

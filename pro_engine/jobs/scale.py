@@ -123,7 +123,8 @@ def find_scale(result: DepthResult, name: str, job: JobOptions, lens: PhotoLens,
             )
         return PhotoScale(own, job.far_m or _METRIC_FAR_M)
     if job.align is not None:
-        return _sensor_scale(result, sensor_file(job.align, name), job)
+        height, width = result.disparity.shape
+        return _sensor_scale(result, read_sensor(job.align, name, job, (height, width)), job)
     if job.camera_height_m is not None:
         return _ground_scale(result, job, lens, job.camera_height_m)
     if job.near_m is not None and job.far_m is not None:
@@ -204,6 +205,8 @@ class ShotScale:
             link = None if written.scale is None else written.scale.scale_shift
             self._hold.resume(written.image, written.disparity, link if result.depth is not None else None)
             self._scale = written.scale
+        if result.scale_shift is not None and result.scale_shift.source == "fitted":
+            return result  # a sensor's metres need no frame before
         held = self._hold.apply(image, result)
         if self._hold.cuts != self._cuts:
             self._cuts, self._scale, self._anchors = self._hold.cuts, None, None
@@ -261,35 +264,66 @@ def sensor_file(align: Path, name: str) -> Path:
     return found[0]
 
 
-def _sensor_scale(result: DepthResult, path: Path, job: JobOptions) -> PhotoScale:
-    disparity = result.disparity
-    if result.sky is not None:  # what a sensor tells there is no surface either
-        disparity = np.where(result.sky, np.float32(np.nan), disparity)
-    sensor, info = load_depth(path, layer=job.layer)
+class Sensor(NamedTuple):
+    """The depth map of a sensor (p, q) in metres, 0 or NaN where it has none; its file, and whether that tells its
+    unit."""
+
+    depth: FloatMap
+    path: Path
+    unit_is_known: bool
+
+
+def read_sensor(align: Path, name: str, job: JobOptions, shape: tuple[int, int]) -> Sensor:
+    """The sensor depth of the photo `name`, of this height and width.
+
+    Raises:
+        FileError: it cannot be found or read. InputError: it is no depth, or of another shape than the photo.
+    """
+    path = sensor_file(align, name)
+    depth, info = load_depth(path, layer=job.layer)
     if info.quantity == "disparity":
         raise InputError(f"{path} holds relative disparity, not depth in metres; the scale comes from sensor depth.")
-    (h, w), (sensor_h, sensor_w) = disparity.shape, sensor.shape
+    (h, w), (sensor_h, sensor_w) = shape, depth.shape
     if abs(math.log(w / h * sensor_h / sensor_w)) > _SHAPE_TOLERANCE:
         raise InputError(
             f"{path} is {sensor_w}x{sensor_h} but the photo {w}x{h}, another shape; register the sensor to it first."
         )
-    if sensor.size > disparity.size:
-        sensor = np.asarray(cv2.resize(sensor, (w, h), interpolation=cv2.INTER_NEAREST), dtype=np.float32)
-    elif sensor.shape != disparity.shape:
-        disparity = resized(disparity, (sensor_h, sensor_w))
-    usable = np.isfinite(sensor) & (sensor > 0) & np.isfinite(disparity)
-    d, z = disparity[usable], sensor[usable]  # one row of samples: a sparse sensor has few among many pixels
+    return Sensor(depth, path, info.unit != "unknown")
+
+
+def sensor_prompt(name: str, job: JobOptions, shape: tuple[int, ...]) -> FloatMap | None:
+    """What a model that takes a prompt is told of the photo `name`, of this shape: the sensor depth, if there is one.
+
+    Raises the errors of `read_sensor`.
+    """
+    return None if job.align is None else read_sensor(job.align, name, job, (shape[0], shape[1])).depth
+
+
+def _sensor_scale(result: DepthResult, sensor: Sensor, job: JobOptions) -> PhotoScale:
+    """Metres from a sensor: fitted to it robustly, or those of a model that was told it."""
+    disparity, depth, path = result.disparity, sensor.depth, sensor.path
+    if result.sky is not None:  # what a sensor tells there is no surface either
+        disparity = np.where(result.sky, np.float32(np.nan), disparity)
+    if depth.size > disparity.size:
+        h, w = disparity.shape
+        depth = np.asarray(cv2.resize(depth, (w, h), interpolation=cv2.INTER_NEAREST), dtype=np.float32)
+    elif depth.shape != disparity.shape:
+        disparity = resized(disparity, (depth.shape[0], depth.shape[1]))
+    usable = np.isfinite(depth) & (depth > 0) & np.isfinite(disparity)
+    d, z = disparity[usable], depth[usable]  # one row of samples: a sparse sensor has few among many pixels
     step = max(1, math.ceil(z.size / _MAX_FIT_SAMPLES))
     if z.size == 0:
         raise InputError(f"{path} has no pixel with a depth above 0; check its unit (metres).")
-    link = fit_scale_shift(d[None, ::step], z[None, ::step])
+    told = result.scale_shift
+    if told is None or told.source != "fitted":
+        link, what = fit_scale_shift(d[None, ::step], z[None, ::step]), "the fitted scale"
+    else:
+        link, what = replace(told, inlier_share=float(_agree(d[::step], z[::step], told).mean())), "the model"
     warnings: tuple[str, ...] = ()
-    if info.unit == "unknown":
+    if not sensor.unit_is_known:
         warnings += (f"{path} does not say its unit: taken as metres.",)
     if link.inlier_share < _FEW_INLIERS:
-        warnings += (
-            f"Only {link.inlier_share:.0%} of the sensor's samples agree with the fitted scale; check {path}.",
-        )
+        warnings += (f"Only {link.inlier_share:.0%} of the sensor's samples agree with {what}; check {path}.",)
     return PhotoScale(
         link, _reach(d[::step], z[::step], link) if job.far_m is None else job.far_m, float(z.min()), warnings
     )
@@ -301,6 +335,11 @@ def _reach(disparity: FloatMap, depth: FloatMap, link: ScaleShift) -> float:
     Readings that stand for no surface, such as the largest number of a sensor or the background of a renderer, would
     carry it away.
     """
-    fitted = (link.scale * disparity + link.shift) * depth  # 1 where a reading and the line agree
-    agree = (fitted < AGREEMENT_RATIO) & (fitted > 1 / AGREEMENT_RATIO)
+    agree = _agree(disparity, depth, link)
     return _SENSOR_REACH * float(np.percentile(depth[agree] if agree.any() else depth, 99))
+
+
+def _agree(disparity: FloatMap, depth: FloatMap, link: ScaleShift) -> BoolMap:
+    """Which readings agree with the metres of a link."""
+    fitted = (link.scale * disparity + link.shift) * depth  # 1 where they are the same
+    return np.asarray((fitted < AGREEMENT_RATIO) & (fitted > 1 / AGREEMENT_RATIO))

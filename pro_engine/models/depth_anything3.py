@@ -171,6 +171,7 @@ def _end(shape: DepthAnything3Shape) -> nn.Sequential:
 
 
 def published_key(key: str) -> str:
+    """The name that a parameter of `DepthAnything3` has in the published file."""
     if key.startswith("trunk."):
         return "model.backbone.pretrained." + renamed(key, DINOV2_KEYS)
     return "model." + renamed(key, _HEAD_KEYS)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pro_engine.inference.predictor import DepthPredictor
-from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec, Refiner, RefinerInput, Unit, WholeOutput
+from pro_engine.models.contract import DepthBase, Prompt, PsiOutput, PsiSpec, Refiner, RefinerInput, Unit, WholeOutput
 from pro_engine.models.refiner_published import ProRefiner
 
 CHANNELS = (8, 8, 8, 8, 8, 4)
@@ -109,3 +109,16 @@ class WallPsi(TinyPsi):
         output = super().forward(image)
         rows = torch.ones_like(image[:, :1]).cumsum(2) / image.shape[2]
         return output._replace(disparity=1 / self.distance_m + 2e-3 * (rows - 0.5))  # an even wall has no spread
+
+
+class ToldPsi(TinyPsi):
+    """Knows nothing of depth but what it is told: the prompt, enlarged. `told` are the prompts so far."""
+
+    def __init__(self) -> None:
+        super().__init__(replace(SPEC, takes_prompt=True))
+        self.told: list[Prompt] = []
+
+    def prompted(self, image: Tensor, prompt: Prompt) -> PsiOutput:
+        self.told.append(prompt)
+        depth = F.interpolate(prompt.depth, image.shape[-2:], mode="bilinear", align_corners=False)
+        return self(image)._replace(disparity=1 / depth.clamp(prompt.near, prompt.far))

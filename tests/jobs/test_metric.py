@@ -126,3 +126,28 @@ def test_a_model_without_a_mask_says_so(tiny, monkeypatch, tmp_path):
     run = command_line.runner(tiny, monkeypatch, tmp_path)
     done = run("infer", photo_in(tmp_path), "--mask", "-o", "out")
     assert done.exit_code == 1 and "has no mask of sky; choose one that has" in done.stderr
+
+
+def test_a_model_that_takes_a_prompt_is_told_the_sensor_depth(tiny, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    predictor = tiny.predictor(psi=tiny.ToldPsi(), trained=False)
+    monkeypatch.setattr("pro_engine.inference.load.load_model", lambda name, **_: predictor)
+    photo = photo_in(tmp_path)
+
+    def run(sensor_m):
+        np.save("sensor.npy", np.pad(np.full((30, 46), sensor_m, np.float32), 1))  # without readings at the rim
+        asked = ["infer", str(photo), "--refine", "blend", "--maps", "npy", "--json", "--existing", "skip"]
+        done = CliRunner().invoke(app, [*asked, *(["--align", "sensor.npy"] if sensor_m else [])])
+        assert done.exit_code == 0, done.stderr
+        (result,) = json.loads(done.stdout)["results"]
+        return result, np.load("wall.disparity.npy")
+
+    result, _ = run(2.0)
+    np.testing.assert_allclose(np.load("wall.depth.npy"), 2.0, rtol=1e-3)
+    assert (result["scale"]["source"], result["scale"]["inlier_share"], result["scale"]["near_m"]) == ("fitted", 1, 2)
+    assert any("The sensor depth was the model's prompt" in one for one in result["warnings"])
+    assert run(2.0)[0]["skipped"]
+    result, _ = run(4.0)
+    assert "other sensor depth" in result["warnings"][0] and np.allclose(np.load("wall.depth.npy"), 4.0, rtol=1e-3)
+    result, relative = run(None)  # the disparity is another, too
+    assert not result["skipped"] and result["scale"] is None and np.ptp(relative) > 1
