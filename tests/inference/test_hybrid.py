@@ -78,13 +78,13 @@ def test_which_model_looks_at_the_patches(fine, device, parameters, found):
 
 
 def test_a_large_model_brings_compact_and_the_refiner_for_any(tiny, monkeypatch):
-    build, fill, fetch = load.build_psi, load.load_psi, load._fetch
+    build, fill, fetch = load.build_psi, load.load_psi, load.preset_weights
     monkeypatch.setattr(load, "_LARGE_PARAMETERS", 10)
     monkeypatch.setattr(
         load, "build_psi", lambda preset, **how: build(preset, **how) if preset.name == "compact" else tiny.Psi()
     )
     monkeypatch.setattr(load, "load_psi", lambda psi, *found: isinstance(psi, tiny.Psi) or fill(psi, *found))
-    monkeypatch.setattr(load, "_fetch", lambda file, **more: ({}, None) if file.repo else fetch(file, **more))
+    monkeypatch.setattr(load, "preset_weights", lambda file, **more: ({}, None) if file.repo else fetch(file, **more))
     predictor = load_model("depth-anything-v2-large", device="cpu")
     assert predictor.full_name == "depth-anything-v2-large+compact" and isinstance(predictor.refiner, MapRefiner)
     result = predictor.infer(PHOTO, options=GRID)
