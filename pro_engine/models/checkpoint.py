@@ -96,10 +96,15 @@ def load_strict(
             tensor = tensors[name]
             split = (tensor,) if len(parts) == 1 else tensor.split([len(value) for value in parts.values()])
             state.update(zip(parts, split, strict=True))
-    own = {key: value for parts in wanted.values() for key, value in parts.items()}
+    _take(module, state)
+
+
+def _take(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Copies into what the module holds; what it has on the meta device becomes the tensors themselves, counters 0."""
+    own = module.state_dict()
     bare = {key for key, value in own.items() if value.is_meta}
-    taken = {key: value.to(own[key].dtype) for key, value in state.items() if key in bare}
-    taken |= {key: torch.zeros_like(own[key], device="cpu") for key in bare - taken.keys()}  # counters
+    taken = {key: state[key].to(own[key].dtype) for key in bare & state.keys()}
+    taken |= {key: torch.zeros_like(own[key], device="cpu") for key in bare - state.keys()}
     module.load_state_dict(taken, strict=False, assign=True)
     module.load_state_dict({key: value for key, value in state.items() if key not in bare}, strict=False)
 
