@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pro_engine.models.checkpoint import load_strict, renamed
-from pro_engine.models.vit import DINOV2_KEYS, PATCH, DinoV2Trunk, TrunkShape
+from pro_engine.models.vit import DINOV2_KEYS, IMAGENET_MEAN, IMAGENET_STD, PATCH, DinoV2Trunk, TrunkShape
 
 DEFAULT_TOKENS = 3600
 """Tokens of a picture at the highest of the published resolution levels; the network is trained for 1200 to 3600."""
@@ -166,8 +166,8 @@ class Moge2(nn.Module):
             TrunkShape(width, shape.depth, shape.heads, shape.grid, shape.taps, grid_margin=_GRID_MARGIN)
         )
         # The published file holds these, too: the colours' mean and spread, and what only DINOv2's training looks at.
-        self.trunk.register_buffer("mean", self.trunk.mean)
-        self.trunk.register_buffer("std", self.trunk.std)
+        self.trunk.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.trunk.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
         self.mask_token = nn.Parameter(torch.zeros(1, width))
         self.projections = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in shape.taps)
         self.neck = _Stack((width + 2, 2, 2, 2, 2), widths, shape.neck_blocks)
