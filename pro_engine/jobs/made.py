@@ -21,6 +21,7 @@ from pro_engine.io.paths import readable_file, reading_failed
 from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.outputs import Output
 from pro_engine.jobs.photos import Photo, Video, name_key
+from pro_engine.jobs.points import reconstruction_files
 from pro_engine.jobs.scale import sensor_file
 from pro_engine.options import InferenceOptions, options_of
 
@@ -153,8 +154,10 @@ class Provenance:
         options: dict[str, Any] = {"model": predictor.full_name, "weights": predictor.mark, "dtype": dtype}
         options |= {name: value for name, value in {**vars(inference), **vars(job)}.items() if name not in _NO_MATTER}
         if job.align is not None:
-            sensor = FileMark.of(sensor_file(job.align, photo.name))
-            options["align"] = {"bytes": sensor.bytes, "crc32": sensor.crc32}
+            known = reconstruction_files(job.align) or [sensor_file(job.align, photo.name)]
+            marks = [FileMark.of(file) for file in known]
+            crc32 = marks[0].crc32 if len(marks) == 1 else zlib.crc32(repr([mark.crc32 for mark in marks]).encode())
+            options["align"] = {"bytes": sum(mark.bytes for mark in marks), "crc32": crc32}
         if predictor.spec.takes_prompt:  # no map is the same without it
             options["prompt"] = options["align"]
         return cls(folder, photo, json.loads(json.dumps(options)))

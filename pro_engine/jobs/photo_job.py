@@ -226,7 +226,7 @@ def _picture(source: Photo, job: JobOptions) -> tuple[LoadedPhoto, PhotoLens, bo
             f"{source.path} is a panorama ({photo.panorama}), which no lens sees; cut a view of up to 120 degrees out "
             "of it, or ask for maps alone."
         )
-    lens, height, width = find_lens(photo, job), *photo.image.shape[:2]
+    lens, height, width = find_lens(photo, job, source.path), *photo.image.shape[:2]
     if job.max_pixels is None or height * width <= job.max_pixels:
         return photo, lens, False
     image, intrinsics = reduced_image(photo.image, lens.intrinsics, job.max_pixels)

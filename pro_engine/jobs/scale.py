@@ -15,10 +15,13 @@ import numpy as np
 from pro_engine.errors import FileError, InputError, ScaleUnknownError
 from pro_engine.geometry.depth import AGREEMENT_RATIO, disparity_to_depth, fit_scale_shift, range_scale_shift
 from pro_engine.geometry.ground import down_vector, ground_scale_shift
+from pro_engine.geometry.sparse import SparseFit
 from pro_engine.inference.resize import resized
 from pro_engine.inference.video import ScaleHold
 from pro_engine.io.depth import load_depth
+from pro_engine.io.lens import Lens
 from pro_engine.jobs.options import JobOptions
+from pro_engine.jobs.points import POINT_SUFFIXES, fit_to_file, fit_to_view, is_reconstruction, view_of
 from pro_engine.options import GeometryOptions
 from pro_engine.types import BoolMap, DepthResult, FloatMap, ImageArray, Intrinsics, LensSource, LoadedPhoto, ScaleShift
 
@@ -35,12 +38,14 @@ _ASSUMED_LENS = (
 
 @dataclass(frozen=True)
 class PhotoScale:
-    """Metres of one photo: the link to disparity, the distance in metres where meshes and clouds end, and warnings."""
+    """Metres of one photo: the link to disparity, the distance in metres where meshes and clouds end, warnings, and the
+    fit to sparse points if there was one, which may bend the link."""
 
     scale_shift: ScaleShift
     far_m: float
     near_m: float | None = None
     warnings: tuple[str, ...] = ()
+    points: SparseFit | None = None
 
     @classmethod
     def from_summary(cls, values: Mapping[str, Any]) -> PhotoScale:
@@ -51,6 +56,7 @@ class PhotoScale:
     def summary(self) -> dict[str, object]:
         """Plain values for the JSON summary and for the metadata of files."""
         link = self.scale_shift
+        points = {} if self.points is None else {"points": self.points.summary()}
         return {
             "source": link.source,
             "scale": link.scale,
@@ -58,15 +64,23 @@ class PhotoScale:
             "inlier_share": link.inlier_share,
             "near_m": self.near_m,
             "far_m": self.far_m,
+            **points,
         }
+
+    def depth(self, disparity: FloatMap, *, far_m: float | None, sky: BoolMap | None) -> FloatMap:
+        """(H, W) metres of a map, +inf in the sky and beyond `far_m`."""
+        if self.points is not None:
+            return self.points.depth(disparity, max_depth_m=far_m, sky=sky)
+        return disparity_to_depth(disparity, self.scale_shift, max_depth_m=far_m, sky=sky)
 
 
 @dataclass(frozen=True)
 class PhotoLens:
-    """Intrinsics of one photo and their source."""
+    """Intrinsics of one photo, their source, and the lens with its distortion where a reconstruction tells it."""
 
     intrinsics: Intrinsics
     source: LensSource
+    distortion: Lens | None = None
 
     def seen_by(self, result: DepthResult) -> PhotoLens:
         """The lens once the model has looked: its own in place of an assumed one, if it gives any."""
@@ -77,11 +91,13 @@ class PhotoLens:
     def summary(self) -> dict[str, object]:
         """Plain values for the JSON summary and for the metadata of files."""
         k = self.intrinsics
-        return {"source": self.source, "fov_x_deg": k.fov_x_deg, "fx": k.fx, "fy": k.fy, "cx": k.cx, "cy": k.cy}
+        bent = {} if self.distortion is None else {"distortion": self.distortion.summary()}
+        return bent | {"source": self.source, "fov_x_deg": k.fov_x_deg, "fx": k.fx, "fy": k.fy, "cx": k.cx, "cy": k.cy}
 
 
-def find_lens(photo: LoadedPhoto, job: JobOptions) -> PhotoLens:
-    """The lens that the job names, else the photo's own, else 55 degrees across the longer side.
+def find_lens(photo: LoadedPhoto, job: JobOptions, path: Path) -> PhotoLens:
+    """The lens that the job names, or the reconstruction it aligns to, else the photo's own, else 55 degrees across
+    the longer side.
 
     A photo that lies on a plate has the lens of the plate: its field of view is the plate's, its axis in the middle.
     """
@@ -94,6 +110,9 @@ def find_lens(photo: LoadedPhoto, job: JobOptions) -> PhotoLens:
         return PhotoLens(seen(partial(Intrinsics.from_fov, fov_x_deg=job.fov_x_deg)), "given")
     if job.focal_35mm is not None:
         return PhotoLens(seen(partial(Intrinsics.from_focal_35mm, focal_35mm=job.focal_35mm)), "given")
+    if job.align is not None and is_reconstruction(job.align):
+        lens = view_of(job.align, path, width, height).lens
+        return PhotoLens(lens.pinhole, "given", None if lens.is_pinhole else lens)
     if photo.intrinsics is not None:
         return PhotoLens(photo.intrinsics, "exif" if photo.lens_is_sure else "assumed")
     return PhotoLens(seen(_assumed), "assumed")
@@ -104,7 +123,9 @@ def _assumed(width: int, height: int) -> Intrinsics:
     return Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height)
 
 
-def find_scale(result: DepthResult, name: str, job: JobOptions, lens: PhotoLens, *, assume: bool) -> PhotoScale | None:
+def find_scale(
+    result: DepthResult, name: str, job: JobOptions, lens: PhotoLens, *, assume: bool, photo: Path | None = None
+) -> PhotoScale | None:
     """The photo's scale: from the sensor, the ground, the range or a metric model; assumed if `assume` says so; else
     None.
 
@@ -122,6 +143,8 @@ def find_scale(result: DepthResult, name: str, job: JobOptions, lens: PhotoLens,
                 f"Model {result.model} needs the lens for metres and the photo tells none; give --fov or --focal-35mm."
             )
         return PhotoScale(own, job.far_m or _METRIC_FAR_M)
+    if job.align is not None and has_points(job.align, name):
+        return _points_scale(_fit_to_points(result, job.align, name, lens, photo or Path(name)), job)
     if job.align is not None:
         height, width = result.disparity.shape
         return _sensor_scale(result, read_sensor(job.align, name, job, (height, width)), job)
@@ -213,11 +236,18 @@ class ShotScale:
         return held
 
     def scale(
-        self, result: DepthResult, name: str, job: JobOptions, lens: PhotoLens, *, assume: bool
+        self,
+        result: DepthResult,
+        name: str,
+        job: JobOptions,
+        lens: PhotoLens,
+        *,
+        assume: bool,
+        photo: Path | None = None,
     ) -> PhotoScale | None:
         """As `find_scale`; a range and the ground are those of the first frame, as what is in view changes later."""
         if self._scale is None or job.align is not None or result.scale_shift is not None:
-            self._scale = find_scale(result, name, job, lens, assume=assume)
+            self._scale = find_scale(result, name, job, lens, assume=assume, photo=photo)
         return self._scale
 
     def anchors(self, result: DepthResult) -> dict[str, float] | None:
@@ -264,6 +294,34 @@ def sensor_file(align: Path, name: str) -> Path:
     return found[0]
 
 
+def _surfaces(result: DepthResult) -> FloatMap:
+    """The disparity without the sky: what anything tells of metres there is no surface either."""
+    return result.disparity if result.sky is None else np.where(result.sky, np.float32(np.nan), result.disparity)
+
+
+def has_points(align: Path, name: str) -> bool:
+    """Whether the scale of the photo `name` comes from sparse points. Raises FileError: there is no file of it."""
+    return is_reconstruction(align) or sensor_file(align, name).suffix.lower() in POINT_SUFFIXES
+
+
+def _fit_to_points(result: DepthResult, align: Path, name: str, lens: PhotoLens, photo: Path) -> SparseFit:
+    disparity = _surfaces(result)
+    if is_reconstruction(align):
+        height, width = disparity.shape
+        return fit_to_view(disparity, view_of(align, photo, width, height))
+    return fit_to_file(disparity, sensor_file(align, name), lens.intrinsics)
+
+
+def _points_scale(fit: SparseFit, job: JobOptions) -> PhotoScale:
+    """Metres from sparse points."""
+    warnings: tuple[str, ...] = ()
+    if fit.scale_shift.inlier_share < _FEW_INLIERS:
+        warnings += (f"Only {fit.scale_shift.inlier_share:.0%} of {fit.points} points agree with the map.",)
+    depth = fit.held_out[fit.used]
+    far_m = job.far_m or _SENSOR_REACH * float(np.percentile(depth, 99))
+    return PhotoScale(fit.scale_shift, far_m, float(depth.min()), warnings, fit)
+
+
 class Sensor(NamedTuple):
     """The depth map of a sensor (p, q) in metres, 0 or NaN where it has none; its file, and whether that tells its
     unit."""
@@ -296,14 +354,14 @@ def sensor_prompt(name: str, job: JobOptions, shape: tuple[int, ...]) -> FloatMa
 
     Raises the errors of `read_sensor`.
     """
-    return None if job.align is None else read_sensor(job.align, name, job, (shape[0], shape[1])).depth
+    if job.align is None or has_points(job.align, name):
+        return None
+    return read_sensor(job.align, name, job, (shape[0], shape[1])).depth
 
 
 def _sensor_scale(result: DepthResult, sensor: Sensor, job: JobOptions) -> PhotoScale:
     """Metres from a sensor: fitted to it robustly, or those of a model that was told it."""
-    disparity, depth, path = result.disparity, sensor.depth, sensor.path
-    if result.sky is not None:  # what a sensor tells there is no surface either
-        disparity = np.where(result.sky, np.float32(np.nan), disparity)
+    disparity, depth, path = _surfaces(result), sensor.depth, sensor.path
     if depth.size > disparity.size:
         h, w = disparity.shape
         depth = np.asarray(cv2.resize(depth, (w, h), interpolation=cv2.INTER_NEAREST), dtype=np.float32)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pro_engine.geometry.cloud import depth_to_cloud
-from pro_engine.geometry.depth import DEPTH_SLACK, disparity_to_depth
+from pro_engine.geometry.depth import DEPTH_SLACK
 from pro_engine.geometry.mesh import depth_to_mesh
 from pro_engine.geometry.normals import depth_to_normals
 from pro_engine.io.cloud import save_cloud
@@ -97,13 +97,13 @@ def write_maps(result: DepthResult, work: PhotoWork, step: Callable[[str, int, i
         )
     anchors, lens = shot.anchors(result) if job.anchors else None, work.lens.seen_by(result)
     shape_wanted = work.has_geometry or bool(job.normal_maps)
-    scale = shot.scale(result, work.photo.name, job, lens, assume=shape_wanted)
+    scale = shot.scale(result, work.photo.name, job, lens, assume=shape_wanted, photo=work.photo.path)
     if scale is None:
         return WrittenMaps(None, None, lens, anchors, result.tiles, result.timings, about, ())
     about |= {"scale": scale.summary(), "lens": lens.summary()}
     depth = result.depth
     if depth is None or scale.scale_shift is not result.scale_shift:
-        depth = disparity_to_depth(disparity, scale.scale_shift, max_depth_m=job.far_m, sky=result.sky)
+        depth = scale.depth(disparity, far_m=job.far_m, sky=result.sky)
     for out in work.of("depth"):
         save_depth(
             out.path,

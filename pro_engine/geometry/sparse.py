@@ -1,0 +1,285 @@
+"""A relative map on sparse points of known depth: a robust scale and shift, and where points are dense enough a smooth
+correction, never sharper than the points.
+
+The correction is the posterior mean of a Gaussian process (Rasmussen and Williams, Gaussian Processes for Machine
+Learning, 2.2) of the logarithm of depth, over the place in the picture and the logarithm of the depth that scale and
+shift give: what a network gets wrong, it gets wrong for a surface, not for a pixel. How far it reaches is chosen by
+points that are held out, and so is whether there is one at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pro_engine.errors import InputError
+from pro_engine.geometry.checks import as_map
+from pro_engine.geometry.depth import disparity_to_depth, fit_scale_shift
+from pro_engine.types import BoolMap, FloatMap, ScaleShift
+
+Vector = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+MIN_POINTS = 12
+MIN_POINTS_CORRECTED = 40
+MOST_POINTS, MOST_TRIED = 900, 400  # that a correction is computed from, and each of those that are tried
+FOLDS = 5
+REACHES = (0.5, 0.25, 0.12, 0.07)  # of the correction over the picture, as a share of the longer side
+DEPTH_REACHES = (1.5, 0.5)  # over the logarithm of depth, in its standard deviations
+SHARPEST = 1.5  # times the usual distance between neighbouring points: no correction is sharper
+PRIOR = 0.3  # standard deviation that the correction may have, of the logarithm of depth
+WORTH = 0.97  # of the error of scale and shift alone, that a correction has to stay below at held-out points
+AGREE = math.log(1.25)  # of the logarithm of depth, up to which a point counts as an inlier
+FAR_FLOOR = 0.1  # of the median inverse depth, below which relative errors count no more than there
+HUBER, ROUNDS = 1.5, 3
+LEVELS = 12  # of depth, at which the correction is computed
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """A smooth factor of depth: log_factor (L, R, C) float32 over levels of log depth, rows and columns.
+
+    near, far: log depth of the first and the last level. The corners of the picture are those of the grid.
+    """
+
+    log_factor: NDArray[np.float32]
+    near: float
+    far: float
+
+    def apply(self, depth: FloatMap) -> FloatMap:
+        """(H, W) depth times the factor; NaN and inf stay what they are."""
+        height, width = depth.shape
+        levels = len(self.log_factor)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            place = np.log(depth)
+        np.clip((place - self.near) * ((levels - 1) / (self.far - self.near)), 0, levels - 1, out=place)
+        total = np.zeros_like(depth)
+        for level, part in enumerate(self.log_factor):
+            weight = np.maximum(1 - np.abs(place - level), 0)
+            total += weight * _enlarged(part, height, width)
+        corrected: FloatMap = depth * np.exp(total)
+        return corrected
+
+
+@dataclass(frozen=True, eq=False)
+class SparseFit:
+    """What sparse points say of a map.
+
+    scale_shift: with source "fitted"; its inlier_share is that of the points within a factor of 1.25 afterwards.
+    correction: or None. points: how many were used. error: median relative error at points that were held out, each
+    once; line_error: the same of scale and shift alone. used (N,) bool: which of the points that were given. held_out
+    (N,): depth at each of these from a fit without it, NaN for the others.
+    """
+
+    scale_shift: ScaleShift
+    correction: Correction | None
+    points: int
+    error: float
+    line_error: float
+    used: BoolMap
+    held_out: Vector
+
+    def depth(self, disparity: ArrayLike, *, max_depth_m: float | None = None, sky: BoolMap | None = None) -> FloatMap:
+        """As `disparity_to_depth`, corrected."""
+        plain = disparity_to_depth(disparity, self.scale_shift, sky=sky)
+        made = plain if self.correction is None else self.correction.apply(plain)
+        if max_depth_m is not None:
+            made[made > max_depth_m] = np.inf
+        return made
+
+    def summary(self) -> dict[str, float | int | bool]:
+        """Plain values for people and files."""
+        inliers = round(self.scale_shift.inlier_share * self.points)
+        corrected = self.correction is not None
+        return {"points": self.points, "inliers": inliers, "error": self.error, "corrected": corrected}
+
+
+def fit_points(disparity: ArrayLike, pixels: ArrayLike, depth: ArrayLike, *, correct: bool = True) -> SparseFit:
+    """Fit a relative map to points of known depth.
+
+    Args:
+        disparity: (H, W) relative inverse depth, larger is nearer; NaN is not used.
+        pixels: (N, 2) column and row of the points, pixel centres at integers.
+        depth: (N,) their z, above 0.
+        correct: whether there may be a smooth correction.
+
+    Raises:
+        InputError: fewer than 12 points on the map, or a fit that is not increasing.
+    """
+    d_map = as_map(disparity, "disparity")
+    places, z = np.asarray(pixels, dtype=np.float64), np.asarray(depth, dtype=np.float64)
+    height, width = d_map.shape
+    column, row = (np.rint(places[:, axis]).astype(np.int64) for axis in (0, 1))
+    on_map = (column >= 0) & (column < width) & (row >= 0) & (row < height) & np.isfinite(z) & (z > 0)
+    d = np.full(len(z), np.nan)
+    d[on_map] = d_map[row[on_map], column[on_map]]
+    used = np.isfinite(d)
+    count = int(used.sum())
+    if count < MIN_POINTS:
+        raise InputError(f"Only {count} points of known depth lie on the map, and the fit needs {MIN_POINTS}.")
+    d, z, uv = d[used], z[used], places[used] / max(height, width)
+    folds = np.random.default_rng(0).permutation(count) % FOLDS
+    line = _line(d, z)
+    held_line = _held_out(folds, lambda train, test: _depth_of(d[test], _line(d[train], z[train], line)))
+    line_error = _median_error(held_line, z)
+    best = _best_reach(d, z, uv, line, folds, line_error) if correct and count >= MIN_POINTS_CORRECTED else None
+    held = held_line if best is None else _held_out(folds, partial(_corrected, d, z, uv, line, best, MOST_POINTS))
+    everything = np.arange(count)
+    correction = None if best is None else _grid(d, z, uv, line, best, (height, width))
+    final = (
+        np.log(_depth_of(d, line))
+        if best is None
+        else np.log(_corrected(d, z, uv, line, best, MOST_POINTS, everything, everything))
+    )
+    share = float((np.abs(final - np.log(z)) < AGREE).mean())
+    told = np.full(len(used), np.nan)
+    told[used] = held
+    link = ScaleShift(line.scale, line.shift, inlier_share=share, source="fitted")
+    return SparseFit(link, correction, count, _median_error(held, z), line_error, used, told)
+
+
+def _best_reach(d: Vector, z: Vector, uv: Vector, line: ScaleShift, folds: Indices, line_error: float) -> _Reach | None:
+    """The reach whose correction is best at points that are held out; None where none is worth it."""
+    errors = {
+        reach: _median_error(_held_out(folds, partial(_corrected, d, z, uv, line, reach, MOST_TRIED)), z)
+        for reach in _reaches(uv)
+    }
+    best = min(errors, key=lambda reach: errors[reach], default=None)
+    return best if best is not None and errors[best] < WORTH * line_error else None
+
+
+def _median_error(found: Vector, z: Vector) -> float:
+    return float(np.median(np.abs(found / z - 1)))
+
+
+def _held_out(folds: Indices, predict: Callable[[Indices, Indices], Vector]) -> Vector:
+    """Depth at each point from a fit to the points of other folds."""
+    found = np.empty(len(folds))
+    for fold in range(FOLDS):
+        test = np.flatnonzero(folds == fold)
+        found[test] = predict(np.flatnonzero(folds != fold), test)
+    return found
+
+
+def _line(d: Vector, z: Vector, start: ScaleShift | None = None) -> ScaleShift:
+    """Scale and shift: robust in inverse depth, then by relative errors, as those are what counts near and far."""
+    first = start or fit_scale_shift(d[None].astype(np.float32), z[None].astype(np.float32))
+    scale, shift, inverse = first.scale, first.shift, 1 / z
+    floor = np.maximum(inverse, FAR_FLOOR * np.median(inverse))
+    for _ in range(10):
+        residual = (scale * d + shift - inverse) / floor
+        spread = 1.4826 * float(np.median(np.abs(residual))) + 1e-9
+        weight = np.clip(1 - (residual / (4 * spread)) ** 2, 0, None) / floor  # Tukey's, as a square root
+        design = np.stack([d, np.ones_like(d)], axis=1) * weight[:, None]
+        slope, offset = np.linalg.lstsq(design, inverse * weight, rcond=None)[0]
+        if not slope > 0:
+            break
+        scale, shift = float(slope), float(offset)
+    return ScaleShift(scale, shift, source="fitted")
+
+
+def _depth_of(d: Vector, line: ScaleShift) -> Vector:
+    """Depth at points; what lies at infinity or beyond counts as very far."""
+    inverse = line.scale * d + line.shift
+    floor = 1e-3 * max(float(np.median(inverse)), 1e-9)
+    depth: Vector = 1 / np.maximum(inverse, floor)
+    return depth
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """How far a correction reaches: over the picture in longer sides, and over the logarithm of depth."""
+
+    uv: float
+    log_depth: float
+
+
+def _reaches(uv: Vector) -> list[_Reach]:
+    """The reaches to try: none is sharper than the points."""
+    sample = uv[np.random.default_rng(1).permutation(len(uv))[:MOST_POINTS]]
+    apart = np.sqrt(((sample[:, None] - uv[None]) ** 2).sum(-1))
+    spacing = SHARPEST * float(np.median(np.partition(apart, 4, axis=1)[:, 4]))
+    return [_Reach(reach, deep) for reach in REACHES if reach >= spacing for deep in DEPTH_REACHES]
+
+
+def _kernel(a: Vector, b: Vector) -> Vector:
+    """Squared exponential of points (N, 3) and (M, 3) in units of the reach."""
+    squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
+    kernel: Vector = PRIOR**2 * np.exp(-0.5 * np.maximum(squares, 0))
+    return kernel
+
+
+def _weights(x: Vector, residual: Vector) -> Vector:
+    """Weights (N,) of the kernel at points x (N, 3): those that lie far off count less."""
+    kernel, trust = _kernel(x, x), np.ones(len(x))
+    solved: Vector = np.zeros(len(x))
+    noise = 1.4826 * float(np.median(np.abs(residual - np.median(residual)))) + 1e-3
+    for _ in range(ROUNDS):
+        solved[:] = np.linalg.solve(kernel + np.diag(noise**2 / trust), residual)
+        rest = np.abs(residual - kernel @ solved)
+        noise = max(1.4826 * float(np.median(rest)), 1e-3)
+        trust = np.minimum(1, HUBER * noise / np.maximum(rest, 1e-12)) ** 2
+    return solved
+
+
+def _space(log_depth: Vector, uv: Vector, reach: _Reach, spread: float) -> Vector:
+    return np.concatenate([uv / reach.uv, log_depth[:, None] / (reach.log_depth * spread)], axis=1)
+
+
+def _thinned(count: int, most: int) -> Indices:
+    return np.sort(np.random.default_rng(2).permutation(count)[:most])
+
+
+def _solved(
+    d: Vector, z: Vector, uv: Vector, line: ScaleShift, reach: _Reach, most: int
+) -> tuple[Vector, Vector, float]:
+    """Points (N, 3) in units of the reach, their weights, and the spread of the logarithm of depth."""
+    chosen = _thinned(len(d), most)
+    log_depth = np.log(_depth_of(d[chosen], line))
+    spread = float(log_depth.std()) + 1e-3
+    x = _space(log_depth, uv[chosen], reach, spread)
+    return x, _weights(x, np.log(z[chosen]) - log_depth), spread
+
+
+def _corrected(
+    d: Vector, z: Vector, uv: Vector, start: ScaleShift, reach: _Reach, most: int, train: Indices, test: Indices
+) -> Vector:
+    """Depth at `test` from a line and a correction that were fitted at `train`."""
+    line = _line(d[train], z[train], start)
+    x, weights, spread = _solved(d[train], z[train], uv[train], line, reach, most)
+    ends = np.log(_depth_of(d[train], line))
+    log_depth = np.log(_depth_of(d[test], line))
+    place = _space(np.clip(log_depth, ends.min(), ends.max()), uv[test], reach, spread)
+    found: Vector = np.exp(log_depth + _kernel(place, x) @ weights)
+    return found
+
+
+def _grid(d: Vector, z: Vector, uv: Vector, line: ScaleShift, reach: _Reach, shape: tuple[int, int]) -> Correction:
+    """The correction on a grid whose meshes are a third of its reach."""
+    x, weights, spread = _solved(d, z, uv, line, reach, MOST_POINTS)
+    log_depth, longer = np.log(_depth_of(d, line)), max(shape)
+    near, far = float(log_depth.min()), float(log_depth.max()) + 1e-6
+    rows, columns = (max(2, math.ceil(3 * side / longer / reach.uv) + 1) for side in shape)
+    v = np.linspace(-0.5, shape[0] - 0.5, rows) / longer
+    u = np.linspace(-0.5, shape[1] - 0.5, columns) / longer
+    places = np.stack(np.meshgrid(u, v), axis=-1).reshape(-1, 2)
+    levels = [
+        _kernel(_space(np.full(len(places), level), places, reach, spread), x) @ weights
+        for level in np.linspace(near, far, LEVELS)
+    ]
+    return Correction(np.stack(levels).reshape(LEVELS, rows, columns).astype(np.float32), near, far)
+
+
+def _enlarged(part: NDArray[np.float32], height: int, width: int) -> FloatMap:
+    """(R, C) whose corners lie on those of the picture, at (H, W) pixels."""
+    rows, columns = part.shape
+    x = (np.arange(width, dtype=np.float32) + 0.5) * ((columns - 1) / width)
+    y = (np.arange(height, dtype=np.float32) + 0.5) * ((rows - 1) / height)
+    across, down = np.broadcast_to(x, (height, width)), np.broadcast_to(y[:, None], (height, width))
+    return np.asarray(cv2.remap(part, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))

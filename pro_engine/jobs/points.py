@@ -1,0 +1,52 @@
+"""The scale of a photo from sparse points: those of a reconstruction that shows it, or of a file beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pro_engine.errors import FileError, InputError
+from pro_engine.geometry.sparse import SparseFit, fit_points
+from pro_engine.io.lens import Lens, lens_pixels
+from pro_engine.io.reconstruction import View, is_reconstruction, load_points, load_reconstruction, reconstruction_files
+from pro_engine.types import FloatMap, Intrinsics
+
+POINT_SUFFIXES = (".xyz", ".txt")
+"""Suffixes of files of points: x, y and z of the camera frame (x right, y down, z forward) in metres on each line."""
+
+__all__ = ["POINT_SUFFIXES", "fit_to_file", "fit_to_view", "is_reconstruction", "reconstruction_files", "view_of"]
+
+
+def view_of(align: Path, photo: Path, width: int, height: int) -> View:
+    """The view of a photo in a reconstruction, at the photo's size. Raises FileError: there is none."""
+    view = load_reconstruction(align).view_of(photo)
+    try:
+        return view.resized(width, height)
+    except InputError as error:
+        raise FileError(f"{photo} is {width}x{height} but another shape in {align}; was it turned or cut?") from error
+
+
+def fit_to_view(disparity: FloatMap, view: View) -> SparseFit:
+    """Fit a map to the points that a view shows. Raises InputError: too few of them."""
+    try:
+        return fit_points(disparity, view.pixels, view.depth)
+    except InputError as error:
+        raise InputError(f"{view.name} cannot be aligned to the reconstruction: {error}") from error
+
+
+def fit_to_file(disparity: FloatMap, path: Path, intrinsics: Intrinsics) -> SparseFit:
+    """Fit a map to the points of a file. Raises InputError: too few of them."""
+    points = load_points(path)
+    pixels, depth = _seen(points, intrinsics)
+    try:
+        return fit_points(disparity, pixels, depth)
+    except InputError as error:
+        raise InputError(f"The map cannot be aligned to {path}: {error}") from error
+
+
+def _seen(points: NDArray[np.float64], k: Intrinsics) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    front = points[points[:, 2] > 0]
+    lens = Lens("PINHOLE", (k.fx, k.fy, k.cx + 0.5, k.cy + 0.5), k.width, k.height)
+    return lens_pixels(lens, front)
