@@ -21,8 +21,7 @@ from pro_engine.io.paths import readable_file, reading_failed
 from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.outputs import Output
 from pro_engine.jobs.photos import Photo, Video, name_key
-from pro_engine.jobs.points import reconstruction_files
-from pro_engine.jobs.scale import sensor_file
+from pro_engine.jobs.points import reconstruction_files, sensor_file
 from pro_engine.options import InferenceOptions, options_of
 
 if TYPE_CHECKING:

@@ -83,9 +83,9 @@ class JobOptions(Checked):
     keep_background: bool = option(False, "An even background is a wall at the farthest distance, not sky to be cut")
     align: Path | None = option(
         None,
-        "What to take the scale from: sensor depth (a promptda model is told it, others are fitted to it) or x y z points, "
-        "as a file or a folder with one named like each photo; or a reconstruction: COLMAP's sparse/0, or nerfstudio's "
-        "transforms.json",
+        "What to take the scale from: sensor depth (a promptda model is told it, others are fitted to it) or x y z "
+        "points, as a file or a folder with one named like each photo; or a reconstruction: COLMAP's sparse/0, or "
+        "nerfstudio's transforms.json",
     )
     camera_height_m: float | None = option(
         None, "Height of the camera over flat ground, from which the scale is taken", above=0, unit="m"

@@ -1,4 +1,4 @@
-"""The scale of a photo from sparse points: those of a reconstruction that shows it, or of a file beside it."""
+"""What a photo is aligned to: a file of sensor depth or of sparse points, or the points of a reconstruction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,36 @@ from pro_engine.types import FloatMap, Intrinsics
 POINT_SUFFIXES = (".xyz", ".txt")
 """Suffixes of files of points: x, y and z of the camera frame (x right, y down, z forward) in metres on each line."""
 
-__all__ = ["POINT_SUFFIXES", "fit_to_file", "fit_to_view", "is_reconstruction", "reconstruction_files", "view_of"]
+__all__ = [
+    "POINT_SUFFIXES",
+    "fit_to_file",
+    "fit_to_view",
+    "has_points",
+    "is_reconstruction",
+    "reconstruction_files",
+    "sensor_file",
+    "view_of",
+]
+
+
+def sensor_file(align: Path, name: str) -> Path:
+    """The sensor depth of the photo `name`: `align` itself, or the one file of that name in the folder `align`.
+
+    A name with folders is looked for in the same folders below `align`, or in `align` where those are not there.
+    """
+    if not align.is_dir():
+        return align
+    folder, stem = align / Path(name).parent, Path(name).name
+    places = (folder if folder.is_dir() else align).iterdir()
+    found = sorted(path for path in places if path.is_file() and path.stem in (stem, f"{stem}.depth"))
+    if len(found) != 1:
+        raise FileError(f"The folder {align} has {len(found)} depth files named {name}.*; it needs exactly one.")
+    return found[0]
+
+
+def has_points(align: Path, name: str) -> bool:
+    """Whether the scale of the photo `name` comes from sparse points. Raises FileError: there is no file of it."""
+    return is_reconstruction(align) or sensor_file(align, name).suffix.lower() in POINT_SUFFIXES
 
 
 def view_of(align: Path, photo: Path, width: int, height: int) -> View:

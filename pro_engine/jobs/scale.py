@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from pro_engine.errors import FileError, InputError, ScaleUnknownError
+from pro_engine.errors import InputError, ScaleUnknownError
 from pro_engine.geometry.depth import AGREEMENT_RATIO, disparity_to_depth, fit_scale_shift, range_scale_shift
 from pro_engine.geometry.ground import down_vector, ground_scale_shift
 from pro_engine.geometry.sparse import SparseFit
@@ -21,7 +21,7 @@ from pro_engine.inference.video import ScaleHold
 from pro_engine.io.depth import load_depth
 from pro_engine.io.lens import Lens
 from pro_engine.jobs.options import JobOptions
-from pro_engine.jobs.points import POINT_SUFFIXES, fit_to_file, fit_to_view, is_reconstruction, view_of
+from pro_engine.jobs.points import fit_to_file, fit_to_view, has_points, is_reconstruction, sensor_file, view_of
 from pro_engine.options import GeometryOptions
 from pro_engine.types import BoolMap, DepthResult, FloatMap, ImageArray, Intrinsics, LensSource, LoadedPhoto, ScaleShift
 
@@ -279,29 +279,9 @@ def _ground_scale(result: DepthResult, job: JobOptions, lens: PhotoLens, height_
     return PhotoScale(found.scale_shift, far_m, warnings=warnings)
 
 
-def sensor_file(align: Path, name: str) -> Path:
-    """The sensor depth of the photo `name`: `align` itself, or the one file of that name in the folder `align`.
-
-    A name with folders is looked for in the same folders below `align`, or in `align` where those are not there.
-    """
-    if not align.is_dir():
-        return align
-    folder, stem = align / Path(name).parent, Path(name).name
-    places = (folder if folder.is_dir() else align).iterdir()
-    found = sorted(path for path in places if path.is_file() and path.stem in (stem, f"{stem}.depth"))
-    if len(found) != 1:
-        raise FileError(f"The folder {align} has {len(found)} depth files named {name}.*; it needs exactly one.")
-    return found[0]
-
-
 def _surfaces(result: DepthResult) -> FloatMap:
     """The disparity without the sky: what anything tells of metres there is no surface either."""
     return result.disparity if result.sky is None else np.where(result.sky, np.float32(np.nan), result.disparity)
-
-
-def has_points(align: Path, name: str) -> bool:
-    """Whether the scale of the photo `name` comes from sparse points. Raises FileError: there is no file of it."""
-    return is_reconstruction(align) or sensor_file(align, name).suffix.lower() in POINT_SUFFIXES
 
 
 def _fit_to_points(result: DepthResult, align: Path, name: str, lens: PhotoLens, photo: Path) -> SparseFit:
