@@ -15,7 +15,7 @@ PINHOLES = ("SIMPLE_PINHOLE", "PINHOLE")
 
 
 @dataclass(frozen=True)
-class Lens:
+class ColmapLens:
     """A camera as COLMAP describes it: model, parameters in pixels, and the size of its pictures in pixels.
 
     Pixels of `parameters` count from the corner of the picture. `pinhole` is the lens without its distortion.
@@ -39,7 +39,7 @@ class Lens:
         fy, cx, cy = (fx, *rest[:2]) if simple else rest[:3]
         return Intrinsics(fx, fy, cx - 0.5, cy - 0.5, self.width, self.height)
 
-    def resized(self, width: int, height: int) -> Lens:
+    def resized(self, width: int, height: int) -> ColmapLens:
         """The same lens for pictures of another size; distortion is in units of the focal length and stays."""
         sx, sy = width / self.width, height / self.height
         count = 3 if "SIMPLE" in self.model or self.model in ("RADIAL", "RADIAL_FISHEYE") else 4
@@ -47,14 +47,14 @@ class Lens:
             raise InputError(f"Pictures of {width}x{height} have another shape than {self.width}x{self.height}.")
         factors = (sx, sx, sy) if count == 3 else (sx, sy, sx, sy)
         scaled = tuple(value * factor for value, factor in zip(self.parameters, factors, strict=False))
-        return Lens(self.model, scaled + self.parameters[count:], width, height)
+        return ColmapLens(self.model, scaled + self.parameters[count:], width, height)
 
     def summary(self) -> dict[str, Any]:
         """Plain values for the metadata of files."""
         return {"model": self.model, "parameters": list(self.parameters), "size": [self.width, self.height]}
 
 
-def lens_pixels(lens: Lens, xyz: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def lens_pixels(lens: ColmapLens, xyz: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where points (N, 3) of the camera frame land: pixels (N, 2), NaN behind the camera, and z (N,).
 
     Raises:
@@ -68,7 +68,7 @@ def lens_pixels(lens: Lens, xyz: NDArray[np.float64]) -> tuple[NDArray[np.float6
     return pixels, depth
 
 
-def distorted(lens: Lens, slopes: NDArray[np.float64]) -> NDArray[np.float64]:
+def distorted(lens: ColmapLens, slopes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Pixels (N, 2), centres at integers, of directions x / z and y / z (N, 2). Raises as `lens_pixels`."""
     if lens.is_pinhole:
         k = lens.pinhole
@@ -77,7 +77,7 @@ def distorted(lens: Lens, slopes: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(_camera(lens).img_from_cam(rays), dtype=np.float64).reshape(-1, 2) - 0.5
 
 
-def undistorted(lens: Lens, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+def undistorted(lens: ColmapLens, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     """Directions x / z and y / z (N, 2) that pixels (N, 2), centres at integers, see. Raises as `lens_pixels`."""
     if lens.is_pinhole:
         k = lens.pinhole
@@ -85,17 +85,17 @@ def undistorted(lens: Lens, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(_camera(lens).cam_from_img(pixels + 0.5), dtype=np.float64).reshape(-1, 2)
 
 
-def undistorted_camera(lens: Lens) -> Intrinsics:
+def undistorted_camera(lens: ColmapLens) -> Intrinsics:
     """The pinhole camera of COLMAP's `image_undistorter`: no black border, at the size that leaves. Raises likewise."""
     if lens.is_pinhole:
         return lens.pinhole
     import pycolmap
 
     camera = pycolmap.undistort_camera(pycolmap.UndistortCameraOptions(), _camera(lens))
-    return Lens(camera.model.name, tuple(map(float, camera.params)), camera.width, camera.height).pinhole
+    return ColmapLens(camera.model.name, tuple(map(float, camera.params)), camera.width, camera.height).pinhole
 
 
-def _camera(lens: Lens) -> Any:
+def _camera(lens: ColmapLens) -> Any:
     try:
         import pycolmap
     except ImportError as error:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pro_engine.errors import DependencyError, FileError
-from pro_engine.io.lens import PINHOLES, Lens, lens_pixels
+from pro_engine.io.lens import PINHOLES, ColmapLens, lens_pixels
 from pro_engine.io.paths import PathLike, as_path, reading_failed
 
 HIDDEN = 0.05  # relative depth behind the nearest point around it from which a point without tracks counts as hidden
@@ -40,7 +40,7 @@ class View:
     """
 
     name: str
-    lens: Lens
+    lens: ColmapLens
     pose: NDArray[np.float64]
     pixels: NDArray[np.float64]
     depth: NDArray[np.float64]
@@ -178,14 +178,14 @@ def _read_colmap(folder: Path) -> Reconstruction:
         pixels = np.array([place for place, _ in seen], dtype=np.float64).reshape(-1, 2) - 0.5
         pose = np.asarray(image.cam_from_world().matrix(), dtype=np.float64)
         camera = model.cameras[image.camera_id]
-        lens = Lens(camera.model.name, tuple(float(one) for one in camera.params), camera.width, camera.height)
+        lens = ColmapLens(camera.model.name, tuple(float(one) for one in camera.params), camera.width, camera.height)
         views.append(_view(image.name, lens, pose, xyz, points, pixels))
     return Reconstruction(folder, "colmap", tuple(views), xyz, rgb)
 
 
 def _view(
     name: str,
-    lens: Lens,
+    lens: ColmapLens,
     pose: NDArray[np.float64],
     xyz: NDArray[np.float64],
     points: NDArray[np.int64],
@@ -246,14 +246,14 @@ def _frame(found: Mapping[str, Any], frame: Mapping[str, Any], xyz: NDArray[np.f
         raise ValueError(f"camera_model {kind} is neither OPENCV, OPENCV_FISHEYE nor PINHOLE")
     core = (fx, fy, cx, cy)
     if kind == "OPENCV_FISHEYE":
-        lens = Lens(kind, core + tuple(amounts[name] for name in ("k1", "k2", "k3", "k4")), width, height)
+        lens = ColmapLens(kind, core + tuple(amounts[name] for name in ("k1", "k2", "k3", "k4")), width, height)
     elif kind == "OPENCV" and amounts["k3"]:
         bent = (amounts["k1"], amounts["k2"], amounts["p1"], amounts["p2"], amounts["k3"], 0.0, 0.0, 0.0)
-        lens = Lens("FULL_OPENCV", core + bent, width, height)
+        lens = ColmapLens("FULL_OPENCV", core + bent, width, height)
     elif kind == "OPENCV" and any(amounts.values()):
-        lens = Lens(kind, core + tuple(amounts[name] for name in ("k1", "k2", "p1", "p2")), width, height)
+        lens = ColmapLens(kind, core + tuple(amounts[name] for name in ("k1", "k2", "p1", "p2")), width, height)
     else:
-        lens = Lens("PINHOLE", core, width, height)
+        lens = ColmapLens("PINHOLE", core, width, height)
     matrix = np.asarray(frame["transform_matrix"], dtype=np.float64)[:3]
     turn = _AXES @ matrix[:, :3].T
     pose = np.concatenate([turn, (-turn @ matrix[:, 3])[:, None]], axis=1)

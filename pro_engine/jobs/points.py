@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pro_engine.errors import FileError, InputError
 from pro_engine.geometry.sparse import SparseFit, fit_points
-from pro_engine.io.lens import Lens, lens_pixels
+from pro_engine.io.lens import ColmapLens, lens_pixels
 from pro_engine.io.reconstruction import View, is_reconstruction, load_points, load_reconstruction, reconstruction_files
 from pro_engine.types import FloatMap, Intrinsics
 
@@ -77,5 +77,5 @@ def fit_to_file(disparity: FloatMap, path: Path, intrinsics: Intrinsics) -> Spar
 
 def _seen(points: NDArray[np.float64], k: Intrinsics) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     front = points[points[:, 2] > 0]
-    lens = Lens("PINHOLE", (k.fx, k.fy, k.cx + 0.5, k.cy + 0.5), k.width, k.height)
+    lens = ColmapLens("PINHOLE", (k.fx, k.fy, k.cx + 0.5, k.cy + 0.5), k.width, k.height)
     return lens_pixels(lens, front)

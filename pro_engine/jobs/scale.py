@@ -19,7 +19,7 @@ from pro_engine.geometry.sparse import SparseFit
 from pro_engine.inference.resize import resized
 from pro_engine.inference.video import ScaleHold
 from pro_engine.io.depth import load_depth
-from pro_engine.io.lens import Lens
+from pro_engine.io.lens import ColmapLens
 from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.points import fit_to_file, fit_to_view, has_points, is_reconstruction, sensor_file, view_of
 from pro_engine.options import GeometryOptions
@@ -80,7 +80,7 @@ class PhotoLens:
 
     intrinsics: Intrinsics
     source: LensSource
-    distortion: Lens | None = None
+    distortion: ColmapLens | None = None
 
     def seen_by(self, result: DepthResult) -> PhotoLens:
         """The lens once the model has looked: its own in place of an assumed one, if it gives any."""

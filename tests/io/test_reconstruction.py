@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pro_engine.errors import FileError
-from pro_engine.io.lens import Lens, distorted, lens_pixels, undistorted, undistorted_camera
+from pro_engine.io.lens import ColmapLens, distorted, lens_pixels, undistorted, undistorted_camera
 from pro_engine.io.reconstruction import is_reconstruction, load_points, load_reconstruction
 
 pycolmap = pytest.importorskip("pycolmap")
@@ -59,16 +59,16 @@ def test_colmap_models_are_read_with_our_pixels(tmp_path, text):
 
 
 def test_lenses_bend_and_straighten():
-    lens = Lens("OPENCV", BENT, 640, 480)
+    lens = ColmapLens("OPENCV", BENT, 640, 480)
     pixels = np.array([[0.0, 0.0], [320.5, 238.5], [639.0, 100.0]])
     np.testing.assert_allclose(distorted(lens, undistorted(lens, pixels)), pixels, atol=1e-4)
     straight = undistorted_camera(lens)
     assert straight.fx == pytest.approx(500.0)
-    flat = Lens("PINHOLE", BENT[:4], 640, 480)
+    flat = ColmapLens("PINHOLE", BENT[:4], 640, 480)
     assert undistorted_camera(flat) == flat.pinhole
     np.testing.assert_allclose(distorted(flat, undistorted(flat, pixels)), pixels, atol=1e-9)
     for kind, params in (("SIMPLE_RADIAL", (500, 320, 240, 0.1)), ("RADIAL", (500, 320, 240, 0.1, 0))):
-        k = Lens(kind, params, 640, 480).resized(320, 240).pinhole
+        k = ColmapLens(kind, params, 640, 480).resized(320, 240).pinhole
         assert (k.fx, k.fy, k.cx, k.cy) == (250, 250, 159.5, 119.5)
 
 
