@@ -30,6 +30,7 @@ from ros2_pro.graph.adaptive_subscription import AdaptiveSubscription
 from ros2_pro.graph.bond import Bond
 from ros2_pro.graph.publishers import Outputs
 from ros2_pro.messages.caches import CameraInfoCache, Frame, SensorCache
+from ros2_pro.messages.camera_info import is_rectified
 from ros2_pro.scale import sensor_samples
 from ros2_pro.settings import WAYS_TO_METRES, EngineSettings, Settings
 
@@ -146,6 +147,7 @@ class ProNode(LifecycleNode):
             stopping=lambda: worker.stopping,
             image_topic=lambda: self._subscriptions_of_ours[0].topic if self._subscriptions_of_ours else "",
             tf=self._tf,
+            sensor_is_rectified=self._sensor_is_rectified,
         )
         self._processor = Processor(around, self._engine, self._health, self._outputs, self._infos, self._sensor)
         self._subscribe()
@@ -246,6 +248,11 @@ class ProNode(LifecycleNode):
         begun_s = time.monotonic()
         processor.process(frame)
         worker.rest_until(begun_s + 1 / rate if rate else 0.0)
+
+    def _sensor_is_rectified(self) -> bool:
+        """Whether the name of the scale's topic says so."""
+        topics = [one.topic for one in self._subscriptions_of_ours[2:3]]
+        return bool(topics) and is_rectified(topics[0], "auto")
 
     def _look(self) -> None:
         if self._watch is not None:

@@ -44,6 +44,14 @@ class InputSettings(Checked):
     rectified: str = option(
         "auto", "Whether the image is rectified; auto: if its topic's name says rect", choices=("auto", "yes", "no")
     )
+    rectify: bool = option(
+        True,
+        "Rectify images of a distorted lens before the model sees them; false: they stay bent, as depth/image_raw is",
+    )
+    rotation: int = option(
+        0, "By how much the image is to be turned clockwise to be upright, in degrees: 0, 90, 180 or 270; only the "
+        "model sees it turned", minimum=0, maximum=270,
+    )  # fmt: skip
     camera_info_timeout_s: float = option(
         0.5, "How long the first image waits for a camera info, in seconds", minimum=0.0, maximum=10.0
     )
@@ -57,6 +65,11 @@ class InputSettings(Checked):
     stale_after_s: float = option(
         3.0, "Seconds without an image after which diagnostics say so", minimum=0.1, maximum=3600.0
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rotation % 90:
+            raise OptionError(f"{{0}} is {self.rotation}; give 0, 90, 180 or 270.", "rotation")
 
 
 @dataclass(frozen=True)

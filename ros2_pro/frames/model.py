@@ -11,6 +11,7 @@ import numpy as np
 
 import pro_engine as pro
 from ros2_pro.faults import MessageError
+from ros2_pro.frames.rotation import turned, turned_back, turned_lens
 from ros2_pro.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -86,14 +87,19 @@ class Engine:
         settings: EngineSettings,
         go_on: Callable[[], bool],
         lens: SeenLens | None = None,
+        quarter_turns: int = 0,
     ) -> pro.DepthResult:
         """Depth of a picture (H, W, 3) uint8 RGB and its lens, which metres of some models follow from.
 
-        `go_on` is asked between passes; False ends with CancelledError.
+        `go_on` is asked between passes; False ends with CancelledError. The model sees the picture turned clockwise by
+        so many quarter turns; the result is of the picture as given.
 
         Raises:
             MessageError: too_small, engine_memory, engine_error or engine_output.
         """
+        image = turned(image, quarter_turns)
+        if lens is not None:
+            lens = lens._replace(intrinsics=turned_lens(lens.intrinsics, quarter_turns))
         height, width = image.shape[:2]
         if min(height, width) < MIN_SIDE:
             raise MessageError(
@@ -115,9 +121,10 @@ class Engine:
         _check(result, height, width)
         if not settings.hold_scale:
             self._hold = None
-            return result
-        self._hold = self._hold or pro.ScaleHold()
-        return self._hold.apply(image, result)
+        else:
+            self._hold = self._hold or pro.ScaleHold()
+            result = self._hold.apply(image, result)
+        return turned_back(result, quarter_turns)
 
 
 def _worded(error: Exception) -> str:

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 import pro_engine as pro
 from ros2_pro.faults import MessageError
 from ros2_pro.frames.diagnostics import Health
-from ros2_pro.frames.model import Engine, SeenLens
+from ros2_pro.frames.lens import fallback_lens, find_lens, seen_lens, without_lens
+from ros2_pro.frames.model import Engine
 from ros2_pro.frames.snapshot import write_snapshot
-from ros2_pro.graph.publishers import Outputs
+from ros2_pro.graph.publishers import TOPICS, Outputs
 from ros2_pro.messages import camera_info, clouds, images
 from ros2_pro.messages.caches import CameraInfoCache, Frame, SensorCache, seconds
+from ros2_pro.messages.rectification import Rectification
 from ros2_pro.scale import sensor_samples
 from ros2_pro.scale.tracker import FrameScale, ScaleTracker
 from ros2_pro.settings import OWN_METRES, WAYS_TO_METRES, Settings
@@ -29,6 +31,7 @@ from ros2_pro.settings import OWN_METRES, WAYS_TO_METRES, Settings
 FUTURE_S = 1.0  # a stamp this far ahead of the clock is wrong
 OTHER_CLOCK_S = 600.0  # a stamp this far off is of another clock, of a recording or a simulation
 INFO_OFFSET_S = 1.0  # a camera info this far from the image is told
+_DEPTHS = frozenset({"depth", "depth_raw"})
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Surroundings:
     stopping: Callable[[], bool]
     image_topic: Callable[[], str]
     tf: sensor_samples.TfLookup | None = None
+    sensor_is_rectified: Callable[[], bool] = lambda: False  # a depth image that is registered to the image
     clock: Callable[[], float] = time.monotonic  # steady, in seconds: of `Frame.received_s` and the scale's age
 
 
@@ -53,6 +57,7 @@ class _FrameMaps:
     info: Any
     disparity: NDArray[np.float32]
     depth: NDArray[np.float32] | None = None
+    rectification: Rectification | None = None
 
 
 class Processor:
@@ -123,17 +128,27 @@ class Processor:
         picture = images.decode_compressed(message) if compressed else images.decode_image(message)
         image = picture.image
         info = self._infos.get(settings.input.camera_info_timeout_s)  # before the model, whose time newer ones pass
+        found, rectification = find_lens(info, image, settings.input, self._around.image_topic())
+        wanted = self._on_its_topic(wanted, found)
+        if not wanted and not self._snapshots and not settings.engine.always_run:
+            return
         begun_s = self._around.clock()
-        seen = self._seen_lens(info, image, settings)
-        result = self._engine.infer(image, settings.engine, lambda: not self._around.stopping(), seen)
+        if rectification is not None:
+            image = rectification.picture(image)
+        seen = seen_lens(found, image, settings.input)
+        turns = settings.input.rotation // 90
+        result = self._engine.infer(image, settings.engine, lambda: not self._around.stopping(), seen, turns)
+        if rectification is not None and rectification.seen is not None:
+            result = replace(result, valid=result.valid & rectification.seen)
         engine_s = self._around.clock() - begun_s
         self._lens_source = result.lens_source or (seen.lens_source if seen is not None else "none")
         # Only now, so that a frame that is dropped is counted as that alone.
         self._note(picture, message.format if compressed else message.encoding, message.header)
-        info, lens = self._lens(info, message.header, image, settings, wanted)
+        info, lens = self._told_lens(found, info, message.header, image, settings, wanted)
         disparity = np.where(result.valid, result.disparity, np.float32(np.nan)) if not result.valid.all() else None
-        view = _FrameMaps(message.header, image, lens, info, result.disparity if disparity is None else disparity)
-        if wanted & {"depth", "points", "camera_info"} or self._snapshots:
+        disparity = result.disparity if disparity is None else disparity
+        view = _FrameMaps(message.header, image, lens, info, disparity, rectification=rectification)
+        if wanted & {*_DEPTHS, "points", "camera_info"} or self._snapshots:
             view.depth = self._metres(view, result, settings)
         if self._around.stopping():
             return
@@ -151,14 +166,27 @@ class Processor:
     def _work_wanted(self, settings: Settings) -> frozenset[str]:
         """The outputs that somebody listens to and that can be given."""
         wanted = self._outputs.wanted()
-        if settings.scale.mode == "none" and wanted & {"depth", "points"}:
+        if settings.scale.mode == "none" and wanted & {*_DEPTHS, "points"}:
             self._health.count(
                 "no_scale",
                 f"Depth or points are wanted, but scale.mode is none; set it to {WAYS_TO_METRES}.",
                 withheld=True,
             )
-            wanted -= {"depth", "points", "camera_info"}
-        return wanted - {"camera_info"} if not wanted & {"depth"} else wanted
+            wanted -= {*_DEPTHS, "points", "camera_info"}
+        return wanted if wanted & _DEPTHS else wanted - {"camera_info"}
+
+    def _on_its_topic(
+        self, wanted: frozenset[str], found: camera_info.CameraModel | MessageError | None
+    ) -> frozenset[str]:
+        """The outputs without the depth image of the other geometry; who listens to that alone is told."""
+        straight = not isinstance(found, camera_info.CameraModel) or found.is_straight
+        name, other = ("depth", "depth_raw") if straight else ("depth_raw", "depth")
+        if other in wanted and name not in wanted:
+            why = "its lens is straight, or input.rectify is true" if straight else "its lens is distorted"
+            text = f"{TOPICS[other][1]} is listened to, but the depth image is on {TOPICS[name][1]}: {why}."
+            self._health.count("other_geometry", text, withheld=True)
+            wanted -= {"camera_info"}
+        return wanted - {other}
 
     def _note(self, picture: images.DecodedImage, encoding: str, header: Any) -> None:
         """Count what is odd about a frame that is used."""
@@ -184,26 +212,26 @@ class Processor:
             self._health.count("time_jump", f"The image's stamp is {stamp_s:.3f} s, after {self._stamp_s or 0:.3f} s.")
         self._stamp_s = stamp_s
 
-    def _lens(
-        self, info: Any, header: Any, image: NDArray[np.uint8], settings: Settings, wanted: frozenset[str]
+    def _told_lens(
+        self,
+        found: camera_info.CameraModel | MessageError | None,
+        info: Any,
+        header: Any,
+        image: NDArray[np.uint8],
+        settings: Settings,
+        wanted: frozenset[str],
     ) -> tuple[Any, camera_info.CameraModel | None]:
-        """The camera info in use (None: none) and the lens (None: unknown)."""
-        height, width = image.shape[:2]
-        given = settings.input
-        fov = given.fallback_fov_x_deg
-        fallback = camera_info.guessed_lens(width, height, fov) if fov else None
+        """The camera info in use (None: none) and the lens (None: unknown); what is odd about them is counted."""
+        fallback = fallback_lens(image, settings.input)
         withheld = fallback is None and bool(wanted & {"points", "camera_info"})
-        if info is None:
-            self._health.count("no_camera_info", _without_lens("There is no camera info", fallback), withheld=withheld)
+        if found is None:
+            self._health.count("no_camera_info", without_lens("There is no camera info", fallback), withheld=withheld)
             return None, fallback
-        rectified = camera_info.is_rectified(self._around.image_topic(), given.rectified)
-        try:
-            lens = camera_info.lens_from_info(info, width, height, rectified=rectified)
-        except MessageError as error:
-            self._health.count(error.cause, _without_lens(str(error).rstrip("."), fallback), withheld=withheld)
+        if isinstance(found, MessageError):
+            self._health.count(found.cause, without_lens(str(found).rstrip("."), fallback), withheld=withheld)
             return None, fallback
         other = bool(info.header.frame_id and header.frame_id) and info.header.frame_id != header.frame_id
-        notes = (*lens.notes, "camera_info_frame") if other else lens.notes
+        notes = (*found.notes, "camera_info_frame") if other else found.notes
         if notes != self._lens_notes:  # told when they change: they stay true for every frame
             self._lens_notes = notes
             for note in notes:
@@ -211,19 +239,7 @@ class Processor:
         offset_s = seconds(info.header.stamp) - seconds(header.stamp)
         if abs(offset_s) > INFO_OFFSET_S:
             self._health.count("camera_info_late", f"The newest camera info is {offset_s:+.1f} s from the image.")
-        return info, lens
-
-    def _seen_lens(self, info: Any, image: NDArray[np.uint8], settings: Settings) -> SeenLens | None:
-        """The lens that the model is told; what is wrong with it is said by `_lens`."""
-        (height, width), fov = image.shape[:2], settings.input.fallback_fov_x_deg
-        rectified = camera_info.is_rectified(self._around.image_topic(), settings.input.rectified)
-        try:
-            lens = info and camera_info.lens_from_info(info, width, height, rectified=rectified)
-        except MessageError:
-            lens = None
-        if lens is not None:
-            return SeenLens(lens.intrinsics, "given")
-        return SeenLens(camera_info.guessed_lens(width, height, fov).intrinsics, "assumed") if fov else None
+        return info, found
 
     def _metres(self, view: _FrameMaps, result: Any, settings: Settings) -> NDArray[np.float32] | None:
         """Depth (H, W) in metres, or None where nothing gives a scale now."""
@@ -278,16 +294,13 @@ class Processor:
             sensor_pose=settings.scale.sensor_pose,
             sensor_info=self._sensor.info,
             tf=self._around.tf,
+            rectification=None if self._around.sensor_is_rectified() else view.rectification,
         )
 
     def _publish(self, view: _FrameMaps, wanted: frozenset[str], settings: Settings) -> None:
         publish = self._outputs.publish
-        if "depth" in wanted and view.depth is not None:
-            millimetres = settings.depth.encoding == "16UC1"
-            values = images.depth_to_millimetres(view.depth) if millimetres else view.depth
-            publish("depth", self._image("depth", values, settings.depth.encoding, view.header))
-            if view.lens is not None:
-                publish("camera_info", camera_info.info_message(view.info, view.lens, view.header))
+        if wanted & _DEPTHS and view.depth is not None:
+            self._publish_depth(view, view.depth, wanted, settings)
         if "points" in wanted and view.depth is not None and view.lens is not None:
             built = clouds.build_cloud(view.depth, view.image, view.lens, settings.points)
             reuse = self._messages.get("points")
@@ -298,6 +311,17 @@ class Processor:
         if "preview" in wanted:
             picture = _preview(view.disparity, settings.preview.colormap, settings.preview.max_width)
             publish("preview", self._image("preview", picture, "rgb8", view.header))
+
+    def _publish_depth(
+        self, view: _FrameMaps, depth: NDArray[np.float32], wanted: frozenset[str], settings: Settings
+    ) -> None:
+        """Depth on the topic that says whether it is rectified, with its camera info."""
+        millimetres = settings.depth.encoding == "16UC1"
+        values = images.depth_to_millimetres(depth) if millimetres else depth
+        (name,) = wanted & _DEPTHS
+        self._outputs.publish(name, self._image("depth", values, settings.depth.encoding, view.header))
+        if view.lens is not None:
+            self._outputs.publish("camera_info", camera_info.info_message(view.info, view.lens, view.header))
 
     def _image(self, name: str, values: NDArray[Any], encoding: str, header: Any) -> Any:
         """A message in the memory of the one before: publishing has ended when it returns."""
@@ -338,12 +362,6 @@ def _preview(disparity: NDArray[np.float32], colormap: str, max_width: int) -> N
         small = max_width, max(1, round(height * max_width / width))
         disparity = np.asarray(cv2.resize(disparity, small, interpolation=cv2.INTER_AREA), dtype=np.float32)
     return pro.colorize(disparity, cmap=colormap)
-
-
-def _without_lens(what: str, fallback: camera_info.CameraModel | None) -> str:
-    if fallback is not None:
-        return f"{what}; input.fallback_fov_x_deg is assumed."
-    return f"{what}; there are no points without one (or set input.fallback_fov_x_deg)."
 
 
 def _where(error: Exception) -> str:

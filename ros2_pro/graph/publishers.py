@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 TOPICS: dict[str, tuple[type[Any], str, str]] = {
     "depth": (Image, "depth/image_rect", "depth in metres at the image's size: 32FC1, or 16UC1 in millimetres"),
+    "depth_raw": (Image, "depth/image_raw", "the same of an image that stays distorted, instead of depth/image_rect"),
     "camera_info": (CameraInfo, "depth/camera_info", "the camera of the depth image, stamped exactly like it"),
     "disparity": (Image, "disparity", "relative inverse depth at the image's size, 32FC1, larger is nearer"),
     "points": (PointCloud2, "points", "coloured points x, y, z, rgb; 16 bytes each"),

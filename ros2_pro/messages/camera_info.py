@@ -45,6 +45,11 @@ class CameraModel:
     notes: tuple[str, ...] = ()
     distortion: Distortion | None = None
 
+    @property
+    def is_straight(self) -> bool:
+        """Whether consumers that know K or P alone find the right rays."""
+        return self.distortion is None and "unknown_distortion" not in self.notes
+
     def pixels(self, x_slope: Numbers, y_slope: Numbers) -> tuple[Numbers, Numbers]:
         """Columns and rows in which rays are seen, by their x / z and y / z; inside the image or not, NaN for rays
         that a bent lens does not see."""

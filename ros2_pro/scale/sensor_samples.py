@@ -15,6 +15,7 @@ from ros2_pro.faults import MessageError
 from ros2_pro.messages import images
 from ros2_pro.messages.caches import seconds
 from ros2_pro.messages.camera_info import CameraModel, lens_from_info
+from ros2_pro.messages.rectification import Rectification
 
 Vector = NDArray[np.float64]
 FloatMap = NDArray[np.float32]
@@ -122,6 +123,7 @@ def samples_of(
     sensor_pose: Sequence[float],
     sensor_info: Any = None,
     tf: TfLookup | None,
+    rectification: Rectification | None = None,
 ) -> Samples:
     """Samples of an Image (depth), PointCloud2 or LaserScan.
 
@@ -133,6 +135,7 @@ def samples_of(
         sensor_pose: as in `pose_from_parameters`, for where tf does not know.
         sensor_info: the camera info of a depth image, or None.
         tf: None where there is none.
+        rectification: of the image since it arrived, which a registered depth image has not seen.
 
     Raises:
         MessageError: "bad_scale_source".
@@ -141,7 +144,7 @@ def samples_of(
     sensor_frame = message.header.frame_id
     if kind == "Image":
         if not sensor_frame or not frame_id or sensor_frame == frame_id:
-            return from_depth_image(message, width, height)
+            return _registered(message, width, height, rectification)
         try:
             camera_from_sensor = _pose(sensor_frame, frame_id, sensor_pose, tf)
         except MessageError:
@@ -152,7 +155,7 @@ def samples_of(
             f"The depth image is of frame {sensor_frame!r} and the image of {frame_id!r}; it is taken as registered. "
             "Register it, or publish its camera info on scale/camera_info and its place on tf (or scale.sensor_pose)."
         )
-        return replace(from_depth_image(message, width, height), note=note)
+        return replace(_registered(message, width, height, rectification), note=note)
     if lens is None:
         raise _bad(f"A {kind} needs a camera info to be seen in the image; publish one or set input.fallback_fov_x_deg")
     readers: dict[str, Callable[[Any, CameraModel, Pose], Samples]] = {
@@ -160,6 +163,13 @@ def samples_of(
         "LaserScan": from_scan,
     }
     return readers[kind](message, lens, _pose(sensor_frame, frame_id, sensor_pose, tf))
+
+
+def _registered(message: Any, width: int, height: int, rectification: Rectification | None) -> Samples:
+    found = from_depth_image(message, width, height)
+    if rectification is None:
+        return found
+    return Samples(*rectification.move(found.columns, found.rows, found.depth), found.stamp)
 
 
 def _pose(sensor_frame: str, frame: str, sensor_pose: Sequence[float], tf: TfLookup | None) -> Pose:

@@ -63,11 +63,13 @@ class Desk:
         self.stamp_s = 0  # of the last image; every image is a second later
         self.ros_time_s = 1e9
         self.image_topic = "/camera/image_raw"
+        self.sensor_is_rectified = False
         around = Surroundings(
             settings=lambda: from_values(self.values),
             now_s=lambda: self.ros_time_s,
             stopping=lambda: False,
             image_topic=lambda: self.image_topic,
+            sensor_is_rectified=lambda: self.sensor_is_rectified,
             clock=lambda: self.now_s,
         )
         self.processor = Processor(around, Engine(self.model.load), self.health, self, self.infos, self.sensor)

@@ -57,9 +57,13 @@ class FaultRig(Rig):
     """A camera that sends good and faulty frames to a node of `start_stub`."""
 
     def __init__(
-        self, process: NodeProcess, namespace: str, outputs: tuple[str, ...] = ("depth/image_rect", "depth/camera_info")
+        self,
+        process: NodeProcess,
+        namespace: str,
+        outputs: tuple[str, ...] = ("depth/image_rect", "depth/image_raw", "depth/camera_info"),
     ) -> None:
         super().__init__(namespace, outputs)
+        self.depths = [name for name in outputs if name.startswith("depth/image")]
         self.process = process
 
     def ready(self, timeout_s: float = PATIENCE_S, *, patience_s: float = 1.0) -> None:
@@ -99,7 +103,8 @@ class FaultRig(Rig):
         stamp = image.header.stamp
 
         def found() -> Any:
-            fits = [message for message in self.received["depth/image_rect"] if message.header.stamp == stamp]
+            depths = (message for topic in self.depths for message in self.received[topic])
+            fits = [message for message in depths if message.header.stamp == stamp]
             return next(iter(fits), None)
 
         return wait_for(found, timeout_s)

@@ -39,6 +39,7 @@ ASK_AGAIN_S = 5.0
 OFTEN = {"STUB_REPORT_S": "0.1"}  # diagnostics ten times a second, for tests that wait for them
 OUTPUTS = {
     "depth/image_rect": Image,
+    "depth/image_raw": Image,
     "depth/camera_info": CameraInfo,
     "disparity": Image,
     "points": PointCloud2,

@@ -230,9 +230,9 @@ def test_f17_camera_info_of_another_shape(rig):
 @pytest.mark.parametrize(
     ("model", "d", "cause"),
     [
-        ("plumb_bob", [-0.2, 0.05, 0.001, 0.001, 0.0], "distorted"),
-        ("rational_polynomial", [-0.2, 0.05, 0.001, 0.001, 0.0, 0.1, 0.0, 0.0], "distorted"),
-        ("equidistant", [0.1, 0.0, 0.0, 0.0], "distorted"),
+        ("plumb_bob", [-0.2, 0.05, 0.001, 0.001, 0.0], "rectified_here"),
+        ("rational_polynomial", [-0.2, 0.05, 0.001, 0.001, 0.0, 0.1, 0.0, 0.0], "rectified_here"),
+        ("equidistant", [0.1, 0.0, 0.0, 0.0], "rectified_here"),
         ("bananas", [0.1] * 5, "unknown_distortion"),
         ("", [0.1] * 5, "unknown_distortion"),
         ("plumb_bob", [0.1] * 7, "unknown_distortion"),
