@@ -50,7 +50,7 @@ class InputSettings(Checked):
     )
     rotation: int = option(
         0, "By how much the image is to be turned clockwise to be upright, in degrees: 0, 90, 180 or 270; only the "
-        "model sees it turned", minimum=0, maximum=270,
+        "model sees it turned", minimum=0, maximum=270, step=90,
     )  # fmt: skip
     camera_info_timeout_s: float = option(
         0.5, "How long the first image waits for a camera info, in seconds", minimum=0.0, maximum=10.0

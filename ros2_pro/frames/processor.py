@@ -243,6 +243,8 @@ class Processor:
 
     def _metres(self, view: _FrameMaps, result: Any, settings: Settings) -> NDArray[np.float32] | None:
         """Depth (H, W) in metres, or None where nothing gives a scale now."""
+        if not result.valid.any():
+            return view.disparity  # NaN everywhere
         stamp_s = seconds(view.header.stamp)
         samples = problem = None
         try:
@@ -361,6 +363,8 @@ def _preview(disparity: NDArray[np.float32], colormap: str, max_width: int) -> N
     if max_width and width > max_width:
         small = max_width, max(1, round(height * max_width / width))
         disparity = np.asarray(cv2.resize(disparity, small, interpolation=cv2.INTER_AREA), dtype=np.float32)
+    if np.isnan(disparity).all():
+        return np.zeros((*disparity.shape, 3), np.uint8)
     return pro.colorize(disparity, cmap=colormap)
 
 

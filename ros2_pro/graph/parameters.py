@@ -72,7 +72,7 @@ def descriptor(owner: type, name: str) -> ParameterDescriptor:
         if isinstance(default, float):
             message.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
         else:
-            message.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+            message.integer_range = [IntegerRange(from_value=low, to_value=high, step=limits.get("step", 1))]
     return message
 
 

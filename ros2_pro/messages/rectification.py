@@ -58,7 +58,7 @@ class Rectification:
 
 
 def rectification_of(info: Any, bent: CameraModel) -> Rectification | None:
-    """How an image of a distorted lens is rectified; None where its lens is straight, or nothing tells.
+    """How an image of a distorted lens is rectified; None where its lens is straight, or P does not see the image.
 
     P is used with R; where P is zero K, and no turn.
     """
@@ -70,14 +70,21 @@ def rectification_of(info: Any, bent: CameraModel) -> Rectification | None:
     except MessageError:  # of P: the image stays as it is
         return None
     turn = np.array(info.r, np.float64).reshape(3, 3)
-    if not info.p[0] or not np.allclose(turn @ turn.T, np.eye(3), atol=1e-3):
+    if not info.p[0] or not _is_rotation(turn):
         turn = np.eye(3)
     to = lens.intrinsics
     remap, seen = _remap(
         (to.fx, to.fy, to.cx, to.cy), (k.fx, k.fy, k.cx, k.cy), k.width, k.height, distortion, tuple(turn.ravel())
     )
+    if seen is not None and not seen.any():  # P looks elsewhere
+        return None
     notes = (*(note for note in bent.notes if note != "distorted"), "rectified_here")
     return Rectification(replace(lens, notes=notes), bent, turn, remap, seen)
+
+
+def _is_rotation(turn: Numbers) -> bool:
+    with np.errstate(all="ignore"):  # any numbers may be there
+        return np.allclose(turn @ turn.T, np.eye(3), atol=1e-3)
 
 
 @lru_cache(maxsize=2)

@@ -63,7 +63,6 @@ class FaultRig(Rig):
         outputs: tuple[str, ...] = ("depth/image_rect", "depth/image_raw", "depth/camera_info"),
     ) -> None:
         super().__init__(namespace, outputs)
-        self.depths = [name for name in outputs if name.startswith("depth/image")]
         self.process = process
 
     def ready(self, timeout_s: float = PATIENCE_S, *, patience_s: float = 1.0) -> None:
@@ -103,7 +102,8 @@ class FaultRig(Rig):
         stamp = image.header.stamp
 
         def found() -> Any:
-            depths = (message for topic in self.depths for message in self.received[topic])
+            topics = [topic for topic in self.received if topic.startswith("depth/image")]
+            depths = (message for topic in topics for message in self.received[topic])
             fits = [message for message in depths if message.header.stamp == stamp]
             return next(iter(fits), None)
 

@@ -39,12 +39,12 @@ ASK_AGAIN_S = 5.0
 OFTEN = {"STUB_REPORT_S": "0.1"}  # diagnostics ten times a second, for tests that wait for them
 OUTPUTS = {
     "depth/image_rect": Image,
-    "depth/image_raw": Image,
     "depth/camera_info": CameraInfo,
     "disparity": Image,
     "points": PointCloud2,
     "preview": Image,
 }
+BENT = {"depth/image_raw": Image}  # what there is of a lens that stays distorted
 
 
 def qos(reliability: str = "reliable", depth: int = 1) -> QoSProfile:
@@ -155,12 +155,12 @@ class Rig:
     def listen(self, topic: str, reliability: str = "reliable", depth: int = 5) -> Any:
         """Subscribe to an output of the node."""
         keep = self.received[topic].append
-        return self.node.create_subscription(OUTPUTS[topic], topic, keep, qos(reliability, depth))
+        return self.node.create_subscription((OUTPUTS | BENT)[topic], topic, keep, qos(reliability, depth))
 
     def ready(self, timeout_s: float = PATIENCE_S, *, topic: str = "image") -> None:
         """Wait until the node listens and its outputs are found."""
         assert wait_for(lambda: self.node.count_subscribers(topic), timeout_s), "the node does not listen"
-        topics = [topic for topic in OUTPUTS if topic in self.received]
+        topics = [topic for topic in OUTPUTS | BENT if topic in self.received]
         assert wait_for(lambda: all(self.node.count_publishers(topic) for topic in topics), timeout_s)
         assert not self._camera or wait_for(self.info.get_subscription_count, timeout_s), "the camera has no listener"
         time.sleep(0.3)  # the node has to find our subscriptions, too

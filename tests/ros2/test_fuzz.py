@@ -15,6 +15,7 @@ from rig import OUTPUTS, PATIENCE_S, qos, rclpy, wait_for
 
 from ros2_pro.faults import CAUSES, MessageError
 from ros2_pro.messages import camera_info, images
+from ros2_pro.messages.rectification import rectification_of
 
 IMAGES, COMPRESSED = 2700, 300
 WARM_UP = 200
@@ -103,6 +104,9 @@ def test_reading_messages_raises_nothing_but_message_errors():
                 message = fuzz.camera_info(width, height)
                 lens = camera_info.lens_from_info(message, width, height, rectified=number % 2 == 0)
                 seen.update(lens.notes)
+                if rectification := rectification_of(message, lens):
+                    lens = rectification.lens
+                    assert rectification.picture(picture.image).shape == (height, width, 3)
                 came = camera_info.info_message(None, lens, image.header)
                 assert (came.width, came.height) == (width, height) and all(np.isfinite(came.k)) and came.k[0] > 0
             except MessageError as error:

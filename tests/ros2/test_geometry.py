@@ -107,6 +107,19 @@ def test_what_the_camera_does_not_show_has_no_depth(desk):
     assert not np.isnan(desk.depth(info=bent_info())).any()
 
 
+def test_a_camera_that_sees_nothing_has_depth_nowhere(desk):
+    nothing = pro.DepthResult(DISPARITY.copy(), np.zeros((HEIGHT, WIDTH), np.bool_))
+    desk.model.infer = lambda image, **given: nothing
+    assert np.isnan(desk.depth()).all()
+
+
+def test_a_projection_that_looks_elsewhere_rectifies_nothing(desk):
+    elsewhere = bent_info()
+    elsewhere.p[0], elsewhere.p[5], elsewhere.p[2], elsewhere.p[6] = 50.0, 50.0, 9000.0, 20.0
+    out = desk.look(info=elsewhere)
+    assert "depth_raw" in out and "depth" not in out
+
+
 def test_depth_that_stays_bent_has_another_topic(desk):
     desk.set(input__rectify=False)
     out = desk.look(info=bent_info())

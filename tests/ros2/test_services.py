@@ -45,11 +45,10 @@ def another(name):
         return not default
     if isinstance(default, tuple):
         return [item + 1 for item in default]
-    return (
-        f"{default}x"
-        if isinstance(default, str)
-        else type(default)((default + limits.get("maximum", limits.get("below"))) / 2)
-    )
+    if isinstance(default, str):
+        return f"{default}x"
+    middle, step = (default + limits.get("maximum", limits.get("below"))) / 2, limits.get("step")
+    return type(default)(middle // step * step if step else middle)
 
 
 def test_every_writable_parameter_can_be_set_and_read_back(bench):
