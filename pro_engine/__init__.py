@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pro_engine.geometry.ground import GroundFit, down_vector, ground_scale_shift
     from pro_engine.geometry.mesh import depth_to_mesh
     from pro_engine.geometry.normals import depth_to_normals
+    from pro_engine.inference.cost import Cost, expected_cost
     from pro_engine.inference.load import load_model
     from pro_engine.inference.predictor import DepthPredictor
     from pro_engine.inference.video import ScaleHold, VideoPredictor
@@ -66,6 +67,7 @@ _HOMES = {
     "geometry.ground": ("GroundFit", "down_vector", "ground_scale_shift"),
     "geometry.mesh": ("depth_to_mesh",),
     "geometry.normals": ("depth_to_normals",),
+    "inference.cost": ("Cost", "expected_cost"),
     "inference.load": ("load_model",),
     "inference.predictor": ("DepthPredictor",),
     "inference.video": ("ScaleHold", "VideoPredictor"),
@@ -81,6 +83,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "CancelledError",
+    "Cost",
     "DependencyError",
     "DepthPredictor",
     "DepthResult",
@@ -110,6 +113,7 @@ __all__ = [
     "depth_to_normals",
     "disparity_to_depth",
     "down_vector",
+    "expected_cost",
     "fit_scale_shift",
     "flying_points",
     "ground_scale_shift",

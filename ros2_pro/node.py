@@ -107,7 +107,7 @@ class ProNode(LifecycleNode):
         return super().on_configure(state)
 
     def _load_model(self) -> None:
-        engine, settings = Engine(self._load), self._settings.engine
+        engine, settings = Engine(self._load, self.get_logger().warning), self._settings.engine
         self._engine = engine
         self._loading = in_thread(lambda: self._load_and_tell(engine, settings), "pro-loading")
 

@@ -14,6 +14,7 @@ import pro_engine
 
 PUBLIC = {
     "CancelledError",
+    "Cost",
     "DependencyError",
     "DepthPredictor",
     "DepthResult",
@@ -43,6 +44,7 @@ PUBLIC = {
     "depth_to_normals",
     "disparity_to_depth",
     "down_vector",
+    "expected_cost",
     "fit_scale_shift",
     "flying_points",
     "ground_scale_shift",

@@ -381,13 +381,13 @@ def test_help_is_whole_in_narrow_windows_and_in_words_of_the_command_line(verbs)
 
 def test_models_info_and_bench(run, photo, monkeypatch):
     listed = json.loads(run("models", "--json").stdout)
-    assert {"name", "summary", "licence", "commercial", "weights", "why"} == set(listed[0])
-    assert any(row["name"] == "compact" for row in listed)
+    assert listed[0]["name"] == "compact" and len(listed) > 10
+    shown = ("name", "licence", "use", "units", "weights", "why")
     for columns in (40, 60, 80):
         monkeypatch.setenv("COLUMNS", str(columns))
         table = run("models").stdout
         assert max(map(len, table.splitlines())) <= columns
-        assert all(word in table.split() for row in listed for value in row.values() for word in str(value).split())
+        assert all(word in table.split() for row in listed for key in shown for word in row[key].split())
     facts = json.loads(run("info", "--json").stdout)
     assert facts["pro_engine"] == pro_engine.__version__
     assert {"python", "torch", "device", "cores", "threads", "memory_free_gib", "extras"} <= set(facts)
@@ -402,6 +402,32 @@ def test_models_info_and_bench(run, photo, monkeypatch):
         assert word in text
     assert run("bench", "--size", "big").exit_code == 2
     assert run("bench", "nowhere.png").exit_code == 1
+
+
+def test_the_card_of_a_model(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = dict(line.split(None, 1) for line in run("info", "moge-2-vits").stdout.splitlines())
+    assert lines["licence"].strip() == "MIT" and lines["use"].strip() == "free"
+    assert lines["revision"].strip() == "679230677b4d282c6f304189a93e98e14f085902"
+    assert lines["sha256"].startswith("79a16621928c2bf0") and "Ruicheng/moge-2-vits-normal" in lines["source"]
+    assert [lines[name].strip() for name in ("units", "lens", "sky", "normals", "prompt")] == [
+        "metres", "yes", "yes", "yes", "no"
+    ]  # fmt: skip
+    assert re.match(r"about \d+\.\d GB of memory and \d+ (min|s) for a photo of 4000x3000", lines["expected"])
+    lines = dict(line.split(None, 1) for line in run("info", "depth-pro").stdout.splitlines())
+    assert lines["use"].strip() == "research. Its licence allows research only."
+    assert lines["revision"].strip() == lines["sha256"].strip() == "not pinned"
+    assert "There is no model 'moge'" in run("info", "moge").stderr
+
+
+def test_what_takes_much_is_told_before_it_is_loaded(run, photo, tmp_path):
+    large = ("--model", "depth-pro", "--device", "cpu", "--offline", "--cache-dir", tmp_path)
+    note = "note: depth-pro is expected to take about 9."
+    for verb in (("infer", photo, "-o", tmp_path), ("bench", photo, "--runs", 1)):
+        told = run(*verb, *large).stderr
+        assert note in told and "; another --model, fewer --tiles or a smaller --fine take less." in told
+        assert "for a photo of 4000x3000" not in told  # but of the photo's own size
+    assert "expected to take" not in run("infer", photo, "-o", tmp_path, "--device", "cpu").stderr
 
 
 def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

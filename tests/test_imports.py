@@ -78,15 +78,17 @@ RULES = {
     "cli": Rule(
         BASE
         | {"inference", "jobs", "jobs.cluster", "jobs.export", "jobs.kept_memory", "jobs.serve", "datasets"}
-        | {"evaluation", "training", "public", "cli", "cli.evaluate", "cli.flags", "cli.outcomes", "cli.output"}
-        | {"cli.stop", "cli.train"},
+        | {"evaluation", "training", "public", "cli", "cli.evaluate", "cli.flags", "cli.models", "cli.outcomes"}
+        | {"cli.output", "cli.stop", "cli.train"},
         outside("click", "numpy", "rich", "typer"),
     ),
     "__main__": Rule(frozenset({"cli"})),
     "cli.evaluate": Rule(
-        CORE | {"inference", "datasets", "evaluation", "cli.flags", "cli.output", "cli.stop"}, outside("typer")
+        CORE | {"inference", "datasets", "evaluation", "cli.flags", "cli.models", "cli.output", "cli.stop"},
+        outside("typer"),
     ),
     "cli.flags": Rule(CORE | {"cli.output", "cli.stop"}, outside("typer")),
+    "cli.models": Rule(CORE | {"inference", "jobs", "cli.flags", "cli.output"}, outside("typer")),
     "cli.outcomes": Rule(CORE | {"jobs", "cli.output"}),
     "cli.output": Rule(outside=outside("rich")),
     "cli.stop": Rule(),

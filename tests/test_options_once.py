@@ -265,7 +265,7 @@ VERBS: dict[str, tuple[type, ...]] = {
     "info": (),
     "serve": (),
 }
-OF_A_VERB_ALONE = {"photos", "photo", "data", "out", "no_refine", "as_json", "debug", "help"}
+OF_A_VERB_ALONE = {"photos", "photo", "model", "data", "out", "no_refine", "as_json", "debug", "help"}
 
 
 def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:

@@ -21,6 +21,7 @@ SILENCE_S = 300.0  # one step of a large model on a busy CPU
 FETCH_SILENCE_S = 1800.0  # weights come over a slow line before anything is said
 WEIGHTS = ("weights", "refiner_weights")
 MAX_PIXELS = 130_000_000  # Blender counts the bytes of a float image that it packs, 16 a pixel, in 31 bits
+PATIENCE = 4.0  # times what a photo is expected to take, before the engine is thought to hang
 OUTPUTS = {"maps": ["npy"], "picture": True, "anchors": True}  # of the engine, all that a rig is made from
 MAX_ENDS = 3  # of the engine in a row, each at another photo
 
@@ -88,6 +89,7 @@ class EngineRun(Activity):
         results, skipped: of the photos so far, also of a run that failed or was stopped.
         seconds_left: of the whole run, None while nobody knows.
         loads: how often the model was loaded.
+        caution: what a photo is expected to take, in a sentence; "" if it is not much.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class EngineRun(Activity):
         self.skipped: list[SkippedPhoto] = []
         self.seconds_left: float | None = None
         self.loads = 0
+        self.caution = ""
         self._folders = _folders(self.photos, Path(folder).absolute())
         self._silence_s = silence_s or (FETCH_SILENCE_S if online else SILENCE_S)
         self._job: int | None = None
@@ -135,7 +138,7 @@ class EngineRun(Activity):
     @property
     def shown(self) -> tuple[object, ...]:
         """As of `Activity`."""
-        return (self.doing, round(self.progress, 3), round(self.seconds_left or 0))
+        return (self.doing, self.caution, round(self.progress, 3), round(self.seconds_left or 0))
 
     @property
     def _index(self) -> int:
@@ -214,6 +217,7 @@ class EngineRun(Activity):
         phase, done, total = event.get("phase"), event.get("done"), event.get("total")
         if phase == "load":
             self.loads += 1
+            self._expect(event.get("expected"))
             return
         self._opened = True
         self.state = "inferring"
@@ -221,6 +225,18 @@ class EngineRun(Activity):
             self._fraction = max(self._fraction, min(1.0, done / total))
         if _is_number(left := event.get("seconds_left")):
             self.seconds_left = max(0.0, left) + self._seconds_of_rest(left)
+
+    def _expect(self, told: Any) -> None:
+        """Say what the engine expects a photo to take, and wait accordingly."""
+        memory_gb, seconds = (told.get(key) if isinstance(told, dict) else None for key in ("memory_gb", "seconds"))
+        if not (_is_number(memory_gb) and _is_number(seconds)):
+            return
+        time = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+        self.caution = (
+            f"Each photo is expected to take about {memory_gb:.1f} GB of memory and {time}; another Model or Quality "
+            "takes less."
+        )
+        self._silence_s = max(self._silence_s, PATIENCE * seconds)
 
     def _seconds_of_rest(self, left: float) -> float:
         """For the photos after this one, by the mean of those before or by this one."""

@@ -95,12 +95,14 @@ class PRO_DEPTH_PT_run(_PanelBase, bpy.types.Panel):  # noqa: N801
         """While there is one."""
         return current.busy()
 
-    def draw(self, _context: bpy.types.Context) -> None:
+    def draw(self, context: bpy.types.Context) -> None:
         """Draw it."""
         job = current.job
         left = job.seconds_left
         text = f"{job.doing}, {duration(left)}" if left is not None and left >= 1 else job.doing
         self.layout.progress(factor=job.progress, text=text)
+        if job.caution:
+            sentence(self.layout, context, Notice(job.caution))
         _large(self.layout, "pro_depth.cancel", "CANCEL")
 
 

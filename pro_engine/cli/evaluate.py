@@ -11,6 +11,7 @@ import typer
 
 from pro_engine.cli import stop
 from pro_engine.cli.flags import JsonFlag
+from pro_engine.cli.models import note_cost
 from pro_engine.cli.output import FAILED, complain, print_json, print_table, progress_bar, say
 from pro_engine.evaluation.options import EvalOptions
 from pro_engine.options import InferenceOptions, ModelOptions
@@ -43,6 +44,8 @@ def evaluate(
     from pro_engine.inference.load import load
 
     datasets = [open_dataset(path, options.kind) for path in data]
+    if options.predictions is None:
+        note_cost(model, inference)
     predictor = load(model) if options.predictions is None else None
     report = _run(datasets, predictor, options, inference, out, _about(data, datasets, predictor, options), debug)
     _, page = save_report(out, report)

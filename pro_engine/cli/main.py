@@ -22,6 +22,7 @@ import typer
 from pro_engine.cli import stop
 from pro_engine.cli.evaluate import evaluate
 from pro_engine.cli.flags import JsonFlag, errors_in_one_line, verb
+from pro_engine.cli.models import info, models, note_cost
 from pro_engine.cli.output import FAILED, print_json, print_table, progress_bar, say
 from pro_engine.cli.train import app as train_app
 from pro_engine.errors import ProEngineError
@@ -94,10 +95,12 @@ def infer(
         if wanted.existing == "skip":
             found = with_kept_names(found, out)
         if cluster.cluster is None:
+            from pro_engine.io.pictures import size_told
             from pro_engine.jobs.infer import infer_all
 
             if not found:
                 return _Begun(found, failures, {"model": None, "device": None}, lambda progress: iter(()))
+            note_cost(model, inference, size_told(found[0].path))
             predictor = load(model)
             about: dict[str, str | None] = {"model": predictor.full_name, "device": str(predictor.device)}
             _note_fine(predictor, model)
@@ -119,33 +122,6 @@ def infer(
     _infer(begin, out, as_json=as_json)
 
 
-@verb(app, "models")
-def models(as_json: JsonFlag = False) -> None:
-    """The models: licences, and whether their weights are here."""
-    from pro_engine.jobs.system import list_models
-
-    rows = list_models()
-    if as_json:
-        print_json(rows)
-        return
-    whys = [(row["name"], row.pop("why")) for row in rows]
-    print_table(("name", "summary", "licence", "commercial use", "weights"), [tuple(row.values()) for row in rows])
-    say("")
-    print_table(("", ""), [(name, why) for name, why in whys if why])
-
-
-@verb(app, "info")
-def info(as_json: JsonFlag = False) -> None:
-    """Versions, devices, memory, weights and extras that are here."""
-    from pro_engine.jobs.system import system_info
-
-    facts = system_info()
-    if as_json:
-        print_json(facts)
-        return
-    print_table(("", ""), [(name.replace("_", " "), _text(value)) for name, value in facts.items()])
-
-
 @verb(app, "bench")
 def bench(
     photo: Annotated[Path | None, typer.Argument(metavar="PHOTO", hidden=True)] = None,
@@ -163,11 +139,12 @@ def bench(
     from pro_engine.io.image import load_image
     from pro_engine.jobs.bench import run_bench, sample_picture
 
+    width, height = options.size
+    image = sample_picture(height, width) if photo is None else load_image(photo)[0]
+    note_cost(model, inference, image.shape[:2])
     start = time.perf_counter()
     predictor = load(model)
     load_seconds = time.perf_counter() - start
-    width, height = options.size
-    image = sample_picture(height, width) if photo is None else load_image(photo)[0]
     with progress_bar() as show:
 
         def on_step(done: int, total: int) -> None:
@@ -222,6 +199,8 @@ def serve() -> None:
 
 
 verb(app, "eval")(evaluate)
+verb(app, "models")(models)
+verb(app, "info")(info)
 
 
 def main() -> None:
@@ -315,10 +294,3 @@ def _absolute(model: ModelOptions) -> ModelOptions:
     """The same model for a process in another folder."""
     weights, refiner = (path and path.absolute() for path in (model.weights, model.refiner_weights))
     return dataclasses.replace(model, weights=weights, refiner_weights=refiner)
-
-
-def _text(value: object) -> str:
-    """A fact of `info` on one line."""
-    if isinstance(value, dict):
-        return "; ".join(f"{key}: {_text(item)}" for key, item in value.items()) or "none"
-    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)

@@ -85,14 +85,14 @@ def load_model(
         DependencyError: the preset needs a package that is not installed.
     """
     check(ModelOptions, "backend", backend)
-    preset = _preset(name)
+    preset = preset_of(name)
     target = str(runtime.resolve_device(device))  # before minutes are spent on loading
     if backend == "onnxruntime":
         return _load_onnx(preset, target, dtype, weights, refiner_weights, fine)
     psi = build_psi(preset, empty=True)
     if refiner_weights is not None and fine == ModelOptions.fine:
         fine = "same"  # it may look at features
-    for_patches = _fine_preset(preset, fine, psi, target)
+    for_patches = fine_preset(preset, fine, sum(one.numel() for one in psi.parameters()), torch.device(target))
     fetch = partial(preset_weights, offline=offline, cache_dir=cache_dir, any_revision=any_revision)
     tensors = fill(psi, preset, fetch(preset.weights) if weights is None else read_weights_and_config(weights))
     own, trained_on = preset.refiner_weights, ""
@@ -110,13 +110,16 @@ def load_model(
     return built(fine=other, fine_name=for_patches.name, mark=mark)
 
 
-def _fine_preset(preset: ModelPreset, fine: str, psi: DepthBase, device: str) -> ModelPreset | None:
-    """The Ψ for the patches; None for the same one."""
+def fine_preset(preset: ModelPreset, fine: str, parameters: float, device: torch.device) -> ModelPreset | None:
+    """The Ψ for the patches of one that has this many parameters, by the option `fine`; None for the same one.
+
+    Raises:
+        InputError: no such preset.
+    """
     check(ModelOptions, "fine", fine)
     if fine == "auto":
-        large = sum(one.numel() for one in psi.parameters()) > _LARGE_PARAMETERS
-        fine = ModelOptions.name if large and torch.device(device).type == "cpu" else "same"
-    return None if fine in ("same", preset.name) else _preset(fine)
+        fine = ModelOptions.name if parameters > _LARGE_PARAMETERS and device.type == "cpu" else "same"
+    return None if fine in ("same", preset.name) else preset_of(fine)
 
 
 def load(options: ModelOptions) -> DepthPredictor:
@@ -172,7 +175,8 @@ def _mark_of(*files: Mapping[str, Tensor]) -> str:
     return f"{checksum:08x}"
 
 
-def _preset(name: str) -> ModelPreset:
+def preset_of(name: str) -> ModelPreset:
+    """The preset of this name. Raises InputError: there is none."""
     if isinstance(name, str) and name in PRESETS:
         return PRESETS[name]
     close = difflib.get_close_matches(str(name), PRESETS, n=1)

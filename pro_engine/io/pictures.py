@@ -19,7 +19,7 @@ from pro_engine.io import exif, jpeg, png
 from pro_engine.io.bits import used_bits
 from pro_engine.io.linear import expose
 from pro_engine.io.panorama import panorama_reason
-from pro_engine.io.paths import check_size, decoding
+from pro_engine.io.paths import MAX_PIXELS, check_size, decoding
 from pro_engine.types import LoadedPhoto
 
 _log = logging.getLogger(__name__)
@@ -65,6 +65,15 @@ def opened(
             width, height = picture.size
             check_size(path, width, height, max_pixels)
             yield picture
+
+
+def size_told(path: Path) -> tuple[int, int] | None:
+    """Height and width that the header of a common picture tells, before it is turned upright; None of other files."""
+    try:
+        with opened(path, MAX_PIXELS) as picture:
+            return picture.height, picture.width
+    except (FileError, OSError):
+        return None
 
 
 class _PillowLimit:

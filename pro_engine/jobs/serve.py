@@ -22,7 +22,8 @@ that the request before it belonged to.
 
 Answers have an `event`; the first line is {"event": "ready", "protocol": 2, ...}. A job gives any number of
 {"event": "progress", "id": 2, "phase": "infer", "done": 3, "total": 17, "seconds_left": 4.2}, where the phases are
-load, read, infer and write, and then one of {"event": "done", "id": 2, "result": {...}}, {"event": "cancelled",
+load, read, infer and write; load has "expected": {"memory_gb": 9.5, "seconds": 160} where a photo will take more than
+4 GB or two minutes, by a table. Then comes one of {"event": "done", "id": 2, "result": {...}}, {"event": "cancelled",
 "id": 2} or {"event": "error", "id": 2, "kind": "FileError", "message": "one sentence"}. The result of `infer` is the
 record of the photo that `pro-engine infer --json` prints, see docs/json.md.
 
@@ -171,12 +172,15 @@ class Server:
                 self._closing = True
 
     def _info(self, request: Request) -> dict[str, Any]:
-        from pro_engine.jobs.system import list_models, system_info
+        from pro_engine.jobs.models import list_models
+        from pro_engine.jobs.system import system_info
 
         return {**system_info(), "protocol": PROTOCOL, "models": list_models()}
 
     def _infer(self, request: Request) -> dict[str, Any]:
         from pro_engine.inference import load
+        from pro_engine.inference.cost import TYPICAL_SIZE, expected_cost
+        from pro_engine.io.pictures import size_told
         from pro_engine.jobs.photo_job import PhotoJob
         from pro_engine.jobs.photos import Photo
 
@@ -186,7 +190,14 @@ class Server:
         path, folder = (as_path(_text(request, key)) for key in ("photo", "folder"))
         job = PhotoJob(folder, _options(JobOptions, request), _options(InferenceOptions, request))
         self._models = self._models or load.ModelHolder()
-        predictor = self._models.get(_options(ModelOptions, request), before=lambda: self._progress("load", 0, 1))
+        model = _options(ModelOptions, request)
+
+        def before() -> None:
+            cost = expected_cost(model, job.inference, size_told(path) or TYPICAL_SIZE)
+            told = {"memory_gb": round(cost.memory_bytes / 1e9, 1), "seconds": round(cost.seconds)}
+            self._progress("load", 0, 1, **({"expected": told} if cost.is_large else {}))
+
+        predictor = self._models.get(model, before=before)
         self._stop_if_asked()
         self._shot = job.shot(self._shot)
         return job.run(Photo(path, path.stem), predictor, shot=self._shot, progress=self._steps()).to_json()

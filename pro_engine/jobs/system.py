@@ -1,4 +1,4 @@
-"""What this installation has: the models, and what a bug report needs to know about it and the machine."""
+"""What a bug report needs to know about this installation and the machine."""
 
 from __future__ import annotations
 
@@ -11,44 +11,9 @@ from pathlib import Path
 import torch
 
 import pro_engine
-from pro_engine.errors import DependencyError, WeightsError
 from pro_engine.inference.runtime import free_memory, resolve_device
-from pro_engine.io.weights import bundled_weights, cached_weights
-from pro_engine.models.presets import PRESETS, WeightsFile
 
 _DISTRIBUTION = "pro-engine"
-_COMMERCIAL = {"free": "yes", "research": "no", "unclear": "unclear"}
-
-
-def list_models() -> list[dict[str, str]]:
-    """For every preset: name, summary, licence, commercial use ("yes", "no" or "unclear"), where the weights are, and
-    why not yes."""
-    return [
-        {
-            "name": preset.name,
-            "summary": preset.summary,
-            "licence": preset.weights.licence,
-            "commercial": _COMMERCIAL[preset.weights.use],
-            "weights": _whereabouts(preset.weights),
-            "why": preset.weights.why,
-        }
-        for preset in PRESETS.values()
-    ]
-
-
-def _whereabouts(file: WeightsFile) -> str:
-    """In a word or two, without touching the network."""
-    if file.repo is None:
-        try:
-            bundled_weights(file.filename)
-        except WeightsError:
-            return "missing"
-        return "bundled"
-    try:
-        cached = cached_weights(file.repo, file.filename, revision=file.revision)
-    except DependencyError:
-        return "needs the extra hub"
-    return "in the cache" if cached else f"{file.megabytes} MB on first use"
 
 
 def system_info() -> dict[str, object]:

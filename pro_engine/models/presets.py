@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -60,12 +59,23 @@ class WeightsFile:
 
 
 @dataclass(frozen=True)
+class Effort:
+    """What a Ψ is: its parameters in millions; and what one pass over a whole picture of 4:3 takes, which
+    `benchmarks/cost.py` checks: 10^9 operations (an addition and a multiplication are two), and megabytes beside the
+    weights in float32. 0: nobody has looked."""
+
+    parameters_m: float = 0
+    gflop: float = 0
+    work_mb: int = 0
+
+
+@dataclass(frozen=True)
 class ModelPreset:
     """A Ψ, its refiner and their weights.
 
     build: makes the Ψ with random weights. refiner_weights: of a PRO refiner for exactly the feature channels in
     `spec`; None where there is none and the refiner for any Ψ serves (`MAP_REFINER`). official_refiner: False where a
-    published PRO checkpoint would fit the features, but was not trained on them.
+    published PRO checkpoint would fit the features, but was not trained on them. effort: for estimates before a run.
     """
 
     name: str
@@ -75,6 +85,7 @@ class ModelPreset:
     weights: WeightsFile
     refiner_weights: WeightsFile | None = None
     official_refiner: bool = True
+    effort: Effort = Effort()
 
 
 def _build_compact(spec: PsiSpec) -> DepthBase:
@@ -93,17 +104,19 @@ def _compact() -> ModelPreset:
         spec=spec,
         weights=WeightsFile(file, licence, prefix="psi."),
         refiner_weights=WeightsFile(file, licence, prefix=_REFINER_PREFIX),
+        effort=Effort(3.8, 2.6, 20),
     )
 
 
-def _depth_anything(size: Size, summary: str, megabytes: int) -> ModelPreset:
+def _depth_anything(size: Size, effort: Effort, megabytes: int) -> ModelPreset:
     repo = f"depth-anything/Depth-Anything-V2-{size.capitalize()}-hf"
     free = size == "small"
     return ModelPreset(
         name=f"depth-anything-v2-{size}",
-        summary=summary,
+        summary=f"Depth Anything V2 {size}, {effort.parameters_m:.0f} M parameters",
         build=partial(DepthAnything.from_size, size),
         spec=depth_anything_spec(size),
+        effort=effort,
         weights=WeightsFile(
             "model.safetensors",
             licence="Apache-2.0" if free else "CC-BY-NC-4.0",
@@ -122,6 +135,7 @@ def _depth_anything_metric(place: str, max_depth: int, trained_on: str, *, revis
         build=partial(DepthAnything.from_size, "small", max_depth=max_depth),
         spec=depth_anything_spec("small", metric=True),
         official_refiner=False,
+        effort=Effort(24.8, 168, 700),
         weights=WeightsFile(
             "model.safetensors",
             licence="none stated",
@@ -143,6 +157,7 @@ def _depth_anything3(kind: str, summary: str, revision: str, sha256: str) -> Mod
         build=partial(DepthAnything3, metric=metric),
         spec=depth_anything3_spec(metric=metric),
         official_refiner=False,
+        effort=Effort(334.2, 894, 900),
         weights=WeightsFile(
             "model.safetensors",
             "Apache-2.0",
@@ -154,14 +169,15 @@ def _depth_anything3(kind: str, summary: str, revision: str, sha256: str) -> Mod
     )
 
 
-def _prompt_depth_anything(size: Size, summary: str, megabytes: int, why: str = "") -> ModelPreset:
+def _prompt_depth_anything(size: Size, effort: Effort, megabytes: int, why: str = "") -> ModelPreset:
     letter = size[0]
     return ModelPreset(
         name=f"promptda-{size}",
-        summary=f"Prompt Depth Anything {size}, which can be told a coarse depth, {summary}",
+        summary=f"Prompt Depth Anything {size}, can be told a coarse depth, {effort.parameters_m:.0f} M parameters",
         build=partial(PromptDepthAnything.from_size, size, max_depth=1),
         spec=prompt_depth_anything_spec(size),
         official_refiner=False,
+        effort=effort,
         weights=WeightsFile(
             "model.safetensors",
             "Apache-2.0",
@@ -179,6 +195,7 @@ def _depth_pro() -> ModelPreset:
         summary="Depth Pro, metres and a lens of its own; 952 M parameters, 9 GB of memory, minutes a pass on a CPU",
         build=DepthPro.as_published,
         spec=depth_pro_spec(),
+        effort=Effort(952, 19_247, 5000),
         weights=WeightsFile(
             "model.safetensors",
             licence="Apple-AMLR",
@@ -190,14 +207,15 @@ def _depth_pro() -> ModelPreset:
     )
 
 
-def _moge(size: str, shape: MogeShape, parameters: int, megabytes: int, *, revision: str, sha256: str) -> ModelPreset:
+def _moge(size: str, shape: MogeShape, effort: Effort, megabytes: int, *, revision: str, sha256: str) -> ModelPreset:
     normals = "-normal" if shape.normals else ""
     told = "metres, lens, sky and normals" if normals else "metres, lens and sky"
     return ModelPreset(
         name=f"moge-2-{size}" + ("" if normals else "-without-normals"),
-        summary=f"MoGe-2, {told} of its own, {parameters} M parameters",
+        summary=f"MoGe-2, {told} of its own, {effort.parameters_m:.0f} M parameters",
         build=partial(MogeDepth, shape),
         spec=moge_spec(shape),
+        effort=effort,
         weights=WeightsFile(
             "model.pt",
             "MIT",
@@ -216,9 +234,9 @@ PRESETS: dict[str, ModelPreset] = {
     preset.name: preset
     for preset in (
         _compact(),
-        _depth_anything("small", "Depth Anything V2 small, 25 M parameters", 99),
-        _depth_anything("base", "Depth Anything V2 base, 97 M parameters", 390),
-        _depth_anything("large", "Depth Anything V2 large, 335 M parameters", 1341),
+        _depth_anything("small", Effort(24.8, 115, 450), 99),
+        _depth_anything("base", Effort(97.5, 381, 650), 390),
+        _depth_anything("large", Effort(335.3, 1304, 1000), 1341),
         _depth_anything_metric(
             "indoor",
             20,
@@ -245,10 +263,10 @@ PRESETS: dict[str, ModelPreset] = {
             revision="4010e39f3634a45bc60553321fb49fb760bd594e",
             sha256="bbea5b0b3ee389849cffa7ddae89de064a90abd2b055fc5aa99aac68db324776",
         ),
-        _prompt_depth_anything("small", "25 M parameters", 100),
+        _prompt_depth_anything("small", Effort(25.1, 508, 1400), 100),
         _prompt_depth_anything(
             "large",
-            "340 M parameters",
+            Effort(340.0, 4664, 2500),
             1360,
             why="Its page says Apache-2.0, but Depth Anything V2 large, which it was trained from, is CC-BY-NC-4.0.",
         ),
@@ -256,7 +274,7 @@ PRESETS: dict[str, ModelPreset] = {
         _moge(
             "vits",
             VITS,
-            35,
+            Effort(35.1, 1207, 2100),
             141,
             revision="679230677b4d282c6f304189a93e98e14f085902",
             sha256="79a16621928c2bf0ed04659218c55c01075e950507f40bb3332fb4c873d3e1dc",
@@ -264,7 +282,7 @@ PRESETS: dict[str, ModelPreset] = {
         _moge(
             "vitb",
             VITB,
-            105,
+            Effort(104.7, 1934, 2300),
             419,
             revision="54ad3a693e61907ea4633d13dec6ee682fa09419",
             sha256="16b8110e86d5dc5a849db120ca96ef3a223fd30b0c9146d1d81db504073da5f6",
@@ -272,7 +290,7 @@ PRESETS: dict[str, ModelPreset] = {
         _moge(
             "vitl",
             VITL,
-            331,
+            Effort(330.9, 4429, 2700),
             1324,
             revision="b135031bae30b5ac2ae141a0e68717795ce38340",
             sha256="280741fd09bc3f403ccff9967784c2a391b52d2c0742ae3efdb21d9f90cc1a01",
@@ -280,7 +298,7 @@ PRESETS: dict[str, ModelPreset] = {
         _moge(
             "vitl",
             VITL_WITHOUT_NORMALS,
-            326,
+            Effort(326.2, 4212, 2600),
             1305,
             revision="39c4d5e957afe587e04eec59dc2bcc3be5ecd968",
             sha256="3eefd4abb2102f38f12b2d1992e5ff15e4923e5431c67dd494afe157e0111cd5",
@@ -296,8 +314,13 @@ def build_psi(preset: ModelPreset, *, empty: bool = False) -> DepthBase:
     Raises:
         DependencyError: a package is missing; the message names the extra.
     """
-    with torch.device("meta") if empty else contextlib.nullcontext():
+    if not empty:
         return preset.build()
+    with torch.device("meta"):
+        psi = preset.build()
+    in_files = psi.state_dict().keys()
+    is_whole = not any(value.is_meta and name not in in_files for name, value in psi.named_buffers())
+    return psi if is_whole else preset.build()  # what no file holds is made here alone
 
 
 def build_refiner(preset: ModelPreset) -> Refiner:

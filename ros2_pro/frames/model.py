@@ -26,17 +26,20 @@ class SeenLens(NamedTuple):
 
 
 Loader = Callable[..., Any]
+USUAL_SIZE = (1080, 1920)  # height and width of a camera's images
 MIN_SIDE = 32  # pixels; smaller pictures are refused by the model
 
 
 class Engine:
     """A model that is loaded when its settings ask for another one. Used from one thread at a time.
 
-    `load` is `pro_engine.load_model` or something of the same form.
+    `load` is `pro_engine.load_model` or something of the same form. `tell` is told before that function loads a model
+    that takes much.
     """
 
-    def __init__(self, load: Loader | None = None) -> None:
+    def __init__(self, load: Loader | None = None, tell: Callable[[str], object] = lambda text: None) -> None:
         self._load = load or pro.load_model
+        self._tell = tell if load is None else None
         self._predictor: Any = None
         self._loaded: pro.ModelOptions | None = None
         self._refused: pro.ModelOptions | None = None
@@ -69,6 +72,8 @@ class Engine:
                 raise MessageError("load_failed", self._refusal)
             return
         try:
+            if self._tell is not None and (caution := _caution(settings)):
+                self._tell(caution)
             given = dataclasses.asdict(wanted)
             predictor = self._load(given.pop("name"), **given)
         except (pro.ProEngineError, MemoryError, OSError, RuntimeError, ImportError) as error:
@@ -125,6 +130,18 @@ class Engine:
             self._hold = self._hold or pro.ScaleHold()
             result = self._hold.apply(image, result)
         return turned_back(result, quarter_turns)
+
+
+def _caution(settings: EngineSettings) -> str:
+    """What an image is expected to take, if it is much; else ""."""
+    height, width = USUAL_SIZE
+    cost = pro.expected_cost(settings.of_model(), settings.of_inference(), USUAL_SIZE)
+    if not cost.is_large:
+        return ""
+    return (
+        f"engine.model {settings.model} is expected to take {cost} for an image of {width}x{height}; another "
+        "engine.model, fewer engine.tiles or a smaller engine.fine take less."
+    )
 
 
 def _worded(error: Exception) -> str:

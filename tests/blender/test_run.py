@@ -97,6 +97,25 @@ def is_done(run):
     return run.over and not run.notice.is_error and run.failure == ""
 
 
+def test_what_a_photo_is_expected_to_take_is_said_and_waited_for(go):
+    run = go(
+        "work(job, 'load', expected={'memory_gb': 9.46, 'seconds': 164}); work(job, 'read'); time.sleep(600)", "a.jpg"
+    )
+    until(lambda: run.poll() and run.caution)
+    assert run.caution == (
+        "Each photo is expected to take about 9.5 GB of memory and 3 min; another Model or Quality takes less."
+    )
+    assert run.caution in run.shown and run._silence_s == 4 * 164
+    run.stop("It takes too long.")
+
+
+@pytest.mark.parametrize("told", ["None", "7", "{}", "{'memory_gb': 'much', 'seconds': 1}"])
+def test_an_expectation_that_is_none_is_left_aside(go, told):
+    run = go(f"work(job, 'load', expected={told}); finish(job)")
+    follow(run, PATIENCE_S)
+    assert is_done(run) and run.caution == ""
+
+
 # The real engine
 
 

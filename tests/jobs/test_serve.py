@@ -362,6 +362,9 @@ ASKED = {
 }  # fmt: skip
 
 
+OF_MODELS = {"model", "model card", "expected"}  # tables of the page that no job fills
+
+
 def flags_of(asked):
     """The command line's words for what a request asks."""
     flags = []
@@ -406,7 +409,31 @@ def test_both_hosts_write_and_tell_the_same_as_the_page_says(served, photo, tmp_
         assert page.describes(document, "document") and len(document["videos"]) == 1
     else:  # nobody has seen a video
         page.seen |= {("video", key) for key in page.tables["video"]} | {("photo", "frame"), ("photo", "time_s")}
-    assert page.seen == {(table, key) for table, rows in page.tables.items() for key in rows}
+    wanted = {(table, key) for table, rows in page.tables.items() for key in rows if table not in OF_MODELS}
+    assert page.seen == wanted
+
+
+def test_what_is_told_of_models_is_as_the_page_says(served):
+    page = Page()
+    listed = json.loads(CliRunner().invoke(app, ["models", "--json"]).stdout)
+    assert all(page.describes(model, "model") for model in listed)
+    served.ask(id="m", do="info")
+    assert served.until_end_of("m")[-1]["result"]["models"] == listed
+    card = json.loads(CliRunner().invoke(app, ["info", "moge-2-vits", "--json"]).stdout)
+    (model,) = (model for model in listed if model["name"] == "moge-2-vits")
+    assert model.items() <= card.items()
+    assert page.describes({key: value for key, value in card.items() if key not in model}, "model card")
+    assert page.seen >= {(table, key) for table in OF_MODELS for key in page.tables[table]}
+
+
+def test_what_takes_much_is_told_before_it_is_loaded(served, photo, tmp_path):
+    large = {"model": "depth-pro", "device": "cpu", "offline": True, "cache_dir": str(tmp_path)}
+    served.ask(id="l", do="infer", photo=str(photo), folder=str(tmp_path), **large)
+    load, end = served.until_end_of("l")
+    assert load["phase"] == "load" and load["expected"]["memory_gb"] > 9 and load["expected"]["seconds"] > 10
+    assert end["event"] == "error" and "offline mode is on" in end["message"]
+    served.ask(id="s", do="infer", photo=str(photo), folder=str(tmp_path), refine="none")
+    assert not any("expected" in event for event in served.until_end_of("s"))
 
 
 def test_a_photo_that_is_skipped_tells_nothing_else(served, photo, tmp_path):

@@ -69,6 +69,7 @@ def test_every_preset_builds_what_it_says_in_the_size_of_its_file(transformers, 
     with torch.device("meta"):
         psi = build_psi(preset)
     assert psi.spec == preset.spec
+    assert preset.effort.parameters_m == pytest.approx(sum(p.numel() for p in psi.parameters()) / 1e6, rel=0.005)
     bytes_each = 2 if name == "depth-pro" else 4
     stored = bytes_each * sum(p.numel() for p in psi.state_dict().values()) / 1e6
     assert preset.weights.megabytes == pytest.approx(stored, rel=0.01)

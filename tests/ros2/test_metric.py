@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from desk import HEIGHT, WIDTH, Desk
+
+import pro_engine as pro
+from pro_engine.io.weights import RevisionError
+from ros2_pro.faults import MessageError
+from ros2_pro.frames.model import Engine
+from ros2_pro.settings import EngineSettings
 
 
 @pytest.fixture
@@ -51,3 +60,26 @@ def test_metres_by_an_assumed_lens_are_taken_where_estimates_are_asked_for_alone
 def test_the_sky_is_infinite(wall):
     depth = wall(sky_share=0.5).depth()
     assert np.isposinf(depth[: HEIGHT // 4]).all() and np.isfinite(depth[-HEIGHT // 4 :]).all()
+
+
+def test_a_model_that_takes_much_is_told_in_words_of_the_node_before_it_is_loaded(monkeypatch):
+    told = []
+    monkeypatch.setattr(pro, "load_model", lambda name, **_: told.append(name) or SimpleNamespace(name=name))
+    engine = Engine(tell=told.append)
+    engine.ensure(EngineSettings(device="cpu", tiles=(4, 4)))
+    engine.ensure(EngineSettings(model="depth-pro", device="cpu", tiles=(4, 4)))
+    assert told[0] == "compact" and told[2] == "depth-pro" and len(told) == 3
+    assert re.fullmatch(
+        r"engine\.model depth-pro is expected to take about 9\.\d GB of memory and \d+ (min|s) for an image of "
+        r"1920x1080; another engine\.model, fewer engine\.tiles or a smaller engine\.fine take less\.",
+        told[1],
+    )
+
+
+def test_a_refused_revision_is_told_with_the_parameter_that_takes_it(monkeypatch):
+    def refuse(*_, **__):
+        raise RevisionError("It is another; set {0} to take it.", "any_revision")
+
+    monkeypatch.setattr(pro, "load_model", refuse)
+    with pytest.raises(MessageError, match=r"cannot be loaded: It is another; set engine\.any_revision to take it\."):
+        Engine().ensure(EngineSettings(device="cpu"))

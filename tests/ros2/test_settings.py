@@ -6,16 +6,21 @@ import math
 from pathlib import Path
 
 import pytest
+from domain import own_domain
+from installed import METRIC_MODELS
 
+from pro_engine.models.presets import PRESETS
 from pro_engine.options import InferenceOptions, ModelOptions, OptionError, choices_of, limits_in_words
 from ros2_pro.settings import EngineSettings, Settings, from_values, home_of, options, value_of
 
 pytest.importorskip("rclpy")
 
+import rclpy
 from rclpy.parameter import Parameter
 
 from ros2_pro.graph import parameters
 
+ROOT = Path(__file__).parents[2]
 NAMES = [name for name, _ in options()]
 
 
@@ -108,6 +113,29 @@ def test_a_list_of_numbers_is_taken_as_it_is_sent():
 
 def test_other_parameters_are_not_looked_at():
     assert parameters.changed(Settings(), [Parameter("use_sim_time", value=True)]) == Settings()
+
+
+def test_every_metric_model_has_a_file_of_parameters():
+    assert {name for name, preset in PRESETS.items() if preset.spec.metric} == set(METRIC_MODELS)
+    files = {path.stem for path in (ROOT / "config").glob("*.yaml")}
+    assert files == {"pro", *METRIC_MODELS}
+    page = (ROOT / "docs/ros2.md").read_text("utf-8")
+    assert all(f"`{name}.yaml`" in page for name in METRIC_MODELS)
+
+
+@pytest.mark.parametrize("name", METRIC_MODELS)
+def test_the_node_reads_the_file_of_a_metric_model(name):
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=own_domain())
+    arguments = ["--ros-args", "--params-file", str(ROOT / f"config/{name}.yaml")]
+    try:
+        node = rclpy.create_node("pro", context=context, cli_args=arguments)
+        settings, unknown = parameters.declare(node), parameters.undeclared(node)
+        node.destroy_node()
+    finally:
+        rclpy.shutdown(context=context)
+    assert (settings.engine.model, settings.scale.mode) == (name, "metric") and unknown == []
+    assert settings.engine.of_model() == ModelOptions(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
