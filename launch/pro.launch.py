@@ -35,6 +35,7 @@ SETTINGS = {
     "scale_factor": "scale.factor",
     "scale_shift": "scale.shift",
     "scale_source": "scale.source",
+    "scale_transport": "scale.transport",
     "max_depth": "depth.max_depth_m",
     "max_points": "points.max_points",
     "autostart": "autostart",
@@ -114,6 +115,7 @@ def start(context: LaunchContext) -> list[Any]:
     ]
     if given("scale_topic"):
         remappings += [(f"scale/{kind}", given("scale_topic")) for kind in ("depth", "points", "scan")]
+        remappings.append(("scale/depth/compressedDepth", f"{given('scale_topic')}/compressedDepth"))
         remappings.append(("scale/camera_info", beside(given("scale_topic"), "camera_info")))
     node = Node(
         package="ros2_pro",

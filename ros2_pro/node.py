@@ -215,12 +215,14 @@ class ProNode(LifecycleNode):
         given, scale = self._settings.input, self._settings.scale
         kind, topic = (Image, "image") if given.transport == "raw" else (CompressedImage, "image/compressed")
         sensor_kind, sensor_topic = SENSORS[scale.source]
+        if sensor_kind is Image and scale.transport != "raw":
+            sensor_kind, sensor_topic = CompressedImage, "scale/depth/compressedDepth"
         wanted = [
             (kind, topic, self._on_image, given.reliability, 1),
             (CameraInfo, "camera_info", self._infos.put, "auto", 1),
             (sensor_kind, sensor_topic, self._sensor.put, "auto", SENSOR_DEPTH),
         ]
-        if sensor_kind is Image:
+        if scale.source == "depth_image":
             wanted.append((CameraInfo, "scale/camera_info", self._sensor.put_info, "auto", 1))
         for wanted_kind, name, callback, reliability, depth in wanted:
             self._subscriptions_of_ours.append(

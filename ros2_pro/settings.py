@@ -148,6 +148,10 @@ class ScaleSettings(Checked):
         "depth_image", "align: kind of the sensor, and so the topic: scale/depth, scale/points or scale/scan",
         choices=("depth_image", "points", "scan"), read_only=True,
     )  # fmt: skip
+    transport: str = option(
+        "raw", "align: listen to scale/depth (raw) or to scale/depth/compressedDepth",
+        choices=("raw", "compressedDepth"), read_only=True,
+    )  # fmt: skip
     sensor_pose: tuple[float, float, float, float, float, float] = option(
         (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
         "align: where points and scan are seen from in the camera's optical frame, if tf does not say: x, y, z in "

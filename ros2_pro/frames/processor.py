@@ -23,6 +23,7 @@ from ros2_pro.frames.snapshot import write_snapshot
 from ros2_pro.graph.publishers import TOPICS, Outputs
 from ros2_pro.messages import camera_info, clouds, images
 from ros2_pro.messages.caches import CameraInfoCache, Frame, SensorCache, seconds
+from ros2_pro.messages.compressed_depth import compressed_depth
 from ros2_pro.messages.rectification import Rectification
 from ros2_pro.scale import sensor_samples
 from ros2_pro.scale.tracker import FrameScale, ScaleTracker
@@ -31,7 +32,9 @@ from ros2_pro.settings import OWN_METRES, WAYS_TO_METRES, Settings
 FUTURE_S = 1.0  # a stamp this far ahead of the clock is wrong
 OTHER_CLOCK_S = 600.0  # a stamp this far off is of another clock, of a recording or a simulation
 INFO_OFFSET_S = 1.0  # a camera info this far from the image is told
-_DEPTHS = frozenset({"depth", "depth_raw"})
+_STRAIGHT = frozenset({"depth", "depth_compressed"})
+_BENT = frozenset({"depth_raw", "depth_raw_compressed"})
+_DEPTHS = _STRAIGHT | _BENT
 
 
 @dataclass(frozen=True)
@@ -180,13 +183,15 @@ class Processor:
     ) -> frozenset[str]:
         """The outputs without the depth image of the other geometry; who listens to that alone is told."""
         straight = not isinstance(found, camera_info.CameraModel) or found.is_straight
-        name, other = ("depth", "depth_raw") if straight else ("depth_raw", "depth")
-        if other in wanted and name not in wanted:
+        right, wrong = (_STRAIGHT, _BENT) if straight else (_BENT, _STRAIGHT)
+        if wanted & wrong and not wanted & right:
+            asked, given = (TOPICS[min(names)][1] for names in (wanted & wrong, right))
             why = "its lens is straight, or input.rectify is true" if straight else "its lens is distorted"
-            text = f"{TOPICS[other][1]} is listened to, but the depth image is on {TOPICS[name][1]}: {why}."
-            self._health.count("other_geometry", text, withheld=True)
+            self._health.count(
+                "other_geometry", f"{asked} is listened to, but the depth image is on {given}: {why}.", withheld=True
+            )
             wanted -= {"camera_info"}
-        return wanted - {other}
+        return wanted - wrong
 
     def _note(self, picture: images.DecodedImage, encoding: str, header: Any) -> None:
         """Count what is odd about a frame that is used."""
@@ -310,9 +315,12 @@ class Processor:
             publish("points", self._messages["points"])
         if "disparity" in wanted:
             publish("disparity", self._image("disparity", view.disparity, "32FC1", view.header))
-        if "preview" in wanted:
+        if wanted & {"preview", "preview_compressed"}:
             picture = _preview(view.disparity, settings.preview.colormap, settings.preview.max_width)
-            publish("preview", self._image("preview", picture, "rgb8", view.header))
+            if "preview" in wanted:
+                publish("preview", self._image("preview", picture, "rgb8", view.header))
+            if "preview_compressed" in wanted:
+                publish("preview_compressed", images.jpeg_message(picture, view.header))
 
     def _publish_depth(
         self, view: _FrameMaps, depth: NDArray[np.float32], wanted: frozenset[str], settings: Settings
@@ -320,8 +328,11 @@ class Processor:
         """Depth on the topic that says whether it is rectified, with its camera info."""
         millimetres = settings.depth.encoding == "16UC1"
         values = images.depth_to_millimetres(depth) if millimetres else depth
-        (name,) = wanted & _DEPTHS
-        self._outputs.publish(name, self._image("depth", values, settings.depth.encoding, view.header))
+        encoding = settings.depth.encoding
+        for name in wanted & {"depth", "depth_raw"}:
+            self._outputs.publish(name, self._image("depth", values, encoding, view.header))
+        for name in wanted & {"depth_compressed", "depth_raw_compressed"}:
+            self._outputs.publish(name, compressed_depth(values, encoding, view.header))
         if view.lens is not None:
             self._outputs.publish("camera_info", camera_info.info_message(view.info, view.lens, view.header))
 

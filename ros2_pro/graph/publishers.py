@@ -10,15 +10,18 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.lifecycle import LifecyclePublisher as Publisher
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 TOPICS: dict[str, tuple[type[Any], str, str]] = {
     "depth": (Image, "depth/image_rect", "depth in metres at the image's size: 32FC1, or 16UC1 in millimetres"),
     "depth_raw": (Image, "depth/image_raw", "the same of an image that stays distorted, instead of depth/image_rect"),
+    "depth_compressed": (CompressedImage, "depth/image_rect/compressedDepth", "depth/image_rect as a PNG of 16 bits"),
+    "depth_raw_compressed": (CompressedImage, "depth/image_raw/compressedDepth", "depth/image_raw as a PNG of 16 bits"),
     "camera_info": (CameraInfo, "depth/camera_info", "the camera of the depth image, stamped exactly like it"),
     "disparity": (Image, "disparity", "relative inverse depth at the image's size, 32FC1, larger is nearer"),
     "points": (PointCloud2, "points", "coloured points x, y, z, rgb; 16 bytes each"),
     "preview": (Image, "preview", "the disparity in colours, rgb8"),
+    "preview_compressed": (CompressedImage, "preview/compressed", "the same as JPEG"),
 }
 QOS = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -33,10 +36,20 @@ class Outputs:
         # Copies, because rclpy writes the parameters that override a profile into it.
         self._publishers: dict[str, Publisher[Any]] = {
             name: node.create_lifecycle_publisher(
-                kind, topic, copy(QOS), qos_overriding_options=QoSOverridingOptions.with_default_policies()
+                kind,
+                self._resolved(topic),
+                copy(QOS),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
             for name, (kind, topic, _) in TOPICS.items()
         }
+
+    def _resolved(self, topic: str) -> str:
+        """The topic; a compressed one goes where the one that it is of goes, as with every image transport."""
+        of, slash, transport = topic.rpartition("/")
+        if transport not in ("compressed", "compressedDepth"):
+            return topic
+        return self._node.resolve_topic_name(of) + slash + transport
 
     def wanted(self) -> frozenset[str]:
         """Names of the outputs that somebody listens to."""

@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from ros2_pro.faults import MessageError
 
@@ -28,6 +28,7 @@ LOW_PERCENTILE, HIGH_PERCENTILE = 1.0, 99.0
 MM_PER_M = 1000.0
 MAX_MM = 65535
 MAX_SAMPLES = 1 << 18  # of which percentiles are taken
+_QUALITY = 90  # of JPEG, of 100
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of the segments that hold the size
@@ -167,7 +168,7 @@ def decode_compressed(message: Any) -> DecodedImage:
     data = np.frombuffer(bytes(message.data) if isinstance(message.data, list) else message.data, dtype=np.uint8)
     if data.size == 0:
         raise MessageError("bad_compressed", "The compressed image is empty.")
-    for start, check in ((_PNG, _check_png), (_JPEG, _check_jpeg)):
+    for start, check in ((_PNG, check_png), (_JPEG, _check_jpeg)):
         if data[: len(start)].tobytes() == start:
             check(data.tobytes())
     try:
@@ -216,6 +217,15 @@ def image_message(values: Pixels, encoding: str, header: Any, *, reuse: Any = No
     message.is_bigendian = int(sys.byteorder == "big")
     message.step = values.nbytes // max(height, 1)
     fill(message.data, values)
+    return message
+
+
+def jpeg_message(picture: NDArray[np.uint8], header: Any) -> CompressedImage:
+    """A sensor_msgs/CompressedImage of a picture (H, W, 3) uint8 RGB."""
+    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
+    assert encoded
+    message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
+    fill(message.data, data)
     return message
 
 
@@ -283,7 +293,7 @@ def _featureless(image: NDArray[np.uint8]) -> tuple[str, ...]:
     return ("featureless",)
 
 
-def _check_png(data: bytes) -> None:
+def check_png(data: bytes) -> None:
     """Refuse a PNG that claims more pixels than any camera has, or parts longer than itself, before OpenCV takes memory
     for them. Bytes behind the end do not matter."""
     position = len(_PNG)

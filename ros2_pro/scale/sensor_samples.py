@@ -15,6 +15,7 @@ from ros2_pro.faults import MessageError
 from ros2_pro.messages import images
 from ros2_pro.messages.caches import seconds
 from ros2_pro.messages.camera_info import CameraModel, lens_from_info
+from ros2_pro.messages.compressed_depth import decode_compressed_depth
 from ros2_pro.messages.rectification import Rectification
 
 Vector = NDArray[np.float64]
@@ -125,7 +126,7 @@ def samples_of(
     tf: TfLookup | None,
     rectification: Rectification | None = None,
 ) -> Samples:
-    """Samples of an Image (depth), PointCloud2 or LaserScan.
+    """Samples of an Image or CompressedImage (depth), PointCloud2 or LaserScan.
 
     Args:
         message: of one of the three kinds.
@@ -142,7 +143,7 @@ def samples_of(
     """
     kind = type(message).__name__
     sensor_frame = message.header.frame_id
-    if kind == "Image":
+    if kind in ("Image", "CompressedImage"):
         if not sensor_frame or not frame_id or sensor_frame == frame_id:
             return _registered(message, width, height, rectification)
         try:
@@ -227,7 +228,7 @@ def from_depth_camera(message: Any, info: Any, lens: CameraModel, camera_from_se
 
 def _decoded(message: Any) -> FloatMap:
     try:
-        return images.decode_depth(message)
+        return decode_compressed_depth(message) if hasattr(message, "format") else images.decode_depth(message)
     except MessageError as error:
         raise _bad(str(error)) from error
 

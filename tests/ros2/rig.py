@@ -31,7 +31,7 @@ from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2  # noqa: E402
 
 HERE = Path(__file__).parent
 PATIENCE_S = 60.0  # for what comes at once unless something is broken, on a machine with other work
@@ -44,7 +44,12 @@ OUTPUTS = {
     "points": PointCloud2,
     "preview": Image,
 }
-BENT = {"depth/image_raw": Image}  # what there is of a lens that stays distorted
+RARE = {  # of a lens that stays distorted, and compressed
+    "depth/image_raw": Image,
+    "depth/image_rect/compressedDepth": CompressedImage,
+    "depth/image_raw/compressedDepth": CompressedImage,
+    "preview/compressed": CompressedImage,
+}
 
 
 def qos(reliability: str = "reliable", depth: int = 1) -> QoSProfile:
@@ -155,12 +160,12 @@ class Rig:
     def listen(self, topic: str, reliability: str = "reliable", depth: int = 5) -> Any:
         """Subscribe to an output of the node."""
         keep = self.received[topic].append
-        return self.node.create_subscription((OUTPUTS | BENT)[topic], topic, keep, qos(reliability, depth))
+        return self.node.create_subscription((OUTPUTS | RARE)[topic], topic, keep, qos(reliability, depth))
 
     def ready(self, timeout_s: float = PATIENCE_S, *, topic: str = "image") -> None:
         """Wait until the node listens and its outputs are found."""
         assert wait_for(lambda: self.node.count_subscribers(topic), timeout_s), "the node does not listen"
-        topics = [topic for topic in OUTPUTS | BENT if topic in self.received]
+        topics = [topic for topic in OUTPUTS | RARE if topic in self.received]
         assert wait_for(lambda: all(self.node.count_publishers(topic) for topic in topics), timeout_s)
         assert not self._camera or wait_for(self.info.get_subscription_count, timeout_s), "the camera has no listener"
         time.sleep(0.3)  # the node has to find our subscriptions, too
