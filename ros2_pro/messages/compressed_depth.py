@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage
 
+from pro_engine.options import choices_of
 from ros2_pro.faults import MessageError
 from ros2_pro.messages.images import MM_PER_M, check_png, fill
+from ros2_pro.settings import DepthSettings
 
 SUFFIX = "/compressedDepth"
 _HEADER = struct.Struct("<iff")
@@ -49,7 +51,7 @@ def decode_compressed_depth(message: Any) -> NDArray[np.float32]:
     """
     encoding, _, kind = str(message.format).partition(";")
     encoding, kind = encoding.strip(), kind.strip()
-    if encoding not in ("16UC1", "32FC1") or not kind.startswith("compressedDepth") or kind.endswith("rvl"):
+    if encoding not in choices_of(DepthSettings, "encoding") or not kind.startswith("compressedDepth") or kind.endswith("rvl"):
         raise MessageError(
             "bad_encoding",
             f"The compressed depth image has format {message.format!r}; give '16UC1; compressedDepth png' or "

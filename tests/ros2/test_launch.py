@@ -137,6 +137,7 @@ EXAMPLES = {
     "scale_shift": "0",
     "scale_source": "scan",
     "max_depth": "30",
+    "scale_transport": "compressedDepth",
     "max_points": "1000",
     "autostart": "false",
     "use_sim_time": "true",
