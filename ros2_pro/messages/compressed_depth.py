@@ -51,7 +51,8 @@ def decode_compressed_depth(message: Any) -> NDArray[np.float32]:
     """
     encoding, _, kind = str(message.format).partition(";")
     encoding, kind = encoding.strip(), kind.strip()
-    if encoding not in choices_of(DepthSettings, "encoding") or not kind.startswith("compressedDepth") or kind.endswith("rvl"):
+    readable = kind.startswith("compressedDepth") and not kind.endswith("rvl")
+    if encoding not in choices_of(DepthSettings, "encoding") or not readable:
         raise MessageError(
             "bad_encoding",
             f"The compressed depth image has format {message.format!r}; give '16UC1; compressedDepth png' or "
