@@ -92,6 +92,13 @@ def test_mesh_without_a_scale_says_what_it_assumed(run, photo, tmp_path):
         assert b"assumed nearest surface 1 m" in (Path("out") / name).read_bytes()
 
 
+def test_a_line_says_where_metres_and_lens_come_from(run, photo):
+    given = run("infer", photo, "-o", "out", "--near", 1, "--far", 5, "--fov", 60)
+    assert "160x120, 2x2 patches, scale given, lens given, " in given.stdout
+    assert "patches, scale assumed, lens assumed, " in run("infer", photo, "-o", "out", "--mesh", "glb").stdout
+    assert "scale" not in run("infer", photo, "-o", "out").stdout
+
+
 def test_scale_from_a_sensor(run, photo, tmp_path):
     run("infer", photo, "-o", "out")
     disparity, _ = load_depth("out/garden.disparity.npz")

@@ -87,4 +87,8 @@ def _line(report: PhotoReport | VideoReport) -> str:
     if report.skipped:
         return f"{what}: skipped, its results are there already"
     rows, cols = report.tiles
-    return f"{what}: {report.width}x{report.height}, {rows}x{cols} patches, {report.seconds:.1f} s -> {names}"
+    sources = ""
+    if report.scale is not None and report.lens is not None:
+        sources = f", scale {report.scale['source']}, lens {report.lens['source']}"
+    seconds = f"{report.seconds:.1f} s"
+    return f"{what}: {report.width}x{report.height}, {rows}x{cols} patches{sources}, {seconds} -> {names}"

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from pro_engine.errors import WeightsError
 from pro_engine.inference.predictor import DepthPredictor
+from pro_engine.io.weights import read_weights_and_config, save_weights
 from pro_engine.models.depth_anything import DepthAnything
 from pro_engine.models.depth_anything3 import DepthAnything3, DepthAnything3Shape, depth_anything3_spec
+from pro_engine.models.presets import load_psi
 from pro_engine.models.refiner_blend import BlendRefiner
 from pro_engine.models.vit import DinoV2Trunk, TrunkShape
 from pro_engine.options import InferenceOptions
@@ -134,6 +136,16 @@ def _bicubic(count: int) -> np.ndarray:
             weight = near if x <= 1 else -0.75 * (x**3 - 5 * x**2 + 8 * x - 4)
             weights[y, min(max(source, 0), 4)] += weight
     return weights
+
+
+@pytest.mark.parametrize("metric", [False, True])
+def test_the_authors_own_file_loads_as_it_is(tensors, network, tmp_path, metric):
+    save_weights(tmp_path / "model.safetensors", tensors)
+    loaded = DepthAnything3(SHAPE, metric=metric).eval()
+    load_psi(loaded, *read_weights_and_config(tmp_path / "model.safetensors"))
+    image = torch.rand(1, 3, 42, 56)
+    with torch.inference_mode():
+        assert torch.equal(loaded(image).disparity, network(image).disparity)
 
 
 def test_weights_load_strictly(tensors):
