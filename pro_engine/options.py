@@ -294,8 +294,19 @@ class InferenceOptions(Checked):
     batch_size: Literal["auto"] | int = option(
         "auto", "Patches per forward pass, or auto: from the free memory", minimum=1, maximum=4096
     )
+    passes: int = option(
+        1,
+        "Grids of patches: 1, or 4 that are averaged, moved by half a patch, at three times the time",
+        minimum=1,
+        maximum=4,
+    )
     keep_coarse: bool = option(False, "Also return the unrefined map, resized to the image")
     keep_normals: bool = option(False, "Also return the model's own normals, if it gives any, resized to the image")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.passes not in (1, 4):
+            raise OptionError(f"{{0}} is {self.passes}; give 1 or 4.", "passes")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,8 @@ The networks come in ready; `pro_engine.inference.load` puts them together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -14,37 +15,24 @@ from torch import Tensor
 
 from pro_engine.errors import InputError, ProEngineError
 from pro_engine.geometry.checks import check_image, check_intrinsics
-from pro_engine.geometry.depth import disparity_to_depth
 from pro_engine.inference import runtime, tiling
+from pro_engine.inference.average import MOVES, divide, patch_weights
+from pro_engine.inference.coarse import Coarse
 from pro_engine.inference.prompt import patch_prompts, photo_prompt
-from pro_engine.inference.resize import resized
 from pro_engine.inference.runtime import Progress, Stopwatch
 from pro_engine.inference.seams import level_seams
 from pro_engine.inference.sharpen import sharpen
 from pro_engine.inference.tiling import Plan
-from pro_engine.inference.whole import Lens, Whole, settle
-from pro_engine.models.contract import DepthBase, Prompt, PsiOutput, PsiSpec, Refiner, RefinerInput
+from pro_engine.inference.whole import Lens, settle
+from pro_engine.models.contract import DepthBase, Prompt, PsiOutput, PsiSpec, Refiner
 from pro_engine.models.int8 import quantize_convolutions
 from pro_engine.models.refiner_blend import BlendRefiner
-from pro_engine.models.refiner_published import AnyModule, center_and_spread, fold_batch_norm, sample_roi
+from pro_engine.models.refiner_published import AnyModule, fold_batch_norm
 from pro_engine.options import InferenceOptions, ModelOptions, OptionError
-from pro_engine.types import BoolMap, DepthResult, FloatMap, ImageArray, Intrinsics, LensSource, ScaleShift
+from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics, LensSource
 
 _DEFAULTS = InferenceOptions()
 _TOLD = "The sensor depth was the model's prompt: metres are the sensor's, and end where its nearest and farthest do."
-
-
-@dataclass(frozen=True)
-class _Coarse:
-    """What the whole-image pass leaves: Ψ's output, what it says of the photo as such, center and spread of the
-    disparity (scalars on the device), the normalised map (h, w) float32 on the CPU, and what Ψ was told."""
-
-    output: PsiOutput
-    whole: Whole
-    center: Tensor
-    spread: Tensor
-    normalised: FloatMap
-    prompt: Prompt | None = None
 
 
 class DepthPredictor:
@@ -122,8 +110,8 @@ class DepthPredictor:
         refiner = self.refiner_for(options)
         watch = Stopwatch(self.device)
         height, width = image.shape[:2]
-        layout = self.plan(height, width, options.tiles if refiner else (1, 1), shifted=shifted)
-        total = 1 + (layout.patches if refiner else 0)
+        layouts = self.plans(height, width, options if refiner else replace(options, tiles=(1, 1)), shifted=shifted)
+        layout, total = layouts[0], 1 + (sum(one.patches for one in layouts) if refiner else 0)
         with torch.inference_mode(), runtime.autocast(self.device, self.dtype):
             lens = None if intrinsics is None else Lens(intrinsics, lens_source)
             coarse = self._coarse_pass(image, layout, lens, self._prompt(prompt, layout), watch)
@@ -131,7 +119,7 @@ class DepthPredictor:
             if refiner is None:
                 values = coarse.normalised
             else:
-                values = self._refine(image, layout, coarse, refiner, options.batch_size, watch, progress)
+                values = self._refine(image, layouts, coarse, refiner, options.batch_size, watch, progress)
         with watch.phase("canvas"):
             self._check_finite(values)
             sharpens = refiner is not None and refiner.sharpens
@@ -143,21 +131,23 @@ class DepthPredictor:
         values: FloatMap,
         image: ImageArray,
         layout: Plan,
-        coarse: _Coarse,
+        coarse: Coarse,
         options: InferenceOptions,
         *,
         sharpens: bool,
     ) -> DepthResult:
         """The result at the size of the picture; values: (h, w) the canvas, or the coarse map if nothing is refined."""
         whole, valid = coarse.whole, tiling.covered_pixels(layout)
+        sky, known = whole.sky_of(image), whole.valid_of(image)
+        if sky is not None:
+            values = coarse.continued(values, sky)
         disparity = tiling.to_image(values, layout)
         coarse_map = tiling.to_image(coarse.normalised, layout) if options.keep_coarse else None
         if sharpens:
             sharpen(disparity, image, layout.canvas)
-        sky, known = whole.sky_of(image), whole.valid_of(image)
         if sky is not None:
-            disparity[sky] = -float(coarse.center) / float(coarse.spread)  # a disparity of 0
-        depth, scale_shift = _metric_depth(disparity, coarse, sky)
+            disparity[sky] = coarse.zero  # a disparity of 0
+        depth, scale_shift = coarse.metres(disparity, sky)
         if known is not None:
             valid &= known
             if depth is not None:
@@ -182,10 +172,23 @@ class DepthPredictor:
         """Of the model, and with a plus of the one that looks at the patches if that is another."""
         return f"{self.name}+{self.fine_name}" if self.fine_name else self.name
 
-    def plan(self, height: int, width: int, tiles: Literal["auto"] | tuple[int, int], *, shifted: bool = False) -> Plan:
+    def plan(
+        self,
+        height: int,
+        width: int,
+        tiles: Literal["auto"] | tuple[int, int],
+        *,
+        shifted: bool | tuple[bool, bool] = False,
+    ) -> Plan:
         """Where the patches of a picture of this size lie."""
         fine = None if self.fine is None else self.fine.spec
         return tiling.plan(height, width, self.spec, tiles, fine=fine, shifted=shifted)
+
+    def plans(self, height: int, width: int, options: InferenceOptions, *, shifted: bool = False) -> tuple[Plan, ...]:
+        """The grids that are averaged for a picture of this size: one, or with four passes all that its sides allow."""
+        if options.passes == 1 or shifted:
+            return (self.plan(height, width, options.tiles, shifted=shifted),)
+        return tuple(dict.fromkeys(self.plan(height, width, options.tiles, shifted=move) for move in MOVES))
 
     def _ready(self, module: AnyModule) -> AnyModule:
         module = fold_batch_norm(module.eval().requires_grad_(False))
@@ -215,7 +218,7 @@ class DepthPredictor:
 
     def _coarse_pass(
         self, image: ImageArray, layout: Plan, lens: Lens | None, prompt: Prompt | None, watch: Stopwatch
-    ) -> _Coarse:
+    ) -> Coarse:
         with watch.phase("preprocess"):
             batch = self._to_tensor([tiling.coarse_input(image, layout)])  # (1, 3, h, w)
         with watch.phase("coarse"):
@@ -231,34 +234,66 @@ class DepthPredictor:
             whole = settle(output, self.spec, layout.coarse, layout.image, lens)
             if prompt is not None:
                 whole = replace(whole, metric_factor=1.0, scale_source="fitted", note=_TOLD)
-            output = output._replace(disparity=whole.disparity)
-            center, spread = center_and_spread(output.disparity)
-            # A featureless picture may have no spread at all: keep the division meaningful.
-            spread = spread.clamp_min(1e-12 + 1e-6 * float(center.abs()))
-            normalised = ((output.disparity - center) / spread)[0, 0].cpu().numpy()
-        return _Coarse(output, whole, center, spread, normalised, prompt)
+            return Coarse.of(output, whole, prompt)
 
     def _refine(
         self,
         image: ImageArray,
-        layout: Plan,
-        coarse: _Coarse,
+        layouts: Sequence[Plan],
+        coarse: Coarse,
         refiner: Refiner,
         batch_size: int | str,
         watch: Stopwatch,
         progress: Progress | None,
     ) -> FloatMap:
-        """All patches through Ψ and the refiner onto the canvas (rows * h, columns * w), float32."""
+        """All patches through Ψ and the refiner onto the canvas (rows * h, columns * w), float32; of several grids the
+        mean."""
+        layout, averages = layouts[0], len(layouts) > 1
         with watch.phase("preprocess"):
             source = tiling.patch_source(image, layout)
-            canvas = resized(coarse.normalised, layout.canvas).copy()  # what no patch covers stays coarse
-            guide = canvas[layout.covered].copy()
-            boxes = torch.tensor(layout.boxes, dtype=torch.float32, device=self.device)  # (P, 4)
+            if averages:
+                canvas, weights = np.zeros(layout.canvas, np.float32), patch_weights(layout.patch)
+            else:
+                canvas = coarse.on_canvas(layout.canvas)  # what no patch covers stays coarse
+                guide = canvas[layout.covered].copy()
         if isinstance(batch_size, str):
             spec = self.spec if self.fine is None else self.fine.spec
             batch_size = runtime.auto_batch_size(
                 layout.patches, layout.patch, spec, device=self.device, dtype=self.dtype
             )
+        done, total = 1, 1 + sum(one.patches for one in layouts)
+        for grid in layouts:
+
+            def put(index: int, values: FloatMap, grid: Plan = grid) -> None:
+                if averages:
+                    canvas[grid.cell(index)] += weights * values
+                else:
+                    canvas[grid.cell(index)] = values
+
+            def after(stop: int, done: int = done) -> None:
+                runtime.report(progress, done + stop, total)
+
+            step = self._step(source, grid, coarse, refiner, watch, put)
+            runtime.run_batches(grid.patches, batch_size, step, device=self.device, after=after)
+            done += grid.patches
+        with watch.phase("canvas"):
+            if averages:
+                divide(canvas, layouts, weights)
+            elif refiner.level_borders:
+                level_seams(canvas[layout.covered], guide, layout.laid)
+        return canvas
+
+    def _step(
+        self,
+        source: ImageArray,
+        layout: Plan,
+        coarse: Coarse,
+        refiner: Refiner,
+        watch: Stopwatch,
+        put: Callable[[int, FloatMap], None],
+    ) -> Callable[[int, int], None]:
+        """step(start, stop) refines these patches of a grid and hands out each, (h, w), by `put`."""
+        boxes = torch.tensor(layout.boxes, dtype=torch.float32, device=self.device)  # (P, 4)
         psi = self.fine or self.psi
 
         def step(start: int, stop: int) -> None:
@@ -267,22 +302,15 @@ class DepthPredictor:
             with watch.phase("patches"):
                 # One patch is the whole picture: Ψ has seen it already.
                 seen = layout.grid == (1, 1) and psi is self.psi
-                fine = coarse.output if seen else _in_float32(_of_patches(psi, rgb, coarse, boxes[start:stop]))
+                fine = coarse.output if seen else _of_patches(psi, rgb, coarse, boxes[start:stop])
             with watch.phase("refiner"):
-                patches = _refiner_input(rgb, fine, coarse, boxes[start:stop], refiner.feature_levels)
+                patches = coarse.refiner_input(rgb, fine, psi.spec, boxes[start:stop], refiner.feature_levels)
                 refined = refiner(patches).float().cpu().numpy()
             with watch.phase("canvas"):
                 for i in range(start, stop):
-                    canvas[layout.cell(i)] = refined[i - start, 0]
+                    put(i, refined[i - start, 0])
 
-        def after(stop: int) -> None:
-            runtime.report(progress, 1 + stop, 1 + layout.patches)
-
-        runtime.run_batches(layout.patches, batch_size, step, device=self.device, after=after)
-        if refiner.level_borders:
-            with watch.phase("canvas"):
-                level_seams(canvas[layout.covered], guide, layout.laid)
-        return canvas
+        return step
 
     def _to_tensor(self, images: list[np.ndarray]) -> Tensor:
         """(B, 3, h, w) float32 in [0, 1] on the device, channels last in memory, from (h, w, 3) arrays in 0..255."""
@@ -305,41 +333,12 @@ def _check_shared(coarse: PsiSpec, fine: PsiSpec, levels: int) -> None:
         )
 
 
-def _of_patches(psi: DepthBase, rgb: Tensor, coarse: _Coarse, boxes: Tensor) -> PsiOutput:
+def _of_patches(psi: DepthBase, rgb: Tensor, coarse: Coarse, boxes: Tensor) -> PsiOutput:
     """Ψ's output for patches (P, 3, h, w) over `boxes` (P, 4)."""
     if coarse.prompt is None or not psi.spec.takes_prompt:
-        return psi(rgb)
-    return psi.prompted(rgb, patch_prompts(coarse.prompt, boxes))
+        return _in_float32(psi(rgb))
+    return _in_float32(psi.prompted(rgb, patch_prompts(coarse.prompt, boxes)))
 
 
 def _in_float32(output: PsiOutput) -> PsiOutput:
     return output._replace(disparity=output.disparity.float())
-
-
-def _metric_depth(
-    disparity: FloatMap, coarse: _Coarse, sky: BoolMap | None
-) -> tuple[FloatMap | None, ScaleShift | None]:
-    """Depth in metres of a Ψ that gives them: undo the normalisation."""
-    factor = coarse.whole.metric_factor
-    if factor is None:
-        return None, None
-    source = coarse.whole.scale_source
-    scale_shift = ScaleShift(factor * float(coarse.spread), factor * float(coarse.center), source=source)
-    return disparity_to_depth(disparity, scale_shift, sky=sky), scale_shift
-
-
-def _refiner_input(rgb: Tensor, fine: PsiOutput, coarse: _Coarse, boxes: Tensor, levels: int) -> RefinerInput:
-    """The coarse maps, the first `levels` of the features among them, sampled over `boxes` (P, 4) to the sizes that
-    Ψ's maps of the patches have."""
-    return RefinerInput(
-        image=rgb,
-        coarse=sample_roi(coarse.output.disparity, boxes, fine.disparity.shape[-2:]),
-        fine=fine.disparity,
-        coarse_features=tuple(
-            sample_roi(whole, boxes, own.shape[-2:])
-            for whole, own in zip(coarse.output.features[:levels], fine.features[:levels], strict=True)
-        ),
-        fine_features=fine.features[:levels],
-        center=coarse.center,
-        spread=coarse.spread,
-    )

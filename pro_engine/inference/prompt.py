@@ -6,13 +6,12 @@ Estimation", 2024. It knows no holes, so they are filled before.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from pro_engine.errors import InputError
-from pro_engine.inference.resize import resized
+from pro_engine.inference.resize import filled, resized
 from pro_engine.models.contract import Prompt
 from pro_engine.models.refiner_published import sample_roi
 from pro_engine.types import FloatMap
@@ -39,11 +38,7 @@ def photo_prompt(depth: FloatMap, size: tuple[int, int], device: torch.device) -
     share = resized(known.astype(np.float32), smaller)
     known = share > 0
     values = np.divide(resized(values, smaller), share, out=np.zeros(smaller, np.float32), where=known)
-    holes = (~known).astype(np.uint8)
-    _, nearest = cv2.distanceTransformWithLabels(holes, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    readings = np.zeros(int(nearest.max()) + 1, np.float32)
-    readings[nearest[known]] = values[known]
-    return Prompt.whole(torch.from_numpy(readings[nearest])[None, None].to(device))
+    return Prompt.whole(torch.from_numpy(filled(values, known))[None, None].to(device))
 
 
 def patch_prompts(prompt: Prompt, boxes: Tensor) -> Prompt:

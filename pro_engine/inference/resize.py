@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from pro_engine.types import BoolMap, FloatMap
+
 AnyMap = TypeVar("AnyMap", bound=NDArray[Any])
 
 
@@ -30,3 +32,15 @@ def resized(array: AnyMap, size: tuple[int, int]) -> AnyMap:
         return cast(AnyMap, smaller[0].permute(1, 2, 0).contiguous().numpy())
     way = cv2.INTER_AREA if new_h < h or new_w < w else cv2.INTER_LINEAR
     return cast(AnyMap, cv2.resize(array, (new_w, new_h), interpolation=way))
+
+
+def filled(values: FloatMap, known: BoolMap) -> FloatMap:
+    """A map (h, w) in which the value of the nearest known pixel is where nothing is known; as it is without any."""
+    if known.all() or not known.any():
+        return values
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    found = np.zeros(int(nearest.max()) + 1, np.float32)
+    found[nearest[known]] = values[known]
+    return found[nearest]

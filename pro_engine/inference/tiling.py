@@ -6,21 +6,22 @@ Two ways to go between image and canvas (the plane of all patches side by side, 
   Cells of the canvas are equal by construction, so a box is exactly (column / columns, row / rows) whatever the image
   size: nothing must divide and nothing is stretched, because the canvas is resized back by the inverse of that map.
 - Published (`published` True): every patch is cut from the image at whole pixels and resized bilinearly with aligned
-  corners; the canvas is resized to the image with aligned corners. Where the grid does not divide the image, cuts lie
-  at round(k * W / columns), boxes hold these true borders (so that features are sampled where the patch really is), and
-  a border lands less than a pixel beside its cut when the canvas of equal cells is resized back.
+  corners; the canvas is resized to the image with aligned corners. An image that the grid does not divide is enlarged
+  to the next multiples before, bicubically with aligned corners, and the finished map goes back bilinearly. All this is
+  what the research code does, rounding to 8 bits apart: there is none.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pro_engine.errors import InputError
+from pro_engine.inference.aligned import enlarged_rows, plain_rows, sample_aligned
 from pro_engine.inference.resize import resized
 from pro_engine.models.contract import PsiSpec
 from pro_engine.options import InferenceOptions, field_of
@@ -41,8 +42,8 @@ class Plan:
 
     Sizes are (height, width) in pixels: `image` of the picture, `coarse` of Ψ's input for the whole picture, `patch` of
     its input for each patch. `boxes` are (x0, y0, x1, y1) per patch as shares of the picture's width and height, row by
-    row; `cuts` the same borders in whole image pixels, used by the published arithmetic only. `offset` is what a
-    shifted plan moves the patches by, down and right in pixels of the canvas.
+    row; `cuts` are the same borders in whole pixels of the `enlarged` picture, for the published arithmetic alone.
+    `offset` is what a shifted plan moves the patches by, down and right in pixels of the canvas.
     """
 
     image: tuple[int, int]
@@ -51,7 +52,8 @@ class Plan:
     patch: tuple[int, int]
     published: bool
     boxes: tuple[tuple[float, float, float, float], ...]
-    cuts: tuple[tuple[int, int, int, int], ...]
+    cuts: tuple[tuple[int, int, int, int], ...] = ()
+    enlarged: tuple[int, int] = (0, 0)
     offset: tuple[int, int] = (0, 0)
 
     @property
@@ -90,12 +92,12 @@ def plan(
     tiles: Literal["auto"] | tuple[int, int] = InferenceOptions.tiles,
     *,
     fine: PsiSpec | None = None,
-    shifted: bool = False,
+    shifted: bool | tuple[bool, bool] = False,
 ) -> Plan:
     """The plan for a picture of `height` x `width` pixels; `fine` describes the Ψ of the patches where it is another.
 
-    A shifted plan moves the patches by half a patch, down and right, along each side that has more than one; those that
-    would leave the picture are left out, so half a patch at each end of that side has none.
+    A shifted plan moves the patches by half a patch, down and right or as the two values say, along each side that has
+    more than one; those that would leave the picture are left out, so half a patch at each end of that side has none.
 
     Raises:
         InputError: a side under 32 pixels.
@@ -106,24 +108,25 @@ def plan(
     published = spec.published_resize and fine is None
     rows, cols = auto_grid(height, width, of_patches.input_area) if tiles == "auto" else tiles
     patch = input_size(height / rows, width / cols, of_patches)
-    offset = (patch[0] // 2 if shifted and rows > 1 else 0, patch[1] // 2 if shifted and cols > 1 else 0)
-    tops, lefts = _starts(rows, offset[0] / patch[0]), _starts(cols, offset[1] / patch[1])
-    boxes = tuple((x / cols, y / rows, (x + 1) / cols, (y + 1) / rows) for y in tops for x in lefts)
-    ys = [(round(k * height / rows), round((k + 1) * height / rows)) for k in tops]
-    xs = [(round(k * width / cols), round((k + 1) * width / cols)) for k in lefts]
-    cuts = tuple((x0, y0, x1, y1) for y0, y1 in ys for x0, x1 in xs)
-    if published:
-        boxes = tuple((x0 / width, y0 / height, x1 / width, y1 / height) for x0, y0, x1, y1 in cuts)
-    return Plan(
-        image=(height, width),
-        grid=(rows, cols),
-        coarse=input_size(height, width, spec),
-        patch=patch,
-        published=published,
-        boxes=boxes,
-        cuts=cuts,
-        offset=offset,
+    down, right = shifted if isinstance(shifted, tuple) else (shifted, shifted)
+    offset = (patch[0] // 2 if down and rows > 1 else 0, patch[1] // 2 if right and cols > 1 else 0)
+    common = Plan((height, width), (rows, cols), input_size(height, width, spec), patch, published, (), offset=offset)
+    if not published:
+        tops, lefts = _starts(rows, offset[0] / patch[0]), _starts(cols, offset[1] / patch[1])
+        return replace(common, boxes=tuple(_box(x, y, 1, 1, (rows, cols)) for y in tops for x in lefts))
+    h, w = math.ceil(height / rows), math.ceil(width / cols)  # of a patch, in pixels of the enlarged picture
+    ys = [k * h + (h // 2 if offset[0] else 0) for k in range(rows - (offset[0] > 0))]
+    xs = [k * w + (w // 2 if offset[1] else 0) for k in range(cols - (offset[1] > 0))]
+    return replace(
+        common,
+        boxes=tuple(_box(x, y, w, h, (rows * h, cols * w)) for y in ys for x in xs),
+        cuts=tuple((x, y, x + w, y + h) for y in ys for x in xs),
+        enlarged=(rows * h, cols * w),
     )
+
+
+def _box(x: float, y: float, width: float, height: float, whole: tuple[int, int]) -> tuple[float, float, float, float]:
+    return x / whole[1], y / whole[0], (x + width) / whole[1], (y + height) / whole[0]
 
 
 def _starts(count: int, offset: float) -> list[float]:
@@ -178,8 +181,10 @@ def input_size(height: float, width: float, spec: PsiSpec) -> tuple[int, int]:
 
 def coarse_input(image: ImageArray, layout: Plan) -> NDArray[np.uint8] | NDArray[np.float32]:
     """The whole picture at `layout.coarse`: (h, w, 3) in 0..255, uint8 in our arithmetic, float32 in the published."""
-    h, w = layout.image
-    return _sample_aligned(image, (0, 0, w, h), layout.coarse) if layout.published else resized(image, layout.coarse)
+    if not layout.published:
+        return resized(image, layout.coarse)
+    h, w = layout.enlarged
+    return sample_aligned(enlarged_rows(image, layout.enlarged), (0, 0, w, h), layout.coarse)
 
 
 def patch_source(image: ImageArray, layout: Plan) -> ImageArray:
@@ -190,7 +195,7 @@ def patch_source(image: ImageArray, layout: Plan) -> ImageArray:
 def patch_input(source: ImageArray, layout: Plan, index: int) -> NDArray[np.uint8] | NDArray[np.float32]:
     """Patch `index` as Ψ sees it: (h, w, 3) in 0..255, from what `patch_source` returned."""
     if layout.published:
-        return _sample_aligned(source, layout.cuts[index], layout.patch)
+        return sample_aligned(enlarged_rows(source, layout.enlarged), layout.cuts[index], layout.patch)
     return source[layout.cell(index)]
 
 
@@ -209,34 +214,10 @@ def to_image(values: FloatMap, layout: Plan) -> FloatMap:
     h, w = layout.image
     if values.shape == (h, w):
         return values
-    if layout.published:
-        return _sample_aligned(values[..., None], (0, 0, values.shape[1], values.shape[0]), (h, w))[..., 0]
-    return resized(values, (h, w))
-
-
-def _sample_aligned(
-    array: NDArray[np.uint8] | NDArray[np.float32], box: tuple[int, int, int, int], size: tuple[int, int]
-) -> FloatMap:
-    """`array[y0:y1, x0:x1]` (h, w, C) resized bilinearly with aligned corners to `size`, as float32.
-
-    Row by row of the output, so that a 100-megapixel picture never becomes a float array.
-    """
-    x0, y0, x1, y1 = box
-    (top, bottom, fy), (left, right, fx) = _taps(y1 - y0, size[0]), _taps(x1 - x0, size[1])
-    crop = array[y0:y1, x0:x1]
-    out = np.empty((*size, array.shape[2]), dtype=np.float32)
-    fx = fx[:, None]
-    for i in range(size[0]):
-        # Rows first: one row of the input is a small float array, whatever the picture.
-        row = crop[top[i]].astype(np.float32)
-        if fy[i] > 0:
-            row += fy[i] * (crop[bottom[i]] - row)
-        out[i] = row[left] + fx * (row[right] - row[left])
-    return out
-
-
-def _taps(length: int, new_length: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """For every output sample the two input samples it lies between and the share of the second one."""
-    at = np.linspace(0.0, length - 1.0, new_length) if new_length > 1 else np.zeros(1)
-    low = np.minimum(at.astype(np.intp), max(length - 2, 0))
-    return low, np.minimum(low + 1, length - 1), (at - low).astype(np.float32)
+    if not layout.published:
+        return resized(values, (h, w))
+    for size in (layout.enlarged, layout.image):
+        if values.shape != size:
+            rows, columns = values.shape
+            values = sample_aligned(plain_rows(values[..., None]), (0, 0, columns, rows), size)[..., 0]
+    return values

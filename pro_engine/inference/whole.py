@@ -42,9 +42,10 @@ class Lens:
 class Whole:
     """A photo as such.
 
-    disparity: (1, 1, h, w), 0 in the sky. lens: None where nothing tells it; note: why the model does not, or "".
-    metric_factor: inverse metres a unit of disparity, or None; `scale_source` is that of it. sky, valid: (h, w) in
-    [0, 1] at any size, or None. normals: (h, w, 3) at any size, or None.
+    disparity: (1, 1, h, w), 0 in the sky; surface: (1, 1, h, w) in [0, 1], what is not the sky, or None. lens: None
+    where nothing tells it; note: why the model does not, or "". metric_factor: inverse metres a unit of disparity, or
+    None; `scale_source` is that of it. sky, valid: (h, w) in [0, 1] at any size, or None. normals: (h, w, 3) at any
+    size, or None.
     """
 
     disparity: Tensor
@@ -55,11 +56,14 @@ class Whole:
     valid: FloatMap | None = None
     normals: FloatMap | None = None
     note: str = ""
+    surface: Tensor | None = None
 
     def sky_of(self, image: ImageArray) -> BoolMap | None:
         """(H, W), where the sky is; its outline is that of the picture (H, W, 3)."""
         if self.sky is None:
             return None
+        if self.sky.max() <= _SKY_ABOVE:
+            return np.zeros(image.shape[:2], np.bool_)
         share = _at_size_of(image, self.sky)
         sharpen(share, image, self.sky.shape)
         return share > _SKY_ABOVE
@@ -75,6 +79,11 @@ class Whole:
         normals = _at_size_of(image, self.normals)
         normals /= np.maximum(np.linalg.norm(normals, axis=2, keepdims=True), np.float32(1e-12))
         return normals
+
+
+def is_surface(share: Tensor) -> Tensor:
+    """Where `Whole.surface`, at any size, is no sky."""
+    return share >= 1 - _SKY_ABOVE
 
 
 def settle(output: PsiOutput, spec: PsiSpec, seen: tuple[int, int], photo: tuple[int, int], lens: Lens | None) -> Whole:
@@ -95,10 +104,13 @@ def settle(output: PsiOutput, spec: PsiSpec, seen: tuple[int, int], photo: tuple
     disparity, valid = output.disparity, whole.valid
     if whole.points is not None:
         disparity, valid = _by_points(output, whole.points, lens)
+    surface = None
     if whole.sky is not None:  # before any statistics: what the network makes of the sky means nothing
         share = F.interpolate(whole.sky.float(), disparity.shape[-2:], mode="bilinear", align_corners=False)
-        disparity = torch.where(share > _SKY_ABOVE, torch.zeros_like(disparity), disparity)
-    return Whole(disparity, lens, factor, source, _array(whole.sky), _array(valid), _array(whole.normals), note=note)
+        surface = 1 - share
+        disparity = torch.where(is_surface(surface), disparity, 0)
+    told = {"sky": _array(whole.sky), "valid": _array(valid), "normals": _array(whole.normals)}
+    return Whole(disparity, lens, factor, source, **told, note=note, surface=surface)
 
 
 def _own_lens(whole: WholeOutput, seen: tuple[int, int], photo: tuple[int, int]) -> tuple[Lens | None, str]:

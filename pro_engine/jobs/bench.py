@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -43,7 +44,7 @@ class Spread:
 class BenchReport:
     """What `pro-engine bench` prints: times in seconds; memory in bytes, measured before the floor, None if unknown.
 
-    `floor` is one coarse pass and one pass per patch of Ψ alone, at `floor_batch` patches a time, the fastest of those
+    `passes` are those of Ψ; `floor` is as many of Ψ alone, the patches `floor_batch` at a time, the fastest of those
     tried. `ratio` compares wall times, `cpu_ratio` processor times, which other programs on the machine disturb less.
     `floor_macs` and `total_macs` are multiply-adds of convolutions and matrices, 0 where PyTorch does not run them.
     """
@@ -55,6 +56,7 @@ class BenchReport:
     image: tuple[int, int]
     tiles: tuple[int, int]
     patch: tuple[int, int]
+    passes: int
     runs: int
     load: float
     phases: dict[str, Spread]
@@ -78,8 +80,7 @@ class BenchReport:
 
     def rows(self) -> list[tuple[str, ...]]:
         """Name and value of every figure, for people."""
-        passes = self.tiles[0] * self.tiles[1] + 1
-        floor_name = f"floor: {passes} Ψ passes, {self.floor_batch} at a time"
+        floor_name = f"floor: {self.passes} Ψ passes, {self.floor_batch} at a time"
         timed = {**self.phases, "total": self.total, floor_name: self.floor}
         rows = [("load", f"{self.load:.2f} s")]
         rows += [(name, f"{spread.median:.2f} s ({spread.iqr:.2f})") for name, spread in timed.items()]
@@ -129,13 +130,14 @@ def run_bench(
         predictor.infer(image, options=options)
     after(warm_up + 1)
     layout = predictor.plan(image.shape[0], image.shape[1], options.tiles)
+    patches = sum(one.patches for one in predictor.plans(image.shape[0], image.shape[1], options))
     batch = _best_batch(predictor, layout)
     with FlopCounterMode(display=False, custom_mapping=flop_formulas()) as floor_work:
-        _floor(predictor, layout, batch)
+        _floor(predictor, layout, batch, patches)
     after(warm_up + 2)
     timed = _Timed([], [], [], [], [])
     for i in range(runs):
-        _time_once(timed, predictor, image, options, layout, batch)
+        _time_once(timed, predictor, image, options, partial(_floor, predictor, layout, batch, patches))
         after(warm_up + 3 + i)
     total, floor = Spread.of(timed.totals), Spread.of(timed.floors)
     on_cpu = predictor.device.type == "cpu"
@@ -147,6 +149,7 @@ def run_bench(
         image=layout.image,
         tiles=layout.grid,
         patch=layout.patch,
+        passes=1 + patches,
         runs=runs,
         load=load_seconds,
         phases={name: Spread.of([timings.get(name, 0.0) for timings in timed.timings]) for name in PHASES},
@@ -178,7 +181,11 @@ def sample_picture(height: int, width: int) -> ImageArray:
 
 
 def _time_once(
-    timed: _Timed, predictor: DepthPredictor, image: ImageArray, options: InferenceOptions, layout: Plan, batch: int
+    timed: _Timed,
+    predictor: DepthPredictor,
+    image: ImageArray,
+    options: InferenceOptions,
+    floor: Callable[[], float],
 ) -> None:
     cpu = time.process_time()
     result = predictor.infer(image, options=options)
@@ -186,20 +193,20 @@ def _time_once(
     timed.timings.append(result.timings)
     timed.totals.append(result.seconds)
     cpu = time.process_time()
-    timed.floors.append(_floor(predictor, layout, batch))
+    timed.floors.append(floor())
     timed.floor_cpu.append(time.process_time() - cpu)
 
 
-def _floor(predictor: DepthPredictor, layout: Plan, batch: int) -> float:
-    """Seconds of one coarse pass and one pass per patch through Ψ alone."""
+def _floor(predictor: DepthPredictor, layout: Plan, batch: int, patches: int) -> float:
+    """Seconds of one coarse pass and one pass for each of so many patches through Ψ alone."""
     coarse = torch.rand(1, 3, *layout.coarse, device=predictor.device)
     rgb = torch.rand(batch, 3, *layout.patch, device=predictor.device).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode(), runtime.autocast(predictor.device, predictor.dtype):
         runtime.synchronize(predictor.device)
         start = time.perf_counter()
         predictor.psi(coarse)
-        for first in range(0, layout.patches, batch):
-            (predictor.fine or predictor.psi)(rgb[: min(batch, layout.patches - first)])
+        for first in range(0, patches, batch):
+            (predictor.fine or predictor.psi)(rgb[: min(batch, patches - first)])
         runtime.synchronize(predictor.device)
         return time.perf_counter() - start
 
@@ -211,7 +218,7 @@ def _best_batch(predictor: DepthPredictor, layout: Plan) -> int:
         if batch > layout.patches:
             break
         try:
-            times[_floor(predictor, layout, batch)] = batch
+            times[_floor(predictor, layout, batch, layout.patches)] = batch
         except RuntimeError as error:
             if not runtime.is_out_of_memory(error):
                 raise

@@ -40,7 +40,7 @@ _NO_MATTER = {
 }
 """Options that change which files there are, or how they come about, but none of them."""
 _KINDS = {
-    **dict.fromkeys(("model", "weights", "dtype", "tiles", "refine", "sequence", "prompt"), _INFERRED),
+    **dict.fromkeys(("model", "weights", "dtype", "tiles", "refine", "passes", "sequence", "prompt"), _INFERRED),
     **dict.fromkeys(
         (
             *("near_m", "far_m", "keep_background", "align", "scale_from", "camera_height_m", "pitch_deg", "roll_deg"),

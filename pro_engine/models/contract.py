@@ -38,6 +38,8 @@ class PsiSpec:
         `WholeOutput.points`, from which the shift that z lacks follows. Disparity of patches is relative in any case.
     canonical_focal_px: above 0 where the unit is by focal. f is the mean of both axes, or of an input that does not
         keep the aspect that along the width.
+    affine_depth: whether of a patch its depth, 1 / disparity, and not its disparity is right but for a scale and a
+        shift.
     gives_lens, gives_sky, gives_valid, gives_normals: whether `WholeOutput` has them, or its points tell them.
     takes_prompt: whether it can be told depth, by `DepthBase.prompted`.
     """
@@ -50,6 +52,7 @@ class PsiSpec:
     fixed_size: tuple[int, int] | None = None
     unit: Unit = "relative"
     canonical_focal_px: float = 0.0
+    affine_depth: bool = False
     gives_lens: bool = False
     gives_sky: bool = False
     gives_valid: bool = False

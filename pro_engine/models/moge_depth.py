@@ -22,6 +22,7 @@ def moge_spec(shape: MogeShape) -> PsiSpec:
         multiple=PATCH,
         keep_aspect=True,
         unit="inverse metres by points",
+        affine_depth=True,
         gives_lens=True,
         gives_sky=True,
         gives_valid=True,
@@ -30,8 +31,8 @@ def moge_spec(shape: MogeShape) -> PsiSpec:
 
 
 class MogeDepth(DepthBase):
-    """Ψ = MoGe-2. A patch is no centred view, as the network takes it for: nothing but its disparity is used, whose
-    scale and shift are its own."""
+    """Ψ = MoGe-2. A patch is no centred view, as the network takes it for: nothing but its depth is used, whose scale
+    and shift are its own."""
 
     def __init__(self, shape: MogeShape) -> None:
         super().__init__()

@@ -104,23 +104,25 @@ def local_range(maps: Tensor, radius: int) -> Tensor:
     return F.interpolate(cells, maps.shape[-2:], mode="bilinear", align_corners=False)  # (P, 1, h, w)
 
 
-def fit_affine(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Per row of (P, N): scale > 0 and shift with least sum of |scale * x + shift - y|, by reweighted least squares.
+def fit_affine(x: Tensor, y: Tensor, importance: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Per row of (P, N): scale > 0 and shift with least sum of importance * |scale * x + shift - y|, by reweighted
+    least squares; importance (P, N) >= 0, 1 where it is not given.
 
-    Returns scale, shift and the explained share, each (P, 1): 1 minus the sum of absolute residuals over that of the
-    deviations of y from its median. Where x or y does not vary, or the scale would be negative, scale and share are 0.
+    Returns scale, shift and the explained share, each (P, 1): 1 minus that sum over the one of the deviations of y
+    from its median. Where x or y does not vary, or the scale would be negative, scale and share are 0.
     """
-    weight = torch.ones_like(x)
+    importance = torch.ones_like(x) if importance is None else importance
+    weight = importance
     for _ in range(_FIT_ROUNDS):
-        total = weight.sum(1, keepdim=True)
+        total = weight.sum(1, keepdim=True).clamp_min(_TINY)
         mean_x, mean_y = (weight * x).sum(1, keepdim=True) / total, (weight * y).sum(1, keepdim=True) / total
         variance = (weight * (x - mean_x).square()).sum(1, keepdim=True) / total
         covariance = (weight * (x - mean_x) * (y - mean_y)).sum(1, keepdim=True) / total
         usable = (covariance > 0) & (variance > _TINY)
         scale = torch.where(usable, covariance / variance.clamp_min(_TINY), torch.zeros_like(covariance))
         shift = mean_y - scale * mean_x
-        residual = (scale * x + shift - y).abs()
-        weight = 1 / residual.clamp_min(_SMALLEST_RESIDUAL)
-    deviation = (y - y.median(1, keepdim=True).values).abs().sum(1, keepdim=True)
+        residual = importance * (scale * x + shift - y).abs()
+        weight = importance.square() / residual.clamp_min(_SMALLEST_RESIDUAL)
+    deviation = (importance * (y - y.median(1, keepdim=True).values).abs()).sum(1, keepdim=True)
     explained = 1 - residual.sum(1, keepdim=True) / deviation.clamp_min(_TINY)
     return scale, shift, torch.where(usable, explained.clamp(0, 1), torch.zeros_like(explained))

@@ -14,7 +14,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.blender.addon import SIZE, called, everything, installed, part, photo_of
 from tests.blender.engines import program
-from tests.blender.inside_build import census, main
+from tests.blender.inside_build import census, main, positions
 
 # ---- again
 
@@ -141,6 +141,40 @@ def check_scale(folder):
     found["cursor"] = [called(bpy.ops.pro_depth.point_from_cursor), list(settings.point)]
     bpy.context.scene.cursor.location = rig.matrix_world @ part("rig.place").mathutils.Vector((0, 0, 5))
     found["behind"] = called(bpy.ops.pro_depth.point_from_cursor)
+    return found
+
+
+def check_wall(folder):
+    """A wall 3 m away as a metric model tells it: where it stands, and what the panel says of lens and metres."""
+    installed(folder)
+    settings, (width, height) = bpy.context.scene.pro_depth, SIZE
+    settings.scale_source, settings.fov = "METRIC", 1.0
+    picture, depth = photo_of(folder / "photos"), np.full((height, width), 3.0, np.float32)
+    np.save(folder / "disparity.npy", 1 / depth + np.linspace(0, 1e-3, width, dtype=np.float32))
+    np.save(folder / "depth.npy", depth)
+    given = part("engine.run").PhotoDepth(
+        photo=picture, disparity=folder / "disparity.npy", depth=folder / "depth.npy", picture=picture, width=width,
+        height=height, anchors={"near": 0.334, "far": 0.333, "far_before_sky": 0.333},
+        intrinsics=(80.0, 80.0, (width - 1) / 2, (height - 1) / 2), model="m", seconds=1.0, scale_source="metric",
+    )  # fmt: skip
+    found = {}
+    for name, camera_source, focal_px in (
+        ("exif", "EXIF", 80.0), ("model", "EXIF", 80.0), ("given", "FOV", width / 2 / math.tan(0.5)),
+    ):  # fmt: skip
+        settings.camera_source = camera_source
+        recipe = part("ui.properties").recipe_of(bpy.context.scene)
+        placed = part("rig.place").place(
+            bpy.context.scene, given._replace(lens_source="exif" if name == "given" else name), recipe
+        )
+        points = positions(placed.built.surface.data)
+        across = 3.0 * width / focal_px
+        found[name] = [
+            placed.built.rig["pro_told"],
+            placed.note,
+            *np.ptp(points, 0).tolist(),
+            across,
+            *points.mean(0).tolist(),
+        ]
     return found
 
 

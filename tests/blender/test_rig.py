@@ -76,6 +76,16 @@ def test_metres_of_the_model_are_taken_as_they_are_and_kept_for_rebuild(python):
 
 
 @needs_blender
+@pytest.mark.parametrize("source", ["exif", "model", "given"])
+def test_a_wall_of_a_metric_model_stands_where_it_is_whatever_tells_the_lens(python, source):
+    told, note, right, up, deep, across, *_, ahead = facts(python, "wall")[source]
+    assert told == f"Metres: metric, lens: {source}"
+    assert ("the model estimates" in note) == (source == "model")
+    assert (deep, ahead) == (pytest.approx(0, abs=1e-4), pytest.approx(-3, rel=1e-4))
+    assert right == pytest.approx(across, rel=0.03) and up == pytest.approx(across * 2 / 3, rel=0.05)
+
+
+@needs_blender
 def test_a_point_can_be_taken_from_the_cursor(python):
     seen = facts(python, "scale")
     assert seen["cursor"] == ["FINISHED", [70, 50]]
