@@ -330,7 +330,8 @@ def read_sensor(align: Path, name: str, job: JobOptions, shape: tuple[int, int])
 
 
 def sensor_prompt(name: str, job: JobOptions, shape: tuple[int, ...]) -> FloatMap | None:
-    """What a model that takes a prompt is told of the photo `name`, of this shape: the sensor depth, if there is one.
+    """What a model that takes a prompt is told of the photo `name`, of this shape: the depth map of a sensor, if there
+    is one; points and reconstructions are fitted to.
 
     Raises the errors of `read_sensor`.
     """
