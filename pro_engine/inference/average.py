@@ -17,7 +17,7 @@ from pro_engine.inference.tiling import Plan
 from pro_engine.types import FloatMap
 
 MOVES = ((False, False), (False, True), (True, False), (True, True))
-"""Down and right: by which the grids are moved by half a patch."""
+"""Where the grids are moved by half a patch, down and right; the plain one first."""
 _MARGIN, _BLUR, _LEAST = 0.1, 1 / 16, 1e-3
 
 

@@ -11,10 +11,12 @@ may well be twice as fast or slow.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from pro_engine.inference import runtime, tiling
+from pro_engine.inference.average import MOVES
 from pro_engine.inference.load import fine_preset, preset_of
 from pro_engine.models.presets import ModelPreset
 from pro_engine.options import InferenceOptions, ModelOptions
@@ -70,8 +72,10 @@ def expected_cost(
     looking = other or preset
     is_refined = inference.refine != "none"
     tiles = inference.tiles if is_refined else (1, 1)
-    layout = tiling.plan(*size, preset.spec, tiles, fine=None if other is None else other.spec)
-    patches = layout.patches if is_refined else 0
+    plan = partial(tiling.plan, *size, preset.spec, tiles, fine=None if other is None else other.spec)
+    layout = plan()
+    grids = {plan(shifted=move) for move in MOVES[: inference.passes]}
+    patches = sum(grid.patches for grid in grids) if is_refined else 0
     passes = 0 if other is None and layout.grid == (1, 1) else patches  # the one patch is the whole picture
     share = layout.patch[0] * layout.patch[1] / looking.spec.input_area
     gflop = preset.effort.gflop + passes * looking.effort.gflop * share

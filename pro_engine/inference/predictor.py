@@ -186,9 +186,8 @@ class DepthPredictor:
 
     def plans(self, height: int, width: int, options: InferenceOptions, *, shifted: bool = False) -> tuple[Plan, ...]:
         """The grids that are averaged for a picture of this size: one, or with four passes all that its sides allow."""
-        if options.passes == 1 or shifted:
-            return (self.plan(height, width, options.tiles, shifted=shifted),)
-        return tuple(dict.fromkeys(self.plan(height, width, options.tiles, shifted=move) for move in MOVES))
+        moves = (shifted,) if shifted else MOVES[: options.passes]
+        return tuple(dict.fromkeys(self.plan(height, width, options.tiles, shifted=move) for move in moves))
 
     def _ready(self, module: AnyModule) -> AnyModule:
         module = fold_batch_norm(module.eval().requires_grad_(False))

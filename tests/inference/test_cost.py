@@ -40,6 +40,14 @@ def test_time_grows_with_the_passes_that_there_are():
     assert seconds(size=(300, 400)) < seconds(size=(3000, 4000))  # the grid follows the size
 
 
+def test_four_grids_take_about_three_times_as_long():
+    once, four = (
+        expected_cost(ModelOptions("moge-2-vits", device="cpu"), InferenceOptions(tiles=(4, 4), passes=passes)).seconds
+        for passes in (1, 4)
+    )
+    assert 2 < four / once < 49 / 16
+
+
 def test_threads_share_the_work(monkeypatch):
     before = seconds(size=(300, 400), refine="none")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)

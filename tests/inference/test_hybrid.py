@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -72,8 +71,7 @@ def test_a_refiner_of_features_does_not_serve_two_kinds(tiny):
     ],
 )
 def test_which_model_looks_at_the_patches(fine, device, parameters, found):
-    psi = SimpleNamespace(parameters=lambda: [SimpleNamespace(numel=lambda: parameters)])
-    chosen = load._fine_preset(PRESETS["depth-anything-v2-small"], fine, psi, device)
+    chosen = load.fine_preset(PRESETS["depth-anything-v2-small"], fine, parameters, torch.device(device))
     assert (chosen and chosen.name) == found
 
 
