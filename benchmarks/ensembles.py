@@ -94,7 +94,7 @@ def mean_of_patches(
     (height, width), (tall, wide) = layout.patch, layout.canvas
     total, count = np.zeros(layout.canvas, np.float32), np.zeros(layout.canvas, np.float32)
     with torch.inference_mode():
-        coarse = predictor._coarse_pass(image, layout, None, Stopwatch(predictor.device))
+        coarse = predictor._coarse_pass(image, layout, None, None, Stopwatch(predictor.device))
         source = tiling.patch_source(image, layout)
         for top, left in corners:
             place = slice(top, top + height), slice(left, left + width)
