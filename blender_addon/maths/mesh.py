@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..options import Checked, option, same_as
+from .layers import Sheet, layers_of
 from .simplify import BlockPyramid, BoolMap, Faces, FloatMap, Indices, cell_corners, cell_faces
 
 BYTES_PER_VERTEX = 108  # while a mesh is built, over what the pixels take; fitted to peaks of 0.05 to 8.3 million
@@ -212,12 +213,69 @@ def position_map(depth: FloatMap, intrinsics: Intrinsics, plane_m: float = 0.0) 
     """
     check_size(depth, intrinsics)
     far = np.where(np.isfinite(depth) & (depth > 0), depth - np.float32(plane_m), np.float32(0))
-    x, y = _slopes(intrinsics, *(np.arange(n) for n in depth.shape))
+    x, y = ray_slopes(intrinsics, *(np.arange(n) for n in depth.shape))
     positions = np.empty((*depth.shape, 3), np.float32)
     positions[..., 0] = far * x
     positions[..., 1] = far * y[:, None]
     positions[..., 2] = -far
     return positions
+
+
+def layered_meshes(
+    depth: FloatMap,
+    colours: FloatMap,
+    intrinsics: Intrinsics,
+    options: MeshOptions,
+    *,
+    reveal: float,
+    extend: bool,
+) -> tuple[MeshArrays, MeshArrays | None, FloatMap]:
+    """The photo in front without a gap, what it hides behind it (None where nothing is), and the texture of that.
+
+    A budget of vertices is kept by a coarser grid where there is no outline; those at outlines come on top.
+
+    Args:
+        depth: (H, W) metres.
+        colours: (H, W, 3) of the photo.
+        intrinsics: of the same size.
+        options: threshold and budget.
+        reveal, extend: as of the engine's options.
+
+    Raises:
+        UserError: sizes that differ, or no face left.
+    """
+    check_size(depth, intrinsics)
+    if depth.ndim != 2 or min(depth.shape) < 2:
+        raise UserError(f"The depth map has the shape {depth.shape}; a mesh needs at least 2x2 pixels.")
+    focal_px = max(intrinsics.fx, intrinsics.fy)
+    try:
+        layers = layers_of(
+            depth,
+            colours,
+            focal_px=focal_px,
+            edge_rtol=options.edge_rtol,
+            reveal=reveal,
+            margin=math.ceil(focal_px * reveal) if extend else 0,
+            stride=math.ceil(math.sqrt(depth.size / options.vertices)) if options.vertices else 1,
+        )
+    except ValueError as error:
+        raise UserError("No face is left: all is masked or sky; keep the sky.") from error
+    front = _of_sheet(layers.front, intrinsics, 0)
+    behind = None if layers.behind is None else _of_sheet(layers.behind, intrinsics, layers.margin)
+    return front, behind, layers.plate
+
+
+def _of_sheet(sheet: Sheet, intrinsics: Intrinsics, margin: int) -> MeshArrays:
+    """A sheet in Blender's camera space, with UV of a texture that has a margin around the photo."""
+    size = np.array([intrinsics.width + 2 * margin, intrinsics.height + 2 * margin], np.float32)
+    vertices = np.empty((len(sheet.depth), 3), np.float32)
+    vertices[:, 0] = (sheet.pixels[:, 0] - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
+    vertices[:, 1] = (np.float32(intrinsics.cy) - sheet.pixels[:, 1]) / np.float32(intrinsics.fy)
+    vertices[:, 2] = -1
+    vertices *= sheet.depth[:, None]
+    uv = (sheet.pixels + np.float32(margin + 0.5)) / size
+    uv[:, 1] = 1 - uv[:, 1]
+    return MeshArrays(vertices, uv, sheet.quads.reshape(-1), np.arange(0, sheet.quads.size, 4, dtype=np.int32))
 
 
 def plane_mesh(intrinsics: Intrinsics, plane_m: float) -> MeshArrays:
@@ -235,7 +293,7 @@ def check_size(depth: FloatMap, intrinsics: Intrinsics) -> None:
         )
 
 
-def _slopes(intrinsics: Intrinsics, rows: NDArray[Any], columns: NDArray[Any]) -> tuple[FloatMap, FloatMap]:
+def ray_slopes(intrinsics: Intrinsics, rows: NDArray[Any], columns: NDArray[Any]) -> tuple[FloatMap, FloatMap]:
     """x of columns and y of rows at a distance of 1, in Blender's camera space."""
     x, y = (columns - intrinsics.cx) / intrinsics.fx, (intrinsics.cy - rows) / intrinsics.fy
     return x.astype(np.float32), y.astype(np.float32)
@@ -298,7 +356,7 @@ def _collect(depth: FloatMap, intrinsics: Intrinsics, rows: Indices, columns: In
         lines = (row_values.astype(np.float32)[:, None], column_values.astype(np.float32))
         return [np.broadcast_to(values, grid.shape)[faces.used] for values in lines]
 
-    x, y = _slopes(intrinsics, rows, columns)
+    x, y = ray_slopes(intrinsics, rows, columns)
     z = grid[faces.used]
     vertices, uv = np.empty((len(z), 3), np.float32), np.empty((len(z), 2), np.float32)
     for axis, slopes in enumerate(of_lines(y, x)[::-1]):

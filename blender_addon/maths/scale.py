@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from ..options import ENGINE
 
 FloatMap = NDArray[np.float32]
 
 DAMAGED = (ValueError, MemoryError, OverflowError, SyntaxError, TokenError)  # what numpy says of a file that is
-SKY_CHOICES = ("drop", "card", "keep")
+SKY_CHOICES = (*ENGINE["GeometryOptions"]["sky"]["choices"], "keep")
 FAR_SLACK = 1e-6  # relative; keeps a surface at exactly the far distance in spite of rounding
 KEPT_AT_MOST = 10.0  # times the far distance, for a sky that is kept, as a vertex must be finite
 
@@ -157,7 +158,8 @@ def place_sky(depth: FloatMap, far_m: float, *, sky: str = "drop") -> FloatMap:
     Args:
         depth: (H, W) metres; inf is infinitely far, NaN unknown.
         far_m: metres.
-        sky: "drop" for NaN, "card" for all of it at `far_m`, "keep" for where it is, at most 10 times `far_m`.
+        sky: "drop" for NaN, "card" for all of it at `far_m`, "dome" for inf, which `with_dome` replaces, "keep" for
+            where it is, at most 10 times `far_m`.
 
     Returns:
         (H, W) metres, a new array.
@@ -174,4 +176,5 @@ def place_sky(depth: FloatMap, far_m: float, *, sky: str = "drop") -> FloatMap:
         return nearer
     with np.errstate(invalid="ignore"):
         beyond = depth > far_m * (1 + FAR_SLACK)
-    return np.where(beyond, np.float32(np.nan if sky == "drop" else far_m), depth)
+    placed = {"drop": np.nan, "card": far_m, "dome": np.inf}
+    return np.where(beyond, np.float32(placed[sky]), depth)

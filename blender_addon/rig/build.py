@@ -18,8 +18,9 @@ import numpy as np
 from ..errors import UserError
 from ..maths.mesh import Intrinsics, camera_of, check_size
 from ..maths.simplify import FloatMap
-from .datablocks import NewDatablocks, has, load_photo, load_plate, new_float_image, new_material
-from .surface_kinds import SURFACE_KEY, BuildOptions, dress, keeps_material, maps_of, new_shape, replace_old
+from .datablocks import NewDatablocks, has, load_photo, load_plate, new_float_image, new_material, replace_old
+from .layers import behind_of, put_behind
+from .surface_kinds import SURFACE_KEY, BuildOptions, dress, keeps_material, maps_of, new_shape
 
 FRAME_KEY = "pro_frame"  # on the camera object: width, height, pixel aspect x and y
 DEPTH_KEY, SOURCE_KEY, PHOTO_KEY = "pro_depth", "pro_source", "pro_photo"  # on the rig: the images
@@ -74,7 +75,7 @@ def build(
     with NewDatablocks() as made:
         collection = made.add(bpy.data.collections.new(name))
         picture = _picture(made, name, photo, plate, (intrinsics.width, intrinsics.height))
-        shape = new_shape(made, name, depth, intrinsics, options)
+        shape = new_shape(made, name, depth, intrinsics, options, picture)
         shape.mesh.materials.append(new_material(made, name, picture, options.material, shape.shifts))
         surface = made.add(bpy.data.objects.new(f"{name} surface", shape.mesh))
         dress(surface, options, shape)
@@ -90,7 +91,8 @@ def build(
         source_image = None if source is None else new_float_image(made, f"{name} source", source)
         if source_image is not None:
             rig[SOURCE_KEY] = source_image
-        for thing in (rig, camera, surface):
+        behind = put_behind(made, f"{name} behind", rig, shape.behind, options.material)
+        for thing in (rig, camera, surface, *filter(None, [behind])):
             collection.objects.link(thing)
         scene.collection.children.link(collection)
         if options.kind == "adaptive":
@@ -132,13 +134,17 @@ def rebuild(
     parts = parts_of(rig)
     surface, mesh = parts.surface, parts.surface.data
     with NewDatablocks() as made:
-        shape = new_shape(made, mesh.name, depth, intrinsics, options)
+        shape = new_shape(made, mesh.name, depth, intrinsics, options, rig[PHOTO_KEY])
         materials = list(mesh.materials) if keeps_material(surface, options) else []
         if not materials:
             materials = [new_material(made, mesh.name, rig[PHOTO_KEY], options.material, shape.shifts)]
         for material in materials:
             shape.mesh.materials.append(material)
         depth_image = new_float_image(made, parts.depth.name, depth)
+        was_behind = behind_of(rig)
+        behind = put_behind(made, f"{rig.name} behind", rig, shape.behind, options.material)
+        if behind is not None and was_behind is None:
+            parts.collection.objects.link(behind)
     old = [mesh, *mesh.materials, *maps_of(surface), parts.depth]
     surface.data = shape.mesh
     dress(surface, options, shape)

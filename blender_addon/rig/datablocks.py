@@ -176,6 +176,18 @@ def new_material(
     return material
 
 
+def replace_old(old: list[bpy.types.ID], new: list[bpy.types.ID]) -> None:
+    """Remove what nobody uses any more; the new takes over its name."""
+    names = {(type(thing), thing.name) for thing in old if thing is not None}
+    for thing in dict.fromkeys(old):  # one by one, users before what they use
+        if thing is not None and thing not in new and not thing.users:
+            bpy.data.batch_remove([thing])
+    for thing in new:
+        plain = thing.name.rpartition(".")[0] if thing is not None else ""
+        if (type(thing), plain) in names:
+            thing.name = plain
+
+
 def _moved(
     tree: bpy.types.NodeTree, surface: bpy.types.NodeSocket, offsets: bpy.types.Image, output: bpy.types.Node
 ) -> bpy.types.NodeSocket:

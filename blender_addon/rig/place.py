@@ -16,8 +16,9 @@ import numpy as np
 
 from ..engine.run import MAX_PIXELS, EngineOptions, PhotoDepth
 from ..errors import UserError
+from ..maths.layers import with_dome
 from ..maths.lens import LensOptions
-from ..maths.mesh import Estimate, MeshOptions, estimate_of, open_cells
+from ..maths.mesh import Estimate, Intrinsics, MeshOptions, estimate_of, open_cells, ray_slopes
 from ..maths.scale import SKY_CHOICES, Anchors, DepthScale, disparity_to_depth, place_sky, read_map, scale_of_distance
 from ..maths.scale import scale_of_range as range_scale
 from ..maths.simplify import FloatMap, cell_corners
@@ -53,7 +54,9 @@ class ScaleChoice(Checked):
     )
     distance_m: float = option(5.0, "Distance of that pixel along the camera's axis of view", label="Distance", above=0)
     kept: str = option("FAR", "Which end stays where it is", label="Keep", choices=KEPT_CHOICES)
-    sky: str = option("drop", "What becomes of what lies beyond Far", label="Sky", choices=SKY_CHOICES)
+    sky: str = same_as(
+        "GeometryOptions.sky", help="What becomes of what lies beyond Far", label="Sky", choices=SKY_CHOICES
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -157,15 +160,21 @@ class Source(NamedTuple):
             found.append("The model's metres follow from an assumed lens: sizes may be off by a factor.")
         return " ".join(found)
 
-    def depth(self, choice: ScaleChoice, scale: DepthScale | None) -> FloatMap:
-        """(H, W) metres, by a scale of `scale`."""
+    def depth(self, choice: ScaleChoice, scale: DepthScale | None, lens: Intrinsics | None = None) -> FloatMap:
+        """(H, W) metres, by a scale of `scale`; a dome needs the lens and is a card without."""
+        far_m = choice.far_m
+        if scale is not None and choice.by == "POINT" and choice.kept == "NEAR":
+            far_m = scale.distance(Anchors.of(self.anchors).farthest(choice.sky != "keep"))
+        sky = "card" if choice.sky == "dome" and lens is None else choice.sky
         if scale is None:
             assert self.metres is not None
-            return place_sky(self.metres, choice.far_m, sky=choice.sky)
-        far_m = choice.far_m
-        if choice.by == "POINT" and choice.kept == "NEAR":
-            far_m = scale.distance(Anchors.of(self.anchors).farthest(choice.sky != "keep"))
-        return disparity_to_depth(self.disparity, scale, far_m, sky=choice.sky)
+            depth = place_sky(self.metres, far_m, sky=sky)
+        else:
+            depth = disparity_to_depth(self.disparity, scale, far_m, sky=sky)
+        if sky != "dome" or lens is None:
+            return depth
+        x, y = ray_slopes(lens, *(np.arange(n) for n in depth.shape))
+        return with_dome(depth, np.isposinf(depth), far_m, x, y)
 
 
 class Placed(NamedTuple):
@@ -196,7 +205,7 @@ def place(scene: bpy.types.Scene, result: PhotoDepth, recipe: Recipe, plate: bpy
         scene,
         name=result.photo.stem,
         photo=result.picture,
-        depth=source.depth(recipe.scale, source.scale(recipe.scale)),
+        depth=source.depth(recipe.scale, source.scale(recipe.scale), intrinsics),
         intrinsics=intrinsics,
         options=recipe.build,
         source=source.kept(),
@@ -228,7 +237,7 @@ def rebuild(scene: bpy.types.Scene, rig: bpy.types.Object, recipe: Recipe) -> Pl
     source = Source.of_rig(rig)
     height, width = source.disparity.shape
     intrinsics, note = recipe.lens.intrinsics(width, height, source.exif)
-    depth = source.depth(recipe.scale, source.scale(recipe.scale))
+    depth = source.depth(recipe.scale, source.scale(recipe.scale), intrinsics)
     built = build_again(scene, rig, depth=depth, intrinsics=intrinsics, options=recipe.build)
     rig[TOLD_KEY] = source.told(recipe)
     _stand_at(rig, recipe.lens)

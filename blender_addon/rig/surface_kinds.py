@@ -19,8 +19,9 @@ import numpy as np
 from ..errors import UserError
 from ..maths.mesh import Intrinsics, MeshOptions, depth_to_mesh, open_cells, plane_mesh, position_map
 from ..maths.simplify import FloatMap, cell_corners
-from ..options import Checked, option
+from ..options import Checked, option, same_as
 from .datablocks import MATERIAL_CHOICES, UV_NAME, NewDatablocks, new_float_image, new_mesh
+from .layers import Behind, LayerOptions, new_layers
 
 KIND_CHOICES = ("mesh", "live", "adaptive")
 SURFACE_KEY = "pro_surface"  # on the surface object: kind and material
@@ -35,7 +36,19 @@ class BuildOptions(Checked):
     material: str = option(
         "emission", "The photo as light or as a surface to be lit", label="Material", choices=MATERIAL_CHOICES
     )
+    layers: bool = option(
+        False,  # the panel has it on; a script that builds says what it wants
+        "The photo in front without a gap, and what it hides as a second object; for the kind Mesh",
+        label="Layers",
+    )
+    reveal: float = same_as("GeometryOptions.reveal", label="Reveal")
+    extend: bool = same_as("GeometryOptions.extend", label="Extend")
     mesh: MeshOptions = field(default_factory=MeshOptions)
+
+    @property
+    def has_layers(self) -> bool:
+        """Whether two surfaces are built."""
+        return self.layers and self.kind == "mesh"
 
 
 class Shape(NamedTuple):
@@ -44,19 +57,32 @@ class Shape(NamedTuple):
     mesh: bpy.types.Mesh
     texture: bpy.types.Texture | None = None  # of a live surface
     shifts: bpy.types.Image | None = None  # for the material of an adaptive one
+    behind: Behind | None = None  # what it hides
 
 
-def new_shape(made: NewDatablocks, name: str, depth: FloatMap, intrinsics: Intrinsics, options: BuildOptions) -> Shape:
+def new_shape(
+    made: NewDatablocks,
+    name: str,
+    depth: FloatMap,
+    intrinsics: Intrinsics,
+    options: BuildOptions,
+    picture: bpy.types.Image,
+) -> Shape:
     """The mesh of the kind asked for.
 
     Args:
         made: remembers what is made.
         name: of the mesh.
         depth, intrinsics, options: as of `build.build`.
+        picture: the photo or plate.
 
     Raises:
         UserError: no face is left.
     """
+    if options.has_layers:
+        layers = LayerOptions(options.reveal, options.extend)
+        mesh, behind = new_layers(made, name, depth, intrinsics, picture, options.mesh, layers)
+        return Shape(mesh, behind=behind)
     if options.kind == "mesh":
         return Shape(new_mesh(made, name, depth_to_mesh(depth, intrinsics, options.mesh)))
     used = cell_corners(open_cells(depth, options.mesh))
@@ -105,18 +131,6 @@ def maps_of(surface: bpy.types.Object) -> list[bpy.types.ID]:
     trees = [material.node_tree for material in surface.data.materials if material and material.node_tree]
     nodes = [node for tree in trees for node in tree.nodes if node.type == "TEX_IMAGE" and node.image]
     return [node.image for node in nodes if node.image.is_float]
-
-
-def replace_old(old: list[bpy.types.ID], new: list[bpy.types.ID]) -> None:
-    """Remove what nobody uses any more; the new takes over its name."""
-    names = {(type(thing), thing.name) for thing in old if thing is not None}
-    for thing in dict.fromkeys(old):  # one by one, users before what they use
-        if thing is not None and thing not in new and not thing.users:
-            bpy.data.batch_remove([thing])
-    for thing in new:
-        plain = thing.name.rpartition(".")[0] if thing is not None else ""
-        if (type(thing), plain) in names:
-            thing.name = plain
 
 
 def _displace(surface: bpy.types.Object, texture: bpy.types.Texture, strength: float) -> None:

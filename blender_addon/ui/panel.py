@@ -191,11 +191,19 @@ class PRO_DEPTH_PT_surface(_PanelBase, bpy.types.Panel):  # noqa: N801
         settings, column = settings_of(context.scene), self.columns()
         for name in ("kind", "material"):
             column.prop(settings, name)
+        has_layers = settings.kind == "mesh" and settings.layers
+        if settings.kind == "mesh":
+            column.prop(settings, "layers")
+        if has_layers:
+            column.prop(settings, "reveal")
+            column.prop(settings, "extend")
         if settings.kind != "adaptive":
             column.prop(settings, "vertices")
+        if settings.kind != "adaptive" and not has_layers:
             column.prop(settings, "reduce")
         column.prop(settings, "edge_rtol")
-        column.prop(settings, "erode_px")
+        if not has_layers:
+            column.prop(settings, "erode_px")
 
 
 class PRO_DEPTH_PT_result(_PanelBase, bpy.types.Panel):  # noqa: N801

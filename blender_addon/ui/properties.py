@@ -152,6 +152,7 @@ class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's 
         ScaleChoice,
         "sky",
         {
+            "dome": ("Dome", "The sky as a far sphere around the camera"),
             "drop": ("Drop", "No mesh where the sky is"),
             "card": ("Card", "The sky as a card at Far"),
             "keep": ("Keep", "There is no sky: the even background is a surface at Far"),
@@ -193,6 +194,9 @@ class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's 
             "even": ("Even", "Faces of the same size everywhere"),
         },
     )
+    layers: BoolProperty(**_shown(BuildOptions, "layers", default=True))
+    reveal: FloatProperty(**_shown(BuildOptions, "reveal", soft_max=0.2, precision=3, step=1, subtype="FACTOR"))
+    extend: BoolProperty(**_shown(BuildOptions, "extend"))
     edge_rtol: FloatProperty(
         **_shown(MeshOptions, "edge_rtol", min=0.001, soft_max=1.0, precision=3, step=1, subtype="FACTOR")
     )
@@ -229,7 +233,9 @@ def recipe_of(scene: bpy.types.Scene, device: str = EngineOptions.device) -> Rec
     mesh = MeshOptions(edge_rtol=s.edge_rtol, erode_px=s.erode_px, vertices=s.vertices, reduce=s.reduce)
     return Recipe(
         engine=EngineOptions(model=s.model.strip() or EngineOptions.model, device=device, tiles=tiles, refine=refine),
-        build=BuildOptions(kind=s.kind, material=s.material, mesh=mesh),
+        build=BuildOptions(
+            kind=s.kind, material=s.material, layers=s.layers, reveal=s.reveal, extend=s.extend, mesh=mesh
+        ),
         lens=LensOptions(
             source=s.camera_source,
             focal_mm=s.focal_mm,

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pro_engine.errors import InputError
 from pro_engine.geometry.checks import as_map, as_mask, check_positive, size_text
+from pro_engine.geometry.layers import lies_like_sky
 from pro_engine.options import GeometryOptions
 from pro_engine.types import BoolMap, FloatMap, ScaleShift, is_finite_number
 
@@ -35,7 +36,6 @@ FAR_SLACK = (
 PLATEAU_WIDTH = 0.02  # of the range
 PLATEAU_SHARE = 0.08  # of the pixels
 PLATEAU_CONTRAST = 4.0  # times as many pixels as the equally wide band in front of it
-SKY_TOP_SHARE, SKY_BOTTOM_SHARE = 0.25, 0.1  # of the top rows at least; of its pixels in the lowest quarter at most
 DEPTH_SLACK = 1e-6  # relative; keeps a surface at exactly max_depth_m in spite of rounding
 
 
@@ -201,16 +201,9 @@ def _nearest_and_farthest(disparity: FloatMap, cut_plateau: bool) -> tuple[float
         in_front = np.count_nonzero(rest <= limit + PLATEAU_WIDTH * spread)
         inside = d.size - rest.size
         even = inside >= PLATEAU_SHARE * d.size and inside >= PLATEAU_CONTRAST * in_front
-        if even and rest.size and _lies_like_sky(disparity <= limit):
+        if even and rest.size and lies_like_sky(disparity <= limit):
             return near, float(np.percentile(rest, FAR_PERCENTILE))
     return near, lowest if far - lowest <= FAR_SLACK * spread else far
-
-
-def _lies_like_sky(region: BoolMap) -> bool:
-    """Whether `region` (H, W) takes part of the top rows and next to nothing of the lowest quarter."""
-    height = len(region)
-    top, bottom = region[: max(1, height // 50)], region[height - max(1, height // 4) :]
-    return bool(top.mean() >= SKY_TOP_SHARE and bottom.sum() <= SKY_BOTTOM_SHARE * region.sum())
 
 
 def disparity_to_depth(

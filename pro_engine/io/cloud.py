@@ -79,7 +79,7 @@ def write_ply(path: Path, shape: trimesh.Trimesh | trimesh.PointCloud, metadata:
     from trimesh.exchange.ply import export_ply
 
     comments = [_FRAME, *([f"pro_engine {json.dumps(metadata)}"] if metadata else [])]
-    data = export_ply(shape, vertex_normal=False, include_attributes=False)
+    data = export_ply(shape, vertex_normal=False, include_attributes=True)
     end_of_comments = data.index(b"element ")
     with open(path, "wb") as file:
         file.write(data[:end_of_comments])

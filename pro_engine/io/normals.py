@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pro_engine.errors import FileError, InputError
 from pro_engine.io import exr
 from pro_engine.io.atomic import atomic_path
-from pro_engine.io.paths import PathLike, as_path, checked_metadata, writer_for
+from pro_engine.io.paths import PathLike, as_path, checked_metadata, decoding, readable_file, writer_for
 from pro_engine.options import NormalY
 from pro_engine.types import BoolMap, FloatMap, Plate
 
@@ -80,6 +80,27 @@ def save_mask(path: PathLike, mask: BoolMap) -> None:
     writer_for(target, {".png": None}, "a mask")
     with atomic_path(target) as temporary:
         Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).save(temporary, format="PNG")
+
+
+def load_mask(path: PathLike, shape: tuple[int, ...]) -> BoolMap:
+    """Where a picture is white, (H, W) bool of `shape`; it may be of another size, but of the same proportions.
+
+    Raises:
+        FileError: it cannot be read, or has other proportions.
+    """
+    from PIL import Image
+
+    source = readable_file(as_path(path))
+    with decoding(source, "a mask"), Image.open(source) as picture:
+        grey = picture.convert("L")
+    height, width = shape[:2]
+    if abs(grey.width * height - grey.height * width) > max(grey.width + grey.height, width + height):
+        raise FileError(
+            f"{source} is {grey.width}x{grey.height} but the photo {width}x{height}; give a mask of the photo's size."
+        )
+    if grey.size != (width, height):
+        grey = grey.resize((width, height), Image.Resampling.NEAREST)
+    return np.asarray(grey) > 127
 
 
 def _write_png(path: Path, seen: NDArray[np.float32], text: str) -> None:

@@ -21,7 +21,7 @@ from pro_engine.io.paths import readable_file, reading_failed
 from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.outputs import Output
 from pro_engine.jobs.photos import Photo, Video, name_key
-from pro_engine.jobs.points import reconstruction_files, sensor_file
+from pro_engine.jobs.points import file_of_photo, reconstruction_files, sensor_file
 from pro_engine.options import InferenceOptions, options_of
 
 if TYPE_CHECKING:
@@ -32,10 +32,11 @@ _KEY = "pro_engine_made"
 _VERSION = 1
 _CHUNK = 1 << 20
 
-_METRIC = frozenset({"depth", "normals", "mesh", "cloud"})
+_SHAPES = frozenset({"kept", "mesh", "cloud", "view"})
+_METRIC = _SHAPES | {"depth", "normals"}
 _INFERRED = _METRIC | {"disparity", "preview", "mask"}
 _NO_MATTER = {
-    *("maps", "normal_maps", "mask", "mesh", "cloud", "preview", "picture", "anchors"),
+    *("maps", "normal_maps", "mask", "mesh", "cloud", "html", "preview", "picture", "anchors"),
     *("existing", "batch_size", "keep_coarse"),
 }
 """Options that change which files there are, or how they come about, but none of them."""
@@ -49,7 +50,9 @@ _KINDS = {
         _METRIC,
     ),
     "stride": frozenset({"mesh", "cloud"}),
-    "edge_rtol": frozenset({"mesh", "normals"}),
+    **dict.fromkeys(("keep_mask", "drop_mask"), _SHAPES),
+    **dict.fromkeys(("surface", "reveal", "extend", "sky"), frozenset({"mesh", "cloud", "view"})),
+    "edge_rtol": frozenset({"mesh", "cloud", "normals", "view"}),
     "normal_y": frozenset({"normals"}),
     **dict.fromkeys(("channel", "exr_far_m"), frozenset({"depth"})),
 }
@@ -159,6 +162,10 @@ class Provenance:
             options["align"] = {"bytes": sum(mark.bytes for mark in marks), "crc32": crc32}
         if predictor.spec.takes_prompt:  # no map is the same without it
             options["prompt"] = options["align"]
+        for name in ("keep_mask", "drop_mask"):
+            if (path := getattr(job, name)) is not None:
+                mask = FileMark.of(file_of_photo(path, photo.name, "masks", "mask"))
+                options[name] = {"bytes": mask.bytes, "crc32": mask.crc32}
         return cls(folder, photo, json.loads(json.dumps(options)))
 
     def objection(self, outputs: Sequence[Output]) -> str | None:
@@ -174,6 +181,8 @@ class Provenance:
             return f"its results were made of another photo, {record.source}" if is_other else "the photo has changed"
         for out, path in ((one, path) for one in outputs for path in one.files):
             _, _, mark = record.files.get(path.name, ("", "", None))
+            if mark is None and path in out.maybe:
+                continue
             if mark is None or not path.exists():
                 return f"{path.name} is missing"
             if reason := self._different(record.options, out.kind, out.format):
@@ -191,7 +200,8 @@ class Provenance:
         Raises:
             FileError: a file cannot be read, or the record not be written.
         """
-        files = {path.name: (out.kind, out.format, FileMark.of(path)) for out in outputs for path in out.files}
+        there = [(out, path) for out in outputs for path in out.files if path not in out.maybe or path.exists()]
+        files = {path.name: (out.kind, out.format, FileMark.of(path)) for out, path in there}
         before = _Record.read(self._path)
         if before is not None and (before.photo.bytes, before.photo.crc32) == (photo.bytes, photo.crc32):
             for name, (kind, form, mark) in before.files.items():
@@ -274,6 +284,8 @@ def _told(name: str, old: object, new: object) -> str:
         return "other weights"
     if name in ("align", "prompt"):
         return "other sensor depth"
+    if name.endswith("_mask"):
+        return "another mask"
     words = name.removesuffix("_m").removesuffix("_x_deg").replace("_", " ")
     shown, now = ("none" if value is None else str(value) for value in (old, new))
     return f"{words} {shown}, not {now}"

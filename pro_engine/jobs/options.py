@@ -13,17 +13,19 @@ from pro_engine.options import (
     ModelOptions,
     NormalY,
     OptionError,
+    Sky,
     option,
     same_as,
 )
 
 # The name by which people ask for a format, and the suffix of the file.
 MAP_FORMATS = {"npz": ".npz", "npy": ".npy", "png16": ".png", "exr": ".exr", "tiff": ".tiff", "pfm": ".pfm"}
-MESH_FORMATS = {"glb": ".glb", "obj": ".obj", "ply": ".ply", "stl": ".stl"}
-CLOUD_FORMATS = {"ply": ".ply", "pcd": ".pcd"}
+MESH_FORMATS = {"glb": ".glb", "obj": ".obj", "ply": ".ply", "stl": ".stl", "usdc": ".usdc", "usdz": ".usdz"}
+CLOUD_FORMATS = {"ply": ".ply", "pcd": ".pcd", "splat": ".splat.ply"}
 NORMAL_FORMATS = {"exr": ".exr", "png": ".png"}
 
 Existing = Literal["overwrite", "skip", "fail"]
+Surface = Literal["layers", "torn"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class JobOptions(Checked):
     maps: tuple[str, ...] = option(("npz",), "Formats of the disparity and depth maps", choices=tuple(MAP_FORMATS))
     mesh: tuple[str, ...] = option((), "Formats of the textured mesh", choices=tuple(MESH_FORMATS))
     cloud: tuple[str, ...] = option((), "Formats of the coloured point cloud", choices=tuple(CLOUD_FORMATS))
+    html: bool = option(
+        False, "Also write NAME.view.html: a page that shows the photo in depth, in any browser and without a network"
+    )
     normal_maps: tuple[str, ...] = option(
         (), "Formats of the map of surface normals, made from the refined depth", choices=tuple(NORMAL_FORMATS)
     )
@@ -111,6 +116,20 @@ class JobOptions(Checked):
     )
     edge_rtol: float = same_as(
         GeometryOptions, "edge_rtol", help="Relative step in depth at which the mesh is cut open"
+    )
+    surface: Surface = option(
+        "layers",
+        "How a mesh ends at outlines: layers, the photo in front and what it hides behind it; torn, with gaps",
+    )
+    reveal: float = same_as(GeometryOptions, "reveal")
+    extend: bool = same_as(GeometryOptions, "extend")
+    sky: Sky = same_as(GeometryOptions, "sky")
+    keep_mask: Path | None = option(
+        None,
+        "Picture that is white where the mesh and cloud are kept: a file, or a folder with one named like each photo",
+    )
+    drop_mask: Path | None = option(
+        None, "Picture that is white where the mesh and cloud are taken away, and what is behind goes on: as the above"
     )
     sequence: bool = option(False, "The photos are frames of one shot, in this order: keep one scale, except at cuts")
     existing: Existing = option("overwrite", "Where results are there already: overwrite them, skip the photo, or fail")

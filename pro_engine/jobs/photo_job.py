@@ -53,8 +53,8 @@ class PhotoJob:
 
     def absolute(self) -> PhotoJob:
         """The same job for a process with another working folder."""
-        align = self.options.align
-        options = replace(self.options, align=None if align is None else align.absolute())
+        paths = {name: getattr(self.options, name) for name in ("align", "keep_mask", "drop_mask")}
+        options = replace(self.options, **{name: path and path.absolute() for name, path in paths.items()})
         return replace(self, folder=self.folder.absolute(), options=options)
 
     def shot(self, before: ShotScale | None = None) -> ShotScale | None:
@@ -71,9 +71,14 @@ class PhotoJob:
         wanted += [("normals", name, NORMAL_FORMATS[name]) for name in job.normal_maps]
         pictures = ("picture", "mask") if isinstance(photo, FramePhoto) else ("preview", "picture", "mask")
         wanted += [(kind, "png", ".png") for kind in pictures if getattr(job, kind)]
+        has_mask = (job.mesh or job.cloud or job.html) and (job.keep_mask or job.drop_mask)
+        wanted += [("view", "html", ".html")] * job.html + [("kept", "png", ".png")] * bool(has_mask)
         wanted += [("mesh", name, MESH_FORMATS[name]) for name in job.mesh]
         wanted += [("cloud", name, CLOUD_FORMATS[name]) for name in job.cloud]
-        return [Output(kind, name, self.folder / f"{photo.name}.{kind}{suffix}") for kind, name, suffix in wanted]
+        layered = job.surface == "layers"
+        return [
+            Output(kind, name, self.folder / f"{photo.name}.{kind}{suffix}", layered) for kind, name, suffix in wanted
+        ]
 
     def run(
         self,
@@ -221,7 +226,7 @@ def _picture(source: Photo, job: JobOptions) -> tuple[LoadedPhoto, PhotoLens, bo
         FileError: it cannot be read, or is a panorama of which geometry is asked for.
     """
     photo = source.load(job.layer)
-    if photo.panorama is not None and (job.mesh or job.cloud or job.normal_maps):
+    if photo.panorama is not None and (job.mesh or job.cloud or job.html or job.normal_maps):
         raise FileError(
             f"{source.path} is a panorama ({photo.panorama}), which no lens sees; cut a view of up to 120 degrees out "
             "of it, or ask for maps alone."

@@ -18,6 +18,7 @@ POINT_SUFFIXES = (".xyz", ".txt")
 
 __all__ = [
     "POINT_SUFFIXES",
+    "file_of_photo",
     "fit_to_file",
     "fit_to_view",
     "has_points",
@@ -29,17 +30,25 @@ __all__ = [
 
 
 def sensor_file(align: Path, name: str) -> Path:
-    """The sensor depth of the photo `name`: `align` itself, or the one file of that name in the folder `align`.
+    """The sensor depth of the photo `name`, see `file_of_photo`."""
+    return file_of_photo(align, name, "depth files", "depth")
 
-    A name with folders is looked for in the same folders below `align`, or in `align` where those are not there.
+
+def file_of_photo(given: Path, name: str, what: str, ending: str) -> Path:
+    """What belongs to the photo `name`: `given` itself, or the one file NAME.* or NAME.ending.* in the folder `given`.
+
+    A name with folders is looked for in the same folders below `given`, or in `given` where those are not there.
+
+    Raises:
+        FileError: there is none, or more than one; `what` they are, in words.
     """
-    if not align.is_dir():
-        return align
-    folder, stem = align / Path(name).parent, Path(name).name
-    places = (folder if folder.is_dir() else align).iterdir()
-    found = sorted(path for path in places if path.is_file() and path.stem in (stem, f"{stem}.depth"))
+    if not given.is_dir():
+        return given
+    folder, stem = given / Path(name).parent, Path(name).name
+    places = (folder if folder.is_dir() else given).iterdir()
+    found = sorted(path for path in places if path.is_file() and path.stem in (stem, f"{stem}.{ending}"))
     if len(found) != 1:
-        raise FileError(f"The folder {align} has {len(found)} depth files named {name}.*; it needs exactly one.")
+        raise FileError(f"The folder {given} has {len(found)} {what} named {name}.*; it needs exactly one.")
     return found[0]
 
 

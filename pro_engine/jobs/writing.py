@@ -9,15 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pro_engine.geometry.cloud import depth_to_cloud
-from pro_engine.geometry.depth import DEPTH_SLACK
-from pro_engine.geometry.mesh import depth_to_mesh
 from pro_engine.geometry.normals import depth_to_normals
-from pro_engine.io.cloud import save_cloud
 from pro_engine.io.depth import save_depth
 from pro_engine.io.depth_formats import png_reach, png_step
 from pro_engine.io.image import save_image
-from pro_engine.io.mesh import save_mesh
 from pro_engine.io.normals import save_mask, save_normals
 from pro_engine.jobs.intrinsics import png_step_of
 from pro_engine.jobs.options import JobOptions
@@ -25,6 +20,7 @@ from pro_engine.jobs.outputs import Output
 from pro_engine.jobs.photos import Photo
 from pro_engine.jobs.preview import make_preview
 from pro_engine.jobs.scale import PhotoLens, PhotoScale, ShotScale
+from pro_engine.jobs.shapes import write_shapes
 from pro_engine.options import GeometryOptions
 from pro_engine.types import DepthResult, FloatMap, ImageArray, LoadedPhoto
 
@@ -52,8 +48,8 @@ class PhotoWork:
 
     @property
     def has_geometry(self) -> bool:
-        """Whether a mesh or a cloud is to be written."""
-        return bool(self.of("mesh") or self.of("cloud"))
+        """Whether a mesh, a cloud or a page is to be written."""
+        return any(out.kind in ("mesh", "cloud", "view") for out in self.outputs)
 
     def of(self, kind: str) -> list[Output]:
         """The outputs of one kind."""
@@ -152,28 +148,25 @@ def _stride(depth: FloatMap, job: JobOptions) -> int:
 
 
 def write_geometry(maps: WrittenMaps, work: PhotoWork) -> int | None:
-    """Write clouds and meshes; the depth is cut at the scale's far end in place. Gives pixels per point, None if none.
+    """Write clouds, meshes and pages; the depth is changed in place. Gives pixels per point, None if none.
 
     Raises:
-        FileError: a file cannot be written.
+        ProEngineError: a mask does not fit, nothing is left, or a file cannot be written.
     """
-    depth = maps.depth
-    if not work.has_geometry or maps.scale is None or depth is None:
+    if not work.has_geometry or maps.scale is None or maps.depth is None:
         return None
-    stride = _stride(depth, work.job.options)
-    about = {**maps.about, "notes": list(notes_of(maps, work))}
-    depth[depth > maps.scale.far_m * (1 + DEPTH_SLACK)] = np.inf
-    intrinsics = maps.lens.intrinsics
-    if work.of("cloud"):
-        cloud = depth_to_cloud(depth, intrinsics, image=work.image, stride=stride)
-        for out in work.of("cloud"):
-            save_cloud(out.path, cloud, metadata=about)
-        del cloud
-    if work.of("mesh"):
-        edge_rtol = work.job.options.edge_rtol
-        mesh = depth_to_mesh(depth, intrinsics, image=work.image, edge_rtol=edge_rtol, stride=stride)
-        for out in work.of("mesh"):
-            save_mesh(out.path, mesh, metadata=about)
+    stride = _stride(maps.depth, work.job.options)
+    write_shapes(
+        maps.depth,
+        work.image,
+        maps.lens.intrinsics,
+        name=work.photo.name,
+        far_m=maps.scale.far_m,
+        stride=stride,
+        job=work.job.options,
+        outputs=work.outputs,
+        about={**maps.about, "notes": list(notes_of(maps, work))},
+    )
     return stride
 
 

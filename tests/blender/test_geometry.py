@@ -170,8 +170,9 @@ def test_sky_is_dropped_becomes_a_card_or_stays():
     metric = np.array([[1, 70, np.inf, np.nan]], np.float32)
     np.testing.assert_array_equal(place_sky(metric, 50.0), [[1, np.nan, np.nan, np.nan]])
     np.testing.assert_array_equal(place_sky(metric, 50.0, sky="keep"), [[1, 70, 500, np.nan]])
-    with pytest.raises(UserError, match="dome"):
-        place_sky(metric, 50.0, sky="dome")
+    np.testing.assert_array_equal(place_sky(metric, 50.0, sky="dome"), [[1, np.inf, np.inf, np.nan]])
+    with pytest.raises(UserError, match="globe"):
+        place_sky(metric, 50.0, sky="globe")
 
 
 # ---- the full mesh

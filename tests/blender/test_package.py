@@ -59,6 +59,12 @@ def test_1_nothing_is_wrong_with_the_add_on():
     assert package.problems(ADDON, pro_engine.__version__) == []
 
 
+def test_the_copy_of_the_engine_s_file_has_the_same_bytes() -> None:
+    assert (ADDON / package.COPY).read_bytes() == (ADDON.parent / package.ENGINE_FILE).read_bytes(), (
+        "python blender_addon/package.py copies it"
+    )
+
+
 def test_the_same_files_give_the_same_bytes(zipped, copy, tmp_path):
     (copy / "__pycache__").mkdir()
     (copy / "__pycache__" / "x.pyc").write_bytes(b"of another machine")

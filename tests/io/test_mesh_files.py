@@ -18,12 +18,14 @@ from PIL import Image
 
 from pro_engine.errors import FileError
 from pro_engine.io import mesh as mesh_module
-from pro_engine.io.mesh import MESH_SUFFIXES, obj_side_files, save_mesh
+from pro_engine.io.mesh import MESH_SUFFIXES, mesh_side_files, save_mesh
 from pro_engine.types import Mesh
 
 FLIP = np.array([1, -1, -1])
 STL_TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 METADATA = {"scale": "assumed", "near_m": 1.0, "text": "ü\nnew line"}
+
+OF_TRIMESH = MESH_SUFFIXES - {".usdc", ".usdz"}
 
 
 def grid(height: int, width: int, *, textured: bool = True) -> Mesh:
@@ -107,7 +109,7 @@ def test_normals_point_at_the_viewer(tmp_path: Path, mesh: Mesh) -> None:
 
 def test_obj_with_material_and_texture(tmp_path: Path, mesh: Mesh) -> None:
     save_mesh(tmp_path / "my photo.obj", mesh, metadata=METADATA)
-    beside = obj_side_files(tmp_path / "my photo.obj")
+    beside = mesh_side_files(tmp_path / "my photo.obj")
     assert set(tmp_path.iterdir()) == {tmp_path / "my photo.obj", *beside}
     assert all(re.fullmatch(r"my_photo_[0-9a-f]{8}(\.mtl|_texture\.jpg)", path.name) for path in beside)
     found = load(tmp_path / "my photo.obj")
@@ -125,9 +127,9 @@ def test_files_beside_an_obj_belong_to_it_alone(tmp_path: Path, mesh: Mesh, name
         save_mesh(tmp_path / other, mesh)
     others = {path: path.read_bytes() for path in tmp_path.iterdir()}
     save_mesh(tmp_path / name, mesh)
-    assert set(tmp_path.iterdir()) - set(others) == {tmp_path / name, *obj_side_files(tmp_path / name)}
+    assert set(tmp_path.iterdir()) - set(others) == {tmp_path / name, *mesh_side_files(tmp_path / name)}
     assert all(path.read_bytes() == data for path, data in others.items())
-    assert f"mtllib {obj_side_files(tmp_path / name)[0].name}\n" in (tmp_path / name).read_text(encoding="utf-8")
+    assert f"mtllib {mesh_side_files(tmp_path / name)[0].name}\n" in (tmp_path / name).read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -139,7 +141,7 @@ def heard() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("heard")
-@pytest.mark.parametrize("suffix", sorted(MESH_SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(OF_TRIMESH))
 def test_ctrl_c_that_a_library_catches_is_not_lost(
     tmp_path: Path, mesh: Mesh, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,7 +227,7 @@ def test_stl_of_a_flat_triangle_has_no_normal(tmp_path: Path) -> None:
     assert not records["normal"].any()
 
 
-@pytest.mark.parametrize("suffix", sorted(MESH_SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(OF_TRIMESH))
 def test_without_texture(tmp_path: Path, suffix: str) -> None:
     mesh = grid(5, 7, textured=False)
     save_mesh(tmp_path / f"m{suffix}", mesh)

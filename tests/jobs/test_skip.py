@@ -174,7 +174,7 @@ def test_a_file_that_is_damaged_is_made_anew(tiny: Any, tmp_path: Path, monkeypa
     job = PhotoJob(out, JobOptions(**formats, preview=True, picture=True, near_m=1, far_m=9, existing="skip"))
     assert not job.run(photo, model).skipped
     whole = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert len(whole) == 25
+    assert len(whole) == 29
     for number, name in enumerate(sorted(set(whole) - {"a b.made.json"})):
         path, data = out / name, whole[name]
         harms = (data[: len(data) // 2], data[:-9] + b"123456789", b"", None)
@@ -220,11 +220,11 @@ def test_a_copy_of_everything_is_kept(run: Run) -> None:
 
 def test_files_beside_an_obj_count_as_results(command: Callable[..., Any]) -> None:
     write_photo(Path("a.png"))
-    photo = write_photo(Path("a.mesh_texture.jpg"))
+    photo = write_photo(Path("a.mesh_front.jpg"))
     before = photo.read_bytes()
-    done = command("infer", "a.png", "a.mesh_texture.jpg", "--mesh", "obj")
+    done = command("infer", "a.png", "a.mesh_front.jpg", "--mesh", "obj")
     assert done.exit_code == 1
-    assert "A result would replace the photo a.mesh_texture.jpg" in done.stderr
+    assert "A result would replace the photo a.mesh_front.jpg" in done.stderr
     assert photo.read_bytes() == before
     (photo.parent / "a.mesh.mtl").write_text("someone's")
     photo.unlink()
