@@ -27,7 +27,7 @@ from pro_engine.evaluation.metrics import abs_rel, consistency_error
 from pro_engine.evaluation.scores import fit_to_truth
 from pro_engine.inference import tiling
 from pro_engine.inference.load import load_model
-from pro_engine.inference.predictor import DepthPredictor, _refiner_input
+from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.resize import resized
 from pro_engine.inference.runtime import Stopwatch
 from pro_engine.inference.sharpen import sharpen
@@ -100,7 +100,7 @@ def mean_of_patches(
             place = slice(top, top + height), slice(left, left + width)
             box = torch.tensor([[left / wide, top / tall, (left + width) / wide, (top + height) / tall]])
             rgb = predictor._to_tensor([source[place]])
-            patch = _refiner_input(rgb, predictor.psi(rgb), coarse, box, refiner.feature_levels)
+            patch = coarse.refiner_input(rgb, predictor.psi(rgb), predictor.psi.spec, box, refiner.feature_levels)
             total[place] += refiner(patch)[0, 0].numpy()
             count[place] += 1
     rest = resized(coarse.normalised, layout.canvas)

@@ -52,6 +52,7 @@ NOTES: dict[str, str] = {
     "scale_rejected": "a scale was fitted badly and not used",
     "scale_stale": "the source of the scale went silent",
     "unregistered_sensor": "the sensor's depth image is of another frame than the image, and was taken as registered",
+    "no_ground": "the ground in view, or the camera's place above it, gives no scale",
     "bad_scale_source": "a message of the scale's source could not be used",
 }
 CAUSES = {**DROPS, **NOTES}

@@ -128,7 +128,10 @@ class EngineSettings(Checked):
         )
 
 
-WAYS_TO_METRES = "align (fitted to a sensor), fixed (factor and shift) or metric (the model's own)"  # of scale.mode
+WAYS_TO_METRES = (
+    "align (fitted to a sensor), ground (fitted to the floor, by the camera's height), fixed (factor and shift) or "
+    "metric (the model's own)"
+)  # of scale.mode
 OWN_METRES = ("metric", "estimated")
 """Values of scale.mode by which the model's own metres are taken."""
 
@@ -140,7 +143,7 @@ class ScaleSettings(Checked):
     mode: str = option(
         "none",
         f"Where metres come from: none, {WAYS_TO_METRES}; estimated takes the model's even where they are a guess",
-        choices=("none", "fixed", "align", *OWN_METRES),
+        choices=("none", "fixed", "align", "ground", *OWN_METRES),
     )
     factor: float = option(0.1, "fixed: inverse metres a unit of disparity", minimum=1e-9, maximum=1e9)
     shift: float = option(0.1, "fixed: inverse metres at disparity 0", minimum=-1e6, maximum=1e6)
@@ -158,21 +161,34 @@ class ScaleSettings(Checked):
         "metres, then roll, pitch, yaw in radians",
         minimum=-1e4, maximum=1e4, items="x, y, z, roll, pitch, yaw",
     )  # fmt: skip
-    min_samples: int = option(50, "align: fewest samples of a fit", minimum=10, maximum=1_000_000)
+    ground_frame: str = option(
+        "base_footprint", "ground: frame of tf whose plane z = 0 is the ground, for the camera's height and attitude"
+    )
+    camera_height_m: float = option(
+        0.0, "ground: height of the camera over the ground, in metres; 0: by tf", minimum=0.0, maximum=1000.0
+    )
+    pitch_deg: float = option(
+        0.0, "ground: how far the camera looks down, in degrees, with camera_height_m", minimum=-90.0, maximum=90.0
+    )
+    roll_deg: float = option(
+        0.0, "ground: how far the camera is turned clockwise about its axis, in degrees, with camera_height_m",
+        minimum=-180.0, maximum=180.0,
+    )  # fmt: skip
+    min_samples: int = option(50, "align, ground: fewest samples of a fit", minimum=10, maximum=1_000_000)
     min_inlier_share: float = option(
-        0.5, "align: smallest share of samples that must agree with a fit", minimum=0.0, maximum=1.0
+        0.5, "align, ground: smallest share of samples that must agree with a fit", minimum=0.0, maximum=1.0
     )
     smoothing_s: float = option(
-        0.5, "align: time constant of smoothing over time, in seconds; 0: none", minimum=0.0, maximum=60.0
+        0.5, "align, ground: time constant of smoothing over time, in seconds; 0: none", minimum=0.0, maximum=60.0
     )
     max_offset_s: float = option(
         0.1, "align: largest difference of stamps between image and sensor, in seconds", minimum=0.0, maximum=60.0
     )
     stale_after_s: float = option(
-        0.8, "align: seconds without a usable fit after which diagnostics say so", minimum=0.1, maximum=60.0
+        0.8, "align, ground: seconds without a usable fit after which diagnostics say so", minimum=0.1, maximum=60.0
     )
     hold_s: float = option(
-        5.0, "align: seconds for which the last good fit is used on; then depth is not published", minimum=0.0,
+        5.0, "align, ground: seconds for which the last good fit is used on; then depth is not published", minimum=0.0,
         maximum=3600.0,
     )  # fmt: skip
 

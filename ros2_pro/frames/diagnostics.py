@@ -19,7 +19,7 @@ RECENT_S = 5.0  # for how long a fault shows in the level
 MANY_DROPS = 0.1  # share of frames of the last seconds
 
 _FAULTS = ("engine_error", "engine_memory", "engine_output", "load_failed", "internal_error")
-_METRES = ("scale_rejected", "scale_stale", "bad_scale_source", "unregistered_sensor")
+_METRES = ("scale_rejected", "scale_stale", "bad_scale_source", "no_ground", "unregistered_sensor")
 
 Clock = Callable[[], float]
 

@@ -26,6 +26,7 @@ from ros2_pro.messages.caches import CameraInfoCache, Frame, SensorCache, second
 from ros2_pro.messages.compressed_depth import compressed_depth
 from ros2_pro.messages.rectification import Rectification
 from ros2_pro.scale import sensor_samples
+from ros2_pro.scale.ground import camera_over_ground, ground_samples
 from ros2_pro.scale.tracker import FrameScale, ScaleTracker
 from ros2_pro.settings import OWN_METRES, WAYS_TO_METRES, Settings
 
@@ -253,7 +254,7 @@ class Processor:
         stamp_s = seconds(view.header.stamp)
         samples = problem = None
         try:
-            samples = self._samples(view, stamp_s, settings)
+            samples = self._samples(view, result.valid, stamp_s, settings)
         except MessageError as error:
             problem = error
         scale = self._tracker.update(
@@ -284,8 +285,14 @@ class Processor:
             depth[depth < limits.min_depth_m] = np.nan
         return depth
 
-    def _samples(self, view: _FrameMaps, stamp_s: float, settings: Settings) -> sensor_samples.Samples | None:
-        """What the sensor saw at the time of the image; None where nothing is asked of it, or it sent nothing then."""
+    def _samples(
+        self, view: _FrameMaps, valid: NDArray[np.bool_], stamp_s: float, settings: Settings
+    ) -> sensor_samples.Samples | None:
+        """What the sensor saw at the time of the image, or what the ground tells; None where nothing is asked of them,
+        or the sensor sent nothing then."""
+        if settings.scale.mode == "ground":
+            height_m, down = camera_over_ground(settings.scale, view.header.frame_id, self._around.tf)
+            return ground_samples(view.disparity, valid, view.lens, height_m, down, stamp_s)
         if settings.scale.mode != "align":
             return None
         message = self._sensor.nearest(stamp_s, settings.scale.max_offset_s)

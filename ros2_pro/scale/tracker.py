@@ -26,6 +26,8 @@ from ros2_pro.settings import ScaleSettings
 if TYPE_CHECKING:
     from ros2_pro.scale.sensor_samples import Samples
 
+FITTED = ("align", "ground")
+"""Values of scale.mode by which frames are fitted to samples."""
 CONFIRMATIONS = 3  # frames in a row that must agree before a fit far off the last good one is believed
 
 
@@ -126,8 +128,8 @@ class ScaleTracker:
             disparity: (H, W) relative inverse depth, larger is nearer, NaN where unknown. Its scale and shift may be
                 others in every frame.
             valid: (H, W) bool, the pixels to look at.
-            samples: of the sensor at the time of the image, or None. Only `align` looks at them.
-            stamp_s: of the image, in seconds. An earlier one than before means that time was turned back: `align`
+            samples: of the sensor at the time of the image, or of the ground, or None. Only `FITTED` look at them.
+            stamp_s: of the image, in seconds. An earlier one than before means that time was turned back: fitting
                 starts anew.
             now_s: of a clock that only goes forward, in seconds; ages are told by it where stamps stand still, and from
                 the last frame on.
@@ -139,7 +141,7 @@ class ScaleTracker:
             "fixed": lambda: _given(pro.ScaleShift(settings.factor, settings.shift)),
             "metric": lambda: _own(metric, ("metric",)),
             "estimated": lambda: _own(metric, ("metric", "estimated", "assumed")),
-            "align": lambda: self._align(disparity, valid, samples, stamp_s, now_s),
+            **dict.fromkeys(FITTED, lambda: self._align(disparity, valid, samples, stamp_s, now_s)),
         }
         scale = modes[settings.mode]()
         self._memory.last = scale
@@ -154,7 +156,7 @@ class ScaleTracker:
         last = memory.last
         if last is None:
             return _nothing("There was no frame yet.")
-        if settings.mode != "align" or memory.now_s == -math.inf:  # the last frame was of another mode
+        if settings.mode not in FITTED or memory.now_s == -math.inf:  # the last frame was of another mode
             return last
         time_s = memory.time_s + now_s - memory.now_s
         age_s, silent_s = memory.age_s(time_s), time_s - memory.since_s
@@ -176,8 +178,8 @@ class ScaleTracker:
         quantiles = quantiles_of(disparity, valid)
         good = memory.good.carried(quantiles) if memory.good and memory.age_s(time_s) <= settings.hold_s else None
         if samples is None:
-            offset = f"{settings.max_offset_s:g} s of the image"
-            return self._held(good, f"the sensor sent nothing usable within {offset}")
+            what = f"the sensor sent nothing usable within {settings.max_offset_s:g} s of the image"
+            return self._held(good, "no ground was found" if settings.mode == "ground" else what)
         try:
             fit = fit_line(
                 disparity, valid, samples, quantiles,

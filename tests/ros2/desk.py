@@ -64,15 +64,21 @@ class Desk:
         self.ros_time_s = 1e9
         self.image_topic = "/camera/image_raw"
         self.sensor_is_rectified = False
+        self.tf = None
         around = Surroundings(
             settings=lambda: from_values(self.values),
             now_s=lambda: self.ros_time_s,
             stopping=lambda: False,
             image_topic=lambda: self.image_topic,
+            tf=self,
             sensor_is_rectified=lambda: self.sensor_is_rectified,
             clock=lambda: self.now_s,
         )
         self.processor = Processor(around, Engine(self.model.load), self.health, self, self.infos, self.sensor)
+
+    def pose(self, frame, sensor_frame):
+        """What tf says."""
+        return None if self.tf is None else self.tf[frame, sensor_frame]
 
     def wanted(self):
         return self.listeners

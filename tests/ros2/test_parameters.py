@@ -303,6 +303,31 @@ def snapshot_folder(desk):
     assert str(asked.result(1).parent) == other
 
 
+def on_the_ground(**values):
+    """A check of a parameter by which the floor of a flat room lies elsewhere."""
+
+    def check(desk):
+        rows = np.linspace(-0.4, 0.9, HEIGHT, dtype=np.float32)[:, None]
+        desk.model.disparity = np.broadcast_to(np.maximum(rows, 0.05), (HEIGHT, WIDTH)).astype(np.float32)
+        desk.set(scale__mode="ground", scale__camera_height_m=1.0)
+        before = desk.depth()
+        desk.set(**values)
+        after = desk.depth()
+        assert before is not None and not np.allclose(before, after, equal_nan=True)
+
+    return check
+
+
+def scale_ground_frame(desk):
+    desk.set(scale__mode="ground")
+    asked = []
+    desk.pose = lambda frame, sensor_frame: asked.append(sensor_frame)
+    desk.look()
+    desk.set(scale__ground_frame="floor")
+    desk.look()
+    assert asked == ["base_footprint", "floor"]
+
+
 ON_THE_DESK = {
     "input.rectify": input_rectify,
     "input.rotation": input_rotation,
@@ -323,6 +348,10 @@ ON_THE_DESK = {
     "engine.hold_scale": engine_hold_scale,
     "engine.always_run": engine_always_run,
     "scale.mode": scale_mode,
+    "scale.ground_frame": scale_ground_frame,
+    "scale.camera_height_m": on_the_ground(scale__camera_height_m=1.1, scale__smoothing_s=0.0),
+    "scale.pitch_deg": on_the_ground(scale__pitch_deg=5.0, scale__smoothing_s=0.0),
+    "scale.roll_deg": on_the_ground(scale__roll_deg=5.0, scale__smoothing_s=0.0),
     "scale.factor": scale_factor,
     "scale.shift": scale_shift,
     "scale.sensor_pose": scale_sensor_pose,
