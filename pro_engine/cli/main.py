@@ -86,6 +86,7 @@ def infer(
 
     def begin() -> _Begun:
         from pro_engine.inference.load import load
+        from pro_engine.io.pictures import size_told
         from pro_engine.jobs.made import with_kept_names
         from pro_engine.jobs.photo_job import PhotoJob
         from pro_engine.jobs.photos import find_photos
@@ -94,13 +95,13 @@ def infer(
         found, failures = find_photos(photos)
         if wanted.existing == "skip":
             found = with_kept_names(found, out)
+        if found:
+            note_cost(model, inference, size_told(found[0].path))
         if cluster.cluster is None:
-            from pro_engine.io.pictures import size_told
             from pro_engine.jobs.infer import infer_all
 
             if not found:
                 return _Begun(found, failures, {"model": None, "device": None}, lambda progress: iter(()))
-            note_cost(model, inference, size_told(found[0].path))
             predictor = load(model)
             about: dict[str, str | None] = {"model": predictor.full_name, "device": str(predictor.device)}
             _note_fine(predictor, model)

@@ -9,6 +9,7 @@ import typer
 
 from pro_engine.cli.flags import JsonFlag, flag_of
 from pro_engine.cli.output import print_json, print_table, say
+from pro_engine.errors import DeviceError
 from pro_engine.options import InferenceOptions, ModelOptions
 
 
@@ -58,7 +59,10 @@ def note_cost(model: ModelOptions, inference: InferenceOptions, size: tuple[int,
     from pro_engine.inference.cost import TYPICAL_SIZE, expected_cost
 
     height, width = size or TYPICAL_SIZE
-    cost = expected_cost(model, inference, (height, width))
+    try:
+        cost = expected_cost(model, inference, (height, width))
+    except DeviceError:  # a cluster may have it; else loading says so
+        return
     if cost.is_large:
         print(
             f"note: {model.name} is expected to take {cost} for a photo of {width}x{height}; another {flag_of('name')}"

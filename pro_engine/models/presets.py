@@ -236,7 +236,7 @@ PRESETS: dict[str, ModelPreset] = {
         _compact(),
         _depth_anything("small", Effort(24.8, 115, 450), 99),
         _depth_anything("base", Effort(97.5, 381, 650), 390),
-        _depth_anything("large", Effort(335.3, 1304, 1000), 1341),
+        _depth_anything("large", Effort(335.3, 1304, 1400), 1341),
         _depth_anything_metric(
             "indoor",
             20,
@@ -263,10 +263,10 @@ PRESETS: dict[str, ModelPreset] = {
             revision="4010e39f3634a45bc60553321fb49fb760bd594e",
             sha256="bbea5b0b3ee389849cffa7ddae89de064a90abd2b055fc5aa99aac68db324776",
         ),
-        _prompt_depth_anything("small", Effort(25.1, 508, 1400), 100),
+        _prompt_depth_anything("small", Effort(25.1, 508, 1050), 100),
         _prompt_depth_anything(
             "large",
-            Effort(340.0, 4664, 2500),
+            Effort(340.0, 4664, 3900),
             1360,
             why="Its page says Apache-2.0, but Depth Anything V2 large, which it was trained from, is CC-BY-NC-4.0.",
         ),
@@ -282,7 +282,7 @@ PRESETS: dict[str, ModelPreset] = {
         _moge(
             "vitb",
             VITB,
-            Effort(104.7, 1934, 2300),
+            Effort(104.7, 1934, 2200),
             419,
             revision="54ad3a693e61907ea4633d13dec6ee682fa09419",
             sha256="16b8110e86d5dc5a849db120ca96ef3a223fd30b0c9146d1d81db504073da5f6",
@@ -290,7 +290,7 @@ PRESETS: dict[str, ModelPreset] = {
         _moge(
             "vitl",
             VITL,
-            Effort(330.9, 4429, 2700),
+            Effort(330.9, 4429, 2300),
             1324,
             revision="b135031bae30b5ac2ae141a0e68717795ce38340",
             sha256="280741fd09bc3f403ccff9967784c2a391b52d2c0742ae3efdb21d9f90cc1a01",
@@ -298,7 +298,7 @@ PRESETS: dict[str, ModelPreset] = {
         _moge(
             "vitl",
             VITL_WITHOUT_NORMALS,
-            Effort(326.2, 4212, 2600),
+            Effort(326.2, 4212, 2200),
             1305,
             revision="39c4d5e957afe587e04eec59dc2bcc3be5ecd968",
             sha256="3eefd4abb2102f38f12b2d1992e5ff15e4923e5431c67dd494afe157e0111cd5",
