@@ -275,6 +275,12 @@ class ModelOptions(Checked):
     )
     offline: bool = option(False, "Never use the network")
     cache_dir: Path | None = option(None, "Folder for downloads instead of the hub's own")
+
+    def absolute(self) -> ModelOptions:
+        """The same model for a process in another folder."""
+        weights, refiner = (path and path.absolute() for path in (self.weights, self.refiner_weights))
+        return dataclasses.replace(self, weights=weights, refiner_weights=refiner)
+
     any_revision: bool = option(
         False, "Take a model's weights of any revision, unchecked, instead of the pinned one alone"
     )

@@ -247,13 +247,15 @@ class Mesh:
     """A textured triangle mesh in the camera frame.
 
     vertices (V, 3) float32 metres; faces (F, 3) int32, counter-clockwise seen from the camera; uv (V, 2) float32 in
-    [0, 1] with v upwards, or None; texture (H, W, 3) uint8 RGB or None; normals point towards the camera.
+    [0, 1] with v upwards, or None; texture (H, W, 3) uint8 RGB or None; normals point towards the camera; colors (V, 3)
+    uint8 RGB of the vertices where there is no texture, or None.
     """
 
     vertices: NDArray[np.float32]
     faces: NDArray[np.int32]
     uv: NDArray[np.float32] | None = None
     texture: ImageArray | None = None
+    colors: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, eq=False)

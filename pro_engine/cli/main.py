@@ -1,4 +1,4 @@
-"""The command line: `pro-engine infer | models | info | bench | export | train | eval | serve`.
+"""The command line: `pro-engine infer | scene | models | info | bench | export | train | eval | serve`.
 
 Verbs are thin, imports late.
 
@@ -24,6 +24,7 @@ from pro_engine.cli.evaluate import evaluate
 from pro_engine.cli.flags import JsonFlag, errors_in_one_line, verb
 from pro_engine.cli.models import info, models, note_cost
 from pro_engine.cli.output import FAILED, print_json, print_table, progress_bar, say
+from pro_engine.cli.scene import scene
 from pro_engine.cli.train import app as train_app
 from pro_engine.errors import ProEngineError
 from pro_engine.jobs.kept_memory import prepare
@@ -112,7 +113,7 @@ def infer(
         outcomes = infer_on_ray(
             found,
             job,
-            partial(load, _absolute(model)),
+            partial(load, model.absolute()),
             address=address_of(cluster.cluster),
             workers=cluster.workers,
             gpu=model.device != "cpu",
@@ -202,6 +203,7 @@ def serve() -> None:
 verb(app, "eval")(evaluate)
 verb(app, "models")(models)
 verb(app, "info")(info)
+verb(app, "scene")(scene)
 
 
 def main() -> None:
@@ -289,9 +291,3 @@ def _note_fine(predictor: DepthPredictor, model: ModelOptions) -> None:
             "--fine same has it look at all.",
             file=sys.stderr,
         )
-
-
-def _absolute(model: ModelOptions) -> ModelOptions:
-    """The same model for a process in another folder."""
-    weights, refiner = (path and path.absolute() for path in (model.weights, model.refiner_weights))
-    return dataclasses.replace(model, weights=weights, refiner_weights=refiner)

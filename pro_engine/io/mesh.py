@@ -125,6 +125,8 @@ def _check_mesh(mesh: Mesh) -> None:
         if not isinstance(uv, np.ndarray) or uv.shape != expected or uv.dtype.kind != "f" or not np.isfinite(uv).all():
             found = f"{uv.dtype} {uv.shape}" if isinstance(uv, np.ndarray) else type(uv).__name__
             raise InputError(f"The mesh's uv is {found}; give finite float32 of shape {expected}, one pair a vertex.")
+    if mesh.colors is not None and (mesh.colors.shape != mesh.vertices.shape or mesh.colors.dtype != np.uint8):
+        raise InputError(f"The mesh's colors are {mesh.colors.dtype} {mesh.colors.shape}; give uint8 (V, 3).")
     if mesh.texture is not None:
         check_image(mesh.texture, "The mesh's texture")
         if uv is None:
@@ -201,7 +203,10 @@ def _write_glb(path: Path, parts: Mapping[str, Mesh], metadata: dict[str, Any], 
         surface = PBRMaterial(
             name=name, baseColorTexture=photos[name], metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True
         )
-        shape = _shape(mesh, _y_up(mesh), visual=TextureVisuals(uv=mesh.uv, material=surface))
+        if mesh.colors is not None and mesh.texture is None:
+            shape = _shape(mesh, _y_up(mesh), vertex_colors=with_alpha(mesh.colors))
+        else:
+            shape = _shape(mesh, _y_up(mesh), visual=TextureVisuals(uv=mesh.uv, material=surface))
         scene.add_geometry(shape, node_name=name, geom_name=name)
     path.write_bytes(export_glb(scene, include_normals=False, tree_postprocessor=finish))
 
@@ -279,11 +284,7 @@ def _write_obj(path: Path, parts: Mapping[str, Mesh], metadata: dict[str, Any], 
 
 def _write_ply(path: Path, parts: Mapping[str, Mesh], metadata: dict[str, Any], _target: Path) -> None:
     mesh, layer = _as_one(parts)
-    colours = [
-        _vertex_colours(part.texture, part.uv)
-        for part in parts.values()
-        if part.texture is not None and part.uv is not None
-    ]
+    colours = [tint for part in parts.values() if (tint := _colours_of(part)) is not None]
     shape = _shape(mesh, mesh.vertices, vertex_colors=np.concatenate(colours) if len(colours) == len(parts) else None)
     if len(parts) > 1:
         shape.vertex_attributes["layer"] = layer
@@ -297,6 +298,13 @@ def _as_one(parts: Mapping[str, Mesh]) -> tuple[Mesh, NDArray[np.uint8]]:
     faces = np.concatenate([mesh.faces + np.int32(start) for mesh, start in zip(meshes, starts, strict=False)])
     layer = np.repeat(np.arange(len(meshes), dtype=np.uint8), np.diff(starts))
     return Mesh(np.concatenate([mesh.vertices for mesh in meshes]), faces), layer
+
+
+def _colours_of(mesh: Mesh) -> NDArray[np.uint8] | None:
+    """(V, 4) of a mesh that has a texture or colours."""
+    if mesh.texture is not None and mesh.uv is not None:
+        return _vertex_colours(mesh.texture, mesh.uv)
+    return None if mesh.colors is None else with_alpha(mesh.colors)
 
 
 def _vertex_colours(texture: ImageArray, uv: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -10,7 +10,8 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
 
 from pro_engine.errors import DependencyError, ProEngineError
 from pro_engine.inference.predictor import DepthPredictor
@@ -18,6 +19,8 @@ from pro_engine.jobs.photo_job import PhotoJob
 from pro_engine.jobs.photos import Failure, Photo, Video
 from pro_engine.jobs.report import PhotoReport
 from pro_engine.options import OptionError
+
+_Made_co = TypeVar("_Made_co", covariant=True)
 
 SCHEME = "ray"
 DEATHS = 2
@@ -65,12 +68,32 @@ def infer_on_ray(
         raise OptionError("Frames of a sequence depend on one another; leave out {0} or {1}.", "cluster", "sequence")
     job = job.over(photos).absolute()
     stills = [photo for photo in photos if isinstance(photo, Photo)]
-    waiting = iter([Photo(photo.path.absolute(), photo.name) for photo in stills])
     for video in photos:
         if isinstance(video, Video):
             yield Failure(str(video.path), "The frames of a video depend on one another; leave out --cluster for it.")
-    if not stills:
+    yield from spread(stills, job, load, address=address, workers=workers, gpu=gpu)
+
+
+class Attempts(Protocol[_Made_co]):
+    """A job that can be sent to another process: what it makes of a photo, or a failure."""
+
+    def attempt(self, photo: Photo, predictor: DepthPredictor) -> _Made_co | Failure:
+        """Raises CancelledError."""
+
+
+def spread(
+    photos: Sequence[Photo],
+    job: Attempts[_Made_co],
+    load: Callable[[], DepthPredictor],
+    *,
+    address: str | None = None,
+    workers: int | None = None,
+    gpu: bool = True,
+) -> Iterator[_Made_co | Failure]:
+    """`job.attempt` for each photo on a cluster; arguments and errors as for `infer_on_ray`, with absolute paths."""
+    if not photos:
         return
+    waiting = iter([replace(photo, path=photo.path.absolute()) for photo in photos])
     with _connected(address) as ray:
         resources, count = _crew_size(ray, workers, gpu)
         hired = ray.remote(_Worker).options(**resources, max_restarts=-1, max_task_retries=DEATHS - 1)
@@ -80,7 +103,7 @@ def infer_on_ray(
             if (photo := next(waiting, None)) is not None:
                 busy[worker.infer.remote(photo)] = worker, photo
 
-        for _ in range(min(count, len(stills))):
+        for _ in range(min(count, len(photos))):
             give(hired.remote(load, job))
         while busy:
             (done,), _ = ray.wait(list(busy), num_returns=1)
@@ -90,11 +113,10 @@ def infer_on_ray(
             yield outcome
 
 
-def _outcome(ray: Any, done: Any, photo: Photo) -> PhotoReport | Failure:
+def _outcome(ray: Any, done: Any, photo: Photo) -> Any:
     """What a worker says of a photo, or that it ended too often. Raises ProEngineError: the model was not loaded."""
     try:
-        outcome: PhotoReport | Failure = ray.get(done)
-        return outcome
+        return ray.get(done)
     except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError):
         return Failure(str(photo.path), f"Its worker ended {DEATHS} times; is there memory for it? Try it alone.")
     except ray.exceptions.RayTaskError as error:  # no photo's fault: those are outcomes
@@ -106,11 +128,11 @@ def _outcome(ray: Any, done: Any, photo: Photo) -> PhotoReport | Failure:
 class _Worker:
     """What runs on the cluster: a model, loaded with the first photo."""
 
-    def __init__(self, load: Callable[[], DepthPredictor], job: PhotoJob) -> None:
+    def __init__(self, load: Callable[[], DepthPredictor], job: Attempts[Any]) -> None:
         self._load, self._job = load, job
         self._predictor: DepthPredictor | None = None
 
-    def infer(self, photo: Photo) -> PhotoReport | Failure:
+    def infer(self, photo: Photo) -> Any:
         """The photo's outcome. Raises ProEngineError where the model cannot be loaded."""
         if self._predictor is None:
             self._predictor = self._load()

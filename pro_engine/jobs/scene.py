@@ -1,0 +1,202 @@
+"""A whole reconstruction: every picture of it inferred once and aligned to its points. `scene_results` does the rest.
+
+The folder of the results is a dense workspace of COLMAP: `images` without distortion, `sparse`, `stereo`. The aligned
+maps are in `maps`; a job that is begun again keeps those that were made of the same.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pro_engine.errors import CancelledError, FileError, ProEngineError
+from pro_engine.inference.predictor import DepthPredictor
+from pro_engine.io.depth import load_depth, save_depth
+from pro_engine.io.image import read_photo, save_image
+from pro_engine.io.lens import ColmapLens, distorted, undistorted, undistorted_camera
+from pro_engine.io.reconstruction import View, load_reconstruction
+from pro_engine.jobs.made import FileMark
+from pro_engine.jobs.photos import Failure, Photo
+from pro_engine.jobs.points import fit_to_view, reconstruction_files
+from pro_engine.options import Checked, InferenceOptions, option
+from pro_engine.types import ImageArray, Intrinsics
+
+WRITTEN_PICTURES = (".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True)
+class SceneOptions(Checked):
+    """What is made of a reconstruction.
+
+    Raises:
+        OptionError: a value outside its limits.
+    """
+
+    images: Path = option(help="Folder of the pictures, by the names that the reconstruction has for them")
+    layouts: tuple[str, ...] = option(
+        ("colmap",),
+        "Programs to write the maps for",
+        choices=("colmap", "graphdeco", "nerfstudio", "exr"),
+    )
+    surface: tuple[str, ...] = option(("ply", "glb"), "Formats of the fused surface", choices=("ply", "glb"))
+    points: tuple[str, ...] = option(("ply",), "Formats of the fused points", choices=("ply", "las", "laz"))
+    voxel: float | None = option(
+        None,
+        "Side of the cells of the fused surface, in the reconstruction's unit; by default three pixels at its points",
+        above=0,
+    )
+
+
+@dataclass(frozen=True)
+class ViewReport:
+    """What was done with one view: its photo, its name in the reconstruction, points, inliers, the median relative
+    error at points that were held out, whether a smooth correction was worth it, and seconds."""
+
+    input: str
+    name: str
+    points: int
+    inliers: int
+    error: float
+    corrected: bool
+    seconds: float = 0.0
+    skipped: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The report in plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SceneJob:
+    """What is to be done with each picture of a reconstruction. Plain values, which can be sent to another process."""
+
+    model: Path
+    folder: Path
+    options: SceneOptions
+    inference: InferenceOptions = field(default_factory=InferenceOptions)
+
+    def absolute(self) -> SceneJob:
+        """The same job for a process with another working folder."""
+        options = SceneOptions(**{**vars(self.options), "images": self.options.images.absolute()})
+        return SceneJob(self.model.absolute(), self.folder.absolute(), options, self.inference)
+
+    def photos(self) -> tuple[list[Photo], list[Failure]]:
+        """The picture of every view, and a failure for each view without one."""
+        found, failures = [], []
+        source = load_reconstruction(self.model)
+        for view in source.views:
+            name = PurePosixPath(view.name)
+            places = [self.options.images / name, source.folder / name, self.options.images / name.name]
+            path = next((place for place in places if place.is_file()), None)
+            if path is None:
+                failures.append(Failure(view.name, f"There is no picture {name} in {self.options.images}."))
+            else:
+                found.append(Photo(path, view.name))
+        return found, failures
+
+    def map_of(self, name: str) -> Path:
+        """The file of a view's map."""
+        return self.folder / "maps" / f"{safe_name(name)}.npz"
+
+    def picture_of(self, name: str) -> Path:
+        """The file of a view's picture without distortion."""
+        return self.folder / "images" / picture_name(name)
+
+    def attempt(self, photo: Photo, predictor: DepthPredictor) -> ViewReport | Failure:
+        """Infer and align one picture; what goes wrong is a `Failure`. Raises CancelledError."""
+        try:
+            return self._run(photo, predictor)
+        except CancelledError:
+            raise
+        except ProEngineError as error:
+            return Failure(str(photo.path), str(error))
+        except MemoryError:
+            return Failure(str(photo.path), "Memory ran out; close other programs, or use smaller pictures.")
+
+    def _run(self, photo: Photo, predictor: DepthPredictor) -> ViewReport:
+        start = time.perf_counter()
+        made = self._made(photo, predictor)
+        path = self.map_of(photo.name)
+        if path.exists() and self.picture_of(photo.name).exists():
+            known = load_depth(path)[1].metadata
+            if known.get("made") == made:
+                return ViewReport(str(photo.path), photo.name, skipped=True, **known["fit"])
+        loaded = read_photo(photo.path)
+        height, width = loaded.image.shape[:2]
+        view = {view.name: view for view in load_reconstruction(self.model).views}[photo.name]
+        if abs(width / height * view.lens.height / view.lens.width - 1) > 0.01:
+            raise FileError(f"{photo.path} is {width}x{height}, another shape than its camera; was it turned or cut?")
+        image, view = straightened(loaded.image, view.resized(width, height))
+        camera = view.lens.pinhole
+        result = predictor.infer(image, intrinsics=camera, lens_source="given", options=self.inference)
+        known_pixels = result.valid if result.sky is None else result.valid & ~result.sky
+        fit = fit_to_view(np.where(known_pixels, result.disparity, np.float32(np.nan)), view)
+        depth = fit.depth(np.where(result.valid, result.disparity, np.float32(np.nan)), sky=result.sky)
+        save_image(self.picture_of(photo.name), image)
+        about = {"made": made, "fit": fit.summary(), "camera": asdict(camera), "pose": view.pose.tolist()}
+        save_depth(path, depth, metadata=about)
+        seconds = time.perf_counter() - start
+        return ViewReport(str(photo.path), photo.name, seconds=seconds, **fit.summary())  # type: ignore[arg-type]
+
+    def _made(self, photo: Photo, predictor: DepthPredictor) -> dict[str, Any]:
+        """What a map is made of, in plain values."""
+        marks = [FileMark.of(path).crc32 for path in reconstruction_files(self.model)]
+        made = {"photo": FileMark.of(photo.path).crc32, "model": predictor.full_name, "weights": predictor.mark}
+        made |= {"reconstruction": marks, "dtype": str(predictor.dtype), "inference": asdict(self.inference)}
+        plain: dict[str, Any] = json.loads(json.dumps(made))
+        return plain
+
+
+def safe_name(name: str) -> str:
+    """A view's name as a path below a folder."""
+    return PurePosixPath(*[part for part in PurePosixPath(name).parts if part not in ("..", "/", ".")]).as_posix()
+
+
+def picture_name(name: str) -> str:
+    """The name of a view's picture: another suffix where no picture of that kind is written."""
+    path = PurePosixPath(safe_name(name))
+    return path.as_posix() if path.suffix.lower() in WRITTEN_PICTURES else path.with_suffix(".png").as_posix()
+
+
+def straight_view(view: View) -> View:
+    """A view without distortion, as COLMAP's image_undistorter makes it."""
+    if view.lens.is_pinhole:
+        return view
+    k = undistorted_camera(view.lens)
+    pixels = undistorted(view.lens, view.pixels) * (k.fx, k.fy) + (k.cx, k.cy)
+    lens = ColmapLens("PINHOLE", (k.fx, k.fy, k.cx + 0.5, k.cy + 0.5), k.width, k.height)
+    return View(view.name, lens, view.pose, pixels, view.depth, view.points)
+
+
+def straightened(image: ImageArray, view: View) -> tuple[ImageArray, View]:
+    """A picture and its view without distortion."""
+    made = straight_view(view)
+    if made is view:
+        return image, view
+    x, y = _sources(view.lens, made.lens.pinhole)
+    straight: Any = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return straight, made
+
+
+def _sources(lens: ColmapLens, k: Intrinsics) -> tuple[Any, Any]:
+    """(H, W) float32: column and row of the distorted picture that each pixel of the straight one shows."""
+    column, row = np.meshgrid(np.arange(k.width), np.arange(k.height))
+    slopes = np.stack([(column.ravel() - k.cx) / k.fx, (row.ravel() - k.cy) / k.fy], axis=1)
+    places = distorted(lens, slopes).astype(np.float32).reshape(k.height, k.width, 2)
+    return np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
+
+
+def infer_views(
+    job: SceneJob, photos: Sequence[Photo], predictor: DepthPredictor, progress: Callable[[Photo], object]
+) -> Iterator[ViewReport | Failure]:
+    """`SceneJob.attempt` for one picture after the other; `progress` is called before each, and may raise."""
+    for photo in photos:
+        progress(photo)
+        yield job.attempt(photo, predictor)
