@@ -33,7 +33,7 @@ from pro_engine.io.reconstruction import Reconstruction, load_reconstruction
 from pro_engine.jobs.photos import Failure
 from pro_engine.jobs.scene import SceneJob, SceneOptions, ViewReport
 from pro_engine.jobs.scene_results import finish
-from pro_engine.options import InferenceOptions
+from pro_engine.options import InferenceOptions, choices_of
 from pro_engine.types import Intrinsics
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -199,7 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scenes", default="0,1,3")
-    parser.add_argument("--refine", default="none", choices=("trained", "blend", "none"))
+    parser.add_argument("--refine", default="none", choices=choices_of(InferenceOptions, "refine"))
     given = parser.parse_args()
     predictor = load_model("compact", device="cpu")
     for number in map(int, given.scenes.split(",")):

@@ -20,6 +20,7 @@ from pro_engine.cli.flags import FLAGS, NO_FLAG
 from pro_engine.cli.main import app
 from pro_engine.evaluation.options import EvalOptions
 from pro_engine.jobs.options import BenchInference, BenchOptions, ClusterOptions, ExportOptions, JobOptions
+from pro_engine.jobs.scene import SceneOptions
 from pro_engine.jobs.serve import DECIDED, WORDS
 from pro_engine.options import GeometryOptions, InferenceOptions, ModelOptions, choices_of, field_of, options_of
 from pro_engine.training.options import BaseConfig, BundleConfig, RefinerConfig, ScenesConfig
@@ -255,6 +256,7 @@ def test_the_engine_declares_its_options_once() -> None:
 
 VERBS: dict[str, tuple[type, ...]] = {
     "infer": (JobOptions, InferenceOptions, ModelOptions, ClusterOptions),
+    "scene": (SceneOptions, InferenceOptions, ModelOptions, ClusterOptions),
     "bench": (BenchOptions, BenchInference, ModelOptions),
     "export": (ExportOptions,),
     "eval": (EvalOptions, InferenceOptions, ModelOptions),
@@ -266,7 +268,7 @@ VERBS: dict[str, tuple[type, ...]] = {
     "info": (),
     "serve": (),
 }
-OF_A_VERB_ALONE = {"photos", "photo", "model", "data", "out", "no_refine", "as_json", "debug", "help"}
+OF_A_VERB_ALONE = {"photos", "photo", "reconstruction", "model", "data", "out", "no_refine", "as_json", "debug", "help"}
 
 
 def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:

@@ -58,7 +58,7 @@ def finish(job: SceneJob, done: Sequence[ViewReport], step: Callable[[str], obje
     """
     if len(done) < 2:
         raise InputError(f"Only {len(done)} views were aligned; a scene needs two.")
-    scene = _Scene(job, tuple(done), load_reconstruction(job.model))
+    scene = _AlignedMaps(job, tuple(done), load_reconstruction(job.model))
     shares, notes = [], []
     for number in range(len(done)):
         step("compare")
@@ -74,7 +74,7 @@ def finish(job: SceneJob, done: Sequence[ViewReport], step: Callable[[str], obje
     return report
 
 
-class _Scene:
+class _AlignedMaps:
     """The views of a scene that were aligned."""
 
     def __init__(self, job: SceneJob, done: tuple[ViewReport, ...], source: Reconstruction) -> None:
