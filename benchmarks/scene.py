@@ -119,7 +119,8 @@ def poisson(folder: Path, model: Path, move: tuple[float, Array, Array], tree: c
     options = pycolmap.PoissonMeshingOptions()
     pycolmap.poisson_meshing(folder / "points.ply", folder / "poisson.ply", options)
     mesh: Any = trimesh.load(folder / "poisson.ply", process=False)
-    return distance(np.asarray(mesh.vertices), move, tree, size) if len(mesh.vertices) else float("nan")
+    vertices = np.asarray(getattr(mesh, "vertices", ()))  # a file without faces is no mesh
+    return distance(vertices, move, tree, size) if len(vertices) else float("nan")
 
 
 def measure(folder: Path, predictor: DepthPredictor, refine: str) -> None:
@@ -167,7 +168,10 @@ def measure(folder: Path, predictor: DepthPredictor, refine: str) -> None:
     )
     print("  error of maps: aligned {:.4f}, own scale and shift {:.4f}, one for all {:.4f}".format(*figures[:3]))
     print("  error at held-out points: told {:.4f}, true {:.4f}".format(*figures[3:]))
-    print(f"  surface / scene size: fused {fused:.4f}, unaligned {plain:.4f}, COLMAP's points meshed {meshed:.4f}")
+    print(
+        f"  surface / scene size: fused {fused:.4f}, unaligned {plain:.4f}, COLMAP's points meshed {meshed:.4f}",
+        flush=True,
+    )
 
 
 def infer(folder: Path, name: str, predictor: DepthPredictor, inference: InferenceOptions) -> Array:

@@ -44,7 +44,18 @@ _KINDS = {
     **dict.fromkeys(("model", "weights", "dtype", "tiles", "refine", "passes", "sequence", "prompt"), _INFERRED),
     **dict.fromkeys(
         (
-            *("near_m", "far_m", "keep_background", "align", "scale_from", "camera_height_m", "pitch_deg", "roll_deg"),
+            *(
+                "near_m",
+                "far_m",
+                "keep_background",
+                "align",
+                "scale_from",
+                "camera_height_m",
+                "pitch_deg",
+                "roll_deg",
+                "distance",
+                "length",
+            ),
             *("fov_x_deg", "focal_35mm"),
         ),
         _METRIC,

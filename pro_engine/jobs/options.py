@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pro_engine.geometry.known import Measured
 from pro_engine.options import (
     Checked,
     GeometryOptions,
@@ -92,6 +94,14 @@ class JobOptions(Checked):
         "points, as a file or a folder with one named like each photo; or a reconstruction: COLMAP's sparse/0, or "
         "nerfstudio's transforms.json",
     )
+    distance: tuple[str, ...] = option(
+        (),
+        "Distance from the camera to a point of the picture that the model sees, as X,Y=METRES in pixels; repeat it: "
+        "two at different distances give scale and shift",
+    )
+    length: tuple[str, ...] = option(
+        (), "Length between two points of that picture, as X1,Y1,X2,Y2=METRES in pixels; repeat it for several"
+    )
     camera_height_m: float | None = option(
         None, "Height of the camera over flat ground, from which the scale is taken", above=0, unit="m"
     )
@@ -138,7 +148,9 @@ class JobOptions(Checked):
         super().__post_init__()
         if self.fov_x_deg is not None and self.focal_35mm is not None:
             raise OptionError("Both {0} and {1} are given; give one of them.", "fov_x_deg", "focal_35mm")
+        self.measured()
         ways = [name for name in ("near_m", "align", "camera_height_m") if getattr(self, name) is not None]
+        ways += [name for name in ("distance", "length") if getattr(self, name)][:1]
         if len(ways) > 1:
             raise OptionError("Both {0} and {1} are given; the scale comes from one of them.", *ways[:2])
         if self.scale_from == "metric" and ways:
@@ -154,6 +166,28 @@ class JobOptions(Checked):
             raise OptionError(
                 f"{{0}} is {self.near_m:g} and {{1}} {self.far_m:g}; near must be below far.", "near_m", "far_m"
             )
+
+    def measured(self) -> list[Measured]:
+        """The distances and lengths that are given. Raises OptionError: a text that is none."""
+        return [
+            _measured(name, text, count)
+            for name, count in (("distance", 2), ("length", 4))
+            for text in getattr(self, name)
+        ]
+
+
+def _measured(name: str, text: str, count: int) -> Measured:
+    places, _, metres = text.partition("=")
+    try:
+        pixels, size = [float(part) for part in places.split(",")], float(metres)
+    except ValueError:
+        pixels, size = [], 0.0
+    if len(pixels) != count or not (0 < size < math.inf and all(map(math.isfinite, pixels))):
+        form = "X,Y=METRES" if count == 2 else "X1,Y1,X2,Y2=METRES"
+        raise OptionError(
+            f"{{0}} is {text!r}; give {form}, such as {'400,300' if count == 2 else '10,20,300,20'}=1.5.", name
+        )
+    return Measured((pixels[0], pixels[1]), size, None if count == 2 else (pixels[2], pixels[3]))
 
 
 @dataclass(frozen=True)

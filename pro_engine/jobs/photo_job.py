@@ -65,7 +65,7 @@ class PhotoJob:
         """Every file that will be written for a photo; depth maps only where the scale will be known."""
         job = self.options
         kinds = ["disparity"]
-        if metric or any(way is not None for way in (job.align, job.near_m, job.camera_height_m)):
+        if metric or job.measured() or any(way is not None for way in (job.align, job.near_m, job.camera_height_m)):
             kinds.append("depth")
         wanted = [(kind, name, MAP_FORMATS[name]) for kind in kinds for name in job.maps]
         wanted += [("normals", name, NORMAL_FORMATS[name]) for name in job.normal_maps]

@@ -19,7 +19,7 @@ POINT_SUFFIXES = (".xyz", ".txt")
 __all__ = [
     "POINT_SUFFIXES",
     "file_of_photo",
-    "fit_to_file",
+    "fit_to_points",
     "fit_to_view",
     "has_points",
     "is_reconstruction",
@@ -88,3 +88,11 @@ def _seen(points: NDArray[np.float64], k: Intrinsics) -> tuple[NDArray[np.float6
     front = points[points[:, 2] > 0]
     lens = ColmapLens("PINHOLE", (k.fx, k.fy, k.cx + 0.5, k.cy + 0.5), k.width, k.height)
     return lens_pixels(lens, front)
+
+
+def fit_to_points(disparity: FloatMap, align: Path, name: str, intrinsics: Intrinsics, photo: Path) -> SparseFit:
+    """Fit the map of a photo to a reconstruction that shows it, or to its file of points. Raises as these."""
+    if is_reconstruction(align):
+        height, width = disparity.shape
+        return fit_to_view(disparity, view_of(align, photo, width, height))
+    return fit_to_file(disparity, sensor_file(align, name), intrinsics)

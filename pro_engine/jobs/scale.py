@@ -15,13 +15,14 @@ import numpy as np
 from pro_engine.errors import InputError, ScaleUnknownError
 from pro_engine.geometry.depth import AGREEMENT_RATIO, disparity_to_depth, fit_scale_shift, range_scale_shift
 from pro_engine.geometry.ground import down_vector, ground_scale_shift
+from pro_engine.geometry.known import Measured, fit_known
 from pro_engine.geometry.sparse import SparseFit
 from pro_engine.inference.resize import resized
 from pro_engine.inference.video import ScaleHold
 from pro_engine.io.depth import load_depth
 from pro_engine.io.lens import ColmapLens
 from pro_engine.jobs.options import JobOptions
-from pro_engine.jobs.points import fit_to_file, fit_to_view, has_points, is_reconstruction, sensor_file, view_of
+from pro_engine.jobs.points import fit_to_points, has_points, is_reconstruction, sensor_file, view_of
 from pro_engine.options import GeometryOptions
 from pro_engine.types import BoolMap, DepthResult, FloatMap, ImageArray, Intrinsics, LensSource, LoadedPhoto, ScaleShift
 
@@ -30,6 +31,10 @@ _SHAPE_TOLERANCE = 0.02
 _FEW_INLIERS = 0.5
 _SENSOR_REACH = 3.0  # a mesh scaled by a sensor ends at this many times the farthest reading
 _METRIC_FAR_M = 200.0
+_DISAGREE = 0.1
+_SCALE_ALONE = (
+    "One distance tells no shift: the farthest surface counts as infinitely far; give one more at another depth."
+)
 _ASSUMED_LENS = (
     f"The model's metres depend on the lens, which is unknown: {GeometryOptions.fov_x_deg:g} degrees are assumed, so "
     "distances may be off by a factor; give --fov or --focal-35mm."
@@ -144,12 +149,16 @@ def find_scale(
             )
         return PhotoScale(own, job.far_m or _METRIC_FAR_M)
     if job.align is not None and has_points(job.align, name):
-        return _points_scale(_fit_to_points(result, job.align, name, lens, photo or Path(name)), job)
+        return _points_scale(
+            fit_to_points(_surfaces(result), job.align, name, lens.intrinsics, photo or Path(name)), job
+        )
     if job.align is not None:
         height, width = result.disparity.shape
         return _sensor_scale(result, read_sensor(job.align, name, job, (height, width)), job)
     if job.camera_height_m is not None:
         return _ground_scale(result, job, lens, job.camera_height_m)
+    if measured := job.measured():
+        return _known_scale(result, job, lens, measured)
     if job.near_m is not None and job.far_m is not None:
         return PhotoScale(_range(result, job.near_m, job.far_m, job), job.far_m, job.near_m)
     if own is not None:
@@ -279,17 +288,20 @@ def _ground_scale(result: DepthResult, job: JobOptions, lens: PhotoLens, height_
     return PhotoScale(found.scale_shift, far_m, warnings=warnings)
 
 
+def _known_scale(result: DepthResult, job: JobOptions, lens: PhotoLens, measured: list[Measured]) -> PhotoScale:
+    """Metres from distances and lengths."""
+    found = fit_known(_surfaces(result), lens.intrinsics, measured, result.scale_shift)
+    told = f"The distances and lengths contradict each other or the map by up to {found.worst:.0%}."
+    warnings = (told,) if found.worst > _DISAGREE else ()
+    alone = not found.shift_is_known and result.scale_shift is None
+    return PhotoScale(
+        found.scale_shift, job.far_m or _METRIC_FAR_M, None, warnings + ((_SCALE_ALONE,) if alone else ())
+    )
+
+
 def _surfaces(result: DepthResult) -> FloatMap:
     """The disparity without the sky: what anything tells of metres there is no surface either."""
     return result.disparity if result.sky is None else np.where(result.sky, np.float32(np.nan), result.disparity)
-
-
-def _fit_to_points(result: DepthResult, align: Path, name: str, lens: PhotoLens, photo: Path) -> SparseFit:
-    disparity = _surfaces(result)
-    if is_reconstruction(align):
-        height, width = disparity.shape
-        return fit_to_view(disparity, view_of(align, photo, width, height))
-    return fit_to_file(disparity, sensor_file(align, name), lens.intrinsics)
 
 
 def _points_scale(fit: SparseFit, job: JobOptions) -> PhotoScale:

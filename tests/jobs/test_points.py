@@ -14,7 +14,7 @@ from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.photo_job import PhotoJob
 from pro_engine.jobs.photos import Failure, Photo
 from pro_engine.jobs.report import PhotoReport
-from pro_engine.options import InferenceOptions
+from pro_engine.options import InferenceOptions, OptionError
 
 WIDTH, HEIGHT, FOCAL = 192, 144, 200.0
 INFERENCE = InferenceOptions(tiles=(1, 1), refine="none")
@@ -97,3 +97,23 @@ def test_a_photo_without_points_is_named(tmp_path, known, predictor):
     assert isinstance(outcome, Failure)
     assert "one.png cannot be aligned" in outcome.error
     assert "Only 5 points" in outcome.error
+
+
+def test_a_photo_takes_metres_from_two_distances(tmp_path, known, predictor):
+    photo, disparity, depth = known
+    order = np.argsort(disparity[20:-20, 20:-20].ravel())
+    fov = float(np.degrees(2 * np.arctan(WIDTH / 2 / FOCAL)))
+    given = []
+    for place in (order[len(order) // 20], order[-len(order) // 20]):
+        row, column = np.array(divmod(int(place), WIDTH - 40)) + 20
+        slopes = (column - (WIDTH - 1) / 2) / FOCAL, (row - (HEIGHT - 1) / 2) / FOCAL
+        near = np.median(depth[row - 2 : row + 3, column - 2 : column + 3])
+        given.append(f"{column},{row}={near * np.sqrt(1 + slopes[0] ** 2 + slopes[1] ** 2):.4f}")
+    report = run(tmp_path / "out", photo, predictor, distance=tuple(given), fov_x_deg=fov)
+    assert isinstance(report, PhotoReport), report
+    assert report.scale["source"] == "fitted" and report.warnings == ()
+    np.testing.assert_allclose(load_depth(tmp_path / "out/one.depth.npz")[0], depth, rtol=0.1)
+    with pytest.raises(OptionError, match=r"distance is '3,4'; give X,Y=METRES"):
+        JobOptions(distance=("3,4",))
+    with pytest.raises(OptionError, match="the scale comes from one of them"):
+        JobOptions(distance=("3,4=1",), near_m=1.0, far_m=2.0)
