@@ -243,7 +243,7 @@ def _range(limits: Any) -> str:
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Backend = Literal["torch", "onnxruntime"]
-Refine = Literal["trained", "blend", "none"]
+Refine = Literal["trained", "sharp", "blend", "none"]
 NormalY = Literal["opengl", "directx"]
 Sky = Literal["dome", "card", "drop"]
 
@@ -297,7 +297,9 @@ class InferenceOptions(Checked):
     tiles: Literal["auto"] | tuple[int, int] = option(
         "auto", "Patch grid, or auto: from the image's size", minimum=1, maximum=32, items="rows, columns"
     )
-    refine: Refine = option("trained", "How to refine: by the trained refiner, the training-free blend, or not at all")
+    refine: Refine = option(
+        "trained", "How to refine: by the trained refiner, it and sharp steps, the training-free blend, or not at all"
+    )
     batch_size: Literal["auto"] | int = option(
         "auto", "Patches per forward pass, or auto: from the free memory", minimum=1, maximum=4096
     )
@@ -308,6 +310,9 @@ class InferenceOptions(Checked):
         maximum=4,
     )
     keep_coarse: bool = option(False, "Also return the unrefined map, resized to the image")
+    keep_alpha: bool = option(
+        False, "With sharp steps, also return which share of every pixel the near side of an outline fills"
+    )
     keep_normals: bool = option(False, "Also return the model's own normals, if it gives any, resized to the image")
 
     def __post_init__(self) -> None:

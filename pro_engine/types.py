@@ -206,6 +206,8 @@ class DepthResult:
     disparity (H, W) float32, relative, larger is nearer; `coarse` (H, W) float32 is the unrefined map on the same
     scale, kept when asked for; valid (H, W) bool, False where nothing is known, as there was nothing to look at or the
     model says so; depth (H, W) float32 metres or None; `scale_shift` the link between the two and its source.
+    alpha (H, W) float32 in [0, 1], kept when asked for and the refiner tells it: what share of a pixel the near
+    side of an outline fills; 1 away from outlines.
 
     intrinsics of the image, or None where neither the caller nor the model gives them; `lens_source` theirs. sky (H, W)
     bool, True where the model sees no surface at any finite distance: disparity is that of infinity there, depth +inf;
@@ -221,6 +223,7 @@ class DepthResult:
     lens_source: LensSource | None = None
     scale_shift: ScaleShift | None = None
     coarse: FloatMap | None = None
+    alpha: FloatMap | None = None
     sky: BoolMap | None = None
     normals: FloatMap | None = None
     tiles: tuple[int, int] = (1, 1)

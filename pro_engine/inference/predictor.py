@@ -15,10 +15,11 @@ from torch import Tensor
 
 from pro_engine.errors import InputError, ProEngineError
 from pro_engine.geometry.checks import check_image, check_intrinsics
-from pro_engine.inference import runtime, tiling
+from pro_engine.inference import runtime, surfaces, tiling
 from pro_engine.inference.average import MOVES, divide, patch_weights
 from pro_engine.inference.coarse import Coarse
 from pro_engine.inference.prompt import patch_prompts, photo_prompt
+from pro_engine.inference.resize import resized
 from pro_engine.inference.runtime import Progress, Stopwatch
 from pro_engine.inference.seams import level_seams
 from pro_engine.inference.sharpen import sharpen
@@ -141,9 +142,15 @@ class DepthPredictor:
         sky, known = whole.sky_of(image), whole.valid_of(image)
         if sky is not None:
             values = coarse.continued(values, sky)
-        disparity = tiling.to_image(values, layout)
+        size, aligned, sharp, alpha = layout.image, layout.published, options.refine == "sharp", None
+        if sharp:
+            sides = surfaces.find(values, resized(image, layout.canvas))
+            disparity = surfaces.on_picture(sides, size, aligned=aligned)
+            alpha = surfaces.alpha_of(sides, size, aligned=aligned) if options.keep_alpha else None
+        else:
+            disparity = tiling.to_image(values, layout)
         coarse_map = tiling.to_image(coarse.normalised, layout) if options.keep_coarse else None
-        if sharpens:
+        if sharpens and not sharp:
             sharpen(disparity, image, layout.canvas)
         if sky is not None:
             disparity[sky] = coarse.zero  # a disparity of 0
@@ -160,6 +167,7 @@ class DepthPredictor:
             lens_source=None if whole.lens is None else whole.lens.source,
             scale_shift=scale_shift,
             coarse=coarse_map,
+            alpha=alpha,
             sky=sky,
             normals=whole.normals_of(image) if options.keep_normals else None,
             tiles=layout.grid,
@@ -203,6 +211,8 @@ class DepthPredictor:
         if self.refiner is None:
             sentence = "has no refiner of its own; give {0} blend (training-free), or none for the coarse map."
             raise OptionError(f"Model {self.name or 'given'} {sentence}", "refine")
+        if options.refine == "sharp" and not self.refiner.sharpens:
+            raise OptionError("The refiner in use gives no steps to sharpen; give {0} trained.", "refine")
         return self.refiner
 
     def _prompt(self, depth: FloatMap | None, layout: Plan) -> Prompt | None:

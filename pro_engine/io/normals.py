@@ -103,6 +103,20 @@ def load_mask(path: PathLike, shape: tuple[int, ...]) -> BoolMap:
     return np.asarray(grey) > 127
 
 
+def save_alpha(path: PathLike, alpha: FloatMap) -> None:
+    """Write shares (H, W) in [0, 1] as a 16-bit grey .png, atomically: 65535 is 1.
+
+    Raises:
+        FileError: another suffix, or the system refuses.
+    """
+    from PIL import Image
+
+    target = as_path(path)
+    writer_for(target, {".png": None}, "alpha")
+    with atomic_path(target) as temporary:
+        Image.fromarray(np.rint(alpha * np.float32(65535)).astype(np.uint16)).save(temporary, format="PNG")
+
+
 def _write_png(path: Path, seen: NDArray[np.float32], text: str) -> None:
     import cv2
 

@@ -34,10 +34,10 @@ _CHUNK = 1 << 20
 
 _SHAPES = frozenset({"kept", "mesh", "cloud", "view"})
 _METRIC = _SHAPES | {"depth", "normals"}
-_INFERRED = _METRIC | {"disparity", "preview", "mask"}
+_INFERRED = _METRIC | {"disparity", "preview", "mask", "alpha"}
 _NO_MATTER = {
-    *("maps", "normal_maps", "mask", "mesh", "cloud", "html", "preview", "picture", "anchors"),
-    *("existing", "batch_size", "keep_coarse"),
+    *("maps", "normal_maps", "mask", "alpha", "mesh", "cloud", "html", "preview", "picture", "anchors"),
+    *("existing", "batch_size", "keep_coarse", "keep_alpha"),
 }
 """Options that change which files there are, or how they come about, but none of them."""
 _KINDS = {

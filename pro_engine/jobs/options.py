@@ -48,6 +48,11 @@ class JobOptions(Checked):
         (), "Formats of the map of surface normals, made from the refined depth", choices=tuple(NORMAL_FORMATS)
     )
     normal_y: NormalY = option("opengl", "Way that y of the normals points: opengl up, directx down")
+    alpha: bool = option(
+        False,
+        "Also write NAME.alpha.png: which share of a pixel the near side of an outline fills, 16-bit grey; white "
+        "elsewhere",
+    )
     mask: bool = option(
         False, "Also write NAME.mask.png: white where the model sees a surface, black for sky and unknown"
     )

@@ -11,8 +11,8 @@ from pro_engine.io.mesh import mesh_side_files
 
 @dataclass(frozen=True)
 class Output:
-    """A file to write: what it holds ("disparity", "depth", "normals", "preview", "picture", "mask", "kept", "mesh",
-    "cloud", "view"), its format and its place."""
+    """A file to write: what it holds ("disparity", "depth", "normals", "preview", "picture", "mask", "alpha",
+    "kept", "mesh", "cloud", "view"), its format and its place."""
 
     kind: str
     format: str

@@ -23,10 +23,12 @@ from pro_engine.jobs.photos import Failure, FramePhoto, Photo, Video
 from pro_engine.jobs.report import PhotoReport
 from pro_engine.jobs.scale import PhotoLens, PhotoScale, ShotScale, Written, find_lens, no_metres, sensor_prompt
 from pro_engine.jobs.writing import PhotoWork, notes_of, write_geometry, write_maps
-from pro_engine.options import InferenceOptions
+from pro_engine.options import InferenceOptions, OptionError
 from pro_engine.types import LoadedPhoto
 
 Phase = Literal["read", "infer", "write"]
+_PICTURES = ("preview", "picture", "mask", "alpha")
+
 PhaseProgress = Callable[[Phase, int, int], object]
 """progress(phase, done, total): as each phase begins, and after every batch of "infer"; returning False stops."""
 
@@ -69,7 +71,7 @@ class PhotoJob:
             kinds.append("depth")
         wanted = [(kind, name, MAP_FORMATS[name]) for kind in kinds for name in job.maps]
         wanted += [("normals", name, NORMAL_FORMATS[name]) for name in job.normal_maps]
-        pictures = ("picture", "mask") if isinstance(photo, FramePhoto) else ("preview", "picture", "mask")
+        pictures = _PICTURES[isinstance(photo, FramePhoto) :]  # frames have no preview
         wanted += [(kind, "png", ".png") for kind in pictures if getattr(job, kind)]
         has_mask = (job.mesh or job.cloud or job.html) and (job.keep_mask or job.drop_mask)
         wanted += [("view", "html", ".html")] * job.html + [("kept", "png", ".png")] * bool(has_mask)
@@ -112,11 +114,11 @@ class PhotoJob:
         work = PhotoWork(self, photo, outputs, loaded, lens, shot)
         read_seconds = time.perf_counter() - start
         coarse = bool(work.of("preview")) and self.inference.refine != "none"
-        inference, told = replace(self.inference, keep_coarse=coarse), partial(step, "infer")
+        inference = replace(self.inference, keep_coarse=coarse, keep_alpha=self.options.alpha)
         prompt = sensor_prompt(photo.name, self.options, work.image.shape) if predictor.spec.takes_prompt else None
         infer = partial(predictor.infer, intrinsics=lens.intrinsics, lens_source=lens.source, prompt=prompt)
         # The result has no name: a map is freed once it is written.
-        maps = write_maps(infer(work.image, options=inference, progress=told), work, step)
+        maps = write_maps(infer(work.image, options=inference, progress=partial(step, "infer")), work, step)
         stride = write_geometry(maps, work)
         camera = camera_of(maps.lens.summary(), loaded.image.shape[:2], outputs, self.options)
         self._provenance(photo, predictor).write(outputs, mark, camera)
@@ -158,6 +160,8 @@ class PhotoJob:
             raise ScaleUnknownError(no_metres(predictor.name))
         if self.options.mask and not (spec.gives_sky or spec.gives_valid):
             raise InputError(f"Model {predictor.name} has no mask of sky; choose one that has, or leave the mask out.")
+        if self.options.alpha and self.inference.refine != "sharp":
+            raise OptionError("{0} comes with sharp steps; give {1} sharp.", "alpha", "refine")
 
     def attempt(
         self,

@@ -17,7 +17,7 @@ from pro_engine.io.video import VIDEO_SUFFIXES
 from pro_engine.types import DepthResult, ImageArray, LoadedPhoto
 
 _OWN_OUTPUT = re.compile(
-    r"\.(disparity|depth|preview|picture|mesh|mesh\w*_(texture|front|behind)|cloud|normals|mask|kept|view)\.\w+$",
+    r"\.(disparity|depth|preview|picture|mesh|mesh\w*_(texture|front|behind)|cloud|normals|mask|alpha|kept|view)\.\w+$",
     re.IGNORECASE,
 )
 

@@ -13,7 +13,7 @@ from pro_engine.geometry.normals import depth_to_normals
 from pro_engine.io.depth import save_depth
 from pro_engine.io.depth_formats import png_reach, png_step
 from pro_engine.io.image import save_image
-from pro_engine.io.normals import save_mask, save_normals
+from pro_engine.io.normals import save_alpha, save_mask, save_normals
 from pro_engine.jobs.intrinsics import png_step_of
 from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.outputs import Output
@@ -82,8 +82,13 @@ def write_maps(result: DepthResult, work: PhotoWork, step: Callable[[str, int, i
         save_image(out.path, work.image)
     for out in work.of("mask"):
         save_mask(out.path, result.valid if result.sky is None else result.valid & ~result.sky)
+    for out in work.of("alpha"):
+        assert result.alpha is not None
+        save_alpha(out.path, result.alpha)
     disparity = result.disparity if result.valid.all() else np.where(result.valid, result.disparity, np.float32(np.nan))
-    result = replace(result, disparity=disparity, coarse=None)  # free the coarse map before the next map is made
+    result = replace(
+        result, disparity=disparity, coarse=None, alpha=None
+    )  # free the coarse map before the next map is made
     about: dict[str, Any] = {"photo": work.photo.path.name, "model": result.model, "tiles": list(result.tiles)}
     if work.photo.number is not None:
         about |= {"frame": work.photo.number, "time_s": work.photo.time_s}
