@@ -100,7 +100,8 @@ def test_a_photo_as_a_mesh_with_the_models_lens_and_metres_and_without_its_sky(t
     monkeypatch.chdir(tmp_path)
     write_photo(Path("photo.jpg"), WIDTH, HEIGHT)
     saved(Path("tiny.pt"), seeing())
-    flags = ["--model", "moge-2-vits", "--weights", "tiny.pt", "--mesh", "glb", "--maps", "npy", "-o", "out", "--json"]
+    flags = ["--model", "moge-2-vits", "--weights", "tiny.pt", "--mesh", "glb", "--surface", "torn", "--sky", "drop"]
+    flags += ["--maps", "npy", "-o", "out", "--json"]
     done = CliRunner().invoke(app, ["infer", "photo.jpg", *flags])
     assert done.exit_code == 0, done.stderr
     (result,) = json.loads(done.stdout)["results"]
