@@ -2,7 +2,7 @@
 
     python docs/surface.py
 
-Each row: the photo; from aside the torn mesh, and the surface of layers. What is open is magenta. Embree casts the rays.
+Each row: the photo; from aside the torn mesh, then the surface of layers. What is open is magenta; Embree casts rays.
 """
 
 from __future__ import annotations
