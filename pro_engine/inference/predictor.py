@@ -88,7 +88,8 @@ class DepthPredictor:
         """Depth of one picture.
 
         image: (H, W, 3) uint8 RGB, upright, at least 32 pixels a side. intrinsics: of the picture, from `lens_source`;
-        a Ψ that gives a lens of its own follows them, but "assumed" ones give way to its own. prompt: (p, q) float32
+        a Ψ that gives a lens of its own follows them, also those that it gave for an earlier frame ("model"), but
+        "assumed" ones give way to its own. prompt: (p, q) float32
         metres of a sensor over the whole picture, 0 or NaN where it has none, for a Ψ that takes it; metres are those
         of the sensor then, and stay within its range. progress(done, total)
         counts Ψ passes (the coarse one, then the patches) and is called after every batch; returning False stops. The

@@ -20,7 +20,7 @@ import numpy as np
 from pro_engine.geometry.depth import disparity_to_depth
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.options import InferenceOptions
-from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics, ScaleShift
+from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics, LensSource, ScaleShift
 
 Item = TypeVar("Item")
 
@@ -129,7 +129,7 @@ class VideoPredictor:
     Args:
         predictor: of `load_model`.
         options: for every frame.
-        intrinsics: of every frame.
+        intrinsics: of every frame; None for those that the model gives for the first frame, if it gives any.
         hold_scale: whether `ScaleHold` is applied.
     """
 
@@ -143,10 +143,17 @@ class VideoPredictor:
     ) -> None:
         self.predictor, self.options, self.intrinsics = predictor, options, intrinsics
         self.hold = ScaleHold() if hold_scale else None
+        self._own: Intrinsics | None = None
 
     def infer(self, image: ImageArray) -> DepthResult:
         """Depth of the next frame, (H, W, 3) uint8 RGB; errors as in `DepthPredictor.infer`."""
-        result = self.predictor.infer(image, intrinsics=self.intrinsics, options=self.options)
+        if self._own is not None and image.shape[:2] != (self._own.height, self._own.width):
+            self._own = None  # another shot
+        lens: LensSource = "given" if self.intrinsics is not None else "model"
+        result = self.predictor.infer(
+            image, intrinsics=self.intrinsics or self._own, lens_source=lens, options=self.options
+        )
+        self._own = result.intrinsics if result.lens_source == "model" else None
         return result if self.hold is None else self.hold.apply(image, result)
 
     def stream(self, frames: Iterable[ImageArray]) -> Iterator[tuple[ImageArray, DepthResult]]:

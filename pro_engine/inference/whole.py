@@ -34,8 +34,9 @@ class Lens:
 
     @property
     def is_known(self) -> bool:
-        """Whether it is that of the photo, which the model's own lens does not replace."""
-        return self.source in ("given", "exif")
+        """Whether the model's own lens for this photo does not replace it: that of the photo, or one that the model
+        gave for an earlier frame of the same shot."""
+        return self.source != "assumed"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from pro_engine.jobs.options import CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, NO
 from pro_engine.jobs.outputs import Output
 from pro_engine.jobs.photos import Failure, FramePhoto, Photo, Video
 from pro_engine.jobs.report import PhotoReport
-from pro_engine.jobs.scale import PhotoLens, PhotoScale, ShotScale, Written, find_lens, no_metres, sensor_prompt
+from pro_engine.jobs.scale import PhotoLens, PhotoScale, ShotScale, Written, find_lens, no_metres
+from pro_engine.jobs.sensor import sensor_prompt
 from pro_engine.jobs.writing import PhotoWork, notes_of, write_geometry, write_maps
 from pro_engine.options import InferenceOptions, OptionError
 from pro_engine.types import LoadedPhoto
@@ -111,6 +112,7 @@ class PhotoJob:
         step("read", 0, 1)
         mark = FileMark.of_source(photo.path)
         loaded, lens, reduced = _picture(photo, self.options)
+        lens = lens if shot is None else shot.lens(lens)
         work = PhotoWork(self, photo, outputs, loaded, lens, shot)
         read_seconds = time.perf_counter() - start
         coarse = bool(work.of("preview")) and self.inference.refine != "none"
@@ -201,7 +203,8 @@ class PhotoJob:
         disparity, _ = load_depth(paths["disparity"])
         about = load_depth(paths["depth"])[1].metadata if "depth" in paths else {}
         scale = PhotoScale.from_summary(about["scale"]) if "scale" in about else None
-        return Written(_picture(photo, self.options)[0].image, disparity, scale)
+        lens = PhotoLens.of_model(about["lens"], disparity.shape) if "lens" in about else None
+        return Written(_picture(photo, self.options)[0].image, disparity, scale, lens)
 
     def check_places(self, outputs: Sequence[Output], source: Path) -> None:
         """Raise FileError where something is that must not be replaced, or nothing can be."""

@@ -19,15 +19,14 @@ from pro_engine.geometry.known import Measured, fit_known
 from pro_engine.geometry.sparse import SparseFit
 from pro_engine.inference.resize import resized
 from pro_engine.inference.video import ScaleHold
-from pro_engine.io.depth import load_depth
 from pro_engine.io.lens import ColmapLens
 from pro_engine.jobs.options import JobOptions
-from pro_engine.jobs.points import fit_to_points, has_points, is_reconstruction, sensor_file, view_of
+from pro_engine.jobs.points import fit_to_points, has_points, is_reconstruction, view_of
+from pro_engine.jobs.sensor import Sensor, read_sensor
 from pro_engine.options import GeometryOptions
 from pro_engine.types import BoolMap, DepthResult, FloatMap, ImageArray, Intrinsics, LensSource, LoadedPhoto, ScaleShift
 
 _MAX_FIT_SAMPLES = 2_000_000
-_SHAPE_TOLERANCE = 0.02
 _FEW_INLIERS = 0.5
 _SENSOR_REACH = 3.0  # a mesh scaled by a sensor ends at this many times the farthest reading
 _METRIC_FAR_M = 200.0
@@ -86,6 +85,14 @@ class PhotoLens:
     intrinsics: Intrinsics
     source: LensSource
     distortion: ColmapLens | None = None
+
+    @classmethod
+    def of_model(cls, values: Mapping[str, Any], shape: tuple[int, ...]) -> PhotoLens | None:
+        """The lens that `summary` told of, for a photo of this height and width; None if it was not the model's."""
+        if values["source"] != "model":
+            return None
+        numbers = (values[name] for name in ("fx", "fy", "cx", "cy"))
+        return cls(Intrinsics(*numbers, width=shape[1], height=shape[0]), "model")
 
     def seen_by(self, result: DepthResult) -> PhotoLens:
         """The lens once the model has looked: its own in place of an assumed one, if it gives any."""
@@ -204,21 +211,25 @@ def find_anchors(disparity: FloatMap, sky: BoolMap | None = None) -> dict[str, f
 
 
 class Written(NamedTuple):
-    """What an earlier job left of a frame: the picture that the model saw, the map, and the scale if there was one."""
+    """What an earlier job left of a frame: the picture that the model saw, the map, the scale if there was one, and the
+    lens if it was the model's."""
 
     image: ImageArray
     disparity: FloatMap
     scale: PhotoScale | None
+    lens: PhotoLens | None = None
 
 
 class ShotScale:
-    """What the frames of one shot share: the scale of their maps, their anchors and, but for sensors, their metres."""
+    """What the frames of one shot share: the scale of their maps, their anchors, the lens and, but for sensors, their
+    metres."""
 
     def __init__(self) -> None:
         self._hold = ScaleHold()
         self._skipped: Callable[[], Written] | None = None
         self._cuts = 0
         self._scale: PhotoScale | None = None
+        self._lens: PhotoLens | None = None
         self._anchors: dict[str, float] | None = None
 
     @property
@@ -230,6 +241,17 @@ class ShotScale:
         """Pass over the next frame, which is done already; `read` is called if one comes after it that is not."""
         self._skipped = read
 
+    def lens(self, found: PhotoLens) -> PhotoLens:
+        """The lens of the next frame: as it was found, or where that is assumed what the model gave for the first frame
+        of this size. Raises FileError: the frame before it was skipped, and cannot be read."""
+        if found.source == "assumed" and self._lens is None and self._skipped is not None:
+            written = self._skipped()
+            self._skipped, self._lens = (lambda: written), written.lens
+        if found.source != "assumed" or self._lens is None:
+            return found
+        sizes = [(one.intrinsics.width, one.intrinsics.height) for one in (self._lens, found)]
+        return self._lens if sizes[0] == sizes[1] else found
+
     def held(self, image: ImageArray, result: DepthResult) -> DepthResult:
         """The result of the next frame on the scale of those before it."""
         if self._skipped is not None:
@@ -237,6 +259,8 @@ class ShotScale:
             link = None if written.scale is None else written.scale.scale_shift
             self._hold.resume(written.image, written.disparity, link if result.depth is not None else None)
             self._scale = written.scale
+        if result.lens_source == "model" and result.intrinsics is not None:
+            self._lens = PhotoLens(result.intrinsics, "model")
         if result.scale_shift is not None and result.scale_shift.source == "fitted":
             return result  # a sensor's metres need no frame before
         held = self._hold.apply(image, result)
@@ -312,44 +336,6 @@ def _points_scale(fit: SparseFit, job: JobOptions) -> PhotoScale:
     depth = fit.held_out[fit.used]
     far_m = job.far_m or _SENSOR_REACH * float(np.percentile(depth, 99))
     return PhotoScale(fit.scale_shift, far_m, float(depth.min()), warnings, fit)
-
-
-class Sensor(NamedTuple):
-    """The depth map of a sensor (p, q) in metres, 0 or NaN where it has none; its file, and whether that tells its
-    unit."""
-
-    depth: FloatMap
-    path: Path
-    unit_is_known: bool
-
-
-def read_sensor(align: Path, name: str, job: JobOptions, shape: tuple[int, int]) -> Sensor:
-    """The sensor depth of the photo `name`, of this height and width.
-
-    Raises:
-        FileError: it cannot be found or read. InputError: it is no depth, or of another shape than the photo.
-    """
-    path = sensor_file(align, name)
-    depth, info = load_depth(path, layer=job.layer)
-    if info.quantity == "disparity":
-        raise InputError(f"{path} holds relative disparity, not depth in metres; the scale comes from sensor depth.")
-    (h, w), (sensor_h, sensor_w) = shape, depth.shape
-    if abs(math.log(w / h * sensor_h / sensor_w)) > _SHAPE_TOLERANCE:
-        raise InputError(
-            f"{path} is {sensor_w}x{sensor_h} but the photo {w}x{h}, another shape; register the sensor to it first."
-        )
-    return Sensor(depth, path, info.unit != "unknown")
-
-
-def sensor_prompt(name: str, job: JobOptions, shape: tuple[int, ...]) -> FloatMap | None:
-    """What a model that takes a prompt is told of the photo `name`, of this shape: the depth map of a sensor, if there
-    is one; points and reconstructions are fitted to.
-
-    Raises the errors of `read_sensor`.
-    """
-    if job.align is None or has_points(job.align, name):
-        return None
-    return read_sensor(job.align, name, job, (shape[0], shape[1])).depth
 
 
 def _sensor_scale(result: DepthResult, sensor: Sensor, job: JobOptions) -> PhotoScale:

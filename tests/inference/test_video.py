@@ -219,3 +219,17 @@ def test_a_real_model_on_a_still_camera(device: torch.device) -> None:
     maps = [found.disparity for _, found in video.stream(noisy)]
     assert video.hold is not None and video.hold.cuts == 0
     assert max(jump(a, b) for a, b in itertools.pairwise(maps)) <= 0.01
+
+
+def test_the_lens_of_the_first_frame_is_that_of_all(tiny):
+    """The model gives another one for every frame; frames of another size are another shot."""
+    psi = tiny.WallPsi(by_focal=True, focal_px=50.0)
+    psi.register_forward_pre_hook(lambda *_: setattr(psi, "focal_px", psi.focal_px + 1))
+    video = VideoPredictor(tiny.predictor(psi=psi, trained=False), options=pro.InferenceOptions(refine="none"))
+    picture = np.full((128, 192, 3), 90, np.uint8)
+    first, second, turned = (
+        video.infer(one) for one in (picture, picture, np.ascontiguousarray(picture.swapaxes(0, 1)))
+    )
+    assert first.intrinsics == second.intrinsics and second.lens_source == "model"
+    np.testing.assert_allclose(second.depth, first.depth, rtol=1e-5)
+    assert turned.intrinsics.width == 128 and turned.lens_source == "model"

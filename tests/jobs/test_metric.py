@@ -151,3 +151,25 @@ def test_a_model_that_takes_a_prompt_is_told_the_sensor_depth(tiny, monkeypatch,
     assert "other sensor depth" in result["warnings"][0] and np.allclose(np.load("wall.depth.npy"), 4.0, rtol=1e-3)
     result, relative = run(None)  # the disparity is another, too
     assert not result["skipped"] and result["scale"] is None and np.ptp(relative) > 1
+
+
+def test_frames_have_the_lens_of_the_first_also_after_a_stop(tiny, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    psi = tiny.WallPsi(by_focal=True, focal_px=50.0)
+    psi.register_forward_pre_hook(lambda *_: setattr(psi, "focal_px", psi.focal_px + 1))  # another one every time
+    predictor = tiny.predictor(psi=psi, trained=False)
+    monkeypatch.setattr("pro_engine.inference.load.load_model", lambda name, **_: predictor)
+    for number in range(4):
+        command_line.write_photo(tmp_path / f"shot/{number}.jpg", WIDTH, HEIGHT)
+
+    def run(*photos):
+        asked = ["infer", *photos, "--sequence", "--refine", "none", "--existing", "skip", "-o", "out", "--json"]
+        done = CliRunner().invoke(app, asked)
+        assert done.exit_code == 0, done.stderr
+        return [one for one in json.loads(done.stdout)["results"] if not one["skipped"]]
+
+    before = run("shot/0.jpg", "shot/1.jpg")
+    after = run("shot")
+    lenses = [one["lens"] for one in before + after]
+    assert len(lenses) == 4 and all(one["source"] == "model" for one in lenses)
+    assert {one["fx"] for one in lenses} == {lenses[0]["fx"]}
