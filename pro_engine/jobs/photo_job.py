@@ -119,7 +119,6 @@ class PhotoJob:
         inference = replace(self.inference, keep_coarse=coarse, keep_alpha=self.options.alpha)
         prompt = sensor_prompt(photo.name, self.options, work.image.shape) if predictor.spec.takes_prompt else None
         infer = partial(predictor.infer, intrinsics=lens.intrinsics, lens_source=lens.source, prompt=prompt)
-        # The result has no name: a map is freed once it is written.
         maps = write_maps(infer(work.image, options=inference, progress=partial(step, "infer")), work, step)
         stride = write_geometry(maps, work)
         camera = camera_of(maps.lens.summary(), loaded.image.shape[:2], outputs, self.options)
