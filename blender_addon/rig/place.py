@@ -55,7 +55,11 @@ class ScaleChoice(Checked):
     distance_m: float = option(5.0, "Distance of that pixel along the camera's axis of view", label="Distance", above=0)
     kept: str = option("FAR", "Which end stays where it is", label="Keep", choices=KEPT_CHOICES)
     sky: str = same_as(
-        "GeometryOptions.sky", help="What becomes of what lies beyond Far", label="Sky", choices=SKY_CHOICES
+        "GeometryOptions.sky",
+        default="drop",  # a render shows the world of the scene there
+        help="What becomes of what lies beyond Far",
+        label="Sky",
+        choices=SKY_CHOICES,
     )
 
     def __post_init__(self) -> None:

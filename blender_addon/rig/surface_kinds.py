@@ -37,7 +37,7 @@ class BuildOptions(Checked):
         "emission", "The photo as light or as a surface to be lit", label="Material", choices=MATERIAL_CHOICES
     )
     layers: bool = option(
-        False,  # the panel has it on; a script that builds says what it wants
+        False,
         "The photo in front without a gap, and what it hides as a second object; for the kind Mesh",
         label="Layers",
     )

@@ -194,7 +194,7 @@ class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's 
             "even": ("Even", "Faces of the same size everywhere"),
         },
     )
-    layers: BoolProperty(**_shown(BuildOptions, "layers", default=True))
+    layers: BoolProperty(**_shown(BuildOptions, "layers"))
     reveal: FloatProperty(**_shown(BuildOptions, "reveal", soft_max=0.2, precision=3, step=1, subtype="FACTOR"))
     extend: BoolProperty(**_shown(BuildOptions, "extend"))
     edge_rtol: FloatProperty(
