@@ -12,6 +12,7 @@ import argparse
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ from pro_engine.evaluation.metrics import consistency_error, on_grid
 from pro_engine.evaluation.scores import Scores, fit_to_truth, mean_scores, score_map
 from pro_engine.inference.load import load_model
 from pro_engine.inference.predictor import DepthPredictor
-from pro_engine.options import InferenceOptions, ModelOptions
+from pro_engine.options import InferenceOptions, ModelOptions, Refine
 from pro_engine.types import BoolMap, FloatMap, ImageArray
 
 HALO_PX = 12
@@ -162,7 +163,7 @@ def samples(folders: Sequence[Path], photos: int) -> Iterator[EvalSample]:
                 yield sample
 
 
-def figures(model: DepthPredictor, sample: EvalSample, refine: str, *, ce: bool) -> tuple[Scores, Grey, Grey]:
+def figures(model: DepthPredictor, sample: EvalSample, refine: Refine, *, ce: bool) -> tuple[Scores, Grey, Grey]:
     """Scores of one map, and its steps across patch borders and across the middles of patches."""
     options = InferenceOptions(refine=refine)
     result = model.infer(sample.image, options=options)
@@ -174,7 +175,8 @@ def figures(model: DepthPredictor, sample: EvalSample, refine: str, *, ce: bool)
         if not sample.real and sample.image.shape[:2] == sample.disparity.shape:
             scores["print_through"] = print_through(mine, sample.disparity, sample.valid, sample.image)
     if result.tiles != (1, 1):
-        layout = model.plan(*sample.image.shape[:2], options.tiles)
+        height, width = sample.image.shape[:2]
+        layout = model.plan(height, width, options.tiles)
         zoom = layout.image[0] / layout.canvas[0]
         steps = [border_steps(values, sample.image, result.tiles, max(zoom, 1.0), shift) for shift in (0.0, 0.5)]
         if ce:
@@ -198,11 +200,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = load_model(given.model, weights=given.weights, refiner_weights=given.refiner_weights, fine=given.fine)
     print(f"| {model.full_name} | {' | '.join(COLUMNS.values())} | borders, middles: 99 % below, % of the range |")
     print("|---" * (len(COLUMNS) + 2) + "|")
-    for refine in given.refine.split(","):
+    for refine in choices(given.refine):
         print_row(model, refine, samples(given.data, given.photos), ce=given.ce)
 
 
-def print_row(model: DepthPredictor, refine: str, found: Iterator[EvalSample], *, ce: bool) -> None:
+def choices(text: str) -> list[Refine]:
+    """The ways to refine that a text names."""
+    known: dict[str, Refine] = {name: name for name in get_args(Refine)}
+    return [known[name] for name in text.split(",")]
+
+
+def print_row(model: DepthPredictor, refine: Refine, found: Iterator[EvalSample], *, ce: bool) -> None:
     """A row of the table: means over the pictures that have the figure."""
     rows, borders, middles = zip(*(figures(model, sample, refine, ce=ce) for sample in found), strict=True)
     means = mean_scores(rows)

@@ -96,10 +96,9 @@ def sampled(texture: NDArray[np.uint8], uv: Floats) -> Floats:
     y = np.clip((1 - uv[:, 1]) * height - 0.5, 0, height - 1)
     left, top = (np.minimum(line.astype(np.intp), length - 2) for line, length in ((x, width), (y, height)))
     right, low = (x - left)[:, None], (y - top)[:, None]
+    lower = texture[top + 1, left] * (1 - right) + texture[top + 1, left + 1] * right
     upper = texture[top, left] * (1 - right) + texture[top, left + 1] * right
-    return (
-        upper * (1 - low) + (texture[top + 1, left] * (1 - right) + texture[top + 1, left + 1] * right) * low
-    ).astype(np.float32)
+    return np.asarray(upper * (1 - low) + lower * low, np.float32)
 
 
 def read(folder: Path, name: str) -> Scene:

@@ -252,7 +252,7 @@ def push_pull(values: NDArray[Any], weight: FloatMap) -> FloatMap:
         over: FloatMap = np.maximum(weights, np.float32(1))  # a level is as sure as it can be once one of it is
         levels.append((sums / over[..., None], weights / over))
     sums, weights = levels.pop()
-    filled = sums / np.maximum(weights, np.float32(1e-12))[..., None]
+    filled: FloatMap = sums / np.maximum(weights, np.float32(1e-12))[..., None]
     while levels:
         sums, weights = levels.pop()
         filled = sums + (1 - weights)[..., None] * _doubled(filled, weights.shape)
