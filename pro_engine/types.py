@@ -213,7 +213,8 @@ class DepthResult:
     bool, True where the model sees no surface at any finite distance: disparity is that of infinity there, depth +inf;
     normals (H, W, 3) float32 the model's own, of unit length in the camera frame, towards the camera, kept when asked
     for. Both are None where the model does not give them. All of these are of the photo as a whole, never of a patch.
-    notes: sentences on what the model cannot tell of this photo.
+    dtype: the number format of the networks, such as "bfloat16"; "" if unknown. notes: sentences on what the model
+    cannot tell of this photo, or does not do as asked.
     """
 
     disparity: FloatMap
@@ -228,6 +229,7 @@ class DepthResult:
     normals: FloatMap | None = None
     tiles: tuple[int, int] = (1, 1)
     model: str = ""
+    dtype: str = ""
     seconds: float = 0.0
     timings: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -347,6 +347,7 @@ class ProNode(LifecycleNode):
         return {
             "model": engine.name if engine is not None else "",
             "device": engine.device if engine is not None else "",
+            "dtype": engine.dtype if engine is not None else "",
             "memory (MB)": f"{_resident_mb():.0f}",
             "peak memory (MB)": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}",
             "camera info": "known" if self._infos.known else "none",

@@ -183,6 +183,7 @@ ENGINE_HOMES = tuple((owner, one.name) for owner in (*ENGINE_OWNERS, JobOptions)
 DECLARING = ("pro_engine/options.py", "pro_engine/jobs/options.py")
 NAMESAKES = {
     "DepthPredictor.__init__.name": "what the results call the model, whatever it is",
+    "DepthResult.dtype": "what the networks of a result computed in",
     "DepthResult.tiles": "the grid of a result",
     "PhotoReport.tiles": "what was taken of a photo",
     "_SameConv.__init__.stride": "of a convolution",

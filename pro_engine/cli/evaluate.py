@@ -65,8 +65,7 @@ def _about(
     }
     if predictor is None:
         return {**about, "predictions": str(options.predictions)}
-    dtype = str(predictor.dtype).removeprefix("torch.")
-    return {**about, "model": predictor.name, "device": str(predictor.device), "dtype": dtype}
+    return {**about, "model": predictor.name, "device": str(predictor.device), "dtype": predictor.dtype_name}
 
 
 def _run(

@@ -50,6 +50,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(train_app, name="train")
+_NO_MODEL: dict[str, str | None] = {"model": None, "device": None, "dtype": None}
 
 
 @app.callback(invoke_without_command=True)
@@ -102,9 +103,9 @@ def infer(
             from pro_engine.jobs.infer import infer_all
 
             if not found:
-                return _Begun(found, failures, {"model": None, "device": None}, lambda progress: iter(()))
+                return _Begun(found, failures, dict(_NO_MODEL), lambda progress: iter(()))
             predictor = load(model)
-            about: dict[str, str | None] = {"model": predictor.full_name, "device": str(predictor.device)}
+            about = _about(predictor)
             _note_fine(predictor, model)
             infer_here = partial(infer_all, found, job, predictor, strict=debug)
             return _Begun(found, failures, about, lambda progress: infer_here(progress=progress))
@@ -118,7 +119,7 @@ def infer(
             workers=cluster.workers,
             gpu=model.device != "cpu",
         )
-        about = {"model": model.name, "device": cluster.cluster}
+        about = _NO_MODEL | {"model": model.name, "device": cluster.cluster}
         return _Begun(found, failures, about, lambda progress: outcomes)
 
     _infer(begin, out, as_json=as_json)
@@ -217,6 +218,10 @@ def main() -> None:
         stop.ignore()
 
 
+def _about(predictor: DepthPredictor) -> dict[str, str | None]:
+    return {"model": predictor.full_name, "device": str(predictor.device), "dtype": predictor.dtype_name}
+
+
 class _Begun(NamedTuple):
     """A job under way: its photos, what is none, the name and place of its model, and what comes of the photos."""
 
@@ -230,7 +235,7 @@ def _infer(begin: Callable[[], _Begun], folder: Path, *, as_json: bool) -> None:
     """Run the job and report; ends the program with exit code 1 when something failed, another when it was stopped."""
     told: Told | None = None
     photos: list[Photo | Video] = []
-    about: dict[str, str | None] = {"model": None, "device": None}
+    about: dict[str, str | None] = dict(_NO_MODEL)
     stopped = False
     try:
         job = begin()

@@ -27,6 +27,7 @@ from pro_engine.inference.tiling import Plan
 from pro_engine.inference.whole import Lens, settle
 from pro_engine.models.contract import DepthBase, Prompt, PsiOutput, PsiSpec, Refiner
 from pro_engine.models.int8 import quantize_convolutions
+from pro_engine.models.packed import pack_convolutions, packing_supported
 from pro_engine.models.refiner_blend import BlendRefiner
 from pro_engine.models.refiner_published import AnyModule, fold_batch_norm
 from pro_engine.options import InferenceOptions, ModelOptions, OptionError
@@ -70,9 +71,23 @@ class DepthPredictor:
         self.psi = self._ready(psi)
         self.fine = None if fine is None else self._ready(fine)
         self.refiner = None if refiner is None else self._ready(refiner)
-        if self.refiner is not None and self.dtype == torch.int8:
-            quantize_convolutions(self.refiner)
+        self._notes: tuple[str, ...] = ()
+        if self.dtype == torch.int8:
+            self._use_int8()
+        if self.device.type == "cpu" and packing_supported():
+            for network in (self.psi, self.fine, self.refiner):
+                if network is not None:
+                    pack_convolutions(network)
         self._blend = self._ready(BlendRefiner())
+
+    def _use_int8(self) -> None:
+        """Quantize the refiner, or take what is faster for it and note that."""
+        fastest = runtime.fastest_dtype()
+        if self.refiner is not None and (self.refiner.gains_in_int8 or fastest == torch.float32):
+            quantize_convolutions(self.refiner)
+            return
+        self.dtype = fastest
+        self._notes = (f"int8 is no faster than {self.dtype_name} for this refiner, and was not used.",)
 
     def infer(
         self,
@@ -173,13 +188,19 @@ class DepthPredictor:
             normals=whole.normals_of(image) if options.keep_normals else None,
             tiles=layout.grid,
             model=self.full_name,
-            notes=(whole.note,) if whole.note else (),
+            dtype=self.dtype_name,
+            notes=self._notes + ((whole.note,) if whole.note else ()),
         )
 
     @property
     def full_name(self) -> str:
         """Of the model, and with a plus of the one that looks at the patches if that is another."""
         return f"{self.name}+{self.fine_name}" if self.fine_name else self.name
+
+    @property
+    def dtype_name(self) -> str:
+        """The number format, such as "bfloat16"."""
+        return str(self.dtype).removeprefix("torch.")
 
     def plan(
         self,

@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 
 from pro_engine.errors import CancelledError, DeviceError
+from pro_engine.models.attention import PlainAttention
 from pro_engine.models.contract import PsiSpec
 from pro_engine.models.int8 import int8_supported
+from pro_engine.models.packed import packing_supported
 from pro_engine.options import ModelOptions, OptionError, check
 
 Progress = Callable[[int, int], object]
@@ -24,6 +26,8 @@ _DTYPES = {
     "float16": torch.float16,
     "int8": torch.int8,
 }
+_FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")
+"""Features of processors that multiply matrices in bfloat16 about twice as fast as in float32, or faster."""
 # Working memory of a patch over the bytes of its features, Ψ's and the refiner's maps together. Peaks measured on a CPU
 # in float32: 7 for the compact model, 9 and 11 for the published refiner on Depth Anything V2 small and large.
 _MEMORY_FACTOR = 12
@@ -60,8 +64,9 @@ def resolve_device(name: str = ModelOptions.device) -> torch.device:
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     """The precision of the networks for "auto", "float32", "bfloat16", "float16" or "int8".
 
-    auto is float32, except on CUDA: bfloat16 where the GPU computes in it, else float16. int8 is for the refiner on a
-    CPU; the rest stays float32.
+    auto is float32, except on CUDA: bfloat16 where the GPU computes in it, else float16. On processors bfloat16 costs
+    some outlines (docs/benchmarks.md), so it is taken on request only. int8 is for the refiner on a CPU, which asks for
+    speed: the rest is in `fastest_dtype`.
 
     Raises:
         InputError: another name. DeviceError: int8 where it does not run.
@@ -79,11 +84,25 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     return _DTYPES[name]
 
 
+def fastest_dtype() -> torch.dtype:
+    """bfloat16 where this processor says that it multiplies matrices in it, else float32; nothing is timed."""
+    has: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    fast = packing_supported() and any(has.get(feature) for feature in _FAST_BFLOAT16)
+    return torch.bfloat16 if fast else torch.float32
+
+
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[object]:
-    """The context in which networks run: autocast to `dtype`, or nothing for float32 and int8."""
-    if not dtype.is_floating_point or dtype == torch.float32:
+    """The context in which networks run: autocast to `dtype`, or nothing for float32. int8 concerns the refiner's
+    convolutions, the rest is in `fastest_dtype`."""
+    if dtype == torch.int8:
+        dtype = fastest_dtype()
+    if dtype == torch.float32:
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype)
+    stack = contextlib.ExitStack()
+    stack.enter_context(torch.autocast(device.type, dtype))
+    if device.type == "cpu" and dtype == torch.bfloat16:
+        stack.enter_context(PlainAttention())
+    return stack
 
 
 def synchronize(device: torch.device) -> None:

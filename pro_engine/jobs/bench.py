@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from pro_engine.inference import runtime
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.tiling import Plan
+from pro_engine.inference.work import flop_formulas
 from pro_engine.jobs.options import BenchOptions
-from pro_engine.models.int8 import flop_formulas
 from pro_engine.options import InferenceOptions
 from pro_engine.types import ImageArray
 
@@ -144,7 +144,7 @@ def run_bench(
     return BenchReport(
         model=predictor.full_name,
         device=str(predictor.device),
-        dtype=str(predictor.dtype).removeprefix("torch."),
+        dtype=predictor.dtype_name,
         threads=torch.get_num_threads(),
         image=layout.image,
         tiles=layout.grid,

@@ -163,8 +163,8 @@ class Provenance:
         cls, folder: Path, photo: Photo, predictor: DepthPredictor, job: JobOptions, inference: InferenceOptions
     ) -> Provenance:
         """That of a job. Raises FileError: the sensor depth of the photo cannot be found or read."""
-        dtype = str(predictor.dtype).removeprefix("torch.")
-        options: dict[str, Any] = {"model": predictor.full_name, "weights": predictor.mark, "dtype": dtype}
+        options: dict[str, Any] = {"model": predictor.full_name, "weights": predictor.mark}
+        options["dtype"] = predictor.dtype_name
         options |= {name: value for name, value in {**vars(inference), **vars(job)}.items() if name not in _NO_MATTER}
         if job.align is not None:
             known = reconstruction_files(job.align) or [sensor_file(job.align, photo.name)]

@@ -90,6 +90,7 @@ def write_maps(result: DepthResult, work: PhotoWork, step: Callable[[str, int, i
         result, disparity=disparity, coarse=None, alpha=None
     )  # free the coarse map before the next map is made
     about: dict[str, Any] = {"photo": work.photo.path.name, "model": result.model, "tiles": list(result.tiles)}
+    about["dtype"] = result.dtype
     if work.photo.number is not None:
         about |= {"frame": work.photo.number, "time_s": work.photo.time_s}
     for out in work.of("disparity"):

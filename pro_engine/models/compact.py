@@ -50,6 +50,17 @@ class _SameConv(nn.Conv2d):
             x = F.pad(x, (before, after, before, after))
         return super().forward(x)
 
+    def symmetric(self) -> nn.Conv2d:
+        """The same, rounding apart, as a convolution padded alike on both sides: where the stride is 2, the kernel
+        begins with a row and a column of zeros, which takes less than to copy the map into a larger one."""
+        if self.stride[0] == 1:
+            return self
+        inputs, outputs, size = self.in_channels, self.out_channels, self.kernel_size[0]
+        with torch.device("meta"):
+            grown = nn.Conv2d(inputs, outputs, size + 1, 2, size // 2, groups=self.groups, bias=self.bias is not None)
+        grown.weight, grown.bias = nn.Parameter(F.pad(self.weight, (1, 0, 1, 0)), requires_grad=False), self.bias
+        return grown
+
 
 class _InvertedBottleneck(nn.Module):
     """Expand, filter each channel, project; with a skip when the shape allows."""
@@ -57,14 +68,15 @@ class _InvertedBottleneck(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = inputs * expansion
-        self.expand = nn.Sequential(_SameConv(inputs, hidden, 1), _norm(hidden)) if expansion > 1 else None
-        self.depthwise = nn.Sequential(_SameConv(hidden, hidden, kernel, stride, hidden), _norm(hidden))
+        wider = (_SameConv(inputs, hidden, 1), _norm(hidden), nn.ReLU6())
+        self.expand = nn.Sequential(*wider) if expansion > 1 else None
+        self.depthwise = nn.Sequential(_SameConv(hidden, hidden, kernel, stride, hidden), _norm(hidden), nn.ReLU6())
         self.project = nn.Sequential(_SameConv(hidden, outputs, 1), _norm(outputs))
         self.skip = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x if self.expand is None else F.relu6(self.expand(x))
-        y = self.project(F.relu6(self.depthwise(y)))
+        y = x if self.expand is None else self.expand(x)
+        y = self.project(self.depthwise(y))
         return x + y if self.skip else y
 
 
@@ -73,7 +85,7 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_SameConv(3, 32, 3, 2), _norm(32))
+        self.stem = nn.Sequential(_SameConv(3, 32, 3, 2), _norm(32), nn.ReLU6())
         blocks: list[nn.Module] = []
         inputs = 32
         for kernel, stride, expansion, outputs, repeats in _STAGES:
@@ -90,10 +102,10 @@ class EfficientNetLite0(nn.Module):
         if self._frozen:
             stem, *front = self._frozen[0]
             with torch.no_grad():
-                x = self._pass(F.relu6(stem(image)), front, 0, maps)
+                x = self._pass(stem(image), front, 0, maps)
         else:
             front = []
-            x = F.relu6(self.stem(image))  # (B, 32, h/2, w/2)
+            x = self.stem(image)  # (B, 32, h/2, w/2)
         self._pass(x, self.blocks[len(front) :], len(front), maps)
         return maps
 

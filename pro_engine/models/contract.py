@@ -158,11 +158,13 @@ class Refiner(nn.Module, ABC):
     lays its patches side by side and leaves it at that.
     sharpens: whether the enlarged map's outlines are snapped to those of the full-size picture at the end.
     feature_levels: how many of Ψ's six feature levels it looks at, from the deepest on; it need not be given more.
+    gains_in_int8: whether its convolutions are many enough for 8-bit integers to be faster than bfloat16.
     """
 
     level_borders: bool = True
     sharpens: bool = False
     feature_levels: int = 6
+    gains_in_int8: bool = False
 
     @abstractmethod
     def forward(self, patches: RefinerInput) -> Tensor:

@@ -42,6 +42,17 @@ class BandConv2d(nn.Conv2d):
         joined = (torch.cat(tuple(maps), 1) for maps in bands)
         return [F.conv2d(band, weight, padding=self.padding) for band, weight in zip(joined, weights, strict=True)]
 
+    def separate(self) -> list[JoinedConv2d]:
+        """A convolution for each group, with the same weights."""
+        bands = []
+        for weight in self.weight.chunk(self.groups):
+            outputs, inputs = weight.shape[:2]
+            with torch.device("meta"):
+                band = JoinedConv2d(inputs, outputs, self.kernel_size, padding=self.padding, bias=False)
+            band.weight = nn.Parameter(weight, requires_grad=False)
+            bands.append(band)
+        return bands
+
 
 class DoubleConv(nn.Sequential):
     """Twice a 3x3 convolution without bias, batch norm and ReLU; (B, inputs, h, w) -> (B, outputs, h, w).

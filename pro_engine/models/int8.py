@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from pro_engine.models.fusion import BandConv2d
+from pro_engine.models.packed import take_activation
 
 _LEAST_CHANNELS = 16  # below, the rounding of the input takes as long as the convolution saves
 _WEIGHT_STEPS = 127
@@ -49,7 +49,7 @@ class Int8Conv2d(nn.Module):
 
     def forward(self, maps: Tensor | Sequence[Tensor]) -> Tensor:
         """maps (B, C, h, w), or several whose channels are joined -> (B, outputs, h, w), channels last in memory."""
-        parts = (maps,) if isinstance(maps, Tensor) else maps
+        parts = [part.float() for part in ((maps,) if isinstance(maps, Tensor) else maps)]
         ranges = [torch.stack(torch.aminmax(part.permute(0, 2, 3, 1))).tolist() for part in parts]
         low, high = min(0.0, *(low for low, _ in ranges)), max(0.0, *(high for _, high in ranges))
         scale = (high - low) / _INPUT_STEPS
@@ -99,20 +99,10 @@ def _replace(module: nn.Module) -> None:
                 setattr(module, name, Int8BandConv2d(part))
         elif isinstance(part, nn.Conv2d):
             if _pays(part):
-                relu = isinstance(module, nn.Sequential) and _drop_relu(module, int(name) + 1)
-                setattr(module, name, Int8Conv2d(part.weight, part.bias, _same_padding(part), relu=relu))
+                behind = take_activation(module, name, (nn.ReLU,))
+                setattr(module, name, Int8Conv2d(part.weight, part.bias, _same_padding(part), relu=behind is not None))
         else:
             _replace(part)
-
-
-def flop_formulas() -> dict[Any, Callable[..., int]]:
-    """How torch's `FlopCounterMode` is to count an `Int8Conv2d`, which it does not know by itself."""
-
-    def count(maps: torch.Size, scale: float, zero: int, weight: torch.Size, *_: object, **given: Any) -> int:
-        batch, _, height, width = given["out_shape"]
-        return 2 * batch * height * width * math.prod(weight)
-
-    return {torch.ops.onednn.qconv2d_pointwise: count} if int8_supported() else {}
 
 
 def _pays(convolution: nn.Conv2d) -> bool:
@@ -123,17 +113,6 @@ def _pays(convolution: nn.Conv2d) -> bool:
 
 def _same_padding(convolution: nn.Conv2d) -> tuple[int, ...]:
     return tuple(side // 2 for side in convolution.kernel_size)
-
-
-def _drop_relu(sequence: nn.Sequential, start: int) -> bool:
-    """Takes away the ReLU at `start`, behind what folded batch norms leave; whether there was one."""
-    for i in range(start, len(sequence)):
-        if isinstance(sequence[i], nn.ReLU):
-            sequence[i] = nn.Identity()
-            return True
-        if not isinstance(sequence[i], nn.Identity):
-            break
-    return False
 
 
 def _quantized(maps: Tensor, scale: float, zero: int) -> Tensor:

@@ -173,6 +173,8 @@ class ProRefiner(Refiner):
     start: "coarse" is the published network, which also leaves the borders of patches alone.
     """
 
+    gains_in_int8 = True
+
     def __init__(self, channels: Sequence[int], *, start: Start = "snapped") -> None:
         super().__init__()
         if len(channels) != LEVELS:

@@ -56,6 +56,11 @@ class Engine:
         """Where it runs."""
         return str(self._predictor.device) if self._predictor is not None else ""
 
+    @property
+    def dtype(self) -> str:
+        """Its number format."""
+        return getattr(self._predictor, "dtype_name", "")
+
     def ensure(self, settings: EngineSettings, *, again: bool = False) -> None:
         """Load the model that the settings name, if it is not the one at hand (or `again`: from its files anew).
 

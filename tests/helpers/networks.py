@@ -72,9 +72,9 @@ def tiny_predictor(
     psi: DepthBase | None = None,
     trained: bool = True,
     device: str = "cpu",
-    dtype: str = "auto",
+    dtype: str = "float32",
 ) -> DepthPredictor:
-    """A predictor with seeded random weights."""
+    """A predictor with seeded random weights; in float32, as what is compared differs by rounding only."""
     torch.manual_seed(0)
     psi = psi or TinyPsi()
     if refiner is None and trained:

@@ -11,6 +11,7 @@ import torch
 
 from pro_engine.cli.flags import flag_of
 from pro_engine.errors import InputError, WeightsError
+from pro_engine.inference import runtime
 from pro_engine.inference.load import load_model, preset_weights
 from pro_engine.io.weights import RevisionError, save_weights
 from pro_engine.jobs.bench import sample_picture
@@ -184,13 +185,19 @@ def test_weights_that_do_not_fit(tensors, tmp_path):
 
 
 @pytest.mark.cpu
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.skipif(not int8_supported(), reason="this processor has no VNNI instructions")
-def test_the_model_that_ships_in_int8_is_close():
+def test_the_model_that_ships_in_int8_is_close(monkeypatch, fast):
+    monkeypatch.setattr(runtime, "fastest_dtype", lambda: torch.bfloat16 if fast else torch.float32)
     picture, options = sample_picture(540, 960), InferenceOptions(tiles=(2, 2))
     exact, found = (
-        load_model("compact", device="cpu", dtype=dtype).infer(picture, options=options).disparity
+        load_model("compact", device="cpu", dtype=dtype).infer(picture, options=options)
         for dtype in ("float32", "int8")
     )
-    error = np.abs(found - exact) / np.ptp(exact)
-    print(f"int8: largest error {error.max():.1e} of the range, mean {error.mean():.1e}")
-    assert 0 < error.max() < 0.01
+    error = np.abs(found.disparity - exact.disparity) / np.ptp(exact.disparity)
+    print(f"{found.dtype}: largest error {error.max():.1e} of the range, mean {error.mean():.1e}")
+    assert 0 < error.max() < (0.1 if fast else 0.01) and error.mean() < 0.01
+    # beside bfloat16 a refiner as small as this one gains nothing, and the result says that
+    assert found.dtype == ("bfloat16" if fast else "int8") and exact.notes == ()
+    notes = ("int8 is no faster than bfloat16 for this refiner, and was not used.",)
+    assert found.notes == (notes if fast else ())

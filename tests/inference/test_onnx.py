@@ -39,7 +39,7 @@ def difference(one, other):
 
 @pytest.fixture(scope="module")
 def compact():
-    return load_model("compact", device="cpu")
+    return load_model("compact", device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +80,12 @@ def test_the_networks_are_not_pytorchs(in_onnx):
 
 def test_depth_anything_and_the_refiner_for_any_psi(tiny_config, vivid, tmp_path):
     tiny = vivid(DepthAnything(tiny_config))
-    predictor = DepthPredictor(tiny, MapRefiner((8, 8, 8, 8, 8, 4)), name="tiny", device="cpu")
+    predictor = DepthPredictor(tiny, MapRefiner((8, 8, 8, 8, 8, 4)), name="tiny", device="cpu", dtype="float32")
     assert all(one.difference < PARITY for one in export_onnx(predictor, tmp_path))
     psi, refiner, _ = load_onnx(tmp_path, torch.device("cpu"))
     assert psi.spec == tiny.spec
     image, options = load_image(PHOTO)[0][:300, :400], InferenceOptions(tiles=(2, 3), batch_size=4)
-    got = DepthPredictor(psi, refiner, device="cpu").infer(image, options=options)
+    got = DepthPredictor(psi, refiner, device="cpu", dtype="float32").infer(image, options=options)
     assert difference(predictor.infer(image, options=options).disparity, got.disparity) < PARITY
 
 
@@ -93,12 +93,12 @@ def test_another_psi_for_the_patches_and_what_only_the_whole_is_asked(tiny, tmp_
     fine = tiny.WallPsi(distance_m=2.0)
     predictor = DepthPredictor(
         tiny.WallPsi(focal_px=77.0, sky_share=0.25), MapRefiner((8, 8, 8, 8, 8, 4)),
-        fine=fine, name="wall", fine_name="tiny", device="cpu",
+        fine=fine, name="wall", fine_name="tiny", device="cpu", dtype="float32",
     )  # fmt: skip
     assert [one.path.name for one in export_onnx(predictor, tmp_path)] == [PSI_FILE, FINE_FILE, REFINER_FILE]
     psi, refiner, other = load_onnx(tmp_path, torch.device("cpu"))
     assert (psi.name, psi.fine_name, other.name, other.fine_name) == ("wall", "tiny", "tiny", "")
-    got = DepthPredictor(psi, refiner, fine=other, name="wall", fine_name="tiny", device="cpu")
+    got = DepthPredictor(psi, refiner, fine=other, name="wall", fine_name="tiny", device="cpu", dtype="float32")
     image, options = load_image(PHOTO)[0][:300, :400], InferenceOptions(tiles=(2, 3), keep_normals=True)
     wanted, got = (one.infer(image, options=options) for one in (predictor, got))
     assert difference(wanted.disparity, got.disparity) < PARITY and got.model == "wall+tiny"

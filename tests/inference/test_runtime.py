@@ -34,6 +34,21 @@ def test_missing_devices(name, has):
         runtime.resolve_device(name)
 
 
+@pytest.mark.parametrize(
+    ("features", "wanted"),
+    [
+        ({"avx2": True}, torch.float32),
+        ({"avx2": True, "avx512_vnni": True}, torch.float32),
+        ({"avx2": True, "avx512_bf16": True}, torch.bfloat16),
+        ({"avx2": True, "amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": True}, torch.float32),  # no processor that our convolutions know
+    ],
+)
+def test_the_fastest_goes_by_what_the_processor_says(monkeypatch, features, wanted):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    assert runtime.fastest_dtype() == wanted
+
+
 def test_dtypes():
     assert runtime.resolve_dtype("auto", CPU) == torch.float32
     assert runtime.resolve_dtype("bfloat16", CPU) == torch.bfloat16

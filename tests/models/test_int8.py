@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from pro_engine.inference.work import flop_formulas
 from pro_engine.models.fusion import BandConv2d, DoubleConv
-from pro_engine.models.int8 import Int8BandConv2d, Int8Conv2d, flop_formulas, int8_supported, quantize_convolutions
+from pro_engine.models.int8 import Int8BandConv2d, Int8Conv2d, int8_supported, quantize_convolutions
 from pro_engine.models.refiner_light import LightRefiner
 from pro_engine.models.refiner_published import ProRefiner, fold_batch_norm
 
