@@ -96,21 +96,24 @@ def predictor(tmp_path):
     return partial(load_model, "moge-2-vits", weights=saved(tmp_path / "model.pt", seeing()))()
 
 
-def test_a_photo_as_a_mesh_with_the_models_lens_and_metres_and_without_its_sky(tmp_path, monkeypatch):
+@pytest.mark.parametrize("flags", [[], ["--surface", "torn", "--sky", "drop"]], ids=["no flag", "torn"])
+def test_a_photo_as_a_mesh_with_the_models_lens_and_metres_and_its_sky_cut(tmp_path, monkeypatch, flags):
     monkeypatch.chdir(tmp_path)
     write_photo(Path("photo.jpg"), WIDTH, HEIGHT)
     saved(Path("tiny.pt"), seeing())
-    flags = ["--model", "moge-2-vits", "--weights", "tiny.pt", "--mesh", "glb", "--surface", "torn", "--sky", "drop"]
-    flags += ["--maps", "npy", "-o", "out", "--json"]
+    flags = ["--model", "moge-2-vits", "--weights", "tiny.pt", "--mesh", "glb", "-o", "out", "--json", *flags]
     done = CliRunner().invoke(app, ["infer", "photo.jpg", *flags])
     assert done.exit_code == 0, done.stderr
     (result,) = json.loads(done.stdout)["results"]
     assert result["lens"]["source"] == "model" and result["scale"]["source"] == "metric"
     assert result["lens"]["fov_x_deg"] == pytest.approx(FOV_X_DEG, rel=0.01)
-    vertices = trimesh.load(Path("out") / "photo.mesh.glb").to_geometry().vertices
-    up, ahead = vertices[:, 1], -vertices[:, 2]
-    assert (up / ahead).max() < -HORIZON / FOCAL + 0.05  # nothing above the horizon
-    assert ahead.min() > 0.7 and ahead.max() < 3
+    objects = trimesh.load(Path("out") / "photo.mesh.glb").geometry
+    front = objects["photo" if "torn" in flags else "front"]
+    up, ahead = front.vertices[:, 1], -front.vertices[:, 2]
+    of_ground = ahead < 3
+    assert ahead.min() > 0.7 and (up / ahead)[of_ground].max() < -HORIZON / FOCAL + 0.05  # nothing above the horizon
+    assert of_ground.all() if "torn" in flags else (ahead[~of_ground] > 100).all()  # else the sky is a dome far away
+    assert (np.ptp(of_ground[front.faces].astype(int), axis=1) == 0).all()  # which the ground does not lead up to
 
 
 def test_depth_lens_sky_and_normals_of_a_known_view(predictor):
