@@ -91,8 +91,8 @@ class PhotoLens:
         """The lens that `summary` told of, for a photo of this height and width; None if it was not the model's."""
         if values["source"] != "model":
             return None
-        numbers = (values[name] for name in ("fx", "fy", "cx", "cy"))
-        return cls(Intrinsics(*numbers, width=shape[1], height=shape[0]), "model")
+        fx, fy, cx, cy = (values[name] for name in ("fx", "fy", "cx", "cy"))
+        return cls(Intrinsics(fx, fy, cx, cy, width=shape[1], height=shape[0]), "model")
 
     def seen_by(self, result: DepthResult) -> PhotoLens:
         """The lens once the model has looked: its own in place of an assumed one, if it gives any."""

@@ -48,7 +48,7 @@ class BandConv2d(nn.Conv2d):
         for weight in self.weight.chunk(self.groups):
             outputs, inputs = weight.shape[:2]
             with torch.device("meta"):
-                band = JoinedConv2d(inputs, outputs, self.kernel_size, padding=self.padding, bias=False)
+                band = JoinedConv2d(inputs, outputs, self.kernel_size, padding=self.padding, bias=False)  # type: ignore[arg-type]
             band.weight = nn.Parameter(weight, requires_grad=False)
             bands.append(band)
         return bands

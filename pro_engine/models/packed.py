@@ -64,7 +64,7 @@ class PackedConv2d(nn.Module):
         """Weight, bias, padding, stride, dilation and groups."""
         convolution = self.convolution
         if hasattr(convolution, "symmetric"):
-            convolution = convolution.symmetric()
+            convolution = convolution.symmetric()  # type: ignore[operator]  # a layer of `compact`
         how = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
         weight = torch.ops.mkldnn._reorder_convolution_weight(convolution.weight.to(dtype), *how, size)
         return weight, None if convolution.bias is None else convolution.bias.to(dtype), *how
