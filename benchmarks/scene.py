@@ -30,8 +30,9 @@ from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.io.depth import load_depth, save_depth
 from pro_engine.io.image import load_image
 from pro_engine.io.reconstruction import Reconstruction, load_reconstruction
+from pro_engine.jobs.options import SceneOptions
 from pro_engine.jobs.photos import Failure
-from pro_engine.jobs.scene import SceneJob, SceneOptions, ViewReport
+from pro_engine.jobs.scene import SceneJob, ViewReport
 from pro_engine.jobs.scene_results import finish
 from pro_engine.options import InferenceOptions, choices_of
 from pro_engine.types import Intrinsics

@@ -250,7 +250,7 @@ USAGE_ERRORS = {
     "tiles large": (["--tiles", "33x1"], "from 1 to 32"),
     "batch": (["--batch", "many"], "--batch is 'many'; give auto or a whole number from 1 to 4096."),
     "batch zero": (["--batch", "0"], "from 1 to 4096"),
-    "refine": (["--refine", "maybe"], "--refine is 'maybe'; give trained, blend or none."),
+    "refine": (["--refine", "maybe"], "--refine is 'maybe'; give trained, sharp, blend or none."),
     "dtype": (["--dtype", "int4"], "--dtype is 'int4'; give auto, float32, bfloat16, float16 or int8."),
     "near alone": (["--near", "1"], "Only one of --near and --far is given"),
     "far alone": (["--far", "1"], "Only one of --near and --far is given"),

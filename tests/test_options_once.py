@@ -19,8 +19,14 @@ import typer
 from pro_engine.cli.flags import FLAGS, NO_FLAG
 from pro_engine.cli.main import app
 from pro_engine.evaluation.options import EvalOptions
-from pro_engine.jobs.options import BenchInference, BenchOptions, ClusterOptions, ExportOptions, JobOptions
-from pro_engine.jobs.scene import SceneOptions
+from pro_engine.jobs.options import (
+    BenchInference,
+    BenchOptions,
+    ClusterOptions,
+    ExportOptions,
+    JobOptions,
+    SceneOptions,
+)
 from pro_engine.jobs.serve import DECIDED, WORDS
 from pro_engine.options import GeometryOptions, InferenceOptions, ModelOptions, choices_of, field_of, options_of
 from pro_engine.training.options import BaseConfig, BundleConfig, RefinerConfig, ScenesConfig

@@ -14,7 +14,7 @@ from pro_engine.options import InferenceOptions, ModelOptions
 
 
 def models(as_json: JsonFlag = False) -> None:
-    """The models: what they may be used for, what they give, and whether their weights are here."""
+    """The models: licences, what they give, and their weights."""
     from pro_engine.jobs.models import list_models
 
     rows = list_models()
@@ -41,7 +41,10 @@ def models(as_json: JsonFlag = False) -> None:
 def info(
     model: Annotated[str | None, typer.Argument(metavar="MODEL", hidden=True)] = None, as_json: JsonFlag = False
 ) -> None:
-    """The card of MODEL; without one versions, devices, memory, weights and extras that are here."""
+    """The card of MODEL; without one, facts of this computer.
+
+    Those are versions, devices, memory, weights and extras that are here.
+    """
     from pro_engine.jobs.models import model_card
     from pro_engine.jobs.system import system_info
 

@@ -13,8 +13,7 @@ import typer
 from pro_engine.cli import stop
 from pro_engine.cli.flags import JsonFlag
 from pro_engine.cli.output import FAILED, complain, print_json, progress_bar, say
-from pro_engine.jobs.options import ClusterOptions
-from pro_engine.jobs.scene import SceneOptions
+from pro_engine.jobs.options import ClusterOptions, SceneOptions
 from pro_engine.options import InferenceOptions, ModelOptions
 
 if TYPE_CHECKING:

@@ -261,3 +261,26 @@ class ExportOptions(Checked):
             cache_dir=self.cache_dir,
             any_revision=self.any_revision,
         )
+
+
+@dataclass(frozen=True)
+class SceneOptions(Checked):
+    """What is made of a reconstruction.
+
+    Raises:
+        OptionError: a value outside its limits.
+    """
+
+    images: Path = option(help="Folder of the pictures, by the names that the reconstruction has for them")
+    layouts: tuple[str, ...] = option(
+        ("colmap",),
+        "Programs to write the maps for",
+        choices=("colmap", "graphdeco", "nerfstudio", "exr"),
+    )
+    surface: tuple[str, ...] = option(("ply", "glb"), "Formats of the fused surface", choices=("ply", "glb"))
+    points: tuple[str, ...] = option(("ply",), "Formats of the fused points", choices=("ply", "las", "laz"))
+    voxel: float | None = option(
+        None,
+        "Side of the cells of the fused surface, in the reconstruction's unit; by default three pixels at its points",
+        above=0,
+    )

@@ -23,35 +23,13 @@ from pro_engine.io.image import read_photo, save_image
 from pro_engine.io.lens import ColmapLens, distorted, undistorted, undistorted_camera
 from pro_engine.io.reconstruction import View, load_reconstruction
 from pro_engine.jobs.made import FileMark
+from pro_engine.jobs.options import SceneOptions
 from pro_engine.jobs.photos import Failure, Photo
 from pro_engine.jobs.points import fit_to_view, reconstruction_files
-from pro_engine.options import Checked, InferenceOptions, option
+from pro_engine.options import InferenceOptions
 from pro_engine.types import ImageArray, Intrinsics
 
 WRITTEN_PICTURES = (".jpg", ".jpeg", ".png")
-
-
-@dataclass(frozen=True)
-class SceneOptions(Checked):
-    """What is made of a reconstruction.
-
-    Raises:
-        OptionError: a value outside its limits.
-    """
-
-    images: Path = option(help="Folder of the pictures, by the names that the reconstruction has for them")
-    layouts: tuple[str, ...] = option(
-        ("colmap",),
-        "Programs to write the maps for",
-        choices=("colmap", "graphdeco", "nerfstudio", "exr"),
-    )
-    surface: tuple[str, ...] = option(("ply", "glb"), "Formats of the fused surface", choices=("ply", "glb"))
-    points: tuple[str, ...] = option(("ply",), "Formats of the fused points", choices=("ply", "las", "laz"))
-    voxel: float | None = option(
-        None,
-        "Side of the cells of the fused surface, in the reconstruction's unit; by default three pixels at its points",
-        above=0,
-    )
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,11 @@ class PackedConv2d(nn.Module):
         """Of the convolution; networks look at its type."""
         return self.convolution.weight
 
+    @property
+    def bias(self) -> Tensor | None:
+        """Of the convolution."""
+        return self.convolution.bias
+
     def forward(self, maps: Tensor | Sequence[Tensor]) -> Tensor:
         """maps (B, C, h, w), or several whose channels are joined -> (B, outputs, h', w'), channels last in memory."""
         dtype = self._dtype()

@@ -16,8 +16,9 @@ from pro_engine.io.depth import load_depth
 from pro_engine.io.lens import ColmapLens, distorted
 from pro_engine.io.reconstruction import Reconstruction, View, load_reconstruction
 from pro_engine.io.scene_files import write_colmap_model
+from pro_engine.jobs.options import SceneOptions
 from pro_engine.jobs.photos import Failure, Photo
-from pro_engine.jobs.scene import SceneJob, SceneOptions, straightened
+from pro_engine.jobs.scene import SceneJob, straightened
 from pro_engine.jobs.scene_results import finish
 from pro_engine.types import DepthResult, Intrinsics
 

@@ -178,7 +178,10 @@ def test_an_argument_says_what_its_setting_says(launch: Launcher) -> None:
         ("pro.launch.py", "max_points", "1.5", "max_points is '1.5'; give a whole number from 1000 to 1e+08."),
         ("pro.launch.py", "autostart", "maybe", "autostart is 'maybe'; give true or false."),
         ("pro.launch.py", "use_sim_time", "1", "use_sim_time is '1'; give true or false."),
-        ("pro.launch.py", "scale_mode", "foo", "scale_mode is 'foo'; give none, fixed, align, metric or estimated."),
+        (
+            *("pro.launch.py", "scale_mode", "foo"),
+            "scale_mode is 'foo'; give none, fixed, align, ground, metric or estimated.",
+        ),
         ("pro.launch.py", "params_file", "/none.yaml", "params_file is /none.yaml, and there is no such file; give a "
          "YAML file of parameters."),
         ("demo.launch.py", "rate_hz", "0", "rate_hz is 0.0; give a number from 0.01 to 1000."),
