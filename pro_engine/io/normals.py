@@ -74,12 +74,7 @@ def save_mask(path: PathLike, mask: BoolMap) -> None:
     Raises:
         FileError: another suffix, or the system refuses.
     """
-    from PIL import Image
-
-    target = as_path(path)
-    writer_for(target, {".png": None}, "a mask")
-    with atomic_path(target) as temporary:
-        Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).save(temporary, format="PNG")
+    _save_grey(path, np.where(mask, np.uint8(255), np.uint8(0)), "a mask")
 
 
 def load_mask(path: PathLike, shape: tuple[int, ...]) -> BoolMap:
@@ -109,12 +104,16 @@ def save_alpha(path: PathLike, alpha: FloatMap) -> None:
     Raises:
         FileError: another suffix, or the system refuses.
     """
+    _save_grey(path, np.rint(alpha * np.float32(65535)).astype(np.uint16), "alpha")
+
+
+def _save_grey(path: PathLike, values: NDArray[np.uint8] | NDArray[np.uint16], what: str) -> None:
     from PIL import Image
 
     target = as_path(path)
-    writer_for(target, {".png": None}, "alpha")
+    writer_for(target, {".png": None}, what)
     with atomic_path(target) as temporary:
-        Image.fromarray(np.rint(alpha * np.float32(65535)).astype(np.uint16)).save(temporary, format="PNG")
+        Image.fromarray(values).save(temporary, format="PNG")
 
 
 def _write_png(path: Path, seen: NDArray[np.float32], text: str) -> None:
