@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -217,6 +218,17 @@ def test_an_unexpected_error_is_one_line_and_debug_shows_it(run, photo, monkeypa
     assert "Unexpected ZeroDivisionError: a bug of ours; run again with --debug" in done.stderr
     debug = run("infer", photo, "-o", "out", "--debug")
     assert isinstance(debug.exception, ZeroDivisionError)
+
+
+def test_what_the_model_notes_is_told_of_a_relative_map_too(run, photo, monkeypatch):
+    from pro_engine.inference.predictor import DepthPredictor
+
+    real = DepthPredictor.infer
+    monkeypatch.setattr(
+        DepthPredictor, "infer", lambda *given, **more: dataclasses.replace(real(*given, **more), notes=("So it is.",))
+    )
+    done = run("infer", photo, "-o", "out", "--json")
+    assert json.loads(done.stdout)["results"][0]["warnings"] == ["So it is."] and "So it is." in done.stderr
 
 
 def test_ctrl_c_is_clean(run, tmp_path, monkeypatch):

@@ -101,7 +101,7 @@ def write_maps(result: DepthResult, work: PhotoWork, step: Callable[[str, int, i
     shape_wanted = work.has_geometry or bool(job.normal_maps)
     scale = shot.scale(result, work.photo.name, job, lens, assume=shape_wanted, photo=work.photo.path)
     if scale is None:
-        return WrittenMaps(None, None, lens, anchors, result.tiles, result.timings, about, ())
+        return WrittenMaps(None, None, lens, anchors, result.tiles, result.timings, about, result.notes)
     about |= {"scale": scale.summary(), "lens": lens.summary()}
     depth = result.depth
     if depth is None or scale.scale_shift is not result.scale_shift:
