@@ -12,6 +12,7 @@ from ..options import Checked, option, same_as
 from .mesh import Intrinsics
 
 LENS_CHOICES = ("EXIF", "FOCAL", "FOV", "CAMERA")
+FULL_FRAME_MM = 36.0  # the sensor that focal lengths are equivalent to
 
 
 class BlendCamera(NamedTuple):
@@ -28,12 +29,16 @@ class BlendCamera(NamedTuple):
     aspect: float
     world_from_camera: tuple[float, ...]
 
+    def fitted_side(self, width: int, height: int) -> float:
+        """The side that the sensor fits, in pixels of a picture of this size; AUTO is the longer one."""
+        tall = height * self.aspect
+        return width if self.fit == "HORIZONTAL" or (self.fit == "AUTO" and width >= tall) else tall
+
     def intrinsics(self, width: int, height: int) -> Intrinsics:
         """What the camera sees of a picture of this size, as Blender has it: lens and shifts count in units of the
-        side that the sensor fits; AUTO is the longer one.
+        side that the sensor fits.
         """
-        tall = height * self.aspect
-        side = width if self.fit == "HORIZONTAL" or (self.fit == "AUTO" and width >= tall) else tall
+        side = self.fitted_side(width, height)
         focal_px = self.lens_mm / self.sensor_mm * side
         return Intrinsics(
             fx=focal_px,
@@ -54,7 +59,7 @@ class LensOptions(Checked):
         35.0, "Focal length; with the sensor it gives the field of view", label="Focal", above=0, below=math.inf
     )
     sensor_mm: float = option(
-        36.0,
+        FULL_FRAME_MM,
         "Sensor along the longer side of the photo; 36 mm for equivalent focal lengths",
         label="Sensor",
         above=0,
@@ -73,6 +78,12 @@ class LensOptions(Checked):
         super().__post_init__()
         if self.source == "CAMERA" and self.camera is None:
             raise UserError("No camera is chosen; choose one under Camera, or take the lens from the photo.")
+
+    def sensor_width_mm(self, width: int, height: int) -> float:
+        """The sensor across the width of an upright photo: as typed, of the camera named, or of full frame."""
+        if self.source == "CAMERA" and self.camera is not None:
+            return self.camera.sensor_mm * width / self.camera.fitted_side(width, height)
+        return self.sensor_mm * width / max(width, height) if self.source == "FOCAL" else FULL_FRAME_MM
 
     def intrinsics(
         self, width: int, height: int, exif: tuple[float, float, float, float] | None

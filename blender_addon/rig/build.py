@@ -16,6 +16,7 @@ import bpy
 import numpy as np
 
 from ..errors import UserError
+from ..maths.lens import FULL_FRAME_MM
 from ..maths.mesh import Intrinsics, camera_of, check_size
 from ..maths.simplify import FloatMap
 from .datablocks import NewDatablocks, has, load_photo, load_plate, new_float_image, new_material, replace_old
@@ -49,6 +50,7 @@ def build(
     options: BuildOptions | None = None,
     source: FloatMap | None = None,
     plate: Path | bpy.types.Image | None = None,
+    sensor_mm: float = FULL_FRAME_MM,
 ) -> Built:
     """A collection with rig, camera and surface, in the scene given; either all of it or, after an error, nothing.
 
@@ -65,6 +67,7 @@ def build(
         options: kind, material and mesh.
         source: (H, W) or (H, W, 3), the engine's own numbers, kept beside the depth.
         plate: shown instead of the photo if it has float pixels and the same size, an EXR for example.
+        sensor_mm: width of the camera's sensor, which does not change what it sees.
 
     Raises:
         UserError: photo, depth and camera do not fit together, the photo cannot be read, or no face is left.
@@ -80,11 +83,10 @@ def build(
         surface = made.add(bpy.data.objects.new(f"{name} surface", shape.mesh))
         dress(surface, options, shape)
         rig = made.add(bpy.data.objects.new(name, None))
-        rig.rotation_euler.x = math.pi / 2
         scale = 1.0 if scene.unit_settings.system == "NONE" else 1 / scene.unit_settings.scale_length
-        rig.scale = (scale, scale, scale)
+        rig.rotation_euler.x, rig.scale = math.pi / 2, (scale,) * 3
         camera = made.add(bpy.data.objects.new(f"{name} camera", made.add(bpy.data.cameras.new(name))))
-        _aim(camera, depth, intrinsics, scale)
+        _aim(camera, depth, intrinsics, scale, sensor_mm)
         camera.parent = surface.parent = rig
         rig[PHOTO_KEY] = picture  # a user: what nothing uses is not saved
         rig[DEPTH_KEY] = depth_image = new_float_image(made, f"{name} depth", depth)
@@ -115,6 +117,7 @@ def rebuild(
     depth: FloatMap,
     intrinsics: Intrinsics,
     options: BuildOptions | None = None,
+    sensor_mm: float = FULL_FRAME_MM,
 ) -> Built:
     """Surface and camera of a rig anew, from another depth or camera; either all of it or, after an error, nothing.
 
@@ -124,7 +127,7 @@ def rebuild(
     Args:
         scene: of the rig.
         rig: made by `build`.
-        depth, intrinsics, options: as of `build`.
+        depth, intrinsics, options, sensor_mm: as of `build`.
 
     Raises:
         UserError: it is no rig or a part of it is gone or locked, sizes differ, or no face is left.
@@ -148,7 +151,7 @@ def rebuild(
     old = [mesh, *mesh.materials, *maps_of(surface), parts.depth]
     surface.data = shape.mesh
     dress(surface, options, shape)
-    _aim(parts.camera, depth, intrinsics, rig.scale.x)
+    _aim(parts.camera, depth, intrinsics, rig.scale.x, sensor_mm)
     rig[DEPTH_KEY] = depth_image
     if options.kind == "adaptive":
         _allow_adaptive(scene)
@@ -187,11 +190,13 @@ def frame_scene(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
     scene.camera = camera
 
 
-def _aim(camera: bpy.types.Object, depth: FloatMap, intrinsics: Intrinsics, scale: float) -> None:
+def _aim(camera: bpy.types.Object, depth: FloatMap, intrinsics: Intrinsics, scale: float, sensor_mm: float) -> None:
     """Make a camera that of the photo, in the space of the rig; `scale` is scene units a metre."""
-    numbers, data = camera_of(intrinsics), camera.data
+    numbers, data = camera_of(intrinsics, sensor_mm), camera.data
     data.sensor_fit = "HORIZONTAL"
     data.sensor_width, data.lens = numbers.sensor_mm, numbers.lens_mm
+    tall = intrinsics.height * numbers.aspect_y / numbers.aspect_x
+    data.sensor_height = numbers.sensor_mm * tall / intrinsics.width
     data.shift_x, data.shift_y = numbers.shift_x, numbers.shift_y
     seen = depth[np.isfinite(depth) & (depth > 0)]
     data.clip_start = min(data.clip_start, float(seen.min()) * scale / CLIP_SLACK)

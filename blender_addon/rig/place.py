@@ -212,6 +212,7 @@ def place(scene: bpy.types.Scene, result: PhotoDepth, recipe: Recipe, plate: bpy
         depth=source.depth(recipe.scale, source.scale(recipe.scale), intrinsics),
         intrinsics=intrinsics,
         options=recipe.build,
+        sensor_mm=recipe.lens.sensor_width_mm(result.width, result.height),
         source=source.kept(),
         plate=result.photo if plate is None and result.photo.suffix.lower() in PLATES else plate,
     )
@@ -242,7 +243,8 @@ def rebuild(scene: bpy.types.Scene, rig: bpy.types.Object, recipe: Recipe) -> Pl
     height, width = source.disparity.shape
     intrinsics, note = recipe.lens.intrinsics(width, height, source.exif)
     depth = source.depth(recipe.scale, source.scale(recipe.scale), intrinsics)
-    built = build_again(scene, rig, depth=depth, intrinsics=intrinsics, options=recipe.build)
+    sensor_mm = recipe.lens.sensor_width_mm(width, height)
+    built = build_again(scene, rig, depth=depth, intrinsics=intrinsics, options=recipe.build, sensor_mm=sensor_mm)
     rig[TOLD_KEY] = source.told(recipe)
     _stand_at(rig, recipe.lens)
     return Placed(built, source, f"{note} {source.doubts(recipe)}".strip())

@@ -16,6 +16,7 @@ from ..errors import UserError
 from ..rig.build import frame_scene, parts_of
 from ..rig.place import camera_of_rig, pixel_of, rebuild
 from ..rig.rebuild_estimate import remember
+from ..rig.shown import show
 from ..work import current
 from ..work.photo_job import RigJob
 from . import preferences, properties
@@ -252,7 +253,7 @@ class PRO_DEPTH_OT_look_through(_OnRig, bpy.types.Operator):  # noqa: N801
         camera = camera_of_rig(rig) or parts_of(rig).camera
         frame_scene(context.scene, camera)
         for collection in rig.users_collection:  # a batch hides all but its first
-            collection.hide_viewport = collection.hide_render = False
+            show(context.scene, collection)
         if isinstance(context.space_data, bpy.types.SpaceView3D):
             context.space_data.region_3d.view_perspective = "CAMERA"
         render = context.scene.render

@@ -19,8 +19,9 @@ from ..engine.client import reap, wait_for_ends
 from ..errors import UserError
 from ..rig import rebuild_estimate
 from ..rig.place import Recipe, place, rig_of
+from ..rig.shown import show
 from .engine_test import EngineTest
-from .photo_job import RigJob, hide
+from .photo_job import RigJob
 
 FOLDER_PREFIX = "run-"
 TICK_S = 0.1  # between looks at the engine
@@ -93,7 +94,7 @@ def place_lost(scene: bpy.types.Scene, recipe: Recipe) -> tuple[list[str], list[
         try:
             built = place(scene, result, recipe, job.plate).built
             if names:
-                hide(built.collection)
+                show(scene, built.collection, False)
             names.append(built.rig.name)
             job.lost.remove(result)
         except Exception as error:

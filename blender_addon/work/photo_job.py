@@ -15,6 +15,7 @@ from ..engine.run import EngineRun, PhotoDepth, SkippedPhoto, lines_of
 from ..errors import UserError
 from ..rig.place import Recipe, place
 from ..rig.rebuild_estimate import remember
+from ..rig.shown import show
 
 
 class RigJob(EngineRun):
@@ -120,7 +121,7 @@ class RigJob(EngineRun):
         placed = place(scene, result, self.recipe, self.plate)
         remember(placed.built.rig, placed.source)
         if self.built:
-            hide(placed.built.collection)
+            show(scene, placed.built.collection, False)
         self.rig_uid = self.rig_uid or placed.built.rig.session_uid
         self.built.append(placed.built.rig.name)
         self._notes += [placed.note] if placed.note else []
@@ -144,11 +145,6 @@ class RigJob(EngineRun):
 def _found(datablocks: Iterable[Any], uid: int) -> Any:
     """The datablock of a `session_uid`, if it is still there."""
     return next((one for one in datablocks if one.session_uid == uid), None)
-
-
-def hide(collection: bpy.types.Collection) -> None:
-    """Not the first rig of many: they stand in the same place, and all at once are slow to draw."""
-    collection.hide_viewport = collection.hide_render = True
 
 
 def undo_holds_objects() -> bool:

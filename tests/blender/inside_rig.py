@@ -220,7 +220,15 @@ def check_cameras(folder):
         there = camera.matrix_world @ place
         first, second = (world_to_camera_view(scene, one, there) for one in (camera, own))
         off = max(off, abs(first.x - second.x) * SIZE[0], abs(first.y - second.y) * SIZE[1])
-    return {**found, "own camera": off, "another one": own != camera}
+    found |= {"own camera": off, "another one": own != camera}
+    sensors = {"camera": [own.data.lens, own.data.sensor_width]}
+    settings.camera_source, settings.focal_mm, settings.sensor_mm = "FOCAL", 35.0, 24.89
+    for size in ((96, 64), (64, 96)):
+        settings.photo = str(photo_of(folder / "photos", f"{size}.png", size))
+        called(bpy.ops.pro_depth.estimate)
+        data = part("rig.place").camera_of_rig(part("work.current").rig_in(bpy.context)).data
+        sensors[str(size)] = [data.lens, data.sensor_width, data.sensor_height, data.angle_x]
+    return {"off": found, "sensors": sensors}
 
 
 # ---- images of the .blend

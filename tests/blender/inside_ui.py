@@ -343,7 +343,12 @@ def check_meanwhile(folder):
 
 
 def shown_of(rigs):
-    return [one.name for one in rigs if not one.users_collection[0].hide_viewport]
+    return [one.name for one in rigs if one.visible_get() and not in_layer(one).exclude]
+
+
+def in_layer(rig):
+    """What the Outliner shows of a rig's collection."""
+    return bpy.context.view_layer.layer_collection.children[rig.users_collection[0].name]
 
 
 def check_batch(folder):
@@ -366,6 +371,8 @@ def check_batch(folder):
         "shown": shown_of(rigs),
         "order": [line for line in log if line.endswith(".png")],
     }
+    in_layer(rigs[5]).exclude = False  # the check box of the Outliner
+    found["checked"] = [shown_of(rigs), rigs[5].name]
     bpy.context.view_layer.objects.active = rigs[5]
     found["looked at"] = [called(bpy.ops.pro_depth.look_through), shown_of(rigs), rigs[5].name]
     (folder / "engine" / "log").unlink()

@@ -98,9 +98,18 @@ def test_a_point_can_be_taken_from_the_cursor(python):
 
 @needs_blender
 def test_4_a_camera_of_the_scene_is_taken_as_blender_has_it(python):
-    seen = facts(python, "cameras")
+    seen = facts(python, "cameras")["off"]
     assert seen.pop("another one")
     assert len(seen) == 10 and max(seen.values()) < 1e-3, "pixels"
+
+
+@needs_blender
+def test_the_camera_has_the_sensor_as_typed(python):
+    seen = facts(python, "cameras")["sensors"]
+    assert seen["camera"] == pytest.approx([28.0, 20.0 * 96 / 64])  # of the height, on a photo of another shape
+    across, along = 2 * np.arctan(24.89 / 35 / 2), 2 * np.arctan(24.89 * 64 / 96 / 35 / 2)
+    assert seen["(96, 64)"] == pytest.approx([35, 24.89, 24.89 * 64 / 96, across], rel=1e-5)
+    assert seen["(64, 96)"] == pytest.approx([35, 24.89 * 64 / 96, 24.89, along], rel=1e-5)
 
 
 def test_a_focal_length_counts_along_the_longer_side():
