@@ -46,7 +46,7 @@ class PhotoDepth(NamedTuple):
     upright PNG that they belong to. `anchors` is None for a picture without contrast. `intrinsics` is (fx, fy, cx, cy)
     in pixels, pixel centres at integers; None if neither the photo nor the model tells. `reduced`: all of it is of a
     smaller picture than the photo, which has more than `MAX_PIXELS`. `lens_source` and `scale_source` (of `depth`) are
-    the engine's words, as in docs/json.md.
+    the engine's words, as in docs/json.md, `scale` is its scale and shift, None where it tells none.
     """
 
     photo: Path
@@ -62,6 +62,7 @@ class PhotoDepth(NamedTuple):
     reduced: bool = False
     lens_source: str = ""
     scale_source: str = ""
+    scale: tuple[float, float] | None = None
 
 
 class SkippedPhoto(NamedTuple):
@@ -333,6 +334,7 @@ def _record(photo: Path, result: Mapping[str, Any]) -> PhotoDepth:
         intrinsics=(float(k["fx"]), float(k["fy"]), float(k["cx"]), float(k["cy"])) if known else None,
         lens_source=str(k["source"]),
         scale_source="" if scale is None else str(scale["source"]),
+        scale=None if scale is None or "shift" not in scale else (float(scale["scale"]), float(scale["shift"])),
         model=str(result["model"]),
         seconds=float(result["seconds"]),
         reduced=bool(result["reduced"]),

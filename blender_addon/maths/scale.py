@@ -77,6 +77,12 @@ class DepthScale(NamedTuple):
         scale = (1 / near[1] - 1 / far[1]) / (near[0] - far[0])
         return cls(scale, 1 / far[1] - scale * far[0])
 
+    def depth(self, disparity: FloatMap) -> FloatMap:
+        """Metres of a map; inf where the inverse is 0 or below, NaN where it is NaN."""
+        inverse = self.scale * disparity.astype(np.float64) + self.shift
+        with np.errstate(divide="ignore", over="ignore"):
+            return np.where(inverse <= 0, np.inf, 1 / inverse).astype(np.float32)
+
     def distance(self, disparity: float) -> float:
         """Metres; inf where the inverse is 0 or below."""
         inverse = self.scale * disparity + self.shift
@@ -146,10 +152,7 @@ def scale_of_distance(
 
 def disparity_to_depth(disparity: FloatMap, scale: DepthScale, far_m: float, *, sky: str = "drop") -> FloatMap:
     """Depth in metres (H, W) from disparity (H, W); NaN stays NaN. `far_m` and `sky` as of `place_sky`."""
-    inverse = scale.scale * disparity.astype(np.float64) + scale.shift
-    with np.errstate(divide="ignore"):
-        depth = np.where(inverse <= 0, np.inf, 1 / inverse).astype(np.float32)
-    return place_sky(depth, far_m, sky=sky)
+    return place_sky(scale.depth(disparity), far_m, sky=sky)
 
 
 def place_sky(depth: FloatMap, far_m: float, *, sky: str = "drop") -> FloatMap:

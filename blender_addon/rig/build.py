@@ -24,7 +24,7 @@ from .layers import behind_of, put_behind
 from .surface_kinds import SURFACE_KEY, BuildOptions, dress, keeps_material, maps_of, new_shape
 
 FRAME_KEY = "pro_frame"  # on the camera object: width, height, pixel aspect x and y
-DEPTH_KEY, SOURCE_KEY, PHOTO_KEY = "pro_depth", "pro_source", "pro_photo"  # on the rig: the images
+SOURCE_KEY, PHOTO_KEY = "pro_source", "pro_photo"  # on the rig: the images
 NAME_LENGTH = 48  # Blender cuts names after 63 bytes, endings included
 CLIP_SLACK = 10.0  # room in front of the nearest and behind the farthest point
 
@@ -36,7 +36,6 @@ class Built(NamedTuple):
     rig: bpy.types.Object
     camera: bpy.types.Object
     surface: bpy.types.Object
-    depth: bpy.types.Image
     source: bpy.types.Image | None
 
 
@@ -65,7 +64,7 @@ def build(
         depth: (H, W) metres, NaN where there is nothing.
         intrinsics: of the same size.
         options: kind, material and mesh.
-        source: (H, W) or (H, W, 3), the engine's own numbers, kept beside the depth.
+        source: the engine's own numbers, as `new_float_image` takes them; the only map that is kept.
         plate: shown instead of the photo if it has float pixels and the same size, an EXR for example.
         sensor_mm: width of the camera's sensor, which does not change what it sees.
 
@@ -89,7 +88,6 @@ def build(
         _aim(camera, depth, intrinsics, scale, sensor_mm)
         camera.parent = surface.parent = rig
         rig[PHOTO_KEY] = picture  # a user: what nothing uses is not saved
-        rig[DEPTH_KEY] = depth_image = new_float_image(made, f"{name} depth", depth)
         source_image = None if source is None else new_float_image(made, f"{name} source", source)
         if source_image is not None:
             rig[SOURCE_KEY] = source_image
@@ -99,7 +97,7 @@ def build(
         scene.collection.children.link(collection)
         if options.kind == "adaptive":
             _allow_adaptive(scene)
-    return Built(collection, rig, camera, surface, depth_image, source_image)
+    return Built(collection, rig, camera, surface, source_image)
 
 
 def _picture(
@@ -143,28 +141,26 @@ def rebuild(
             materials = [new_material(made, mesh.name, rig[PHOTO_KEY], options.material, shape.shifts)]
         for material in materials:
             shape.mesh.materials.append(material)
-        depth_image = new_float_image(made, parts.depth.name, depth)
         was_behind = behind_of(rig)
         behind = put_behind(made, f"{rig.name} behind", rig, shape.behind, options.material)
         if behind is not None and was_behind is None:
             parts.collection.objects.link(behind)
-    old = [mesh, *mesh.materials, *maps_of(surface), parts.depth]
+    old = [mesh, *mesh.materials, *maps_of(surface)]
     surface.data = shape.mesh
     dress(surface, options, shape)
     _aim(parts.camera, depth, intrinsics, rig.scale.x, sensor_mm)
-    rig[DEPTH_KEY] = depth_image
     if options.kind == "adaptive":
         _allow_adaptive(scene)
-    replace_old(old, [shape.mesh, *materials, *maps_of(surface), depth_image])
-    return parts._replace(depth=depth_image)
+    replace_old(old, [shape.mesh, *materials, *maps_of(surface)])
+    return parts
 
 
 def parts_of(rig: bpy.types.Object) -> Built:
     """What `build` left, found again. UserError: a part is gone, comes from another file, or is being edited."""
     cameras = [child for child in rig.children if has(child, FRAME_KEY) and child.type == "CAMERA"]
     surfaces = [child for child in rig.children if has(child, SURFACE_KEY) and child.type == "MESH"]
-    if not (cameras and surfaces and rig.get(DEPTH_KEY) and rig.get(PHOTO_KEY)):
-        raise UserError(f"{rig.name} is not whole: its camera, surface, photo or depth is gone; press Estimate again.")
+    if not (cameras and surfaces and rig.get(PHOTO_KEY)):
+        raise UserError(f"{rig.name} is not whole: its camera, surface or photo is gone; press Estimate again.")
     things = (rig, cameras[0], cameras[0].data, surfaces[0], surfaces[0].data)
     if any(thing.library or thing.override_library for thing in things):
         raise UserError(f"{rig.name} comes from another file; open that file, or make the rig local.")
@@ -172,7 +168,7 @@ def parts_of(rig: bpy.types.Object) -> Built:
         raise UserError(f"{surfaces[0].name} is being edited; go back to Object Mode first.")
     if not rig.users_collection:
         raise UserError(f"{rig.name} is in no collection; press Estimate again.")
-    return Built(rig.users_collection[0], rig, cameras[0], surfaces[0], rig[DEPTH_KEY], rig.get(SOURCE_KEY))
+    return Built(rig.users_collection[0], rig, cameras[0], surfaces[0], rig.get(SOURCE_KEY))
 
 
 def frame_scene(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from ..maths.exr import zipped_exr
 from ..maths.mesh import MeshArrays
 from ..maths.simplify import FloatMap
 
@@ -23,6 +24,7 @@ Datablock = TypeVar("Datablock", bound="bpy.types.ID")
 MATERIAL_CHOICES = ("emission", "principled")
 UV_NAME = "UVMap"
 TEXTURES = ("IMAGE", "UV_TEST")  # types of images that a shader can show; the latter are generated ones
+CHANNELS = {1: "Y", 2: "YA", 3: "RGB", 4: "RGBA"}  # of a float image, by their number
 KEPT_ALPHA = 0.999  # between a pixel that is kept and one that is not, alpha is interpolated
 
 
@@ -68,25 +70,36 @@ def new_mesh(made: NewDatablocks, name: str, arrays: MeshArrays) -> bpy.types.Me
 
 
 def new_float_image(made: NewDatablocks, name: str, values: NDArray[np.float32]) -> bpy.types.Image:
-    """A Non-Color image that holds float32 bit for bit, also in the saved file.
+    """A Non-Color image that holds float32 bit for bit, packed as a zipped EXR of the channels given.
+
+    It takes no memory until somebody reads it.
 
     Args:
         made: remembers it.
         name: of the datablock.
-        values: (H, W), written to R, G and B, or (H, W, 3), or (H, W, 4); row 0 at the top.
+        values: (H, W), seen as grey, or (H, W, C) where the channels are grey and alpha, or RGB, or RGBA; row 0 at the
+            top.
     """
+    channels = CHANNELS[1 if values.ndim == 2 else values.shape[2]]
+    planes = np.moveaxis(values, -1, 0) if values.ndim == 3 else [values]
     height, width = values.shape[:2]
-    rgba = np.empty((height, width, 4), np.float32)
-    rgba[..., 3] = 1
-    rgba[::-1, :, : 4 if values.shape[2:] == (4,) else 3] = values if values.ndim == 3 else values[..., None]
     image = made.add(bpy.data.images.new(name, width, height, alpha=True, float_buffer=True, is_data=True))
+    image.source = "FILE"
+    _name_file(image, ".exr")
+    data = zipped_exr(dict(zip(channels, planes, strict=True)))
+    image.pack(data=data, data_len=len(data))  # type: ignore[arg-type]  # bytes, whatever the stubs say
     space: Any = image.colorspace_settings
-    pixels: Any = image.pixels
     space.name = "Non-Color"
     image.alpha_mode = "CHANNEL_PACKED"
-    pixels.foreach_set(rgba.reshape(-1))  # row 0 is at the bottom there
-    image.pack()  # pixels that were only set are black after the file is opened again
+    image.buffers_free()
     return image
+
+
+def _name_file(image: bpy.types.Image, ending: str) -> None:
+    """What a packed image says of its file: no folder that is gone tomorrow, but where it would be unpacked."""
+    image.filepath_raw = f"//{bpy.path.clean_name(image.name)}{ending}"
+    for packed in image.packed_files:
+        packed.filepath = image.filepath_raw
 
 
 def read_float_image(image: bpy.types.Image) -> FloatMap:
@@ -126,6 +139,7 @@ def load_photo(made: NewDatablocks, name: str, path: Path, width: int, height: i
     image.alpha_mode = "NONE"
     image.name = name
     image.pack()  # the file is the engine's and does not last
+    _name_file(image, path.suffix)
     return image
 
 

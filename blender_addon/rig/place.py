@@ -6,8 +6,9 @@ A `Recipe` holds plain values only: taken when a run starts, it stays what it is
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 import bpy
@@ -23,7 +24,7 @@ from ..maths.scale import SKY_CHOICES, Anchors, DepthScale, disparity_to_depth, 
 from ..maths.scale import scale_of_range as range_scale
 from ..maths.simplify import FloatMap, cell_corners
 from ..options import Checked, option, same_as
-from .build import DEPTH_KEY, FRAME_KEY, PHOTO_KEY, SOURCE_KEY, Built, build, parts_of
+from .build import FRAME_KEY, PHOTO_KEY, SOURCE_KEY, Built, build, parts_of
 from .build import rebuild as build_again
 from .datablocks import has, read_float_image
 from .surface_kinds import BuildOptions
@@ -31,9 +32,11 @@ from .surface_kinds import BuildOptions
 # on the rig: what the engine knew of the photo
 ANCHORS_KEY, EXIF_KEY, METRIC_KEY = "pro_anchors", "pro_exif", "pro_metric"
 SOURCES_KEY = "pro_sources"  # of lens and metres, as the engine says
+BUILT_KEY = "pro_built"  # the lens in pixels and the metres of what is built, as JSON
 TOLD_KEY = "pro_told"  # where lens and metres of what is built came from, for the panel
 SCALE_CHOICES = ("NEAR_FAR", "POINT", "METRIC")
 KEPT_CHOICES = ("FAR", "NEAR")
+UNKNOWN, SKY = 0.0, 0.5  # in the mask of the engine's map, which is 1 elsewhere
 PLATES = (".exr", ".hdr")  # files that hold more than a screen shows, and are never turned
 BANDS, BAND_ROWS = 16, 24  # of a map of which the vertices are counted by samples
 
@@ -94,6 +97,7 @@ class Source(NamedTuple):
     exif: tuple[float, float, float, float] | None
     lens_source: str = ""
     scale_source: str = ""
+    own: DepthScale | None = None  # of `metres`, where they follow from the disparity but for the sky
 
     @classmethod
     def of_result(cls, result: PhotoDepth) -> Source:
@@ -106,7 +110,11 @@ class Source(NamedTuple):
                     f"{(result.height, result.width)}; press Estimate again."
                 )
         anchors = dict(result.anchors) if result.anchors else None
-        return cls(maps[0], maps[1], anchors, result.intrinsics, result.lens_source, result.scale_source)
+        disparity, metres = maps
+        own = None if metres is None or result.scale is None else DepthScale(*result.scale)
+        if own is not None and not _follows(metres, disparity, own):
+            own = None
+        return cls(disparity, metres, anchors, result.intrinsics, result.lens_source, result.scale_source, own)
 
     @classmethod
     def of_rig(cls, rig: bpy.types.Object) -> Source:
@@ -115,18 +123,34 @@ class Source(NamedTuple):
         if image is None:
             raise UserError(f"{rig.name} does not keep the engine's map; press Estimate again.")
         pixels = read_float_image(image)
-        anchors, exif = rig.get(ANCHORS_KEY), rig.get(EXIF_KEY)
+        disparity, metres, mask = (np.ascontiguousarray(pixels[..., k]) for k in (0, 1, 3))
+        disparity[mask == UNKNOWN] = np.nan
+        anchors, exif, metric = rig.get(ANCHORS_KEY), rig.get(EXIF_KEY), rig.get(METRIC_KEY)
+        own = DepthScale(*metric) if hasattr(metric, "__len__") else None
+        if own is not None:
+            metres = np.where(mask == SKY, np.float32(np.inf), own.depth(disparity))
+        metres[metres == 0] = np.nan
         return cls(
-            np.ascontiguousarray(pixels[..., 0]),
-            np.ascontiguousarray(pixels[..., 1]) if has(rig, METRIC_KEY) else None,
+            disparity,
+            None if metric is None else metres,
             None if anchors is None else dict(zip(Anchors._fields, anchors, strict=True)),
             None if exif is None else tuple(exif),
             *str(rig.get(SOURCES_KEY, "|")).split("|"),
+            own,
         )
 
     def kept(self) -> FloatMap:
-        """What a rig keeps: disparity (H, W), or with metres beside it (H, W, 3)."""
-        return self.disparity if self.metres is None else np.dstack([self.disparity, self.metres, self.metres])
+        """What a rig keeps, without any NaN: (H, W) disparity; (H, W, 2) with a mask, if anything is unknown or is the
+        model's sky; (H, W, 4) with metres between them that do not follow from the disparity.
+        """
+        mask = np.where(np.isnan(self.disparity), np.float32(UNKNOWN), np.float32(1))
+        disparity = np.where(mask == UNKNOWN, np.float32(0), self.disparity)
+        if self.metres is not None and self.own is None:
+            metres = np.where(np.isnan(self.metres), np.float32(0), self.metres)
+            return np.dstack([disparity, metres, metres, mask])
+        if self.metres is not None and self.own is not None:
+            mask[np.isposinf(self.metres) & np.isfinite(self.own.depth(self.disparity))] = SKY
+        return disparity if (mask == 1).all() else np.dstack([disparity, mask])
 
     def rows(self, part: slice) -> Source:
         """Some rows of the maps; anchors and lens are those of the photo."""
@@ -181,6 +205,12 @@ class Source(NamedTuple):
         return with_dome(depth, np.isposinf(depth), far_m, x, y)
 
 
+def _follows(metres: FloatMap, disparity: FloatMap, own: DepthScale) -> bool:
+    """Whether metres are those of a scale, bit for bit, but for a sky that is infinitely far."""
+    there = own.depth(disparity)
+    return bool(np.all((metres == there) | np.isposinf(metres) | (np.isnan(metres) & np.isnan(there))))
+
+
 class Placed(NamedTuple):
     """A rig, what it was made of, and a sentence about what had to be guessed ("" if nothing)."""
 
@@ -219,11 +249,11 @@ def place(scene: bpy.types.Scene, result: PhotoDepth, recipe: Recipe, plate: bpy
     if source.anchors is not None:
         built.rig[ANCHORS_KEY] = [source.anchors[key] for key in Anchors._fields]
     if source.metres is not None:
-        built.rig[METRIC_KEY] = True
+        built.rig[METRIC_KEY] = True if source.own is None else list(source.own)
     if source.exif is not None:
         built.rig[EXIF_KEY] = list(source.exif)
     built.rig[SOURCES_KEY] = f"{source.lens_source}|{source.scale_source}"
-    built.rig[TOLD_KEY] = source.told(recipe)
+    _note_built(built.rig, recipe, source, intrinsics)
     note = f"{note} {source.doubts(recipe)}".strip()
     _stand_at(built.rig, recipe.lens)
     if result.reduced:
@@ -245,9 +275,30 @@ def rebuild(scene: bpy.types.Scene, rig: bpy.types.Object, recipe: Recipe) -> Pl
     depth = source.depth(recipe.scale, source.scale(recipe.scale), intrinsics)
     sensor_mm = recipe.lens.sensor_width_mm(width, height)
     built = build_again(scene, rig, depth=depth, intrinsics=intrinsics, options=recipe.build, sensor_mm=sensor_mm)
-    rig[TOLD_KEY] = source.told(recipe)
+    _note_built(rig, recipe, source, intrinsics)
     _stand_at(rig, recipe.lens)
     return Placed(built, source, f"{note} {source.doubts(recipe)}".strip())
+
+
+def _note_built(rig: bpy.types.Object, recipe: Recipe, source: Source, lens: Intrinsics) -> None:
+    """Note on a rig what it was built with."""
+    rig[TOLD_KEY] = source.told(recipe)
+    rig[BUILT_KEY] = json.dumps({"lens": asdict(lens), "scale": asdict(recipe.scale)})
+
+
+def built_with(rig: bpy.types.Object) -> tuple[Intrinsics, ScaleChoice]:
+    """The lens and the metres with which a rig was built last. UserError: it does not tell."""
+    if not has(rig, BUILT_KEY):
+        raise UserError(f"{rig.name} does not tell what it was built with; press Rebuild.")
+    told = json.loads(rig[BUILT_KEY])
+    return Intrinsics(**told["lens"]), ScaleChoice(**{**told["scale"], "point": tuple(told["scale"]["point"])})
+
+
+def depth_of(rig: bpy.types.Object) -> FloatMap:
+    """(H, W) metres of what is built, NaN where there is nothing. UserError: the rig lacks the engine's map."""
+    lens, choice = built_with(rig)
+    source = Source.of_rig(rig)
+    return source.depth(choice, source.scale(choice), lens)
 
 
 def _stand_at(rig: bpy.types.Object, lens: LensOptions) -> None:
@@ -261,7 +312,7 @@ def _stand_at(rig: bpy.types.Object, lens: LensOptions) -> None:
 
 def rig_of(thing: bpy.types.Object | None) -> bpy.types.Object | None:
     """The rig that an object is or belongs to, if any."""
-    while thing is not None and not (has(thing, DEPTH_KEY) and has(thing, PHOTO_KEY)):
+    while thing is not None and not has(thing, PHOTO_KEY):
         thing = thing.parent
     return thing
 

@@ -7,7 +7,6 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from types import SimpleNamespace
 
 import bpy
 import numpy as np
@@ -16,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from blender_addon.errors import UserError
 from blender_addon.maths.mesh import Intrinsics, MeshOptions, depth_to_mesh, estimate_of
 from blender_addon.rig.build import BuildOptions, build, frame_scene, rebuild
-from blender_addon.rig.datablocks import read_float_image
+from blender_addon.rig.datablocks import NewDatablocks, new_float_image, read_float_image
 
 UNTORN = MeshOptions(edge_rtol=10.0)
 BORDER = 3  # pixels; the surface ends at the centres of the outermost ones
@@ -296,38 +295,46 @@ def check_memory(folder):
 
 
 def check_reload(folder):
-    """Depth, engine's map and offsets after the file is saved and opened again, bit for bit."""
+    """The engine's map and offsets after the file is saved and opened again, bit for bit."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     intrinsics = Intrinsics.from_fov(60, 60, 40)
     depth = hills(60, 40)
     depth[3:9, 5:7] = np.nan
-    depth[0, 0], depth[1, 1], depth[2, 2] = 1e-30, 3e38, np.float32(1) / 3
     source = np.random.default_rng(0).normal(0, 1e3, (40, 60)).astype(np.float32)
-    options = BuildOptions(kind="live", mesh=UNTORN)
-    maps = {"depth": depth, "source": source}
-    result = build(
-        bpy.context.scene, name="card", photo=photo_of(folder, 60, 40), intrinsics=intrinsics, options=options, **maps
-    )
+    source[0, 0], source[1, 1], source[2, 2] = 1e-30, 3e38, np.float32(1) / 3
+    mask = np.ones_like(source)
+    mask[5:9, 3:7] = 0.5
+    maps = {"grey": source, "mask": np.dstack([source, mask]), "colours": np.dstack([source, 1 / source, -source])}
+    with NewDatablocks() as made:
+        images = {name: new_float_image(made, name, values) for name, values in maps.items()}
+    for image in images.values():
+        image.use_fake_user = True
+    result = built(folder, intrinsics, depth=depth, kind="live")
     offsets = read_float_image(result.surface.modifiers[0].texture.image)
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "saved.blend"))
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.ops.wm.open_mainfile(filepath=str(folder / "saved.blend"))
     rig = bpy.data.objects["card"]
     surface = next(child for child in rig.children if child.type == "MESH")
-    again = SimpleNamespace(
-        depth=rig["pro_depth"], source=rig["pro_source"], offsets=surface.modifiers[0].texture.image
-    )
+    again = {name: bpy.data.images[name] for name in maps} | {"offsets": surface.modifiers[0].texture.image}
+    read = {name: read_float_image(image) for name, image in again.items()}
 
-    def same(image, values, channels):
-        return np.ascontiguousarray(read_float_image(image)[..., channels]).tobytes() == values.tobytes()
+    def same(name, channel, values):
+        return np.ascontiguousarray(read[name][..., channel]).tobytes() == np.ascontiguousarray(values).tobytes()
 
     return {
-        "depth": [same(again.depth, depth, k) for k in range(3)],
-        "source": same(again.source, source, 0),
-        "offsets": same(again.offsets, offsets, slice(None)),
+        "same": [
+            *(same("grey", k, source) for k in range(3)),
+            *(same("mask", k, values) for k, values in ((0, source), (3, mask))),
+            *(same("colours", k, maps["colours"][..., k]) for k in range(3)),
+        ],
+        "offsets": same("offsets", slice(None), offsets),
         "not black": bool(np.abs(offsets).max() > 0),
-        "spaces": [image.colorspace_settings.name for image in vars(again).values()],
-        "holes": float(read_float_image(again.offsets)[3:9, 5:7, 3].max()),
+        "spaces": [image.colorspace_settings.name for image in again.values()],
+        "packed": [image.packed_file.size for image in again.values()],
+        "paths": [image.filepath for image in bpy.data.images]
+        + [one.filepath for image in bpy.data.images for one in image.packed_files],
+        "holes": float(read["offsets"][3:9, 5:7, 3].max()),
     }
 
 
@@ -336,7 +343,6 @@ def check_save(folder, home):
     bpy.ops.wm.read_factory_settings(use_empty=True)
     depth = hills(60, 40)
     depth[3:9, 5:7] = np.nan
-    source = np.random.default_rng(0).normal(0, 1e3, (40, 60)).astype(np.float32)
     result = build(
         bpy.context.scene,
         name="card",
@@ -344,9 +350,9 @@ def check_save(folder, home):
         depth=depth,
         intrinsics=Intrinsics.from_fov(60, 60, 40),
         options=BuildOptions(mesh=UNTORN),
-        source=source,
+        source=np.nan_to_num(depth),
     )
-    np.savez(Path(home) / "numbers.npz", depth=depth, source=source, places=positions(result.surface.data))
+    np.savez(Path(home) / "numbers.npz", depth=depth, places=positions(result.surface.data))
     bpy.ops.wm.save_as_mainfile(filepath=str(Path(home) / "saved.blend"))
     return True
 
@@ -356,14 +362,13 @@ def check_open(_, home):
     numbers = np.load(Path(home) / "numbers.npz")
     bpy.ops.wm.open_mainfile(filepath=str(Path(home) / "saved.blend"))
     rig = bpy.data.objects["card"]
-    maps = {key: np.ascontiguousarray(read_float_image(rig[f"pro_{key}"])[..., 0]) for key in ("depth", "source")}
+    depth = np.ascontiguousarray(read_float_image(rig["pro_source"])[..., 0])
+    depth[depth == 0] = np.nan
     intrinsics = Intrinsics.from_fov(60, 60, 40)
-    again = rebuild(
-        bpy.context.scene, rig, depth=maps["depth"], intrinsics=intrinsics, options=BuildOptions(mesh=UNTORN)
-    )
+    again = rebuild(bpy.context.scene, rig, depth=depth, intrinsics=intrinsics, options=BuildOptions(mesh=UNTORN))
     return {
-        "same": [maps[key].tobytes() == numbers[key].tobytes() for key in maps],
-        "spaces": [rig[f"pro_{key}"].colorspace_settings.name for key in maps],
+        "same": depth.tobytes() == numbers["depth"].tobytes(),
+        "space": rig["pro_source"].colorspace_settings.name,
         "rebuilt": positions(again.surface.data).tobytes() == numbers["places"].tobytes(),
     }
 

@@ -29,7 +29,7 @@ def borrowed(folder, rig, *, override):
     context.scene.collection.children.link(collection)
     if override:
         collection = collection.override_hierarchy_create(context.scene, context.view_layer)
-    there = next(one for one in collection.all_objects if "pro_depth" in one)
+    there = next(one for one in collection.all_objects if "pro_photo" in one)
     context.view_layer.objects.active = there
     is_borrowed = bool(there.override_library if override else there.library)
     before = everything()
@@ -102,7 +102,7 @@ def sky_of(choice):
     bpy.context.scene.pro_depth.sky = choice
     result = called(bpy.ops.pro_depth.rebuild)
     rig = part("work.current").rig_in(bpy.context)
-    depth = part("rig.datablocks").read_float_image(rig["pro_depth"])[..., 0]
+    depth = part("rig.place").depth_of(rig)
     return [result, float(depth[0, 0]), float(depth[SIZE[1] // 4, 0]), float(depth[-1, 0])]
 
 
@@ -116,7 +116,7 @@ def check_scale(folder):
     for kept, distance in (("FAR", 4.0), ("NEAR", 1.4)):
         settings.point_keeps, settings.distance = kept, distance
         result = sky_of("drop")
-        depth = part("rig.datablocks").read_float_image(part("work.current").rig_in(bpy.context)["pro_depth"])[..., 0]
+        depth = part("rig.place").depth_of(part("work.current").rig_in(bpy.context))
         found[f"point, {kept}"] = [*result, float(depth[40, 10])]
     settings.point = (500, 3)
     found["outside"] = called(bpy.ops.pro_depth.rebuild)
@@ -132,7 +132,7 @@ def check_scale(folder):
     settings.scale_source = "NEAR_FAR"
     found["metres"] = [*metric, *sky_of("card")]
     rig = part("work.current").rig_in(bpy.context)
-    depth = part("rig.datablocks").read_float_image(rig["pro_depth"])[..., 0]
+    depth = part("rig.place").depth_of(rig)
     intrinsics = part("maths.mesh").Intrinsics(50.0, 50.0, (SIZE[0] - 1) / 2, (SIZE[1] - 1) / 2, *SIZE)
     rig.location, rig.rotation_euler.z = (1, 2, 3), 0.5
     bpy.context.view_layer.update()
@@ -297,7 +297,7 @@ def check_images(folder):
     settings.image = generated
     found["estimate"] = [
         called(bpy.ops.pro_depth.estimate),
-        [one.name for one in bpy.data.objects if "pro_depth" in one],
+        [one.name for one in bpy.data.objects if "pro_photo" in one],
     ]
     settings.image = new("bright", float_buffer=True)
     found["own plate"] = [called(bpy.ops.pro_depth.estimate), bpy.data.objects["bright"]["pro_photo"].name]
@@ -349,7 +349,7 @@ def check_real(folder, engine, photos):
     while job.poll():
         progress.append(job.progress)
         time.sleep(0.05)
-    rigs = [one for one in scene.objects if "pro_depth" in one]
+    rigs = [one for one in scene.objects if "pro_photo" in one]
     pictures = {}
     for rig in rigs:
         image = rig["pro_photo"]

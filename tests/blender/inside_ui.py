@@ -111,7 +111,7 @@ def check_estimate(folder):
     settings.near, settings.far = 150.0, 900.0
     photo_of(folder / "photos", photo.name, (48, 80))  # the photo changes on disk
     called(bpy.ops.pro_depth.estimate)
-    second = next(one for one in scene.objects if "pro_depth" in one and one != rig)
+    second = next(one for one in scene.objects if "pro_photo" in one and one != rig)
     z2 = positions(next(child for child in second.children if child.type == "MESH").data)[:, 2]
     found["second"] = [second.name, list(second["pro_photo"].size), list(rig["pro_photo"].size)]
     found["centimetres"] = [float(-z2.max()), float(-z2.min()), second.scale.x]
@@ -285,8 +285,8 @@ def check_meanwhile(folder):
     if bpy.context.window is not None:
         bpy.context.window.scene = other
     follow(job)
-    rig = next(one for one in bpy.data.objects if "pro_depth" in one)
-    depth = part("rig.datablocks").read_float_image(rig["pro_depth"])[..., 0]
+    rig = next(one for one in bpy.data.objects if "pro_photo" in one)
+    depth = part("rig.place").depth_of(rig)
     found["to the scene that asked"] = [one.name for one in rig.users_scene]
     found["near as it was"] = float(np.nanmin(depth))
     scene.pro_depth.near = 1.0
@@ -309,7 +309,7 @@ def check_meanwhile(folder):
     called(bpy.ops.pro_depth.cancel)
     found["batch cancelled"] = [said(), before == census()]
     found["batch placed"] = [called(bpy.ops.pro_depth.place), said()]
-    found["batch shown"] = shown_of(sorted((one for one in {*bpy.data.objects} - rigs if "pro_depth" in one), key=str))
+    found["batch shown"] = shown_of(sorted((one for one in {*bpy.data.objects} - rigs if "pro_photo" in one), key=str))
 
     job = begin()
     os.kill(job.client.pid, 9)
@@ -334,7 +334,7 @@ def check_meanwhile(folder):
 
     job = begin()
     bpy.ops.wm.read_homefile()
-    found["file opened"] = [session.busy(), said(), any("pro_depth" in one for one in bpy.data.objects)]
+    found["file opened"] = [session.busy(), said(), any("pro_photo" in one for one in bpy.data.objects)]
     found["and nothing later"] = job.poll()
     return found
 
@@ -361,7 +361,7 @@ def check_batch(folder):
     scene.pro_depth.batch_folder = str(photos)
     with counted_undo() as steps:
         result = called(bpy.ops.pro_depth.batch)
-    rigs = [one for one in scene.objects if "pro_depth" in one]
+    rigs = [one for one in scene.objects if "pro_photo" in one]
     log = (folder / "engine" / "log").read_text().split("\n")
     found = {
         "result": result,

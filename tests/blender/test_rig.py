@@ -33,7 +33,7 @@ def test_7_rebuild_keeps_what_the_user_did_and_leaves_nothing_old(python):
     modifiers = {"mesh": ["Mine"], "live": ["Depth", "Mine"], "adaptive": ["Depth", "Mine"]}
     for kind, (result, names, images, meshes, materials, textures) in seen["kinds"].items():
         assert result == "FINISHED" and names == modifiers[kind]
-        assert images == sorted(["card depth", "card photo", "card source", *maps[kind]])
+        assert images == sorted(["card photo", "card source", *maps[kind]])
         assert meshes == 0 and materials == 1 and textures == (kind == "live")
     assert seen["objects"] and seen["as the user had it"] == [[1, 2, 3], [2, 2, 2], True, True]
     assert seen["strength kept"] == pytest.approx(0.7)
@@ -163,7 +163,7 @@ def test_an_image_can_become_a_rig_and_one_without_pixels_cannot(python):
 @needs_blender
 def test_a_plate_is_shown_with_all_it_holds(python):
     seen = facts(python, "images")
-    assert seen["own plate"] == ["FINISHED", "bright", 3], "beside it, depth and source"
+    assert seen["own plate"] == ["FINISHED", "bright", 2], "beside it, the map"
     assert seen["plate"] == ["FINISHED", True, "plate.exr", "FINISHED"]
 
 
