@@ -86,7 +86,8 @@ def main() -> None:
         saved = folder / "saved.blend"
         bpy.ops.wm.save_as_mainfile(filepath=str(saved), compress=False)
         print(f"{result.width} x {result.height}, Blender {bpy.app.version_string}")
-        print(f"photo to mesh {whole_s:.1f} s, of which the engine {engine_s:.1f} s; building takes {building_s:.1f} s of processors")
+        print(f"photo to mesh {whole_s:.1f} s, of which the engine {engine_s:.1f} s")
+        print(f"building takes {building_s:.1f} s of processors")
         print(f"file {saved.stat().st_size / 1e6:.1f} MB, vertices {sum(map(len, before)) // 12}")
         bpy.ops.wm.open_mainfile(filepath=str(saved))
         for image in bpy.data.images:
