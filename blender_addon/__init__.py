@@ -39,6 +39,6 @@ def unregister() -> None:
 
 
 def _with_classes() -> tuple[ModuleType, ...]:
-    from .ui import export, operators, panel, preferences
+    from .ui import export, operators, panel, plate, preferences
 
-    return (preferences, operators, export, panel)
+    return (preferences, operators, export, panel, plate)

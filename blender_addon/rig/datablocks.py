@@ -21,8 +21,9 @@ from ..maths.simplify import FloatMap
 
 Datablock = TypeVar("Datablock", bound="bpy.types.ID")
 
-MATERIAL_CHOICES = ("emission", "principled")
+MATERIAL_CHOICES = ("emission", "principled", "catcher")
 UV_NAME = "UVMap"
+CATCHER_KEY = "pro_catcher"  # on objects whose switch was set here
 TEXTURES = ("IMAGE", "UV_TEST")  # types of images that a shader can show; the latter are generated ones
 CHANNELS = {1: "Y", 2: "YA", 3: "RGB", 4: "RGBA"}  # of a float image, by their number
 KEPT_ALPHA = 0.999  # between a pixel that is kept and one that is not, alpha is interpolated
@@ -163,7 +164,7 @@ def load_plate(made: NewDatablocks, plate: Path | bpy.types.Image, width: int, h
 def new_material(
     made: NewDatablocks, name: str, photo: bpy.types.Image, kind: str, offsets: bpy.types.Image | None = None
 ) -> bpy.types.Material:
-    """The photo as light ("emission") or as a surface to be lit ("principled").
+    """The photo as light ("emission"), or as a surface to be lit ("principled", "catcher").
 
     `offsets` makes Cycles move the surface: RGB is added to the position in object space, and what has no alpha is not
     drawn.
@@ -188,6 +189,15 @@ def new_material(
         material.displacement_method = "DISPLACEMENT"
     tree.links.new(surface, output.inputs["Surface"])
     return material
+
+
+def catch_shadows(thing: bpy.types.Object, material: str) -> None:
+    """Let Cycles show nothing of a surface but what falls onto it; a switch of the user's stays as it is."""
+    if material == "catcher":
+        thing.is_shadow_catcher = thing[CATCHER_KEY] = True
+    elif has(thing, CATCHER_KEY):
+        thing.is_shadow_catcher = False
+        del thing[CATCHER_KEY]
 
 
 def replace_old(old: list[bpy.types.ID], new: list[bpy.types.ID]) -> None:

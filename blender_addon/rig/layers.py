@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..maths.mesh import Intrinsics, MeshOptions, layered_meshes
 from ..maths.simplify import FloatMap
-from .datablocks import NewDatablocks, has, new_material, new_mesh, read_float_image, replace_old
+from .datablocks import NewDatablocks, catch_shadows, has, new_material, new_mesh, read_float_image, replace_old
 
 BEHIND_KEY = "pro_behind"  # on the object of what is hidden: its material
 
@@ -87,6 +87,7 @@ def put_behind(
         thing.parent = rig
     else:
         thing.data = behind.mesh
+    catch_shadows(thing, material)
     thing[BEHIND_KEY] = material
     replace_old(old, [behind.mesh, behind.plate, *kept])
     return thing

@@ -20,7 +20,7 @@ from ..errors import UserError
 from ..maths.mesh import Intrinsics, MeshOptions, depth_to_mesh, open_cells, plane_mesh, position_map
 from ..maths.simplify import FloatMap, cell_corners
 from ..options import Checked, option, same_as
-from .datablocks import MATERIAL_CHOICES, UV_NAME, NewDatablocks, new_float_image, new_mesh
+from .datablocks import MATERIAL_CHOICES, UV_NAME, NewDatablocks, catch_shadows, new_float_image, new_mesh
 from .layers import Behind, LayerOptions, new_layers
 
 KIND_CHOICES = ("mesh", "live", "adaptive")
@@ -34,7 +34,10 @@ class BuildOptions(Checked):
 
     kind: str = option("mesh", "How the surface gets its shape", label="Kind", choices=KIND_CHOICES)
     material: str = option(
-        "emission", "The photo as light or as a surface to be lit", label="Material", choices=MATERIAL_CHOICES
+        "emission",
+        "The photo as light, as a surface to be lit, or for its shadows alone",
+        label="Material",
+        choices=MATERIAL_CHOICES,
     )
     layers: bool = option(
         False,
@@ -105,6 +108,7 @@ def dress(surface: bpy.types.Object, options: BuildOptions, shape: Shape) -> Non
     strength = old.strength if old is not None and old.type == "DISPLACE" else 1.0
     if old is not None:
         surface.modifiers.remove(old)
+    catch_shadows(surface, options.material)
     surface[SURFACE_KEY] = [options.kind, options.material]
     if bpy.app.version < (5, 0):  # later it is a switch of the modifier
         surface.cycles.use_adaptive_subdivision = options.kind == "adaptive"

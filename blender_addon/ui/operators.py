@@ -111,7 +111,7 @@ class _Active(_Sentence):
         return {"FINISHED" if activity.worked else "CANCELLED"}
 
 
-class _Running(_Active):
+class Running(_Active):
     """An operator that makes rigs of photos."""
 
     @classmethod
@@ -150,7 +150,7 @@ class _Running(_Active):
             raise
 
 
-class PRO_DEPTH_OT_estimate(_Running, bpy.types.Operator):  # noqa: N801 - Blender's manner
+class PRO_DEPTH_OT_estimate(Running, bpy.types.Operator):  # noqa: N801 - Blender's manner
     """Estimate depth, and build a mesh with the camera of the photo"""
 
     bl_idname = "pro_depth.estimate"
@@ -166,7 +166,7 @@ class PRO_DEPTH_OT_estimate(_Running, bpy.types.Operator):  # noqa: N801 - Blend
         return Photos([image_file(settings.image, folder)], plate=settings.image)
 
 
-class PRO_DEPTH_OT_batch(_Running, bpy.types.Operator):  # noqa: N801
+class PRO_DEPTH_OT_batch(Running, bpy.types.Operator):  # noqa: N801
     """Estimate every photo of the folder, one after another; a photo that fails is left out"""
 
     bl_idname = "pro_depth.batch"
@@ -197,7 +197,7 @@ class PRO_DEPTH_OT_cancel(bpy.types.Operator):  # noqa: N801
         return {"FINISHED"}
 
 
-class _AtOnce(_Sentence):
+class AtOnce(_Sentence):
     """An operator that is done at once, and says what it did."""
 
     bl_options = {"REGISTER", "UNDO"}
@@ -216,7 +216,7 @@ class _AtOnce(_Sentence):
         raise NotImplementedError
 
 
-class _OnRig(_AtOnce):
+class OnRig(AtOnce):
     """An operator on the rig of the active object."""
 
     @classmethod
@@ -228,7 +228,7 @@ class _OnRig(_AtOnce):
         return found
 
 
-class PRO_DEPTH_OT_rebuild(_OnRig, bpy.types.Operator):  # noqa: N801
+class PRO_DEPTH_OT_rebuild(OnRig, bpy.types.Operator):  # noqa: N801
     """Build the selected rig anew from the depth it keeps, with the settings as they are now"""
 
     bl_idname = "pro_depth.rebuild"
@@ -242,7 +242,7 @@ class PRO_DEPTH_OT_rebuild(_OnRig, bpy.types.Operator):  # noqa: N801
         return " ".join(text for text in (f"{rig.name} is rebuilt with {vertices} vertices.", placed.note) if text)
 
 
-class PRO_DEPTH_OT_look_through(_OnRig, bpy.types.Operator):  # noqa: N801
+class PRO_DEPTH_OT_look_through(OnRig, bpy.types.Operator):  # noqa: N801
     """Look through the camera of the selected rig, and set the render size to that of its photo"""
 
     bl_idname = "pro_depth.look_through"
@@ -260,7 +260,7 @@ class PRO_DEPTH_OT_look_through(_OnRig, bpy.types.Operator):  # noqa: N801
         return f"The scene renders {rig.name} at {render.resolution_x} x {render.resolution_y}."
 
 
-class PRO_DEPTH_OT_point_from_cursor(_OnRig, bpy.types.Operator):  # noqa: N801
+class PRO_DEPTH_OT_point_from_cursor(OnRig, bpy.types.Operator):  # noqa: N801
     """Take the pixel at which the rig's camera sees the 3D cursor"""
 
     bl_idname = "pro_depth.point_from_cursor"
@@ -273,7 +273,7 @@ class PRO_DEPTH_OT_point_from_cursor(_OnRig, bpy.types.Operator):  # noqa: N801
         return f"The point is pixel {column}, {row} of the photo; give its distance and Rebuild."
 
 
-class PRO_DEPTH_OT_place(_AtOnce, bpy.types.Operator):  # noqa: N801
+class PRO_DEPTH_OT_place(AtOnce, bpy.types.Operator):  # noqa: N801
     """Build what the last run could not place, in this scene and with the settings as they are now"""
 
     bl_idname = "pro_depth.place"

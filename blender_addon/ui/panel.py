@@ -24,7 +24,7 @@ else:
     _Base = object  # what many panels share is none itself
 
 
-class _PanelBase(_Base):
+class PanelBase(_Base):
     """One of the tab's panels."""
 
     bl_space_type = "VIEW_3D"
@@ -38,7 +38,7 @@ class _PanelBase(_Base):
         return column
 
 
-class PRO_DEPTH_PT_main(_PanelBase, bpy.types.Panel):  # noqa: N801 - Blender's manner
+class PRO_DEPTH_PT_main(PanelBase, bpy.types.Panel):  # noqa: N801 - Blender's manner
     """Photo, model and the button."""
 
     bl_idname = "PRO_DEPTH_PT_main"
@@ -79,7 +79,7 @@ class PRO_DEPTH_PT_main(_PanelBase, bpy.types.Panel):  # noqa: N801 - Blender's 
             layout.operator("pro_depth.place", icon="IMPORT")
 
 
-class PRO_DEPTH_PT_run(_PanelBase, bpy.types.Panel):  # noqa: N801
+class PRO_DEPTH_PT_run(PanelBase, bpy.types.Panel):  # noqa: N801
     """The progress of the run and the way to stop it.
 
     A panel of its own: within one, Blender takes the box of a sentence for the bar that was there under the mouse, and
@@ -141,7 +141,7 @@ def _show(layout: bpy.types.UILayout, guess: Estimate | None, *, at_most: bool =
         layout.label(text=f"{'Up to' if at_most else 'About'} {number(guess.vertices)} vertices, {size(guess.bytes)}")
 
 
-class PRO_DEPTH_PT_camera(_PanelBase, bpy.types.Panel):  # noqa: N801
+class PRO_DEPTH_PT_camera(PanelBase, bpy.types.Panel):  # noqa: N801
     """Lens."""
 
     bl_parent_id = "PRO_DEPTH_PT_main"
@@ -157,7 +157,7 @@ class PRO_DEPTH_PT_camera(_PanelBase, bpy.types.Panel):  # noqa: N801
             column.prop(settings, name, **named)
 
 
-class PRO_DEPTH_PT_scale(_PanelBase, bpy.types.Panel):  # noqa: N801
+class PRO_DEPTH_PT_scale(PanelBase, bpy.types.Panel):  # noqa: N801
     """Metres and sky."""
 
     bl_parent_id = "PRO_DEPTH_PT_main"
@@ -180,7 +180,7 @@ class PRO_DEPTH_PT_scale(_PanelBase, bpy.types.Panel):  # noqa: N801
         column.prop(settings, "sky")
 
 
-class PRO_DEPTH_PT_surface(_PanelBase, bpy.types.Panel):  # noqa: N801
+class PRO_DEPTH_PT_surface(PanelBase, bpy.types.Panel):  # noqa: N801
     """What is built."""
 
     bl_parent_id = "PRO_DEPTH_PT_main"
@@ -206,7 +206,7 @@ class PRO_DEPTH_PT_surface(_PanelBase, bpy.types.Panel):  # noqa: N801
             column.prop(settings, "erode_px")
 
 
-class PRO_DEPTH_PT_result(_PanelBase, bpy.types.Panel):  # noqa: N801
+class PRO_DEPTH_PT_result(PanelBase, bpy.types.Panel):  # noqa: N801
     """What can be done with a rig."""
 
     bl_parent_id = "PRO_DEPTH_PT_main"
@@ -226,7 +226,7 @@ class PRO_DEPTH_PT_result(_PanelBase, bpy.types.Panel):  # noqa: N801
         layout.operator("pro_depth.export", icon="EXPORT")
 
 
-class PRO_DEPTH_PT_batch(_PanelBase, bpy.types.Panel):  # noqa: N801
+class PRO_DEPTH_PT_batch(PanelBase, bpy.types.Panel):  # noqa: N801
     """Many photos."""
 
     bl_parent_id = "PRO_DEPTH_PT_main"

@@ -174,6 +174,10 @@ class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's 
         {
             "emission": ("Emission", "The photo as it is, whatever the lights"),
             "principled": ("Principled", "A rough surface that the lights of the scene light"),
+            "catcher": (
+                "Catcher",
+                "Shadow catcher: with Film > Transparent, Cycles shows only what falls onto it. EEVEE shows Principled",
+            ),
         },
     )
     vertices: IntProperty(

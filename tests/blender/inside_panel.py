@@ -108,7 +108,7 @@ def drawn():
         if not getattr(cls, "poll", lambda _: True)(bpy.context):
             continue
         fake = SimpleNamespace(layout=Layout(lines))
-        fake.columns = lambda fake=fake: panel._PanelBase.columns(fake)
+        fake.columns = lambda fake=fake: panel.PanelBase.columns(fake)
         cls.draw(fake, bpy.context)
     preferences = part("ui.preferences").PRO_DEPTH_AP_preferences
     preferences.draw(SimpleNamespace(layout=Layout(lines), bl_rna=preferences.bl_rna), bpy.context)

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The photo behind and on what the user adds: as the camera's background, and projected onto own objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import bpy
+
+from ..errors import UserError
+from .build import FRAME_KEY, NAME_LENGTH, PHOTO_KEY, Built
+from .datablocks import NewDatablocks, has
+from .place import rig_of
+
+PROJECTION_KEY = "pro_projection"  # on the rig: the material that projects its photo
+OUTSIDE = (0.2, 0.2, 0.2, 1.0)  # of a projection, where the photo shows nothing
+
+
+def show_behind(parts: Built) -> None:
+    """The photo as the background of its camera, in the viewport; it fills the frame, which holds the lens shift."""
+    data, photo = parts.camera.data, parts.rig[PHOTO_KEY]
+    images: Any = data.background_images
+    shown = next((one for one in images if one.image == photo), None) or images.new()
+    shown.source, shown.image, shown.alpha, shown.display_depth = "IMAGE", photo, 1.0, "BACK"
+    _, _, aspect_x, aspect_y = parts.camera[FRAME_KEY]
+    shown.frame_method = "CROP" if aspect_x == aspect_y else "STRETCH"  # the photo has the shape of the frame
+    shown.show_background_image = data.show_background_images = True
+    if photo.source in ("SEQUENCE", "MOVIE"):
+        shown.image_user.frame_duration, shown.image_user.use_auto_refresh = photo.frame_duration, True
+
+
+def project(parts: Built, things: Iterable[bpy.types.Object], material: str) -> list[str]:
+    """Project the photo from its camera onto objects of the user; names of those objects.
+
+    It follows camera and lens. What the objects hide of each other gets the photo too. Their own materials stay with
+    their meshes: the slots show the projection instead, as materials of the object.
+
+    Args:
+        parts: of the rig.
+        things: to project onto; those of a rig and those that show no material are passed over.
+        material: as of `BuildOptions`; but for "emission" the surface is lit.
+
+    Raises:
+        UserError: no object is left.
+    """
+    chosen = [one for one in things if one.type == "MESH" and rig_of(one) is None and one.library is None]
+    if not chosen:
+        raise UserError(
+            "Nothing to project onto is selected; select your own mesh objects, and a part of the rig last."
+        )
+    with NewDatablocks() as made:
+        projection = _projection(made, parts, "emission" if material == "emission" else "principled")
+    for thing in chosen:
+        if not thing.material_slots:
+            thing.data.materials.append(None)
+        for slot in thing.material_slots:
+            slot.link = "OBJECT"
+            slot.material = projection
+    return [thing.name for thing in chosen]
+
+
+def _projection(made: NewDatablocks, parts: Built, shading: str) -> bpy.types.Material:
+    """The material of a rig; made anew where there is none of this shading."""
+    rig = parts.rig
+    known = rig.get(PROJECTION_KEY) if has(rig, PROJECTION_KEY) else None
+    if known is not None and known.get(PROJECTION_KEY) == shading:
+        return known
+    material = made.add(bpy.data.materials.new(f"{rig.name[:NAME_LENGTH]} projection"))
+    material[PROJECTION_KEY] = shading
+    if bpy.app.version < (5, 0):
+        material.use_nodes = True
+    nodes = _Nodes(material.node_tree)
+    nodes.tree.nodes.clear()
+    u, v, ahead = _seen_at(nodes, parts.camera)
+    place = nodes.new("ShaderNodeCombineXYZ")
+    nodes.join(u, place.inputs[0])
+    nodes.join(v, place.inputs[1])
+    picture = nodes.new("ShaderNodeTexImage", image=rig[PHOTO_KEY], extension="CLIP")
+    nodes.join(place.outputs[0], picture.inputs[0])
+    plain = nodes.new("ShaderNodeBsdfPrincipled")
+    plain.inputs["Base Color"].default_value = OUTSIDE
+    shader = nodes.new("ShaderNodeEmission" if shading == "emission" else "ShaderNodeBsdfPrincipled")
+    nodes.join(picture.outputs["Color"], shader.inputs[0])
+    if shading != "emission":
+        shader.inputs["Roughness"].default_value = 1.0
+    mix = nodes.new("ShaderNodeMixShader")
+    nodes.join(nodes.maths("MULTIPLY", ahead, picture.outputs["Alpha"]), mix.inputs[0])
+    nodes.join(plain.outputs[0], mix.inputs[1])
+    nodes.join(shader.outputs[0], mix.inputs[2])
+    nodes.join(mix.outputs[0], nodes.new("ShaderNodeOutputMaterial").inputs["Surface"])
+    rig[PROJECTION_KEY] = material
+    return material
+
+
+def _seen_at(nodes: _Nodes, camera: bpy.types.Object) -> tuple[Any, Any, Any]:
+    """Where in its picture a camera of sensor fit HORIZONTAL sees what is shaded, and 1 where that lies before it."""
+    data = camera.data
+    where = nodes.new("ShaderNodeTexCoord", object=camera)
+    apart = nodes.new("ShaderNodeSeparateXYZ")
+    nodes.join(where.outputs["Object"], apart.inputs[0])
+    focal = nodes.driven("lens / sensor", lens=(data, "lens"), sensor=(data, "sensor_width"))
+    frame = {name: (camera, f'["{FRAME_KEY}"][{k}]') for k, name in enumerate(("w", "h", "ax", "ay"))}
+    per_distance = nodes.maths("DIVIDE", focal, nodes.maths("MULTIPLY", apart.outputs[2], -1.0))
+    across, up = (
+        nodes.maths(
+            "SUBTRACT", nodes.maths("MULTIPLY", apart.outputs[k], per_distance), nodes.driven("s", s=(data, shift))
+        )
+        for k, shift in enumerate(("shift_x", "shift_y"))
+    )
+    up = nodes.maths("MULTIPLY", up, nodes.driven("w * ax / (h * ay)", **frame))
+    u, v = (nodes.maths("ADD", side, 0.5) for side in (across, up))
+    return u, v, nodes.maths("LESS_THAN", apart.outputs[2], 0.0)
+
+
+class _Nodes:
+    """Nodes of a tree, put side by side as they come."""
+
+    def __init__(self, tree: bpy.types.NodeTree) -> None:
+        self.tree = tree
+
+    def new(self, kind: str, **values: Any) -> Any:
+        """A node."""
+        node: Any = self.tree.nodes.new(kind)
+        node.location = (len(self.tree.nodes) * 180, 0)
+        for name, value in values.items():
+            setattr(node, name, value)
+        return node
+
+    def join(self, source: Any, target: Any) -> None:
+        """A link."""
+        self.tree.links.new(source, target)
+
+    def maths(self, operation: str, *values: Any) -> Any:
+        """What comes out of a calculation with sockets and numbers."""
+        node = self.new("ShaderNodeMath", operation=operation)
+        for value, socket in zip(values, node.inputs, strict=False):
+            if isinstance(value, float):
+                socket.default_value = value
+            else:
+                self.join(value, socket)
+        return node.outputs[0]
+
+    def driven(self, expression: str, **variables: tuple[bpy.types.ID, str]) -> Any:
+        """A number that follows properties, each of a datablock; Blender computes it without Python."""
+        output = self.new("ShaderNodeValue", label=expression).outputs[0]
+        driver = output.driver_add("default_value").driver
+        for name, (owner, path) in variables.items():
+            variable = driver.variables.new()
+            variable.name = name
+            variable.targets[0].id_type = "CAMERA" if isinstance(owner, bpy.types.Camera) else "OBJECT"
+            variable.targets[0].id, variable.targets[0].data_path = owner, path
+        driver.expression = expression
+        return output

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Buttons for what is added to the photo: background, projection, maps for compositors and their nodes.
+
+Annotations are evaluated here: Blender makes properties of them.
+"""
+
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, StringProperty
+from bpy_extras.io_utils import ExportHelper
+
+from ..rig.build import parts_of
+from ..rig.compositor import set_up
+from ..rig.passes import write_passes
+from ..rig.place import built_with, depth_of
+from ..rig.plate import project, show_behind
+from .operators import OnRig, Returned
+from .panel import PanelBase
+from .properties import settings_of
+
+
+class PRO_DEPTH_OT_background(OnRig, bpy.types.Operator):  # noqa: N801 - Blender's manner
+    """Show the photo behind everything in the view through the camera of the selected rig"""
+
+    bl_idname = "pro_depth.background"
+    bl_label = "Photo as background"
+
+    def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
+        """Set the background."""
+        show_behind(parts_of(rig))
+        return f"The camera of {rig.name} shows the photo behind everything; renders do not, the compositor does."
+
+
+class PRO_DEPTH_OT_project(OnRig, bpy.types.Operator):  # noqa: N801
+    """Give your own selected objects the photo, projected from the camera of the rig. It also lands on what another
+    object hides from the camera"""
+
+    bl_idname = "pro_depth.project"
+    bl_label = "Project onto selection"
+
+    def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
+        """Give them the material."""
+        names = project(parts_of(rig), context.selected_objects, settings_of(context.scene).material)
+        return f"The photo is projected onto {', '.join(names)}; hidden parts get it too."
+
+
+class PRO_DEPTH_OT_passes(OnRig, bpy.types.Operator, ExportHelper):  # noqa: N801
+    """Save distance, position, normal and mask of the selected rig as OpenEXR files of 32-bit floats"""
+
+    bl_idname = "pro_depth.passes"
+    bl_label = "Save Z, position, normal"
+    bl_options = set()
+
+    filename_ext = ".exr"
+    filter_glob: StringProperty(default="*.exr", options={"HIDDEN"})
+    space: EnumProperty(
+        name="Space",
+        description="In which axes position and normal are; all lengths are in units of the scene",
+        items=[
+            ("CAMERA", "Camera", "x to the right, y up, the camera looks along -z"),
+            ("WORLD", "World", "The axes of the scene"),
+        ],
+    )
+    replace: BoolProperty(name="Replace", description="Replace files that are there")
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Returned:
+        """Ask for the name of the files."""
+        return ExportHelper.invoke(self, context, event)
+
+    def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
+        """Write them."""
+        files = write_passes(
+            rig,
+            depth_of(rig),
+            built_with(rig)[0],
+            Path(bpy.path.abspath(self.filepath)),
+            self.space,
+            replace=self.replace,
+        )
+        return f"Wrote {', '.join(file.name for file in files)}; where there is nothing, the mask is 0 and Z far away."
+
+
+class PRO_DEPTH_OT_compositor(OnRig, bpy.types.Operator):  # noqa: N801
+    """Put the render over the photo of the selected rig in the compositor, with its Z and its mask at hand"""
+
+    bl_idname = "pro_depth.compositor"
+    bl_label = "Set up compositor"
+
+    def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
+        """Add the nodes."""
+        shown = set_up(context.scene, parts_of(rig), depth_of(rig), built_with(rig)[0])
+        what = "the render lies over the photo" if shown else "your nodes stay, link the new ones as you need them"
+        return f"The film is transparent, and {what}."
+
+
+class PRO_DEPTH_PT_plate(PanelBase, bpy.types.Panel):  # noqa: N801
+    """What is added to the photo."""
+
+    bl_parent_id = "PRO_DEPTH_PT_main"
+    bl_label = "CG on the plate"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        """Draw it."""
+        layout = self.layout
+        layout.operator("pro_depth.background", icon="IMAGE_BACKGROUND")
+        layout.operator("pro_depth.project", icon="MOD_UVPROJECT")
+        layout.operator("pro_depth.passes", icon="RENDERLAYERS")
+        layout.operator("pro_depth.compositor", icon="NODE_COMPOSITING")
+
+
+classes = (
+    PRO_DEPTH_OT_background,
+    PRO_DEPTH_OT_project,
+    PRO_DEPTH_OT_passes,
+    PRO_DEPTH_OT_compositor,
+    PRO_DEPTH_PT_plate,
+)
