@@ -39,6 +39,6 @@ def unregister() -> None:
 
 
 def _with_classes() -> tuple[ModuleType, ...]:
-    from .ui import export, operators, panel, plate, preferences
+    from .ui import export, operators, panel, plate, preferences, space
 
-    return (preferences, operators, export, panel, plate)
+    return (preferences, operators, export, panel, space, plate)

@@ -206,6 +206,25 @@ class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's 
     )
     erode_px: IntProperty(**_shown(MeshOptions, "erode_px", soft_max=8, subtype="PIXEL"))
 
+    length: FloatProperty(
+        name="Length",
+        description="Distance between two picked points",
+        default=1.0,
+        min=SMALLEST,
+        soft_max=1000.0,
+        subtype="DISTANCE",
+        unit="LENGTH",
+    )
+    height: FloatProperty(
+        name="Height",
+        description="Height of the camera over the ground",
+        default=1.6,
+        min=SMALLEST,
+        soft_max=1000.0,
+        subtype="DISTANCE",
+        unit="LENGTH",
+    )
+
     batch_folder: StringProperty(
         name="Folder", description="All photos in this folder, one after another", subtype="DIR_PATH", options=RELATIVE
     )
