@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from pro_engine.geometry.ground import GroundFit, down_vector, ground_scale_shift
     from pro_engine.geometry.mesh import depth_to_mesh
     from pro_engine.geometry.normals import depth_to_normals
+    from pro_engine.geometry.sphere import sphere_to_cloud, sphere_to_mesh
     from pro_engine.geometry.surface import depth_to_layers, place_sky
     from pro_engine.inference.cost import Cost, expected_cost
     from pro_engine.inference.load import load_model
+    from pro_engine.inference.panorama import infer_panorama
     from pro_engine.inference.predictor import DepthPredictor
     from pro_engine.inference.video import ScaleHold, VideoPredictor
     from pro_engine.io.cloud import save_cloud
@@ -69,8 +71,10 @@ _HOMES = {
     "geometry.mesh": ("depth_to_mesh",),
     "geometry.normals": ("depth_to_normals",),
     "inference.cost": ("Cost", "expected_cost"),
+    "geometry.sphere": ("sphere_to_cloud", "sphere_to_mesh"),
     "geometry.surface": ("depth_to_layers", "place_sky"),
     "inference.load": ("load_model",),
+    "inference.panorama": ("infer_panorama",),
     "inference.predictor": ("DepthPredictor",),
     "inference.video": ("ScaleHold", "VideoPredictor"),
     "io.cloud": ("save_cloud",),
@@ -121,6 +125,7 @@ __all__ = [
     "fit_scale_shift",
     "flying_points",
     "ground_scale_shift",
+    "infer_panorama",
     "load_depth",
     "load_image",
     "load_model",
@@ -132,6 +137,8 @@ __all__ = [
     "save_depth",
     "save_mesh",
     "save_normals",
+    "sphere_to_cloud",
+    "sphere_to_mesh",
     "unproject",
 ]
 

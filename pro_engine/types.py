@@ -167,13 +167,21 @@ class Plate:
         )
 
 
+@dataclass(frozen=True)
+class Panorama:
+    """That a picture is a panorama: the reason, and whether it is a whole equirectangular one by what its file says."""
+
+    reason: str
+    equirectangular: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class LoadedPhoto:
     """A photo and what its file says of it.
 
     image (H, W, 3) uint8 RGB, upright; intrinsics its camera in pixels, or None; lens_is_sure False where the file
     contradicts itself, so that the camera is a guess; plate where it lies on the plate, or None where it is the whole
-    of it; notes sentences on what was chosen, assumed or left out; panorama why it counts as a panorama, which no
+    of it; notes sentences on what was chosen, assumed or left out; panorama what its file says of that, which no
     pinhole camera sees, or None.
     """
 
@@ -182,7 +190,7 @@ class LoadedPhoto:
     lens_is_sure: bool = True
     plate: Plate | None = None
     notes: tuple[str, ...] = ()
-    panorama: str | None = None
+    panorama: Panorama | None = None
 
 
 @dataclass(frozen=True)

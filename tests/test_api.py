@@ -50,6 +50,7 @@ PUBLIC = {
     "fit_scale_shift",
     "flying_points",
     "ground_scale_shift",
+    "infer_panorama",
     "load_depth",
     "load_image",
     "load_model",
@@ -61,6 +62,8 @@ PUBLIC = {
     "save_depth",
     "save_mesh",
     "save_normals",
+    "sphere_to_cloud",
+    "sphere_to_mesh",
     "unproject",
 }
 

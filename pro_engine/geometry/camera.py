@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pro_engine.errors import InputError
 from pro_engine.geometry.checks import as_array, as_map, check_intrinsics, usable_depth
 from pro_engine.types import FloatMap, Intrinsics
+
+Directions = NDArray[np.float32]
+"""(..., 3) unit vectors in the camera frame."""
 
 Points = NDArray[np.float32]
 
@@ -68,3 +73,11 @@ def project(points: ArrayLike, intrinsics: Intrinsics) -> tuple[NDArray[np.float
     pixels[:, 0] = xyz[:, 0] / z * np.float32(intrinsics.fx) + np.float32(intrinsics.cx)
     pixels[:, 1] = xyz[:, 1] / z * np.float32(intrinsics.fy) + np.float32(intrinsics.cy)
     return pixels, depth
+
+
+def directions(rows: ArrayLike, columns: ArrayLike, height: int, width: int) -> Directions:
+    """(R, C, 3) unit vectors in the camera frame through pixel rows (R,) and columns (C,); centres lie at integers."""
+    up = (0.5 - (np.asarray(rows, np.float64) + 0.5) / height)[:, None] * math.pi
+    right = ((np.asarray(columns, np.float64) + 0.5) / width - 0.5)[None] * 2 * math.pi
+    flat = np.cos(up)
+    return np.stack(np.broadcast_arrays(flat * np.sin(right), -np.sin(up), flat * np.cos(right)), -1).astype(np.float32)

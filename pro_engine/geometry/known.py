@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pro_engine.errors import InputError
+from pro_engine.geometry.camera import directions
 from pro_engine.geometry.checks import check_intrinsics
 from pro_engine.types import FloatMap, Intrinsics, ScaleShift
 
+Pixel = tuple[float, float]
 AROUND = 2  # pixels around a point whose median counts
 TRIALS = 400
 SAME = 0.02  # share of the map's range within which all points count as equally far
@@ -39,7 +41,7 @@ class KnownFit:
 
 
 def fit_known(
-    disparity: FloatMap, intrinsics: Intrinsics, measured: Sequence[Measured], link: ScaleShift | None = None
+    disparity: FloatMap, intrinsics: Intrinsics | None, measured: Sequence[Measured], link: ScaleShift | None = None
 ) -> KnownFit:
     """The scale and shift of a map that agree best with what was measured, by relative errors.
 
@@ -47,13 +49,15 @@ def fit_known(
     several that are equally far, tell s alone.
 
     Args:
-        disparity: (H, W) relative inverse depth, larger is nearer. intrinsics: of the map.
+        disparity: (H, W) relative inverse depth, larger is nearer. intrinsics: of the map; None for the inverse
+            distances of a whole panorama.
         measured: at least one. link: scale and shift of a model with metres of its own, whose b is kept if need be.
 
     Raises:
         InputError: a pixel outside the map or without a disparity, or one that can be at no distance.
     """
-    check_intrinsics(intrinsics, disparity.shape)
+    if intrinsics is not None:
+        check_intrinsics(intrinsics, disparity.shape)
     pixels = [pixel for one in measured for pixel in (one.pixel, one.other) if pixel is not None]
     d = {pixel: _at(disparity, pixel) for pixel in pixels}
     finite = disparity[np.isfinite(disparity)]
@@ -64,7 +68,8 @@ def fit_known(
     least = -min(d.values())
     room = high - low + 1e-12
     tried = least + room * np.geomspace(1e-3, 1e2, TRIALS) if tells else np.array([max(usual, least + 1e-3 * room)])
-    ratios = np.array([_ratios(float(b), d, intrinsics, measured) for b in tried])  # (trials, measurements), log
+    rays = {pixel: _ray(pixel, intrinsics, disparity.shape) for pixel in pixels}
+    ratios = np.array([_ratios(float(b), d, rays, measured) for b in tried])  # (trials, measurements), log
     best = int(np.argmin(ratios.var(axis=1)))
     middle = float(ratios[best].mean())
     scale = math.exp(-middle)
@@ -72,7 +77,7 @@ def fit_known(
     return KnownFit(ScaleShift(scale, scale * float(tried[best]), source="fitted"), worst, tells)
 
 
-def _at(disparity: FloatMap, pixel: tuple[float, float]) -> float:
+def _at(disparity: FloatMap, pixel: Pixel) -> float:
     column, row = (round(value) for value in pixel)
     height, width = disparity.shape
     if not (0 <= column < width and 0 <= row < height):
@@ -83,15 +88,20 @@ def _at(disparity: FloatMap, pixel: tuple[float, float]) -> float:
     return float(np.median(near[np.isfinite(near)]))
 
 
+def _ray(pixel: Pixel, k: Intrinsics | None, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """The point through a pixel at depth 1, or of a panorama at distance 1."""
+    if k is None:
+        return np.asarray(directions([pixel[1]], [pixel[0]], shape[0], shape[1])[0, 0], np.float64)
+    return np.array([(pixel[0] - k.cx) / k.fx, (pixel[1] - k.cy) / k.fy, 1.0])
+
+
 def _ratios(
-    b: float, d: dict[tuple[float, float], float], k: Intrinsics, measured: Sequence[Measured]
+    b: float, d: Mapping[Pixel, float], rays: Mapping[Pixel, NDArray[np.float64]], measured: Sequence[Measured]
 ) -> NDArray[np.float64]:
     """Logarithm of each measurement over what the map says with s = 1."""
-
-    def point(pixel: tuple[float, float]) -> NDArray[np.float64]:
-        ray = np.array([(pixel[0] - k.cx) / k.fx, (pixel[1] - k.cy) / k.fy, 1.0])
-        return ray / (d[pixel] + b)
-
+    points = {pixel: ray / (d[pixel] + b) for pixel, ray in rays.items()}
     origin = np.zeros(3)
-    found = [np.linalg.norm(point(one.pixel) - (origin if one.other is None else point(one.other))) for one in measured]
+    found = [
+        np.linalg.norm(points[one.pixel] - (origin if one.other is None else points[one.other])) for one in measured
+    ]
     return np.log([one.metres for one in measured]) - np.log(np.maximum(found, 1e-30))

@@ -78,15 +78,54 @@ def depth_to_mesh(
     if min(z.shape) < 2:
         raise InputError(f"depth has shape {z.shape}; a mesh needs at least 2x2 pixels.")
     texture = None if image is None else check_image(np.asarray(image), shape=z.shape)
-    usable = usable_depth(z)
-    rows, columns = (np.append(np.arange(0, length - 1, stride), length - 1) for length in z.shape)
-    grid = np.where(usable, z, np.float32(np.nan))
+    torn = tear(z, edge_rtol=edge_rtol, stride=stride)
+    x_slope, y_slope = ray_slopes(intrinsics)
+    vertices = np.empty((np.count_nonzero(torn.used), 3), dtype=np.float32)
+    vertices[:, 2] = torn.grid[torn.used]
+    vertices[:, 0] = torn.of_columns(x_slope[torn.columns])
+    vertices[:, 1] = torn.of_rows(y_slope[torn.rows])
+    vertices[:, :2] *= vertices[:, 2:]
+    uv = torn.uv(torn.rows, torn.columns, z.shape)
+    return Mesh(vertices, torn.faces, uv, texture)
+
+
+class Torn(NamedTuple):
+    """A grid of vertices and the faces between them: grid (R, C) depth of the pixel rows (R,) and columns (C,) that are
+    kept; used (R, C) bool, the vertices that a face has; faces (F, 3) int32 their numbers in row order."""
+
+    grid: FloatMap
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    used: BoolMap
+    faces: NDArray[np.int32]
+
+    def of_columns(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(V,) for each vertex the value of its column, of values (C,)."""
+        return np.broadcast_to(values, self.grid.shape)[self.used]
+
+    def of_rows(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(V,) for each vertex the value of its row, of values (R,)."""
+        return np.broadcast_to(values[:, None], self.grid.shape)[self.used]
+
+    def uv(
+        self, rows: NDArray[np.floating | np.integer], columns: NDArray[np.integer], shape: tuple[int, ...]
+    ) -> NDArray[np.float32]:
+        """(V, 2) of the vertices, for their rows (R,) and columns (C,) in a texture of this height and width."""
+        u = self.of_columns(((columns + 0.5) / shape[1]).astype(np.float32))
+        return np.stack([u, self.of_rows((1 - (rows + 0.5) / shape[0]).astype(np.float32))], axis=1)
+
+
+def tear(depth: FloatMap, *, edge_rtol: float, stride: int) -> Torn:
+    """The faces of `depth_to_mesh`. depth: (H, W), checked, at least 2x2. Raises InputError where no face is left."""
+    usable = usable_depth(depth)
+    rows, columns = (np.append(np.arange(0, length - 1, stride), length - 1) for length in depth.shape)
+    grid = np.where(usable, depth, np.float32(np.nan))
     if stride == 1:
         kinds = _cut_cells(grid, 1 + edge_rtol, None)
     else:
         grid = grid[np.ix_(rows, columns)]
-        kinds = _cut_cells(grid, np.inf, _blocked_cells(z, usable, edge_rtol, rows, columns))
-    return _collect(grid, kinds, rows, columns, intrinsics, texture)
+        kinds = _cut_cells(grid, np.inf, _blocked_cells(depth, usable, edge_rtol, rows, columns))
+    return Torn(grid, rows, columns, *_collect(grid.shape, kinds))
 
 
 def _blocked_cells(
@@ -138,20 +177,13 @@ def _cut_cells(grid: FloatMap, ratio: float, blocked: BoolMap | None) -> list[Tr
     return kinds
 
 
-def _collect(
-    grid: FloatMap,
-    kinds: list[Triangles],
-    rows: NDArray[np.intp],
-    columns: NDArray[np.intp],
-    intrinsics: Intrinsics,
-    texture: ImageArray | None,
-) -> Mesh:
-    """Number the vertices that the triangles use and write the arrays of the mesh."""
-    used = np.zeros(grid.shape, dtype=np.bool_)
+def _collect(shape: tuple[int, ...], kinds: list[Triangles]) -> tuple[BoolMap, NDArray[np.int32]]:
+    """Number the vertices that the triangles use: where these are on the grid, and the faces."""
+    used = np.zeros(shape, dtype=np.bool_)
     for corners, drawn in kinds:
         for corner in corners:
             used[corner] |= drawn
-    number = (np.cumsum(used, dtype=np.int32) - 1).astype(np.int32, copy=False).reshape(grid.shape)
+    number = (np.cumsum(used, dtype=np.int32) - 1).astype(np.int32, copy=False).reshape(shape)
     counts = [int(np.count_nonzero(drawn)) for _, drawn in kinds]
     if not sum(counts):
         raise InputError(
@@ -163,16 +195,4 @@ def _collect(
         for column, corner in enumerate(corners):
             faces[start : start + count, column] = number[corner][drawn]
         start += count
-
-    x_slope, y_slope = ray_slopes(intrinsics)
-    u = ((columns + 0.5) / intrinsics.width).astype(np.float32)
-    v = (1 - (rows + 0.5) / intrinsics.height).astype(np.float32)
-    vertices = np.empty((np.count_nonzero(used), 3), dtype=np.float32)
-    vertices[:, 2] = grid[used]
-    vertices[:, 0] = np.broadcast_to(x_slope[columns], grid.shape)[used]
-    vertices[:, 1] = np.broadcast_to(y_slope[rows, None], grid.shape)[used]
-    vertices[:, :2] *= vertices[:, 2:]
-    uv = np.empty((len(vertices), 2), dtype=np.float32)
-    uv[:, 0] = np.broadcast_to(u, grid.shape)[used]
-    uv[:, 1] = np.broadcast_to(v[:, None], grid.shape)[used]
-    return Mesh(vertices, faces, uv, texture)
+    return used, faces

@@ -16,7 +16,7 @@ from pro_engine.errors import FileError
 from pro_engine.io import exr
 from pro_engine.io.linear import REC_709, expose, rgb_to_rgb, rgb_to_xyz
 from pro_engine.io.paths import check_size
-from pro_engine.types import LoadedPhoto, Plate
+from pro_engine.types import LoadedPhoto, Panorama, Plate
 
 _COLOURS = {"r": "r", "red": "r", "g": "g", "green": "g", "b": "b", "blue": "b", "a": "a", "alpha": "a"}
 _LUMINANCE = {"y": "y", "ry": "ry", "by": "by"}
@@ -36,6 +36,7 @@ _BEAUTY = (
     "colour",
     "image",
 )
+_LATITUDE_LONGITUDE = b"\0"  # of the attribute `envmap`; 1 is a cube
 _LIKE_BEAUTY = ("beauty", "combined", "rgba")
 _DATA = ("crypto", "normal", "position", "motion", "velocity", "vector", "uv", "depth", "index", "denoising")
 _VIEWS = ("left", "main", "default", "center", "right")
@@ -86,7 +87,10 @@ def read_exr(path: Path, max_pixels: int, layer: str | None = None) -> LoadedPho
     plate = _plate(part)
     if plate is not None and plate.data != plate.display:
         more += (_window_note(plate),)
-    panorama = "its header calls it an environment map" if "envmap" in part.attributes else None
+    panorama = None
+    if "envmap" in part.attributes:
+        latitudes = part.attributes["envmap"][1][:1] == _LATITUDE_LONGITUDE
+        panorama = Panorama("its header calls it an environment map", equirectangular=latitudes)
     return LoadedPhoto(image, plate=plate, notes=(*notes, *more), panorama=panorama)
 
 

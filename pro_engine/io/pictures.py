@@ -18,9 +18,9 @@ from pro_engine.errors import FileError
 from pro_engine.io import exif, jpeg, png
 from pro_engine.io.bits import used_bits
 from pro_engine.io.linear import expose
-from pro_engine.io.panorama import panorama_reason
+from pro_engine.io.panorama import find_panorama
 from pro_engine.io.paths import MAX_PIXELS, check_size, decoding
-from pro_engine.types import LoadedPhoto
+from pro_engine.types import LoadedPhoto, Panorama
 
 _log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def read_picture(
             turn = exif.orientation(tags)
             of_camera = of_file or early or tags
             pixels, notes = png.decoded(path, picture) if picture.format == "PNG" else (picture, ())
-            found = finished(pixels, of_camera, turn, notes=notes, panorama=panorama_reason(picture))
+            found = finished(pixels, of_camera, turn, notes=notes, panorama=find_panorama(picture))
     except FileError as error:
         whole = None if source is not None else jpeg.with_its_end(path, error)
         if whole is None:
@@ -163,7 +163,7 @@ def finished(
     turn: int,
     *,
     notes: tuple[str, ...] = (),
-    panorama: str | None = None,
+    panorama: Panorama | None = None,
 ) -> LoadedPhoto:
     """A decoded picture as upright sRGB, with its camera.
 
@@ -171,7 +171,7 @@ def finished(
         picture: a loaded picture of any mode, or (H, W, 3) uint8 sRGB.
         tags: EXIF data of the file.
         turn: EXIF orientation by which the picture is still to be turned.
-        notes: what was found on the way. panorama: why it counts as a panorama, or None.
+        notes: what was found on the way. panorama: that it is one, or None.
     """
     stored_width, stored_height = picture.size if isinstance(picture, Image.Image) else picture.shape[1::-1]
     width, height = exif.upright_size(stored_width, stored_height, turn)

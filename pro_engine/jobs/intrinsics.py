@@ -29,17 +29,13 @@ def camera_of(
     lens: Mapping[str, Any], size: tuple[int, int], outputs: Iterable[Output], job: JobOptions
 ) -> dict[str, Any]:
     """The entry of a photo. lens: as `PhotoLens.summary` gives it; size: height and width in pixels."""
-    fx, fy, cx, cy = (lens[name] for name in ("fx", "fy", "cx", "cy"))
-    camera: dict[str, Any] = {
-        "width": size[1],
-        "height": size[0],
-        "fx": fx,
-        "fy": fy,
-        "cx": cx,
-        "cy": cy,
-        "intrinsic_matrix": [fx, 0, 0, 0, fy, 0, cx, cy, 1],
-        "source": lens["source"],
-    }
+    camera: dict[str, Any] = {"width": size[1], "height": size[0]}
+    if "projection" in lens:
+        camera["projection"] = lens["projection"]
+    else:
+        fx, fy, cx, cy = (lens[name] for name in ("fx", "fy", "cx", "cy"))
+        camera |= {"fx": fx, "fy": fy, "cx": cx, "cy": cy, "intrinsic_matrix": [fx, 0, 0, 0, fy, 0, cx, cy, 1]}
+    camera["source"] = lens["source"]
     if any((out.kind, out.format) == ("depth", "png16") for out in outputs):
         camera["png16_depth_scale"] = round(1 / png_step_of(job), 6)
     return camera
@@ -49,8 +45,9 @@ def write_intrinsics(folder: Path, cameras: Mapping[str, Mapping[str, Any]]) -> 
     """Write or complete `intrinsics.json` in the folder of the results; photos of earlier jobs stay in it.
 
     An entry for each photo, by the name that its results begin with: pixels of the pinhole camera (pixel centres at
-    whole numbers), the same as the nine numbers of a matrix column by column, as Open3D reads them, the source of the
-    lens, and by what the numbers of a 16-bit PNG of its depth are divided for metres.
+    whole numbers), the same as the nine numbers of a matrix column by column, as Open3D reads them, or the projection
+    of a panorama, which has none; the source of the lens, and by what the numbers of a 16-bit PNG of its depth are
+    divided for metres.
 
     Raises:
         FileError: the file cannot be written, or another program's file of this name is there.

@@ -28,6 +28,7 @@ NORMAL_FORMATS = {"exr": ".exr", "png": ".png"}
 
 Existing = Literal["overwrite", "skip", "fail"]
 Surface = Literal["layers", "torn"]
+Projection = Literal["auto", "pinhole", "equirectangular"]
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,10 @@ class JobOptions(Checked):
     )
     focal_35mm: float | None = option(
         None, "Focal length as on 35 mm film, instead of the photo's EXIF", above=0, unit="mm"
+    )
+    projection: Projection = option(
+        "auto",
+        "How the photo sees: pinhole, or equirectangular, a whole 360-degree panorama; auto, as its file says",
     )
     stride: Literal["auto"] | int = option(
         "auto", "Every how many pixels a mesh or cloud has a point, or auto: at most a million points", minimum=1

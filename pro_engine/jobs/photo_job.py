@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from pro_engine.errors import CancelledError, FileError, InputError, ProEngineError, ScaleUnknownError
+from pro_engine.inference.panorama import infer_panorama
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.runtime import report
 from pro_engine.io.depth import load_depth
@@ -17,11 +18,12 @@ from pro_engine.io.image import reduced_image
 from pro_engine.io.paths import writing_failed
 from pro_engine.jobs.intrinsics import camera_of
 from pro_engine.jobs.made import FileMark, Provenance
+from pro_engine.jobs.metres import PhotoLens, PhotoScale
 from pro_engine.jobs.options import CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, NORMAL_FORMATS, JobOptions
 from pro_engine.jobs.outputs import Output
 from pro_engine.jobs.photos import Failure, FramePhoto, Photo, Video
 from pro_engine.jobs.report import PhotoReport
-from pro_engine.jobs.scale import PhotoLens, PhotoScale, ShotScale, Written, find_lens, no_metres
+from pro_engine.jobs.scale import ShotScale, Written, find_lens, no_metres
 from pro_engine.jobs.sensor import sensor_prompt
 from pro_engine.jobs.writing import PhotoWork, notes_of, write_geometry, write_maps
 from pro_engine.options import InferenceOptions, OptionError
@@ -99,7 +101,7 @@ class PhotoJob:
                 or results are there already and `options.existing` is "fail". The disparity is written before a scale
                 is sought.
         """
-        start = time.perf_counter()
+        start, step = time.perf_counter(), partial(_report, progress)
         self._check_model(predictor)
         outputs = self.outputs(photo, metric=predictor.spec.metric)
         self.check_places(outputs, photo.path)
@@ -108,7 +110,6 @@ class PhotoJob:
             if shot is not None:
                 shot.skip(partial(self.written, photo))
             return PhotoReport(str(photo.path), skipped=True, frame=photo.number, time_s=photo.time_s)
-        step = partial(_report, progress)
         step("read", 0, 1)
         mark = FileMark.of_source(photo.path)
         loaded, lens, reduced = _picture(photo, self.options)
@@ -118,7 +119,8 @@ class PhotoJob:
         coarse = bool(work.of("preview")) and self.inference.refine != "none"
         inference = replace(self.inference, keep_coarse=coarse, keep_alpha=self.options.alpha)
         prompt = sensor_prompt(photo.name, self.options, work.image.shape) if predictor.spec.takes_prompt else None
-        infer = partial(predictor.infer, intrinsics=lens.intrinsics, lens_source=lens.source, prompt=prompt)
+        pinhole = partial(predictor.infer, intrinsics=lens.intrinsics, lens_source=lens.source, prompt=prompt)
+        infer = partial(infer_panorama, predictor) if lens.sphere else pinhole
         maps = write_maps(infer(work.image, options=inference, progress=partial(step, "infer")), work, step)
         stride = write_geometry(maps, work)
         camera = camera_of(maps.lens.summary(), loaded.image.shape[:2], outputs, self.options)
@@ -229,14 +231,10 @@ def _picture(source: Photo, job: JobOptions) -> tuple[LoadedPhoto, PhotoLens, bo
     """The photo, its lens, and whether it was made smaller.
 
     Raises:
-        FileError: it cannot be read, or is a panorama of which geometry is asked for.
+        FileError: it cannot be read, or is a part of a panorama of which geometry is asked for.
+        OptionError: it is a panorama, and something is asked for that panoramas do not have.
     """
     photo = source.load(job.layer)
-    if photo.panorama is not None and (job.mesh or job.cloud or job.html or job.normal_maps):
-        raise FileError(
-            f"{source.path} is a panorama ({photo.panorama}), which no lens sees; cut a view of up to 120 degrees out "
-            "of it, or ask for maps alone."
-        )
     lens, height, width = find_lens(photo, job, source.path), *photo.image.shape[:2]
     if job.max_pixels is None or height * width <= job.max_pixels:
         return photo, lens, False

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,12 +19,13 @@ from pro_engine.geometry.known import Measured, fit_known
 from pro_engine.geometry.sparse import SparseFit
 from pro_engine.inference.resize import resized
 from pro_engine.inference.video import ScaleHold
-from pro_engine.io.lens import ColmapLens
+from pro_engine.jobs.metres import PhotoLens, PhotoScale
 from pro_engine.jobs.options import JobOptions
+from pro_engine.jobs.panorama import ONE_UNIT, is_whole_panorama, panorama_scale
 from pro_engine.jobs.points import fit_to_points, has_points, is_reconstruction, view_of
 from pro_engine.jobs.sensor import Sensor, read_sensor
 from pro_engine.options import GeometryOptions
-from pro_engine.types import BoolMap, DepthResult, FloatMap, ImageArray, Intrinsics, LensSource, LoadedPhoto, ScaleShift
+from pro_engine.types import BoolMap, DepthResult, FloatMap, ImageArray, Intrinsics, LoadedPhoto, ScaleShift
 
 _MAX_FIT_SAMPLES = 2_000_000
 _FEW_INLIERS = 0.5
@@ -40,73 +41,6 @@ _ASSUMED_LENS = (
 )
 
 
-@dataclass(frozen=True)
-class PhotoScale:
-    """Metres of one photo: the link to disparity, the distance in metres where meshes and clouds end, warnings, and the
-    fit to sparse points if there was one, which may bend the link."""
-
-    scale_shift: ScaleShift
-    far_m: float
-    near_m: float | None = None
-    warnings: tuple[str, ...] = ()
-    points: SparseFit | None = None
-
-    @classmethod
-    def from_summary(cls, values: Mapping[str, Any]) -> PhotoScale:
-        """The scale that `summary` told of, without its warnings."""
-        link = ScaleShift(**{name: values[name] for name in ("scale", "shift", "inlier_share", "source")})
-        return cls(link, values["far_m"], values["near_m"])
-
-    def summary(self) -> dict[str, object]:
-        """Plain values for the JSON summary and for the metadata of files."""
-        link = self.scale_shift
-        points = {} if self.points is None else {"points": self.points.summary()}
-        return {
-            "source": link.source,
-            "scale": link.scale,
-            "shift": link.shift,
-            "inlier_share": link.inlier_share,
-            "near_m": self.near_m,
-            "far_m": self.far_m,
-            **points,
-        }
-
-    def depth(self, disparity: FloatMap, *, far_m: float | None, sky: BoolMap | None) -> FloatMap:
-        """(H, W) metres of a map, +inf in the sky and beyond `far_m`."""
-        if self.points is not None:
-            return self.points.depth(disparity, max_depth_m=far_m, sky=sky)
-        return disparity_to_depth(disparity, self.scale_shift, max_depth_m=far_m, sky=sky)
-
-
-@dataclass(frozen=True)
-class PhotoLens:
-    """Intrinsics of one photo, their source, and the lens with its distortion where a reconstruction tells it."""
-
-    intrinsics: Intrinsics
-    source: LensSource
-    distortion: ColmapLens | None = None
-
-    @classmethod
-    def of_model(cls, values: Mapping[str, Any], shape: tuple[int, ...]) -> PhotoLens | None:
-        """The lens that `summary` told of, for a photo of this height and width; None if it was not the model's."""
-        if values["source"] != "model":
-            return None
-        fx, fy, cx, cy = (values[name] for name in ("fx", "fy", "cx", "cy"))
-        return cls(Intrinsics(fx, fy, cx, cy, width=shape[1], height=shape[0]), "model")
-
-    def seen_by(self, result: DepthResult) -> PhotoLens:
-        """The lens once the model has looked: its own in place of an assumed one, if it gives any."""
-        if result.lens_source != "model" or result.intrinsics is None:
-            return self
-        return PhotoLens(result.intrinsics, result.lens_source)
-
-    def summary(self) -> dict[str, object]:
-        """Plain values for the JSON summary and for the metadata of files."""
-        k = self.intrinsics
-        bent = {} if self.distortion is None else {"distortion": self.distortion.summary()}
-        return bent | {"source": self.source, "fov_x_deg": k.fov_x_deg, "fx": k.fx, "fy": k.fy, "cx": k.cx, "cy": k.cy}
-
-
 def find_lens(photo: LoadedPhoto, job: JobOptions, path: Path) -> PhotoLens:
     """The lens that the job names, or the reconstruction it aligns to, else the photo's own, else 55 degrees across
     the longer side.
@@ -118,6 +52,8 @@ def find_lens(photo: LoadedPhoto, job: JobOptions, path: Path) -> PhotoLens:
     def seen(make: Callable[[int, int], Intrinsics]) -> Intrinsics:
         return make(width, height) if photo.plate is None else photo.plate.lens(make)
 
+    if is_whole_panorama(photo, job, path):
+        return PhotoLens(_assumed(width, height), "given", sphere=True)
     if job.fov_x_deg is not None:
         return PhotoLens(seen(partial(Intrinsics.from_fov, fov_x_deg=job.fov_x_deg)), "given")
     if job.focal_35mm is not None:
@@ -162,6 +98,8 @@ def find_scale(
     if job.align is not None:
         height, width = result.disparity.shape
         return _sensor_scale(result, read_sensor(job.align, name, job, (height, width)), job)
+    if job.camera_height_m is not None and lens.sphere:
+        return panorama_scale(result, job.camera_height_m, job)
     if job.camera_height_m is not None:
         return _ground_scale(result, job, lens, job.camera_height_m)
     if measured := job.measured():
@@ -173,6 +111,8 @@ def find_scale(
         return PhotoScale(own, _METRIC_FAR_M, warnings=guessed)
     if not assume:
         return None
+    if lens.sphere:
+        return panorama_scale(result, None, job)
     link = replace(_range(result, GeometryOptions.near_m, GeometryOptions.far_m, job), source="assumed")
     text = (
         f"The scale is unknown: assumed nearest surface {GeometryOptions.near_m:g} m, farthest "
@@ -314,10 +254,11 @@ def _ground_scale(result: DepthResult, job: JobOptions, lens: PhotoLens, height_
 
 def _known_scale(result: DepthResult, job: JobOptions, lens: PhotoLens, measured: list[Measured]) -> PhotoScale:
     """Metres from distances and lengths."""
-    found = fit_known(_surfaces(result), lens.intrinsics, measured, result.scale_shift)
+    rays, link = (None, ONE_UNIT) if lens.sphere else (lens.intrinsics, result.scale_shift)
+    found = fit_known(_surfaces(result), rays, measured, link)
     told = f"The distances and lengths contradict each other or the map by up to {found.worst:.0%}."
     warnings = (told,) if found.worst > _DISAGREE else ()
-    alone = not found.shift_is_known and result.scale_shift is None
+    alone = not found.shift_is_known and link is None
     return PhotoScale(
         found.scale_shift, job.far_m or _METRIC_FAR_M, None, warnings + ((_SCALE_ALONE,) if alone else ())
     )

@@ -18,6 +18,7 @@ from pro_engine.io.splats import save_splats
 from pro_engine.io.viewer import save_page
 from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.outputs import Output
+from pro_engine.jobs.panorama import write_panorama
 from pro_engine.jobs.points import file_of_photo
 from pro_engine.types import BoolMap, FloatMap, ImageArray, Intrinsics, LayeredMesh, Mesh
 
@@ -51,7 +52,7 @@ class Masks(NamedTuple):
 def write_shapes(
     depth: FloatMap,
     image: ImageArray,
-    intrinsics: Intrinsics,
+    intrinsics: Intrinsics | None,
     *,
     name: str,
     far_m: float,
@@ -64,7 +65,7 @@ def write_shapes(
 
     Args:
         depth: (H, W) metres, changed in place.
-        image, intrinsics: of the same size.
+        image, intrinsics: of the same size; None for those of a whole panorama.
         name: of the photo.
         far_m: metres at which the scale ends.
         stride: pixels between neighbouring points.
@@ -79,6 +80,8 @@ def write_shapes(
     away = masks.away
     for out in _of(outputs, "kept"):
         save_mask(out.path, np.ones(image.shape[:2], np.bool_) if away is None else ~away)
+    if intrinsics is None:
+        return write_panorama(depth, image, far_m, stride=stride, job=job, dropped=away, outputs=outputs, about=about)
     if masks.absent is not None:
         depth[masks.absent] = np.nan
     splats = [out for out in _of(outputs, "cloud") if out.format == _SPLATS]

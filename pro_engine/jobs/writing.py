@@ -15,11 +15,12 @@ from pro_engine.io.depth_formats import png_reach, png_step
 from pro_engine.io.image import save_image
 from pro_engine.io.normals import save_alpha, save_mask, save_normals
 from pro_engine.jobs.intrinsics import png_step_of
+from pro_engine.jobs.metres import PhotoLens, PhotoScale
 from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.outputs import Output
 from pro_engine.jobs.photos import Photo
 from pro_engine.jobs.preview import make_preview
-from pro_engine.jobs.scale import PhotoLens, PhotoScale, ShotScale
+from pro_engine.jobs.scale import ShotScale
 from pro_engine.jobs.shapes import write_shapes
 from pro_engine.options import GeometryOptions
 from pro_engine.types import DepthResult, FloatMap, ImageArray, LoadedPhoto
@@ -165,7 +166,7 @@ def write_geometry(maps: WrittenMaps, work: PhotoWork) -> int | None:
     write_shapes(
         maps.depth,
         work.image,
-        maps.lens.intrinsics,
+        None if maps.lens.sphere else maps.lens.intrinsics,
         name=work.photo.name,
         far_m=maps.scale.far_m,
         stride=stride,
@@ -179,8 +180,14 @@ def write_geometry(maps: WrittenMaps, work: PhotoWork) -> int | None:
 def notes_of(maps: WrittenMaps, work: PhotoWork) -> tuple[str, ...]:
     """What was found or assumed on the way, a sentence each."""
     notes = work.loaded.notes + maps.notes + (() if maps.scale is None else maps.scale.warnings)
-    if work.loaded.panorama is not None:
-        notes += (f"It is a panorama ({work.loaded.panorama}): metres and the lens are those of no camera.",)
+    said = work.loaded.panorama
+    if maps.lens.sphere:
+        why = "" if said is None else f" ({said.reason})"
+        notes += (f"It is a whole panorama{why}: depth is the distance along each ray.",)
+        if any(out.kind == "mesh" for out in work.outputs) and work.job.options.surface == "layers":
+            notes += ("The mesh of a panorama is torn at outlines; layers are for photos.",)
+    elif said is not None:
+        notes += (f"It is a panorama ({said.reason}): metres and the lens are those of no camera.",)
     if work.has_geometry and maps.lens.source == "assumed" and work.loaded.intrinsics is None:
         notes += (
             f"The lens is unknown: assumed {GeometryOptions.fov_x_deg:g} degrees across the longer side; give --fov or "

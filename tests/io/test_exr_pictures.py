@@ -216,8 +216,9 @@ def test_overscan_and_squeezed_pixels(tmp_path: Path) -> None:
 
 
 def test_environment_map_is_a_panorama(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.exr", layer("", light()), envmap=OpenEXR.ENVMAP_LATLONG)
-    assert "environment map" in str(read_photo(path).panorama)
+    for kind, whole in ((OpenEXR.ENVMAP_LATLONG, True), (OpenEXR.ENVMAP_CUBE, False)):
+        found = read_photo(write(tmp_path / "a.exr", layer("", light()), envmap=kind)).panorama
+        assert found is not None and "environment map" in found.reason and found.equirectangular == whole
 
 
 def deep_exr(path: Path) -> Path:

@@ -144,17 +144,19 @@ GPANO = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:Description %s/></x:xmpmeta>"
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 @pytest.mark.parametrize(
-    ("text", "is_panorama"),
+    ("text", "whole"),  # None where it is none
     [
         (b'GPano:ProjectionType="equirectangular"', True),
-        (b"><GPano:ProjectionType>cylindrical</GPano:ProjectionType><x", True),
+        (b"><GPano:ProjectionType>cylindrical</GPano:ProjectionType><x", False),
         (b"><GSpherical:Spherical>true</GSpherical:Spherical><x", True),
         (b'GPano:FullPanoWidthPixels="8000"', True),
-        (b'GPano:ProjectionType="rectilinear"', False),
-        (b'dc:title="a panorama"', False),
+        (b'GPano:FullPanoWidthPixels="8000" GPano:CroppedAreaImageWidthPixels="8000"', True),
+        (b'GPano:FullPanoWidthPixels="8000" GPano:CroppedAreaImageWidthPixels="3000"', False),
+        (b'GPano:ProjectionType="rectilinear"', None),
+        (b'dc:title="a panorama"', None),
     ],
 )
-def test_panorama(tmp_path: Path, suffix: str, text: bytes, is_panorama: bool) -> None:
+def test_panorama(tmp_path: Path, suffix: str, text: bytes, whole: bool | None) -> None:
     path = tmp_path / f"a{suffix}"
     if suffix == ".png":
         Image.fromarray(picture()).save(path)
@@ -163,7 +165,8 @@ def test_panorama(tmp_path: Path, suffix: str, text: bytes, is_panorama: bool) -
         tifffile.imwrite(path, picture(), photometric="rgb", extratags=[(700, "B", len(GPANO % text), GPANO % text)])
     else:
         Image.fromarray(picture()).save(path, xmp=GPANO % text)
-    assert (read_photo(path).panorama is not None) == is_panorama
+    found = read_photo(path).panorama
+    assert (None if found is None else found.equirectangular) == whole
 
 
 def test_camera_raw(tmp_path: Path) -> None:
