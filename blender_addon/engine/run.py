@@ -22,7 +22,8 @@ FETCH_SILENCE_S = 1800.0  # weights come over a slow line before anything is sai
 WEIGHTS = ("weights", "refiner_weights")
 MAX_PIXELS = 130_000_000  # Blender counts the bytes of a float image that it packs, 16 a pixel, in 31 bits
 PATIENCE = 4.0  # times what a photo is expected to take, before the engine is thought to hang
-OUTPUTS = {"maps": ["npy"], "picture": True, "anchors": True}  # of the engine, all that a rig is made from
+# Of the engine, all that a rig is made from; its camera is a pinhole, also where a photo says that it is a panorama.
+OUTPUTS = {"maps": ["npy"], "picture": True, "anchors": True, "projection": "pinhole"}
 MAX_ENDS = 3  # of the engine in a row, each at another photo
 
 
