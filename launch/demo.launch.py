@@ -16,7 +16,7 @@ from launch_ros.substitutions import FindPackageShare
 from pro_engine.options import field_of
 from ros2_pro import arguments
 from ros2_pro.demo.settings import DemoSettings
-from ros2_pro.settings import ScaleSettings
+from ros2_pro.settings import ScaleSettings, Settings
 
 # Arguments that are parameters of the camera.
 CAMERA = ("source", "width", "height", "rate_hz", "reliability", "encoding", "faults")
@@ -83,17 +83,19 @@ def check_camera(context: LaunchContext) -> list[Any]:
 
 
 def start_camera(context: LaunchContext) -> list[Any]:
-    """The camera, now that the arguments are known."""
+    """The cameras, now that the arguments are known."""
     python = LaunchConfiguration("python").perform(context)
+    names = arguments.value_of("cameras", LaunchConfiguration("cameras").perform(context), Settings, "cameras")
     return [
         Node(
             package="ros2_pro",
             executable="demo_camera",
             exec_name="demo_camera",
             name="demo_camera",
-            namespace=LaunchConfiguration("namespace"),
+            namespace="/".join(filter(None, (LaunchConfiguration("namespace").perform(context), name))),
             parameters=[camera_parameters(context)],
             prefix=shlex.quote(python) if python else None,
             output="screen",
         )
+        for name in names
     ]

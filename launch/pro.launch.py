@@ -1,6 +1,8 @@
 """Depth and points from a camera: `ros2 launch ros2_pro pro.launch.py image:=/camera/image_raw scale_mode:=align`.
 
 What is not given here is taken from `params_file`; `ros2 launch ros2_pro pro.launch.py --show-args` lists everything.
+Several cameras: `cameras:=[front,left] image:=image_raw` listens to /front/image_raw and /left/image_raw, or
+`image:=/drivers/{camera}/image_raw` to topics in other places.
 """
 
 import os
@@ -8,6 +10,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
@@ -39,14 +42,16 @@ SETTINGS = {
     "max_depth": "depth.max_depth_m",
     "max_points": "points.max_points",
     "autostart": "autostart",
+    "cameras": "cameras",
     "use_sim_time": "use_sim_time",
 }
+CAMERA = "{camera}"  # in a topic: the camera's name
 NOT_GIVEN = ""  # left to the parameter file
 
 # Argument: default, meaning.
 OTHERS = {
     "namespace": ("", "namespace of the node and its topics"),
-    "image": ("image", "topic of the image"),
+    "image": ("image", "topic of the image; with cameras, a relative one or one with {camera} for the camera's name"),
     "camera_info": ("", "topic of the camera info; not given: camera_info in the namespace of the image"),
     "scale_topic": ("", "align: topic of the sensor; not given: scale/depth, scale/points or scale/scan"),
     "params_file": (PathJoinSubstitution([SHARE, "config", "pro.yaml"]), "YAML file of parameters"),
@@ -107,21 +112,25 @@ def start(context: LaunchContext) -> list[Any]:
     params_file = given("params_file")
     if params_file and not Path(params_file).is_file():
         raise ValueError(f"params_file is {params_file}, and there is no such file; give a YAML file of parameters.")
+    cameras = [name for name in overrides.get("cameras") or cameras_in(params_file) if name]
+    if "cameras" in overrides:
+        overrides["cameras"] = list(overrides["cameras"])
     image = given("image")
-    remappings = [
-        ("image", image),
-        ("image/compressed", f"{image}/compressed"),
-        ("camera_info", given("camera_info") or beside(image, "camera_info")),
-    ]
+    topics = {"image": image, "camera_info": given("camera_info") or beside(image, "camera_info")}
+    topics["image/compressed"] = f"{image}/compressed"
     if given("scale_topic"):
-        remappings += [(f"scale/{kind}", given("scale_topic")) for kind in ("depth", "points", "scan")]
-        remappings.append(("scale/depth/compressedDepth", f"{given('scale_topic')}/compressedDepth"))
-        remappings.append(("scale/camera_info", beside(given("scale_topic"), "camera_info")))
+        topics |= dict.fromkeys(("scale/depth", "scale/points", "scale/scan"), given("scale_topic"))
+        topics["scale/depth/compressedDepth"] = f"{given('scale_topic')}/compressedDepth"
+        topics["scale/camera_info"] = beside(given("scale_topic"), "camera_info")
+    remappings = [
+        rule for item in topics.items() for rule in (rules(*item, cameras, base_of(context)) if cameras else [item])
+    ]
     node = Node(
         package="ros2_pro",
         executable="pro_node",
         exec_name="pro_node",
-        name="pro",
+        # The nodes of several cameras have this name by themselves; launch would give the arguments to the one alone.
+        name=None if cameras else "pro",
         namespace=LaunchConfiguration("namespace"),
         parameters=[part for part in (params_file, overrides) if part],
         remappings=remappings,
@@ -129,17 +138,46 @@ def start(context: LaunchContext) -> list[Any]:
         arguments=["--ros-args", "--log-level", given("log_level")],
         output="screen",
     )
+    first = cameras[0] if cameras else ""  # the camera that RViz shows
     rviz = Node(
         package="rviz2",
         executable="rviz2",
         name="rviz",
-        namespace=LaunchConfiguration("namespace"),
+        namespace="/".join(filter(None, (given("namespace"), first))),
         arguments=["-d", PathJoinSubstitution([SHARE, "rviz", "pro.rviz"]), "-f", given("rviz_frame")],
-        remappings=[("/image", image), *((f"/{topic}", topic) for topic in SHOWN)],
+        remappings=[("/image", image.replace(CAMERA, first)), *((f"/{topic}", topic) for topic in SHOWN)],
         condition=wants_rviz,
         output="screen",
     )
     return [*transport(given("transport_profile"), context), node, rviz]
+
+
+def cameras_in(params_file: str) -> list[str]:
+    """The parameter `cameras` of a file of parameters."""
+    if not params_file:
+        return []
+    nodes = (yaml.safe_load(Path(params_file).read_text("utf-8")) or {}).values()
+    given = (node.get("ros__parameters", {}).get("cameras") for node in nodes if isinstance(node, dict))
+    return next(filter(None, given), [])
+
+
+def base_of(context: LaunchContext) -> str:
+    """The namespace of the node, or that around those of several cameras; "" for the outermost."""
+    pushed = context.launch_configurations.get("ros_namespace", "")  # by PushRosNamespace
+    own = str(LaunchConfiguration("namespace").perform(context))
+    parts = (own,) if own.startswith("/") else (pushed, own)
+    return "".join(f"/{part.strip('/')}" for part in parts if part.strip("/"))
+
+
+def rules(topic: str, target: str, cameras: list[str], base: str) -> list[tuple[str, str]]:
+    """Rules that remap a topic of the nodes of several cameras."""
+    if CAMERA in target:
+        return [(f"{base}/{camera}/{topic}", target.replace(CAMERA, camera)) for camera in cameras]
+    if target.startswith("/") and not topic.startswith("scale/"):  # a lidar may serve all cameras
+        raise ValueError(
+            f"{topic} is {target} for every camera; give a relative topic, or one with {CAMERA} for the camera's name."
+        )
+    return [(topic, target)]
 
 
 def look_up_rviz() -> None:

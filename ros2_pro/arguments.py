@@ -10,7 +10,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from pro_engine.options import OptionError, check, field_of, hint_of, limits_in_words, option
 
@@ -42,6 +42,8 @@ def described(owner: type, name: str, *, default: str | None = None) -> str:
 
 def shown(default: Any) -> str:
     """A default as it is typed in a terminal."""
+    if isinstance(default, tuple):
+        return f"[{', '.join(map(str, default))}]"
     return str(default).lower() if isinstance(default, bool) else str(default) or "none"
 
 
@@ -58,6 +60,8 @@ def value_of(argument: str, text: str, owner: type, name: str) -> Any:
     elif kind in (int, float):
         with contextlib.suppress(ValueError):  # the check says what is wanted
             value = kind(text)
+    elif get_origin(kind) is tuple:  # of texts
+        value = tuple(part.strip(" '\"") for part in text.strip("[] ").split(","))
     try:
         check(owner, name, value)
     except OptionError as error:

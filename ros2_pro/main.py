@@ -1,6 +1,6 @@
-"""`pro_node`: start the node, spin, and leave cleanly however often one asks.
+"""`pro_node`: start the node, or one for each camera, spin, and leave cleanly however often one asks.
 
-Exit codes: 0 after SIGINT or SIGTERM, 1 where the node could not be configured or could not leave the graph, 2 for
+Exit codes: 0 after SIGINT or SIGTERM, 1 where no node could be configured or one could not leave the graph, 2 for
 parameters or arguments that cannot be.
 """
 
@@ -15,17 +15,18 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from ros2_pro.frames.model import Loader
+    from ros2_pro.node import ProNode
 
 SPIN_S = 0.1
 LEAVING_S = 4.0  # `ros2 launch` sends the next signal after 5 s
 
 
 class _Interrupted(BaseException):
-    """A signal in the middle of an import or of loading the model."""
+    """A signal in the middle of an import."""
 
 
 class _Signals:
@@ -44,10 +45,7 @@ class _Signals:
 
     @contextlib.contextmanager
     def breaking(self) -> Iterator[None]:
-        """What is done here a signal breaks off, unless another thread does it: signals reach the main one alone."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
+        """What is done here a signal breaks off."""
         self.breakable = True
         try:
             if self.asked:
@@ -88,57 +86,65 @@ def _run(argv: Sequence[str], load: Loader | None, signals: _Signals) -> int:
         import rclpy
         from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
         from rclpy.impl.logging_severity import LoggingSeverity
-        from rclpy.lifecycle import TransitionCallbackReturn
         from rclpy.logging import set_logger_level
         from rclpy.signals import SignalHandlerOptions
 
-        import pro_engine as pro
-        from ros2_pro.node import ProNode
+        from ros2_pro.frames.model import Models
+        from ros2_pro.frames.newest_frame import Turns
+        from ros2_pro.graph.cameras import namespaces_at_start
+        from ros2_pro.node import NAME, ProNode
 
-    def loaded(*args: Any, **given: Any) -> pro.DepthPredictor:
-        with signals.breaking():
-            return (load or pro.load_model)(*args, **given)
-
-    node: ProNode | None = None
+    models, turns = Models(load), Turns()
+    nodes: list[ProNode] = []
+    namespace = ""
     try:
         try:
             set_logger_level("rcl", LoggingSeverity.FATAL)  # `_refuse` says what rcl would say here, too
             rclpy.init(args=list(argv), signal_handler_options=SignalHandlerOptions.NO)
             set_logger_level("rcl", LoggingSeverity.UNSET)
-            node = ProNode(load=loaded)
+            for namespace in namespaces_at_start(NAME):
+                nodes.append(ProNode(models=models, turns=turns, namespace=namespace))
         except Exception as error:  # bad arguments, parameter files and values come as many kinds
-            return _refuse(error)
+            return _refuse(error, namespace)
         executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        starting = node.settings.autostart
-        if starting:
-            for step in (node.trigger_configure, node.trigger_activate):
-                if not signals.asked and step() != TransitionCallbackReturn.SUCCESS and not signals.asked:
-                    return 1
+        for node in nodes:
+            executor.add_node(node)
+        starting = [node for node in nodes if node.settings.autostart]
+        if starting and not (starting := [node for node in starting if _start(node, signals)]):
+            return 1
         while not signals.asked and rclpy.ok():
             executor.spin_once(timeout_sec=SPIN_S)
-            if starting and node.has_model is not None:
-                if not node.has_model:
+            if starting and all(node.has_model is not None for node in starting):
+                if not any(node.has_model for node in starting):
                     return 1
-                starting = False
+                starting = []
     except ExternalShutdownException:
         pass
     finally:
         signals.asked = True
         # Fast DDS sometimes blocks for ever while it shuts down, when no Python thread can run any more.
         faulthandler.dump_traceback_later(LEAVING_S, exit=True)
-        if node is not None:
+        turns.end()
+        for node in nodes:
             node.stop()
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
 
 
-def _refuse(error: Exception) -> int:
+def _start(node: ProNode, signals: _Signals) -> bool:
+    """Configure and activate a node; whether it is active, or the end was asked for meanwhile."""
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    steps = node.trigger_configure, node.trigger_activate
+    return all(signals.asked or step() == TransitionCallbackReturn.SUCCESS or signals.asked for step in steps)
+
+
+def _refuse(error: Exception, namespace: str) -> int:
     text = " ".join(str(error).split())
     if type(error).__name__ == "UnknownROSArgsError":  # says nothing but their list
         text = f"unknown ROS arguments {text}; see `ros2 run --help`"
-    print(f"pro_node: {text}", file=sys.stderr)
+    print(f"pro_node{namespace and f' {namespace}'}: {text}", file=sys.stderr)
     return 2
 
 

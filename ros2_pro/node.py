@@ -21,8 +21,8 @@ from std_srvs.srv import Trigger
 import pro_engine as pro
 from ros2_pro.faults import DROPS, MessageError
 from ros2_pro.frames.diagnostics import WARN, Health
-from ros2_pro.frames.model import Engine, Loader
-from ros2_pro.frames.newest_frame import FrameWorker, in_thread
+from ros2_pro.frames.model import Engine, Models
+from ros2_pro.frames.newest_frame import FrameWorker, Turns, in_thread
 from ros2_pro.frames.processor import Processor, Surroundings
 from ros2_pro.frames.watch import Watch
 from ros2_pro.graph import parameters
@@ -34,6 +34,7 @@ from ros2_pro.messages.camera_info import is_rectified
 from ros2_pro.scale import sensor_samples
 from ros2_pro.settings import WAYS_TO_METRES, EngineSettings, Settings
 
+NAME = "pro"
 ADAPT_PERIOD_S = 0.25
 DIAGNOSTICS_PERIOD_S = 1.0
 STOP_TIMEOUT_S = 1.5
@@ -49,18 +50,20 @@ _ERRORS = ("load_failed", "engine_error", "engine_memory", "engine_output", "int
 
 
 class ProNode(LifecycleNode):
-    """Camera in, refined depth and points out. `load` replaces `pro_engine.load_model`.
+    """A camera in, refined depth and points out.
+
+    models, turns: which nodes of one process share. namespace: instead of that of the process's arguments.
 
     Raises:
         OptionError: parameters given at start that cannot be; it names them.
     """
 
-    def __init__(self, *, load: Loader | None = None, name: str = "pro") -> None:
-        super().__init__(name)
+    def __init__(self, *, models: Models, turns: Turns, namespace: str = "") -> None:
+        super().__init__(NAME, cli_args=["--ros-args", "-r", f"__ns:={namespace}"] if namespace else None)
         self._settings = parameters.declare(self)
         for unknown in parameters.undeclared(self):
             self.get_logger().warning(f"There is no parameter {unknown}; `ros2 param list` names those there are.")
-        self._load = load
+        self._models, self._turns = models, turns
         self._health = Health(self._log)
         self._infos, self._sensor = CameraInfoCache(), SensorCache()
         self._engine: Engine | None = None
@@ -107,7 +110,7 @@ class ProNode(LifecycleNode):
         return super().on_configure(state)
 
     def _load_model(self) -> None:
-        engine, settings = Engine(self._load, self.get_logger().warning), self._settings.engine
+        engine, settings = Engine(self._models, self.get_logger().warning), self._settings.engine
         self._engine = engine
         self._loading = in_thread(lambda: self._load_and_tell(engine, settings), "pro-loading")
 
@@ -139,7 +142,7 @@ class ProNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         if self.has_model is False:
             self._load_model()  # another one is asked for by now
-        worker = self._worker = FrameWorker(self._work)
+        worker = self._worker = FrameWorker(self._work, self._turns)
         self._tf = sensor_samples.TfLookup.create(self)
         around = Surroundings(
             settings=lambda: self._settings,

@@ -10,6 +10,7 @@ so no field of view is assumed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
 from operator import attrgetter
@@ -243,7 +244,7 @@ class PreviewSettings(Checked):
 
 @dataclass(frozen=True)
 class Settings(Checked):
-    """Everything, by group; `autostart` and `snapshot_folder` stand alone."""
+    """Everything, by group; `autostart`, `snapshot_folder` and `cameras` stand alone."""
 
     input: InputSettings = field(default_factory=InputSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
@@ -255,6 +256,14 @@ class Settings(Checked):
         True, "Configure and activate at start; false: wait for a lifecycle manager", read_only=True
     )
     snapshot_folder: str = option("snapshots", "Folder in which ~/snapshot makes a folder for every snapshot")
+    cameras: tuple[str, ...] = option(
+        ("",), "Names of cameras: each has a node in the namespace of its name, in one process, with one model in "
+        "memory; one empty name: one camera, without a namespace of its own", read_only=True, items="name, ...",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_cameras(self.cameras)
 
 
 GROUPS: dict[str, type[Any]] = {
@@ -262,6 +271,17 @@ GROUPS: dict[str, type[Any]] = {
     for outer in fields(Settings)
     if "help" not in outer.metadata
 }
+
+
+def check_cameras(names: tuple[str, ...]) -> None:
+    """Raises OptionError where these are no names of cameras."""
+    if names == ("",):
+        return
+    wrong = [name for name in names if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII)]
+    if wrong or len(set(names)) < len(names):
+        raise OptionError(
+            f"{{0}} is {list(names)}; give each camera another name, of letters, digits and _.", "cameras"
+        )
 
 
 def _check_order(low: float, high: float) -> None:

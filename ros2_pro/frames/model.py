@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -30,16 +32,45 @@ USUAL_SIZE = (1080, 1920)  # height and width of a camera's images
 MIN_SIDE = 32  # pixels; smaller pictures are refused by the model
 
 
-class Engine:
-    """A model that is loaded when its settings ask for another one. Used from one thread at a time.
+class Models:
+    """The models in memory, each once: engines that ask for the same one share it, until none of them has it.
 
-    `load` is `pro_engine.load_model` or something of the same form. `tell` is told before that function loads a model
-    that takes much.
+    `load` replaces `pro_engine.load_model`.
     """
 
-    def __init__(self, load: Loader | None = None, tell: Callable[[str], object] = lambda text: None) -> None:
+    def __init__(self, load: Loader | None = None) -> None:
+        self.are_ours = load is None
         self._load = load or pro.load_model
-        self._tell = tell if load is None else None
+        self._loading = threading.Lock()
+        self._known: WeakValueDictionary[pro.ModelOptions, Any] = WeakValueDictionary()
+
+    def known(self, wanted: pro.ModelOptions) -> Any:
+        """The newest model of these options that somebody has; None if nobody does."""
+        return self._known.get(wanted)
+
+    def get(self, wanted: pro.ModelOptions, *, again: bool = False, before: Callable[[], object]) -> Any:
+        """The model of these options, loaded after a call of `before` if nobody has it, or `again`.
+
+        Raises what loading it does.
+        """
+        with self._loading:
+            model = None if again else self._known.get(wanted)
+            if model is None:
+                before()
+                given = dataclasses.asdict(wanted)
+                model = self._known[wanted] = self._load(given.pop("name"), **given)
+            return model
+
+
+class Engine:
+    """A model for one camera, which is fetched when its settings ask for another one. Used from one thread at a time.
+
+    `tell` is told before one of `pro_engine.load_model` is loaded that takes much.
+    """
+
+    def __init__(self, models: Models | None = None, tell: Callable[[str], object] = lambda text: None) -> None:
+        self._models = models or Models()
+        self._tell = tell
         self._predictor: Any = None
         self._loaded: pro.ModelOptions | None = None
         self._refused: pro.ModelOptions | None = None
@@ -62,7 +93,8 @@ class Engine:
         return getattr(self._predictor, "dtype_name", "")
 
     def ensure(self, settings: EngineSettings, *, again: bool = False) -> None:
-        """Load the model that the settings name, if it is not the one at hand (or `again`: from its files anew).
+        """Take the model that the settings name, if it is not the one at hand (or `again`: from its files anew, for all
+        who share it).
 
         A model that failed to load is not tried for every frame; the one before stays in use.
 
@@ -70,22 +102,23 @@ class Engine:
             MessageError: "load_failed"; without a model at hand, each time.
         """
         wanted = settings.of_model()
-        if not again and wanted == self._loaded:
+        if not again and wanted == self._loaded and self._models.known(wanted) is self._predictor:
             return
         if not again and wanted == self._refused:
             if self._predictor is None:
                 raise MessageError("load_failed", self._refusal)
             return
         try:
-            if self._tell is not None and (caution := _caution(settings)):
-                self._tell(caution)
-            given = dataclasses.asdict(wanted)
-            predictor = self._load(given.pop("name"), **given)
+            predictor = self._models.get(wanted, again=again, before=lambda: self._tell_if_much(settings))
         except (pro.ProEngineError, MemoryError, OSError, RuntimeError, ImportError) as error:
             self._refused, self._refusal = wanted, f"Model {settings.model} cannot be loaded: {_worded(error)}"
             raise MessageError("load_failed", self._refusal) from error
         self._predictor, self._loaded, self._refused = predictor, wanted, None
         self._hold = None
+
+    def _tell_if_much(self, settings: EngineSettings) -> None:
+        if self._models.are_ours and (caution := _caution(settings)):
+            self._tell(caution)
 
     def refuses(self, settings: EngineSettings) -> bool:
         """Whether there is no model, and the one that the settings name failed to load."""

@@ -1,4 +1,7 @@
-"""The thread that does the work, beside the executor: always on the newest frame, never on a queue of old ones."""
+"""The thread that does the work, beside the executor: always on the newest frame, never on a queue of old ones.
+
+Several cameras share the thread: each in its turn has its newest frame worked on.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 Frame = TypeVar("Frame")
@@ -26,21 +30,81 @@ def in_thread(job: Callable[[], Any], name: str) -> Future[Any]:
     return future
 
 
-class FrameWorker(Generic[Frame]):
-    """Runs `process(frame)` in a thread of its own, on the newest frame that was put, and jobs in between.
+class Turns:
+    """A thread that works for several workers, each in its turn; it is there as long as one of them is."""
 
-    `process` must not raise. A frame put before the last one was taken replaces it.
+    def __init__(self, *, name: str = "pro-worker") -> None:
+        self.changed = threading.Condition()  # guards what the workers hold, too
+        self._name = name
+        self._workers: list[FrameWorker[Any]] = []  # the one whose turn is next first
+        self._runs = False
+
+    def join(self, worker: FrameWorker[Any]) -> None:
+        """Give a worker turns."""
+        with self.changed:
+            self._workers.append(worker)
+            if not self._runs:
+                self._runs = True
+                threading.Thread(target=self._run, name=self._name, daemon=True).start()
+
+    def leave(self, worker: FrameWorker[Any]) -> None:
+        """Give a worker no more turns. To be called with `changed` held."""
+        if worker in self._workers:
+            self._workers.remove(worker)
+            self.changed.notify_all()
+
+    def end(self) -> None:
+        """Give nobody a turn any more; what is under way is left to end by itself."""
+        with self.changed:
+            self._workers.clear()
+            self.changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self.changed:
+                while (taken := self._take()) is None:
+                    if not self._workers:
+                        self._runs = False
+                        return
+                    rests = [rest for worker in self._workers if (rest := worker.rest_s()) is not None]
+                    self.changed.wait(min(rests, default=None))
+                worker, work = taken
+                worker.busy = True
+            try:
+                work()
+            finally:
+                del work, taken  # not kept while waiting: a frame may be 100 MB
+                with self.changed:
+                    worker.busy = False
+                    self.changed.notify_all()
+
+    def _take(self) -> tuple[FrameWorker[Any], Callable[[], object]] | None:
+        """The next worker that has something to do, which is the last from now on, and what it has to do."""
+        for worker in self._workers:
+            if (work := worker.take()) is not None:
+                self._workers.remove(worker)
+                self._workers.append(worker)
+                return worker, work
+        return None
+
+
+class FrameWorker(Generic[Frame]):
+    """Runs `process(frame)` in the thread of `turns`, on the newest frame that was put, and jobs in between.
+
+    `process` must not raise. A frame put before the last one was taken replaces it. Without `turns` it has a thread of
+    its own.
     """
 
-    def __init__(self, process: Callable[[Frame], None], *, name: str = "pro-worker") -> None:
+    def __init__(self, process: Callable[[Frame], object], turns: Turns | None = None) -> None:
         self._process = process
-        self._changed = threading.Condition()
+        self._turns = turns or Turns()
+        self._changed = self._turns.changed
         self._frame: Frame | None = None
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._stopping = False
         self._earliest = 0.0
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self.busy = False  # whether it has its turn
+        self._turns.join(self)
 
     @property
     def stopping(self) -> bool:
@@ -72,41 +136,32 @@ class FrameWorker(Generic[Frame]):
             self._earliest = earliest
 
     def stop(self, timeout_s: float) -> bool:
-        """Ask the thread to end and wait; whether it did. Jobs that were not begun are cancelled."""
+        """End and wait for what is under way; whether that has ended. Jobs that were not begun are cancelled."""
         with self._changed:
             self._stopping = True
             self._frame = None
             for _, future in self._jobs:
                 future.cancel()
             self._jobs.clear()
-            self._changed.notify_all()
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+            self._turns.leave(self)
+            return self._changed.wait_for(lambda: not self.busy, timeout_s)
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._wait()
-                if self._stopping:
-                    return
-                if self._jobs:
-                    job, future = self._jobs.popleft()
-                    frame = None
-                else:
-                    frame, self._frame = self._frame, None
-            if frame is not None:
-                self._process(frame)
-                del frame  # not kept while waiting: it may be 100 MB
-                continue
-            try:
-                future.set_result(job())
-            except Exception as error:
-                future.set_exception(error)
+    def take(self) -> Callable[[], object] | None:
+        """What is to be done now, if anything. To be called with `changed` of the turns held, as `rest_s`."""
+        if self._jobs:
+            return partial(_run_job, *self._jobs.popleft())
+        if self._frame is None or self._earliest > time.monotonic():
+            return None
+        frame, self._frame = self._frame, None
+        return partial(self._process, frame)
 
-    def _wait(self) -> None:
-        """Until there is a job, a frame whose time has come, or the end."""
-        while not self._stopping and not self._jobs:
-            rest = self._earliest - time.monotonic() if self._frame is not None else None
-            if rest is not None and rest <= 0:
-                return
-            self._changed.wait(rest)
+    def rest_s(self) -> float | None:
+        """For how long the frame at hand has to wait; None without one."""
+        return None if self._frame is None else max(0.0, self._earliest - time.monotonic())
+
+
+def _run_job(job: Callable[[], Any], future: Future[Any]) -> None:
+    try:
+        future.set_result(job())
+    except Exception as error:  # whoever asks for the result gets it
+        future.set_exception(error)

@@ -107,10 +107,12 @@ def why_no_image(node: Node, topic: str, wanted: str) -> str:
 
 
 def _published(node: Node) -> dict[str, dict[str, list[str]]]:
-    """What other nodes publish: topic, type, names of the nodes. Asked for by node, as rclpy would remap a topic."""
+    """What other nodes publish: topic, type, names of the nodes. Asked for by node, as rclpy would remap a topic; nodes
+    of the same name are those of other cameras, and publish no camera's images."""
     found: dict[str, dict[str, list[str]]] = {}
-    ours = node.get_name(), node.get_namespace()
-    for name, namespace in sorted(set(node.get_node_names_and_namespaces()) - {ours}):
+    for name, namespace in sorted(set(node.get_node_names_and_namespaces())):
+        if name == node.get_name():
+            continue
         try:
             topics = node.get_publisher_names_and_types_by_node(name, namespace)
         except RuntimeError:  # of rcl: it has left meanwhile

@@ -66,7 +66,7 @@ def descriptor(owner: type, name: str) -> ParameterDescriptor:
     if choices_of(owner, name):
         message.additional_constraints = f"One of {words}"
     elif isinstance(default, tuple):
-        message.additional_constraints = f"({limits['items']}), each {words}"
+        message.additional_constraints = f"({limits['items']})" + (f", each {words}" if words else "")
     elif low is not None and high is not None:
         # A range of ROS includes its ends; where they are not meant, the settings refuse them.
         if isinstance(default, float):

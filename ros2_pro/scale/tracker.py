@@ -154,6 +154,8 @@ class ScaleTracker:
         """
         memory, settings = self._memory, self._settings
         last = memory.last
+        if settings.mode == "none":
+            return _nothing("scale.mode is none.")
         if last is None:
             return _nothing("There was no frame yet.")
         if settings.mode not in FITTED or memory.now_s == -math.inf:  # the last frame was of another mode

@@ -8,7 +8,7 @@ from sensor_msgs.msg import Image
 
 import pro_engine as pro
 from ros2_pro.frames.diagnostics import Health
-from ros2_pro.frames.model import Engine
+from ros2_pro.frames.model import Engine, Models
 from ros2_pro.frames.processor import Processor, Surroundings
 from ros2_pro.graph.publishers import TOPICS
 from ros2_pro.messages.caches import CameraInfoCache, Frame, SensorCache
@@ -74,7 +74,7 @@ class Desk:
             sensor_is_rectified=lambda: self.sensor_is_rectified,
             clock=lambda: self.now_s,
         )
-        self.processor = Processor(around, Engine(self.model.load), self.health, self, self.infos, self.sensor)
+        self.processor = Processor(around, Engine(Models(self.model.load)), self.health, self, self.infos, self.sensor)
 
     def pose(self, frame, sensor_frame):
         """What tf says."""

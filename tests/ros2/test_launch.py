@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from pro_engine.options import limits_in_words
+from ros2_pro import arguments
 from ros2_pro.demo.settings import DemoSettings
 from ros2_pro.graph.transport import PROFILE_VARIABLES
 from ros2_pro.settings import home_of, options
@@ -97,7 +98,8 @@ def overrides(argv: list[str]) -> dict[str, Any]:
     files = [Path(path) for path in after(argv, "--params-file") if "launch_params_" in path]
     values: dict[str, Any] = {}
     for path in files:
-        values.update(yaml.safe_load(path.read_text("utf-8"))["/**"]["ros__parameters"])
+        ((_, node),) = yaml.safe_load(path.read_text("utf-8")).items()
+        values.update(node["ros__parameters"])
     return values
 
 
@@ -140,6 +142,7 @@ EXAMPLES = {
     "scale_transport": "compressedDepth",
     "max_points": "1000",
     "autostart": "false",
+    "cameras": "[front, left]",
     "use_sim_time": "true",
 }
 
@@ -151,6 +154,7 @@ def test_every_argument_of_a_setting_is_a_setting_of_that_type(launch: Launcher)
     given = overrides(launch("pro.launch.py", **EXAMPLES).processes["pro_node"].argv)
     assert len(given) == len(EXAMPLES)
     assert given.pop("use_sim_time") is True
+    assert given.pop("cameras") == ["front", "left"]
     defaults = {name: option.default for name, option in options()}
     assert {name: type(value) for name, value in given.items()} == {name: type(defaults[name]) for name in given}
     assert given["engine.model"] == "123"
@@ -164,7 +168,7 @@ def test_an_argument_says_what_its_setting_says(launch: Launcher) -> None:
         (text,) = (text for text in declared.values() if f"(parameter {name})" in text)
         assert option.metadata["help"][1:] in text
         assert limits_in_words(*home_of(name)) in text
-        default = str(option.default).lower() if isinstance(option.default, bool) else option.default
+        default = arguments.shown(option.default)
         assert f"default: as params_file says, else {default} (" in text
     camera = launch("demo.launch.py").declared["rate_hz"]
     assert camera == "Camera: Images a second; from 0.01 to 1000; default: 1.0"
@@ -217,6 +221,45 @@ def test_topics_are_remapped(launch: Launcher) -> None:
     assert found["scale/camera_info"] == "/camera_info"
     argv = launch("pro.launch.py", image="/cam/image_raw", camera_info="/calibration").processes["pro_node"].argv
     assert remaps(argv)["camera_info"] == "/calibration"
+
+
+def test_cameras_have_their_topics_in_their_namespaces_or_where_a_name_stands_for_them(launch: Launcher) -> None:
+    argv = launch("pro.launch.py", cameras="[front, left]", image="color/image_raw", scale_topic="/lidar").processes[
+        "pro_node"
+    ].argv  # fmt: skip
+    found = remaps(argv)
+    assert "__node" not in found  # parameters would be given to the node of that name alone
+    assert (found["image"], found["camera_info"]) == ("color/image_raw", "color/camera_info")
+    assert found["scale/points"] == "/lidar"
+    assert overrides(argv) == {"cameras": ["front", "left"]}
+    argv = launch("pro.launch.py", cameras="front,left", image="/cam_{camera}/rgb", namespace="r").processes[
+        "pro_node"
+    ].argv  # fmt: skip
+    found = remaps(argv)
+    assert found["/r/left/image/compressed"] == "/cam_left/rgb/compressed"
+    assert (found["/r/front/image"], found["/r/front/camera_info"]) == ("/cam_front/rgb", "/cam_front/camera_info")
+
+
+def test_one_topic_for_several_cameras_is_refused(launch: Launcher) -> None:
+    with pytest.raises(ValueError, match=r"^image is /cam/rgb for every camera; give a relative topic, or one with "):
+        launch("pro.launch.py", cameras="[front,left]", image="/cam/rgb")
+
+
+def test_cameras_of_a_parameter_file_are_launched_as_those_of_an_argument(launch: Launcher, tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text('/**:\n  ros__parameters: {cameras: [a, b]}\n/a/pro:\n  ros__parameters: {scale.mode: "fixed"}\n')
+    argv = launch("pro.launch.py", params_file=file, image="/x/{camera}/rgb", max_depth=9).processes["pro_node"].argv
+    assert remaps(argv)["/b/image"] == "/x/b/rgb" and overrides(argv) == {"depth.max_depth_m": 9.0}
+    (given,) = (yaml.safe_load(Path(p).read_text("utf-8")) for p in after(argv, "--params-file") if "launch_" in p)
+    assert list(given) == ["/**"]
+
+
+def test_the_demo_has_a_camera_for_each_name_and_rviz_shows_the_first(launch: Launcher) -> None:
+    processes = launch("demo.launch.py", namespace="d", cameras="[front, left]", rviz="true").processes
+    started = [(process.name, remaps(process.argv).get("__ns")) for process in launch.left[-1]]
+    assert [ns for name, ns in started if name == "demo_camera"] == ["/d/front", "/d/left"]
+    assert remaps(processes["rviz2"].argv)["__ns"] == "/d/front"
+    assert overrides(processes["pro_node"].argv)["cameras"] == ["front", "left"]
 
 
 def test_remapped_topics_are_those_of_the_node() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,9 +61,16 @@ def test_the_sky_is_infinite(wall):
     assert np.isposinf(depth[: HEIGHT // 4]).all() and np.isfinite(depth[-HEIGHT // 4 :]).all()
 
 
+class Named:
+    """A model that has a name."""
+
+    def __init__(self, name):
+        self.name = name
+
+
 def test_a_model_that_takes_much_is_told_in_words_of_the_node_before_it_is_loaded(monkeypatch):
     told = []
-    monkeypatch.setattr(pro, "load_model", lambda name, **_: told.append(name) or SimpleNamespace(name=name))
+    monkeypatch.setattr(pro, "load_model", lambda name, **_: told.append(name) or Named(name))
     engine = Engine(tell=told.append)
     engine.ensure(EngineSettings(device="cpu", tiles=(4, 4)))
     engine.ensure(EngineSettings(model="depth-pro", device="cpu", tiles=(4, 4)))

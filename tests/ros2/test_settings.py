@@ -26,7 +26,7 @@ NAMES = [name for name, _ in options()]
 def test_there_are_twenty_settings_or_more_each_with_help_and_limits_or_choices():
     assert len(NAMES) >= 20
     paths = {"engine.weights", "engine.refiner_weights", "snapshot_folder"}
-    free_texts = paths | {"engine.model", "engine.device", "engine.fine", "scale.ground_frame"}
+    free_texts = paths | {"engine.model", "engine.device", "engine.fine", "scale.ground_frame", "cameras"}
     for name, option in options():
         assert len(option.metadata["help"]) > 10, name
         assert limits_in_words(*home_of(name)) or isinstance(option.default, bool) or name in free_texts, name

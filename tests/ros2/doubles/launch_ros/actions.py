@@ -40,10 +40,13 @@ class Node(Action):
         argv += [str(program), *(context.text(argument) for argument in self._arguments), "--ros-args"]
         if self._name is not None:
             argv += ["-r", f"__node:={context.text(self._name)}"]
-        if self._namespace is not None and context.text(self._namespace):
-            argv += ["-r", f"__ns:=/{context.text(self._namespace).lstrip('/')}"]
+        base = f"/{context.text(self._namespace or '').lstrip('/')}"
+        if base != "/":
+            argv += ["-r", f"__ns:={base}"]
+        # Of a node whose name is known, parameters are given to that one alone.
+        of = "/**" if self._name is None else f"{base.rstrip('/')}/{context.text(self._name)}"
         for part in self._parameters:
-            argv += ["--params-file", self._file(part, context) if isinstance(part, dict) else context.text(part)]
+            argv += ["--params-file", self._file(part, of, context) if isinstance(part, dict) else context.text(part)]
         for source, target in self._remappings:
             argv += ["-r", f"{context.text(source)}:={context.text(target)}"]
         context.processes.append(
@@ -51,10 +54,11 @@ class Node(Action):
         )
 
     @staticmethod
-    def _file(values: dict[str, Any], context: LaunchContext) -> str:
+    def _file(values: dict[str, Any], of: str, context: LaunchContext) -> str:
         """A parameter file; the real one is written by YAML, too, so types are those of Python's values."""
         assert values, "an empty file of parameters is no file of parameters"
-        assert all(type(value) in (str, int, float, bool) for value in values.values()), values
+        items = [item for value in values.values() for item in (value if isinstance(value, list) else [value])]
+        assert all(type(item) in (str, int, float, bool) for item in items), values
         path = context.folder / f"launch_params_{len(list(context.folder.iterdir()))}"
-        path.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}), encoding="utf-8")
+        path.write_text(yaml.safe_dump({of: {"ros__parameters": values}}), encoding="utf-8")
         return str(path)
