@@ -42,7 +42,7 @@ def node(*, camera: bool = False, **parameters: Any) -> Iterator[tuple[NodeProce
         namespace = f"/delays{time.monotonic_ns()}"
         process = NodeProcess(Path(folder), stub_command(namespace, **parameters), {"STUB_REPORT_S": "0.1"})
         try:
-            with contextlib.closing(Rig(namespace, ("disparity",), camera=camera)) as rig:
+            with contextlib.closing(Rig(namespace, ("relative_disparity",), camera=camera)) as rig:
                 rig.ready()
                 yield process, rig
         finally:
@@ -59,7 +59,7 @@ def seconds(do: Callable[[], Any]) -> float:
 def answers_s() -> list[float]:
     """Of the service that sets parameters, while the model is in a pass."""
     with node() as (process, rig), contextlib.closing(Camera(rig.namespace)):
-        assert wait_for(lambda: rig.received["disparity"])
+        assert wait_for(lambda: rig.received["relative_disparity"])
         process.wish(hold=True)
         time.sleep(1.0)  # by now a pass is held
         assert len(process.events("infer")) > len(process.events("passed"))
@@ -74,7 +74,7 @@ def first_images_s(reliability: str) -> list[float]:
     with node() as (_, rig):
 
         def seen(frame_id: str) -> bool:
-            return any(message.header.frame_id == frame_id for message in rig.received["disparity"])
+            return any(message.header.frame_id == frame_id for message in rig.received["relative_disparity"])
 
         for number in range(STARTS):
             with contextlib.closing(Camera(rig.namespace, reliability, frame_id=f"camera{number}")) as camera:

@@ -138,7 +138,7 @@ def start(context: LaunchContext) -> list[Any]:
         arguments=["--ros-args", "--log-level", given("log_level")],
         output="screen",
     )
-    first = cameras[0] if cameras else ""  # the camera that RViz shows
+    first = next(iter(cameras), "")  # the camera that RViz shows
     rviz = Node(
         package="rviz2",
         executable="rviz2",

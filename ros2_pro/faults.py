@@ -49,6 +49,7 @@ NOTES: dict[str, str] = {
     "publish_failed": "a message could not be published",
     "lost_best_effort": "a message is larger than the transport carries to a best-effort subscriber",
     "no_scale": "depth or points are wanted, but nothing gives metres",
+    "no_baseline": "a disparity image is wanted, but its baseline is unknown or the image is not rectified",
     "scale_rejected": "a scale was fitted badly and not used",
     "scale_stale": "the source of the scale went silent",
     "unregistered_sensor": "the sensor's depth image is of another frame than the image, and was taken as registered",

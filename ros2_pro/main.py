@@ -13,12 +13,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from ros2_pro.frames.model import Loader
     from ros2_pro.node import ProNode
 
 SPIN_S = 0.1
@@ -64,7 +63,7 @@ class _Signals:
             raise _Interrupted
 
 
-def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> NoReturn:
+def main(argv: Sequence[str] | None = None, *, load: Callable[..., Any] | None = None) -> NoReturn:
     """Run the node until SIGINT or SIGTERM, and end the process. `load` replaces `pro_engine.load_model`."""
     signals = _Signals()  # before the imports, which take a second
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait by spinning steal the camera's cores
@@ -81,7 +80,7 @@ def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> No
     os._exit(code)
 
 
-def _run(argv: Sequence[str], load: Loader | None, signals: _Signals) -> int:
+def _run(argv: Sequence[str], load: Callable[..., Any] | None, signals: _Signals) -> int:
     with signals.breaking():
         import rclpy
         from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -89,12 +88,10 @@ def _run(argv: Sequence[str], load: Loader | None, signals: _Signals) -> int:
         from rclpy.logging import set_logger_level
         from rclpy.signals import SignalHandlerOptions
 
-        from ros2_pro.frames.model import Models
-        from ros2_pro.frames.newest_frame import Turns
         from ros2_pro.graph.cameras import namespaces_at_start
-        from ros2_pro.node import NAME, ProNode
+        from ros2_pro.node import NAME, ProNode, Shared
 
-    models, turns = Models(load), Turns()
+    shared = Shared(load)
     nodes: list[ProNode] = []
     namespace = ""
     try:
@@ -103,7 +100,7 @@ def _run(argv: Sequence[str], load: Loader | None, signals: _Signals) -> int:
             rclpy.init(args=list(argv), signal_handler_options=SignalHandlerOptions.NO)
             set_logger_level("rcl", LoggingSeverity.UNSET)
             for namespace in namespaces_at_start(NAME):
-                nodes.append(ProNode(models=models, turns=turns, namespace=namespace))
+                nodes.append(ProNode(shared, namespace))
         except Exception as error:  # bad arguments, parameter files and values come as many kinds
             return _refuse(error, namespace)
         executor = SingleThreadedExecutor()
@@ -124,7 +121,7 @@ def _run(argv: Sequence[str], load: Loader | None, signals: _Signals) -> int:
         signals.asked = True
         # Fast DDS sometimes blocks for ever while it shuts down, when no Python thread can run any more.
         faulthandler.dump_traceback_later(LEAVING_S, exit=True)
-        turns.end()
+        shared.turns.end()
         for node in nodes:
             node.stop()
             node.destroy_node()

@@ -21,7 +21,7 @@ from std_srvs.srv import Trigger
 import pro_engine as pro
 from ros2_pro.faults import DROPS, MessageError
 from ros2_pro.frames.diagnostics import WARN, Health
-from ros2_pro.frames.model import Engine, Models
+from ros2_pro.frames.model import Engine, Loader, Models
 from ros2_pro.frames.newest_frame import FrameWorker, Turns, in_thread
 from ros2_pro.frames.processor import Processor, Surroundings
 from ros2_pro.frames.watch import Watch
@@ -49,21 +49,29 @@ SENSORS: dict[str, tuple[type[Any], str]] = {
 _ERRORS = ("load_failed", "engine_error", "engine_memory", "engine_output", "internal_error")
 
 
-class ProNode(LifecycleNode):
-    """A camera in, refined depth and points out.
+class Shared:
+    """What the nodes of one process share: models, and the thread in which their cameras have turns.
 
-    models, turns: which nodes of one process share. namespace: instead of that of the process's arguments.
+    `load` replaces `pro_engine.load_model`.
+    """
+
+    def __init__(self, load: Loader | None = None) -> None:
+        self.models, self.turns = Models(load), Turns()
+
+
+class ProNode(LifecycleNode):
+    """A camera in, refined depth and points out. `namespace` is in place of that of the process's arguments.
 
     Raises:
         OptionError: parameters given at start that cannot be; it names them.
     """
 
-    def __init__(self, *, models: Models, turns: Turns, namespace: str = "") -> None:
+    def __init__(self, shared: Shared, namespace: str = "") -> None:
         super().__init__(NAME, cli_args=["--ros-args", "-r", f"__ns:={namespace}"] if namespace else None)
         self._settings = parameters.declare(self)
         for unknown in parameters.undeclared(self):
             self.get_logger().warning(f"There is no parameter {unknown}; `ros2 param list` names those there are.")
-        self._models, self._turns = models, turns
+        self._shared = shared
         self._health = Health(self._log)
         self._infos, self._sensor = CameraInfoCache(), SensorCache()
         self._engine: Engine | None = None
@@ -110,7 +118,7 @@ class ProNode(LifecycleNode):
         return super().on_configure(state)
 
     def _load_model(self) -> None:
-        engine, settings = Engine(self._models, self.get_logger().warning), self._settings.engine
+        engine, settings = Engine(self._shared.models, self.get_logger().warning), self._settings.engine
         self._engine = engine
         self._loading = in_thread(lambda: self._load_and_tell(engine, settings), "pro-loading")
 
@@ -130,8 +138,8 @@ class ProNode(LifecycleNode):
         self.get_logger().info(f"Model {engine.name} is loaded on {engine.device}.")
         if self._settings.scale.mode == "none":
             self.get_logger().info(
-                "scale.mode is none: disparity is published, depth and points are not. For metres set scale.mode to "
-                f"{WAYS_TO_METRES}."
+                "scale.mode is none: relative disparity is published, depth and points are not. For metres set "
+                f"scale.mode to {WAYS_TO_METRES}."
             )
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -142,7 +150,7 @@ class ProNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         if self.has_model is False:
             self._load_model()  # another one is asked for by now
-        worker = self._worker = FrameWorker(self._work, self._turns)
+        worker = self._worker = FrameWorker(self._work, self._shared.turns)
         self._tf = sensor_samples.TfLookup.create(self)
         around = Surroundings(
             settings=lambda: self._settings,

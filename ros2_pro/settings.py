@@ -201,6 +201,9 @@ class DepthSettings(Checked):
     encoding: str = option("32FC1", "32FC1: metres; 16UC1: millimetres, 0 where unknown", choices=("32FC1", "16UC1"))
     min_depth_m: float = option(0.0, "Nearer is unknown (NaN), in metres", minimum=0.0, maximum=1e6)
     max_depth_m: float = option(0.0, "Farther is sky (infinite), in metres; 0: no limit", minimum=0.0, maximum=1e6)
+    baseline_m: float = option(
+        0.0, "Baseline of the topic disparity, in metres; 0: as P of the camera info says", minimum=0.0, maximum=1e3
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,12 +18,11 @@ from ros2_pro.faults import MessageError
 from ros2_pro.frames.diagnostics import Health
 from ros2_pro.frames.lens import fallback_lens, find_lens, seen_lens, without_lens
 from ros2_pro.frames.model import Engine
+from ros2_pro.frames.publishing import BENT, DEPTHS, STRAIGHT, FrameMaps, FramePublisher
 from ros2_pro.frames.snapshot import write_snapshot
 from ros2_pro.graph.publishers import TOPICS, Outputs
 from ros2_pro.messages import camera_info, clouds, images
 from ros2_pro.messages.caches import CameraInfoCache, Frame, SensorCache, seconds
-from ros2_pro.messages.compressed_depth import compressed_depth
-from ros2_pro.messages.rectification import Rectification
 from ros2_pro.scale import sensor_samples
 from ros2_pro.scale.ground import camera_over_ground, ground_samples
 from ros2_pro.scale.tracker import FrameScale, ScaleTracker
@@ -33,9 +31,7 @@ from ros2_pro.settings import OWN_METRES, WAYS_TO_METRES, Settings
 FUTURE_S = 1.0  # a stamp this far ahead of the clock is wrong
 OTHER_CLOCK_S = 600.0  # a stamp this far off is of another clock, of a recording or a simulation
 INFO_OFFSET_S = 1.0  # a camera info this far from the image is told
-_STRAIGHT = frozenset({"depth", "depth_compressed"})
-_BENT = frozenset({"depth_raw", "depth_raw_compressed"})
-_DEPTHS = _STRAIGHT | _BENT
+_METRIC = DEPTHS | {"points", "disparity"}
 
 
 @dataclass(frozen=True)
@@ -49,19 +45,6 @@ class Surroundings:
     tf: sensor_samples.TfLookup | None = None
     sensor_is_rectified: Callable[[], bool] = lambda: False  # a depth image that is registered to the image
     clock: Callable[[], float] = time.monotonic  # steady, in seconds: of `Frame.received_s` and the scale's age
-
-
-@dataclass(eq=False)
-class _FrameMaps:
-    """What is known of a frame while it is worked on. Maps are (H, W) float32 at the image's size."""
-
-    header: Any
-    image: NDArray[np.uint8]
-    lens: camera_info.CameraModel | None
-    info: Any
-    disparity: NDArray[np.float32]
-    depth: NDArray[np.float32] | None = None
-    rectification: Rectification | None = None
 
 
 class Processor:
@@ -85,7 +68,7 @@ class Processor:
         self._stamp_s: float | None = None
         self._lens_notes: tuple[str, ...] = ()
         self._lens_source = "none"
-        self._messages: dict[str, Any] = {}
+        self._publisher = FramePublisher(health, outputs)
 
     def scale_now(self) -> FrameScale:
         """Where metres come from now, for diagnostics; of any thread."""
@@ -151,12 +134,12 @@ class Processor:
         info, lens = self._told_lens(found, info, message.header, image, settings, wanted)
         disparity = np.where(result.valid, result.disparity, np.float32(np.nan)) if not result.valid.all() else None
         disparity = result.disparity if disparity is None else disparity
-        view = _FrameMaps(message.header, image, lens, info, disparity, rectification=rectification)
-        if wanted & {*_DEPTHS, "points", "camera_info"} or self._snapshots:
+        view = FrameMaps(message.header, image, lens, info, disparity, rectification=rectification)
+        if wanted & (_METRIC | {"camera_info"}) or self._snapshots:
             view.depth = self._metres(view, result, settings)
         if self._around.stopping():
             return
-        self._publish(view, wanted, settings)
+        self._publisher.publish(view, wanted, settings)
         self._finish_snapshots(view, settings)
         latency_s = self._around.now_s() - seconds(message.header.stamp)
         by_stamp = abs(latency_s) < OTHER_CLOCK_S
@@ -170,21 +153,21 @@ class Processor:
     def _work_wanted(self, settings: Settings) -> frozenset[str]:
         """The outputs that somebody listens to and that can be given."""
         wanted = self._outputs.wanted()
-        if settings.scale.mode == "none" and wanted & {*_DEPTHS, "points"}:
+        if settings.scale.mode == "none" and wanted & _METRIC:
             self._health.count(
                 "no_scale",
                 f"Depth or points are wanted, but scale.mode is none; set it to {WAYS_TO_METRES}.",
                 withheld=True,
             )
-            wanted -= {*_DEPTHS, "points", "camera_info"}
-        return wanted if wanted & _DEPTHS else wanted - {"camera_info"}
+            wanted -= _METRIC | {"camera_info"}
+        return wanted if wanted & DEPTHS else wanted - {"camera_info"}
 
     def _on_its_topic(
         self, wanted: frozenset[str], found: camera_info.CameraModel | MessageError | None
     ) -> frozenset[str]:
         """The outputs without the depth image of the other geometry; who listens to that alone is told."""
         straight = not isinstance(found, camera_info.CameraModel) or found.is_straight
-        right, wrong = (_STRAIGHT, _BENT) if straight else (_BENT, _STRAIGHT)
+        right, wrong = (STRAIGHT, BENT) if straight else (BENT, STRAIGHT)
         if wanted & wrong and not wanted & right:
             asked, given = (TOPICS[min(names)][1] for names in (wanted & wrong, right))
             why = "its lens is straight, or input.rectify is true" if straight else "its lens is distorted"
@@ -247,7 +230,7 @@ class Processor:
             self._health.count("camera_info_late", f"The newest camera info is {offset_s:+.1f} s from the image.")
         return info, found
 
-    def _metres(self, view: _FrameMaps, result: Any, settings: Settings) -> NDArray[np.float32] | None:
+    def _metres(self, view: FrameMaps, result: Any, settings: Settings) -> NDArray[np.float32] | None:
         """Depth (H, W) in metres, or None where nothing gives a scale now."""
         if not result.valid.any():
             return view.disparity  # NaN everywhere
@@ -286,7 +269,7 @@ class Processor:
         return depth
 
     def _samples(
-        self, view: _FrameMaps, valid: NDArray[np.bool_], stamp_s: float, settings: Settings
+        self, view: FrameMaps, valid: NDArray[np.bool_], stamp_s: float, settings: Settings
     ) -> sensor_samples.Samples | None:
         """What the sensor saw at the time of the image, or what the ground tells; None where nothing is asked of them,
         or the sensor sent nothing then."""
@@ -311,45 +294,7 @@ class Processor:
             rectification=None if self._around.sensor_is_rectified() else view.rectification,
         )
 
-    def _publish(self, view: _FrameMaps, wanted: frozenset[str], settings: Settings) -> None:
-        publish = self._outputs.publish
-        if wanted & _DEPTHS and view.depth is not None:
-            self._publish_depth(view, view.depth, wanted, settings)
-        if "points" in wanted and view.depth is not None and view.lens is not None:
-            built = clouds.build_cloud(view.depth, view.image, view.lens, settings.points)
-            reuse = self._messages.get("points")
-            self._messages["points"] = clouds.cloud_message(built, view.header, reuse=reuse)
-            publish("points", self._messages["points"])
-        if "disparity" in wanted:
-            publish("disparity", self._image("disparity", view.disparity, "32FC1", view.header))
-        if wanted & {"preview", "preview_compressed"}:
-            picture = _preview(view.disparity, settings.preview.colormap, settings.preview.max_width)
-            if "preview" in wanted:
-                publish("preview", self._image("preview", picture, "rgb8", view.header))
-            if "preview_compressed" in wanted:
-                publish("preview_compressed", images.jpeg_message(picture, view.header))
-
-    def _publish_depth(
-        self, view: _FrameMaps, depth: NDArray[np.float32], wanted: frozenset[str], settings: Settings
-    ) -> None:
-        """Depth on the topic that says whether it is rectified, with its camera info."""
-        millimetres = settings.depth.encoding == "16UC1"
-        values = images.depth_to_millimetres(depth) if millimetres else depth
-        encoding = settings.depth.encoding
-        for name in wanted & {"depth", "depth_raw"}:
-            self._outputs.publish(name, self._image("depth", values, encoding, view.header))
-        for name in wanted & {"depth_compressed", "depth_raw_compressed"}:
-            self._outputs.publish(name, compressed_depth(values, encoding, view.header))
-        if view.lens is not None:
-            self._outputs.publish("camera_info", camera_info.info_message(view.info, view.lens, view.header))
-
-    def _image(self, name: str, values: NDArray[Any], encoding: str, header: Any) -> Any:
-        """A message in the memory of the one before: publishing has ended when it returns."""
-        message = images.image_message(values, encoding, header, reuse=self._messages.get(name))
-        self._messages[name] = message
-        return message
-
-    def _finish_snapshots(self, view: _FrameMaps, settings: Settings) -> None:
+    def _finish_snapshots(self, view: FrameMaps, settings: Settings) -> None:
         while self._snapshots:
             future = self._snapshots.popleft()
             if not future.set_running_or_notify_cancel():
@@ -359,7 +304,7 @@ class Processor:
             except Exception as error:  # whoever asked gets it
                 future.set_exception(error)
 
-    def _write_snapshot(self, view: _FrameMaps, settings: Settings) -> Path:
+    def _write_snapshot(self, view: FrameMaps, settings: Settings) -> Path:
         points = info = None
         if view.lens is not None:
             info = camera_info.info_message(view.info, view.lens, view.header)
@@ -374,16 +319,6 @@ class Processor:
             cloud=points,
             info=info,
         )
-
-
-def _preview(disparity: NDArray[np.float32], colormap: str, max_width: int) -> NDArray[np.uint8]:
-    height, width = disparity.shape
-    if max_width and width > max_width:
-        small = max_width, max(1, round(height * max_width / width))
-        disparity = np.asarray(cv2.resize(disparity, small, interpolation=cv2.INTER_AREA), dtype=np.float32)
-    if np.isnan(disparity).all():
-        return np.zeros((*disparity.shape, 3), np.uint8)
-    return pro.colorize(disparity, cmap=colormap)
 
 
 def _where(error: Exception) -> str:

@@ -12,17 +12,24 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
+try:
+    from stereo_msgs.msg import DisparityImage
+except ImportError:  # a robot without stereo cameras may not have it
+    DisparityImage = None
+
 TOPICS: dict[str, tuple[type[Any], str, str]] = {
     "depth": (Image, "depth/image_rect", "depth in metres at the image's size: 32FC1, or 16UC1 in millimetres"),
     "depth_raw": (Image, "depth/image_raw", "the same of an image that stays distorted, instead of depth/image_rect"),
     "depth_compressed": (CompressedImage, "depth/image_rect/compressedDepth", "depth/image_rect as a PNG of 16 bits"),
     "depth_raw_compressed": (CompressedImage, "depth/image_raw/compressedDepth", "depth/image_raw as a PNG of 16 bits"),
     "camera_info": (CameraInfo, "depth/camera_info", "the camera of the depth image, stamped exactly like it"),
-    "disparity": (Image, "disparity", "relative inverse depth at the image's size, 32FC1, larger is nearer"),
+    "relative": (Image, "relative_disparity", "inverse depth at the image's size, 32FC1, no unit; larger is nearer"),
     "points": (PointCloud2, "points", "coloured points x, y, z, rgb; 16 bytes each"),
     "preview": (Image, "preview", "the disparity in colours, rgb8"),
     "preview_compressed": (CompressedImage, "preview/compressed", "the same as JPEG"),
 }
+if DisparityImage is not None:
+    TOPICS["disparity"] = DisparityImage, "disparity", "depth as a stereo camera tells it, where its baseline is known"
 QOS = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -57,7 +64,7 @@ class Outputs:
 
     def publish(self, name: str, message: Any) -> None:
         """Publish on an output; trouble of the transport is reported, not raised."""
-        self._sizes[name] = len(getattr(message, "data", ()))
+        self._sizes[name] = len(getattr(getattr(message, "image", message), "data", ()))
         try:
             self._publishers[name].publish(message)
         except Exception as error:  # rclpy raises errors of its own and of its C++ half; the next message may pass

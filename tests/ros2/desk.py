@@ -53,7 +53,7 @@ class Desk:
 
     def __init__(self, folder):
         self.values = {"snapshot_folder": str(folder), "scale.mode": "fixed"}
-        self.listeners = frozenset(TOPICS)
+        self.listeners = frozenset(TOPICS) - {"disparity"}  # which needs a baseline
         self.told = []  # causes, and whether an output is withheld for them
         self.model = Model()
         self.health = Health(lambda cause, line, withheld: self.told.append((cause, withheld)))

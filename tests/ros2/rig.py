@@ -40,7 +40,7 @@ OFTEN = {"STUB_REPORT_S": "0.1"}  # diagnostics ten times a second, for tests th
 OUTPUTS = {
     "depth/image_rect": Image,
     "depth/camera_info": CameraInfo,
-    "disparity": Image,
+    "relative_disparity": Image,
     "points": PointCloud2,
     "preview": Image,
 }

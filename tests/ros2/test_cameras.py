@@ -130,9 +130,7 @@ def pair(start, namespace, tmp_path):
         f"{namespace}/left/pro:\n  ros__parameters:\n    preview.max_width: 20\n"
     )
     with contextlib.ExitStack() as closing:
-        node = start(
-            [*stub_command(namespace), "--params-file", str(file)], OFTEN, wishes={"weights_mb": WEIGHTS_MB}
-        )
+        node = start([*stub_command(namespace), "--params-file", str(file)], OFTEN, wishes={"weights_mb": WEIGHTS_MB})
         rigs = [
             closing.enter_context(contextlib.closing(Rig(f"{namespace}/{name}", ("depth/image_rect", "preview"))))
             for name in ("front", "left")

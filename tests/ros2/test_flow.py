@@ -34,9 +34,9 @@ def accounted(report):
 def test_of_more_frames_than_it_can_do_the_newest_is_taken(bench):
     table = bench(OFTEN)
     rig, node = table.rig, table.node
-    with table.listening("disparity"):
-        table.look("disparity")
-        rig.received["disparity"].clear()
+    with table.listening("relative_disparity"):
+        table.look("relative_disparity")
+        rig.received["relative_disparity"].clear()
         to_be_taken = []
         for _ in range(4):
             calls = len(node.events("infer"))
@@ -50,8 +50,8 @@ def test_of_more_frames_than_it_can_do_the_newest_is_taken(bench):
             assert accounted(rig.report())
             node.wish()
             to_be_taken.append(newest)
-            assert wait_for(lambda: len(rig.received["disparity"]) >= len(to_be_taken)), node.text()
-        assert [message.header.stamp for message in rig.received["disparity"]] == to_be_taken
+            assert wait_for(lambda: len(rig.received["relative_disparity"]) >= len(to_be_taken)), node.text()
+        assert [message.header.stamp for message in rig.received["relative_disparity"]] == to_be_taken
     report = rig.report()
     assert int(report["frames received"]) == int(report["frames finished"]) + int(report["count overrun"])
     assert int(report["frames dropped"]) == int(report["count overrun"]) > int(report["frames finished"])
@@ -102,8 +102,8 @@ def test_nothing_is_computed_for_nobody(bench):
 def test_parameters_and_diagnostics_answer_during_an_inference(bench):
     table = bench()
     rig = table.rig
-    with table.listening("disparity"):
-        table.look("disparity")
+    with table.listening("relative_disparity"):
+        table.look("relative_disparity")
         calls = len(table.node.events("infer"))
         table.node.wish(hold=True)
         table.send()
@@ -131,16 +131,17 @@ def test_outputs_are_stamped_exactly_like_the_image_and_of_its_size(bench):
 def test_without_a_scale_there_is_disparity_and_no_depth_and_the_log_says_how(bench):
     table = bench(OFTEN, points__stride=2)
     metric = ("depth/image_rect", "depth/camera_info", "points")
-    with table.listening("disparity", *metric):
+    with table.listening("relative_disparity", *metric):
         for _ in range(3):
-            table.look("disparity")
+            table.look("relative_disparity")
         assert not any(table.rig.received[topic] for topic in metric)
         told = [line for line in table.node.text().splitlines() if "no_scale" in line]
         assert told and all(way in told[0] for way in ("scale.mode", "align", "fixed", "metric"))
         assert table.rig.set(scale__mode="fixed", scale__factor=0.5, scale__shift=0.25)[-1].successful
-        outputs = table.look("disparity", *metric)
+        outputs = table.look("relative_disparity", *metric)
     disparity, depth = (
-        np.frombuffer(outputs[topic].data, np.float32).reshape(48, 64) for topic in ("disparity", "depth/image_rect")
+        np.frombuffer(outputs[topic].data, np.float32).reshape(48, 64)
+        for topic in ("relative_disparity", "depth/image_rect")
     )
     np.testing.assert_allclose(depth, 1 / (0.5 * disparity + 0.25), rtol=1e-6)
     points = np.frombuffer(outputs["points"].data, np.float32).reshape(24, 32, 4)
@@ -155,9 +156,9 @@ def test_diagnostics_have_every_figure_and_every_level(bench):
     table = bench(OFTEN)
     table.rig.report()
     assert table.rig.levels[-1] == (STALE, "no image yet")
-    with table.listening("disparity"):
+    with table.listening("relative_disparity"):
         for _ in range(3):
-            table.look("disparity")
+            table.look("relative_disparity")
         table.rig.report(lambda report: table.rig.levels[-1] == (OK, "working"))
         table.rig.report(lambda report: table.rig.levels[-1][0] == STALE)
         assert float(re.fullmatch(r"no image for (.+) s", table.rig.levels[-1][1])[1]) >= 3.0

@@ -168,7 +168,7 @@ def test_the_model_sees_a_turned_camera_upright_and_maps_stay_in_its_frame(desk,
     (image, lens), turns = seen[0], degrees // 90
     upright = np.rot90(np.zeros((HEIGHT, WIDTH)), -turns).shape
     assert image.shape[:2] == upright == (lens.height, lens.width)
-    disparity = np.frombuffer(out["disparity"].data, np.float32).reshape(HEIGHT, WIDTH)
+    disparity = np.frombuffer(out["relative"].data, np.float32).reshape(HEIGHT, WIDTH)
     np.testing.assert_array_equal(disparity, turned(image[..., 0], -turns).astype(np.float32) / 255 + np.float32(0.1))
     assert (out["camera_info"].width, out["depth"].width) == (WIDTH, WIDTH)
 

@@ -401,7 +401,7 @@ def test_with_the_default_launch_best_effort_listeners_get_every_depth_image_and
         lossy = ("depth/image_rect", "points")
         for topic in lossy:
             rig.node.create_subscription(OUTPUTS[topic], topic, rig.received[topic].append, qos_profile_sensor_data)
-        rig.listen("disparity")  # reliable: tells when a frame is done
+        rig.listen("relative_disparity")  # reliable: tells when a frame is done
         rig.ready()
 
         def came(topic: str, stamps: list[Any]) -> list[bool]:
@@ -418,14 +418,14 @@ def test_with_the_default_launch_best_effort_listeners_get_every_depth_image_and
 
         def all_are_found() -> bool:
             warm.append(sent(64, 48))
-            return bool(wait_for(lambda: all(any(came(topic, warm)) for topic in (*lossy, "disparity")), 1.0))
+            return bool(wait_for(lambda: all(any(came(topic, warm)) for topic in (*lossy, "relative_disparity")), 1.0))
 
         assert wait_for(all_are_found), node.text()
         for width, height in ((640, 480), (1280, 720), (1920, 1080)):
             frames: list[Any] = []
             for _ in range(12):
                 frames.append(sent(width, height))
-                assert wait_for(lambda f=frames: came("disparity", f)[-1])
+                assert wait_for(lambda f=frames: came("relative_disparity", f)[-1])
             for topic in lossy:
                 assert wait_for(lambda t=topic, f=frames: all(came(t, f)), 20.0), f"{topic} {width}x{height}"
         assert rig.counts()["lost_best_effort"] == 0

@@ -32,18 +32,18 @@ class Manager(Rig):
 
     def look(self) -> None:
         """Publish images until there is one more result."""
-        before = len(self.received["disparity"])
+        before = len(self.received["relative_disparity"])
 
         def looked():
             self.image.publish(camera_image(stamp=self.stamp()))
-            return wait_for(lambda: len(self.received["disparity"]) > before, 1.0)
+            return wait_for(lambda: len(self.received["relative_disparity"]) > before, 1.0)
 
         assert wait_for(looked)
 
 
 @pytest.fixture
 def manager(namespace):
-    made = Manager(namespace, ("disparity",))
+    made = Manager(namespace, ("relative_disparity",))
     yield made
     made.close()
 
@@ -75,7 +75,7 @@ def test_every_transition_does_what_it_says(start, namespace, manager):
     ):
         assert manager.change(transition) and manager.state() == state
         announced, listens = state in (2, 3), state == State.PRIMARY_STATE_ACTIVE
-        assert wait_for(lambda a=announced: bool(manager.node.count_publishers("disparity")) == a)
+        assert wait_for(lambda a=announced: bool(manager.node.count_publishers("relative_disparity")) == a)
         assert wait_for(lambda a=listens: bool(manager.node.count_subscribers("image")) == a)
         if listens:
             manager.look()
@@ -211,5 +211,5 @@ def test_deactivating_in_mid_inference_answers_and_old_frames_are_not_published_
     manager.look()
     assert wait_for(lambda: len(node.events("passed")) >= passed + 2), "the old pass is not over"
     manager.look()
-    assert old not in [message.header.stamp for message in manager.received["disparity"]]
+    assert old not in [message.header.stamp for message in manager.received["relative_disparity"]]
     assert "Traceback" not in node.text() and not manager.counts()["internal_error"]

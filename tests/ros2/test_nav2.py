@@ -48,7 +48,7 @@ def test_subscribed_as_its_layers_do_nav2_gets_every_cloud(page, start, namespac
     with contextlib.closing(Rig(namespace)) as rig:
         # nav2_costmap_2d's obstacle layer and nav2_collision_monitor's pointcloud: rclcpp::SensorDataQoS
         rig.node.create_subscription(PointCloud2, "points", rig.received["points"].append, qos_profile_sensor_data)
-        rig.listen("disparity")  # reliable: tells when a frame is done
+        rig.listen("relative_disparity")  # reliable: tells when a frame is done
         rig.ready()
 
         def came(topic, stamp):
@@ -64,13 +64,15 @@ def test_subscribed_as_its_layers_do_nav2_gets_every_cloud(page, start, namespac
 
         def all_are_found():
             warm.append(sent(64, 48))
-            return wait_for(lambda: all(any(came(t, stamp) for stamp in warm) for t in ("points", "disparity")), 1.0)
+            return wait_for(
+                lambda: all(any(came(t, stamp) for stamp in warm) for t in ("points", "relative_disparity")), 1.0
+            )
 
         assert wait_for(all_are_found), node.text()
         stamps = []
         for _ in range(FRAMES):
             stamps.append(sent(1280, 720))
-            assert wait_for(lambda: came("disparity", stamps[-1]))
+            assert wait_for(lambda: came("relative_disparity", stamps[-1]))
         assert wait_for(lambda: all(came("points", stamp) for stamp in stamps)), f"{len(rig.received['points'])} clouds"
         newest = rig.received["points"][-1]
         assert newest.header.frame_id == "camera_optical" and newest.width * newest.height <= 60_000

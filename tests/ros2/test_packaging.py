@@ -139,7 +139,7 @@ def test_the_manifest_of_ros_agrees_with_the_code() -> None:
         for name in imported_names(node)
     }
     optional = {"bondpy", "cv_bridge"}  # used where they are there; not every distribution has them
-    imported -= {*sys.stdlib_module_names, *optional, "numpy", "cv2", "pro_engine", "ros2_pro"}
+    imported -= {*sys.stdlib_module_names, *optional, "numpy", "cv2", "yaml", "pro_engine", "ros2_pro"}
     assert {"rclpy", "sensor_msgs", "launch_ros"} <= imported  # the reading above finds something
     assert imported <= named
 

@@ -67,14 +67,14 @@ def engine_always_run(desk):
 
 
 def engine_hold_scale(desk):
-    before = desk.look()["disparity"].data.tobytes()
+    before = desk.look()["relative"].data.tobytes()
     desk.set(engine__hold_scale=True)
     desk.look()
     desk.model.disparity = desk.model.disparity * 1.5 + 1  # the same view at another scale
-    held = np.frombuffer(desk.look()["disparity"].data, np.float32)
+    held = np.frombuffer(desk.look()["relative"].data, np.float32)
     np.testing.assert_allclose(held, np.frombuffer(before, np.float32), atol=0.005)
     desk.set(engine__hold_scale=False)
-    free = np.frombuffer(desk.look()["disparity"].data, np.float32)
+    free = np.frombuffer(desk.look()["relative"].data, np.float32)
     np.testing.assert_array_equal(free, desk.model.disparity.ravel())
     desk.set(engine__hold_scale=True)
 
@@ -104,7 +104,7 @@ def infers_with(name, value, seen, default):
 def scale_mode(desk):
     assert "depth" in desk.look()
     desk.set(scale__mode="none")
-    assert desk.look().keys() == {"disparity", "preview", "preview_compressed"}
+    assert desk.look().keys() == {"relative", "preview", "preview_compressed"}
     desk.set(scale__mode="metric")
     assert "depth" not in desk.look()
     desk.model.metric = pro.ScaleShift(0.5, 0.5, source="metric")
@@ -244,6 +244,13 @@ def points_min_depth_m(desk):
     assert np.nanmin(desk.points()[..., 2]) >= limit and np.isfinite(desk.depth()).all()
 
 
+def depth_baseline_m(desk):
+    desk.listeners |= {"disparity"}
+    assert "disparity" not in desk.look()
+    desk.set(depth__baseline_m=0.3)
+    assert desk.look()["disparity"].t == pytest.approx(0.3)
+
+
 def points_max_depth_m(desk):
     limit = float(np.median(desk.depth()))
     desk.set(points__max_depth_m=limit)
@@ -364,6 +371,7 @@ ON_THE_DESK = {
     "depth.encoding": depth_encoding,
     "depth.min_depth_m": depth_min_depth_m,
     "depth.max_depth_m": depth_max_depth_m,
+    "depth.baseline_m": depth_baseline_m,
     "points.organized": points_organized,
     "points.stride": points_stride,
     "points.max_points": points_max_points,
@@ -397,6 +405,7 @@ def test_a_parameter_takes_effect_on_the_next_frame(desk, name):
 
 @pytest.mark.parametrize("wanted", [c for n in (0, 1, 2, len(TOPICS)) for c in itertools.combinations(TOPICS, n)])
 def test_only_what_somebody_listens_to_is_made(desk, wanted):
+    desk.set(depth__baseline_m=0.1)
     desk.listeners = frozenset(wanted)
     given = desk.look()
     with_it = (

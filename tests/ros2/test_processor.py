@@ -44,7 +44,7 @@ def test_a_sensor_of_another_frame_is_registered_or_told(desk):
 
 @pytest.mark.parametrize(
     ("listeners", "fov_x_deg", "withheld"),
-    [({"points"}, 0.0, True), ({"depth"}, 0.0, False), ({"disparity"}, 0.0, False), ({"points"}, 90.0, False)],
+    [({"points"}, 0.0, True), ({"depth"}, 0.0, False), ({"relative"}, 0.0, False), ({"points"}, 90.0, False)],
 )
 def test_a_missing_camera_info_withholds_points_from_whoever_listens(desk, listeners, fov_x_deg, withheld):
     desk.listeners = frozenset(listeners)

@@ -30,12 +30,12 @@ class Watch(Rig):
     """Sees results."""
 
     def __init__(self, namespace):
-        super().__init__(namespace, ("disparity",), camera=False)
+        super().__init__(namespace, ("relative_disparity",), camera=False)
         self.ready()
 
     def sees(self, frame_id):
         """Whether there is a result of a camera."""
-        return wait_for(lambda: any(m.header.frame_id == frame_id for m in self.received["disparity"]))
+        return wait_for(lambda: any(m.header.frame_id == frame_id for m in self.received["relative_disparity"]))
 
 
 def arrives(rig, reliability, number=0):
@@ -91,7 +91,7 @@ def test_a_fixed_reliability_is_held(start, namespace, open_all):
 
 
 def test_outputs_are_reliable_and_keep_the_last_one_unless_overridden(start, namespace, open_all):
-    override = f"qos_overrides./{namespace.strip('/')}/disparity.publisher"
+    override = f"qos_overrides./{namespace.strip('/')}/relative_disparity.publisher"
     start(stub_command(namespace, **{f"{override}.reliability": "best_effort", f"{override}.depth": 3}), OFTEN)
     rig = open_all(Rig(namespace, tuple(topic for _, topic, _ in TOPICS.values())))
     rig.ready()
@@ -100,7 +100,7 @@ def test_outputs_are_reliable_and_keep_the_last_one_unless_overridden(start, nam
         (publisher,) = rig.node.get_publishers_info_by_topic(name)
         of_topic = f"qos_overrides.{name}.publisher"
         asked = rig.get(f"{of_topic}.reliability", f"{of_topic}.history", f"{of_topic}.depth")
-        wanted = ["best_effort", "keep_last", 3] if topic == "disparity" else ["reliable", "keep_last", 1]
+        wanted = ["best_effort", "keep_last", 3] if topic == "relative_disparity" else ["reliable", "keep_last", 1]
         assert asked == wanted, topic
         assert publisher.qos_profile.reliability.name.lower() == wanted[0], topic
 
@@ -147,7 +147,7 @@ def test_two_nodes_in_namespaces_do_not_touch_each_other(start, namespace, open_
     rigs = []
     for name in (first, second):
         start(stub_command(name), OFTEN)
-        rigs.append(open_all(Rig(name, ("disparity",))))
+        rigs.append(open_all(Rig(name, ("relative_disparity",))))
     for rig in rigs:
         rig.ready()
     busy, idle = rigs
@@ -157,15 +157,15 @@ def test_two_nodes_in_namespaces_do_not_touch_each_other(start, namespace, open_
 
     def looked():
         busy.image.publish(camera_image(stamp=busy.stamp()))
-        return wait_for(lambda: busy.received["disparity"], 1.0)
+        return wait_for(lambda: busy.received["relative_disparity"], 1.0)
 
     assert wait_for(looked)
-    assert int(idle.report()["frames received"]) == 0 and not idle.received["disparity"]
+    assert int(idle.report()["frames received"]) == 0 and not idle.received["relative_disparity"]
 
     def lone_topics():
         """Topics of one of the two that the other lacks, or that belong to neither."""
         names = {name for name, _ in busy.node.get_topic_names_and_types() if name.startswith(namespace)}
-        assert {f"{name}/disparity" for name in (first, second)} <= names
+        assert {f"{name}/relative_disparity" for name in (first, second)} <= names
         alone = {name.removeprefix(first).removeprefix(second) for name in names}
         return {name for name in alone if not {first + name, second + name} <= names}
 

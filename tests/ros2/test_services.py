@@ -76,11 +76,11 @@ def test_a_set_shows_in_the_next_frame(bench):
 def test_the_rate_is_bounded_and_the_input_called_stale_as_parameters_say(bench):
     table = bench(OFTEN)
     rig = table.rig
-    with table.listening("disparity"):
+    with table.listening("relative_disparity"):
         for _ in range(3):
-            table.look("disparity")
+            table.look("relative_disparity")
         assert rig.set(input__max_rate_hz=0.001)[0].successful  # one in 1000 s
-        table.look("disparity")
+        table.look("relative_disparity")
         done = int(rig.report()["frames finished"])
         for _ in range(10):
             table.send()
@@ -114,8 +114,8 @@ def test_a_refused_set_changes_nothing(bench):
     mixed = table.rig.set(points__min_depth_m=5.0, points__max_depth_m=4.0)
     assert [result.successful for result in mixed] == [True, False] and "smaller" in mixed[1].reason
     assert table.rig.get("points.min_depth_m", "points.max_depth_m") == [5.0, 0.0]
-    with table.listening("disparity"):
-        table.look("disparity")
+    with table.listening("relative_disparity"):
+        table.look("relative_disparity")
 
 
 def test_a_snapshot_is_equal_to_what_is_published(bench, tmp_path):
@@ -135,10 +135,11 @@ def test_a_snapshot_is_equal_to_what_is_published(bench, tmp_path):
         folder = Path(future.result().message)
     names = {"image.png", "disparity.npz", "depth.npz", "points.ply", "camera_info.yaml"}
     assert taken and folder.parent == tmp_path / "shots" and {path.name for path in folder.iterdir()} == names
-    (outputs,) = [o for o in taken if "{0.sec}.{0.nanosec:09d}".format(o["disparity"].header.stamp) == folder.name]
+    stamps = ["{0.sec}.{0.nanosec:09d}".format(outputs["preview"].header.stamp) for outputs in taken]
+    outputs = taken[stamps.index(folder.name)]
     sent = np.frombuffer(camera_image().data, np.uint8).reshape(48, 64, 3)
     assert np.array_equal(cv2.imread(str(folder / "image.png"))[..., ::-1], sent)
-    for name, topic in (("disparity", "disparity"), ("depth", "depth/image_rect")):
+    for name, topic in (("disparity", "relative_disparity"), ("depth", "depth/image_rect")):
         kept, about = pro.load_depth(folder / f"{name}.npz")
         assert np.array_equal(kept, np.frombuffer(outputs[topic].data, np.float32).reshape(48, 64), equal_nan=True)
         assert about.quantity == name
@@ -177,6 +178,6 @@ def test_reload_loads_the_model_again_and_keeps_the_old_one_if_that_fails(bench)
     table.node.wish(fail_load=True)
     answer = table.rig.call(Trigger, "reload", Trigger.Request())
     assert not answer.success and "The weights are missing" in answer.message
-    with table.listening("disparity"):
-        table.look("disparity")
+    with table.listening("relative_disparity"):
+        table.look("relative_disparity")
     assert table.rig.counts()["load_failed"] == 1

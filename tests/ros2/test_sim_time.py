@@ -22,7 +22,7 @@ class Simulation(Rig):
     """A rig that may give the time."""
 
     def __init__(self, namespace):
-        super().__init__(namespace, ("disparity",))
+        super().__init__(namespace, ("relative_disparity",))
         self.clock = self.node.create_publisher(Clock, "/clock", rclpy.qos.QoSProfile(depth=1))
 
     def tick(self, time_s):
@@ -41,7 +41,7 @@ class Simulation(Rig):
 
         def came():
             self.image.publish(camera_image(stamp=stamp))
-            return wait_for(lambda: stamp in [m.header.stamp for m in self.received["disparity"]], 1.0)
+            return wait_for(lambda: stamp in [m.header.stamp for m in self.received["relative_disparity"]], 1.0)
 
         assert wait_for(came, LONG_S), self.diagnostics[-1:]
 
@@ -62,7 +62,9 @@ def test_without_time_frames_flow_and_the_node_answers_and_reports(simulation, n
     if clock == "stopped":
         simulation.tick(100)
     with contextlib.closing(Camera(namespace, "best_effort", rate_hz=20.0)):  # heard only after a change by a timer
-        assert wait_for(lambda: len(simulation.received["disparity"]) >= FRAMES, LONG_S), simulation.diagnostics[-1:]
+        assert wait_for(lambda: len(simulation.received["relative_disparity"]) >= FRAMES, LONG_S), (
+            simulation.diagnostics[-1:]
+        )
     assert wait_for(lambda: simulation.levels[-1][0] == STALE and "no image for" in simulation.levels[-1][1], LONG_S)
     if clock == "never came":
         assert not simulation.newest("count time_jump")

@@ -93,7 +93,7 @@ def test_what_is_there_instead_is_named(graph, namespace, topics, listens, wante
 
 def test_a_node_on_a_wrong_topic_says_so_once_and_goes_on_when_images_come(start, namespace):
     node = start([*stub_command(namespace), "-r", "image:=wrong"], OFTEN)
-    with contextlib.closing(Rig(namespace, ("disparity",))) as rig:
+    with contextlib.closing(Rig(namespace, ("relative_disparity",))) as rig:
         rig.report(lambda report: report["count no_image"] == "1")
         (line,) = [line for line in node.text().splitlines() if "no_image" in line]
         assert "[WARN]" in line and f"No image came on {namespace}/wrong (sensor_msgs/Image) for 4 s." in line
@@ -102,7 +102,7 @@ def test_a_node_on_a_wrong_topic_says_so_once_and_goes_on_when_images_come(start
 
         def came():
             images.publish(camera_image(stamp=rig.stamp()))
-            return wait_for(lambda: rig.received["disparity"], 1.0)
+            return wait_for(lambda: rig.received["relative_disparity"], 1.0)
 
         assert wait_for(came) and rig.counts()["no_image"] == 1
 
@@ -133,7 +133,7 @@ def test_a_best_effort_listener_that_a_message_does_not_reach_is_told_of(start, 
     env = {name: value.format(profile=profile) for name, value in env.items()}
     node = start(stub_command(namespace), {**OFTEN, **env})
     with contextlib.closing(Rig(namespace)) as rig:
-        rig.listen("disparity", "best_effort")
+        rig.listen("relative_disparity", "best_effort")
         rig.listen("preview")  # reliable: gets everything
         rig.ready()
 
@@ -143,10 +143,11 @@ def test_a_best_effort_listener_that_a_message_does_not_reach_is_told_of(start, 
 
         assert wait_for(finished)
         if env:
-            assert len(rig.received["disparity"]) >= 1 and not rig.counts()["lost_best_effort"]
+            assert len(rig.received["relative_disparity"]) >= 1 and not rig.counts()["lost_best_effort"]
             return
         rig.report(lambda report: report["count lost_best_effort"] == "1")
         (line,) = [line for line in node.text().splitlines() if "lost_best_effort" in line]
-        words = ("[WARN]", f"{namespace}/disparity have 1.2 MB", "subscriber rig", "0.5 MB", "transport_profile:=64mb")
+        topic = f"{namespace}/relative_disparity"
+        words = ("[WARN]", f"{topic} have 1.2 MB", "subscriber rig", "0.5 MB", "transport_profile:=64mb")
         for word in words:
             assert word in line
