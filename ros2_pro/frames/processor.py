@@ -24,7 +24,7 @@ from ros2_pro.graph.publishers import TOPICS, Outputs
 from ros2_pro.messages import camera_info, clouds, images
 from ros2_pro.messages.caches import CameraInfoCache, Frame, SensorCache, seconds
 from ros2_pro.scale import sensor_samples
-from ros2_pro.scale.ground import camera_over_ground, ground_samples
+from ros2_pro.scale.ground import camera_over_ground, ground_samples, levelled
 from ros2_pro.scale.tracker import FrameScale, ScaleTracker
 from ros2_pro.settings import OWN_METRES, WAYS_TO_METRES, Settings
 
@@ -264,6 +264,8 @@ class Processor:
         limits = settings.depth
         far_m = limits.max_depth_m or None
         depth = pro.disparity_to_depth(view.disparity, scale.scale_shift, max_depth_m=far_m, sky=result.sky)
+        if view.over_ground is not None and scale.state == "ok":
+            depth = levelled(depth, view.lens, *view.over_ground)
         if limits.min_depth_m:
             depth[depth < limits.min_depth_m] = np.nan
         return depth
@@ -274,8 +276,8 @@ class Processor:
         """What the sensor saw at the time of the image, or what the ground tells; None where nothing is asked of them,
         or the sensor sent nothing then."""
         if settings.scale.mode == "ground":
-            height_m, down = camera_over_ground(settings.scale, view.header.frame_id, self._around.tf)
-            return ground_samples(view.disparity, valid, view.lens, height_m, down, stamp_s)
+            view.over_ground = camera_over_ground(settings.scale, view.header.frame_id, self._around.tf)
+            return ground_samples(view.disparity, valid, view.lens, *view.over_ground, stamp_s)
         if settings.scale.mode != "align":
             return None
         message = self._sensor.nearest(stamp_s, settings.scale.max_offset_s)

@@ -17,6 +17,7 @@ from ros2_pro.messages import camera_info, clouds, images
 from ros2_pro.messages.compressed_depth import compressed_depth
 from ros2_pro.messages.disparity import baseline_of, disparity_message
 from ros2_pro.messages.rectification import Rectification
+from ros2_pro.scale.sensor_samples import Vector
 from ros2_pro.settings import Settings
 
 STRAIGHT = frozenset({"depth", "depth_compressed"})  # depth images of a rectified image
@@ -35,6 +36,7 @@ class FrameMaps:
     disparity: NDArray[np.float32]
     depth: NDArray[np.float32] | None = None
     rectification: Rectification | None = None
+    over_ground: tuple[float, Vector] | None = None  # as of `camera_over_ground`, where it is looked for
 
 
 class FramePublisher:

@@ -31,7 +31,9 @@ from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2  # noqa: E402
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: E402
+
+from ros2_pro.graph.publishers import TOPICS  # noqa: E402
 
 HERE = Path(__file__).parent
 PATIENCE_S = 60.0  # for what comes at once unless something is broken, on a machine with other work
@@ -44,12 +46,7 @@ OUTPUTS = {
     "points": PointCloud2,
     "preview": Image,
 }
-RARE = {  # of a lens that stays distorted, and compressed
-    "depth/image_raw": Image,
-    "depth/image_rect/compressedDepth": CompressedImage,
-    "depth/image_raw/compressedDepth": CompressedImage,
-    "preview/compressed": CompressedImage,
-}
+RARE = {topic: kind for kind, topic, _ in TOPICS.values() if topic not in OUTPUTS}
 
 
 def qos(reliability: str = "reliable", depth: int = 1) -> QoSProfile:

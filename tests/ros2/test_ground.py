@@ -88,3 +88,24 @@ def test_a_frame_without_ground_holds_the_last_scale(desk):
     held = desk.depth(info=info())
     assert before is not None and held is not None
     assert desk.processor.scale_now().state in ("held", "stale")
+
+
+def test_the_floor_is_levelled_where_one_scale_does_not_do_and_what_stands_on_it_stays(desk):
+    """A model whose floor waves by 5 %, with a curb a few pixels wide, a thirtieth of the camera's height high."""
+    desk.set(scale__camera_height_m=0.9, scale__pitch_deg=25.0)
+    truth, floor = room(0.9, 25.0)
+    rows, columns = np.indices(truth.shape)
+    wave = 1 + 0.05 * np.sin(columns / WIDTH * 2 * np.pi)
+    curb = (np.abs(columns - WIDTH // 3) < 2) & floor
+    made = np.where(curb, truth * (1 - 1 / 30), truth)
+    desk.model.disparity = (((wave / made) - 0.05) / 0.4).astype(np.float32)
+    depth = desk.depth(info=info())
+    clear = floor & ~curb
+    assert np.median(np.abs(depth / truth - 1)[clear]) < 0.015 < np.median(np.abs(1 / wave - 1)[clear])
+    beside = np.roll(curb, 4, axis=1) & clear | np.roll(curb, -4, axis=1) & clear
+    height = 1 - np.median((depth / truth)[curb]) / np.median((depth / truth)[beside])
+    assert height == pytest.approx(1 / 30, rel=0.35)
+    wall = ~floor & (rows < 3)
+    link = desk.processor.scale_now().scale_shift
+    line = 1 / (link.scale * desk.model.disparity + link.shift)
+    np.testing.assert_allclose(depth[wall], line[wall], rtol=0.02)
