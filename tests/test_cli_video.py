@@ -214,4 +214,4 @@ def test_pictures_do_not_pile_up(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(VideoReader, "_image", counted)
     assert run("infer", write_video(tmp_path / "a.mp4", 12), "-o", "out").exit_code == 0
-    assert len(most) == 12 and max(most) <= 2
+    assert len(most) == 12 and max(most) <= 3  # one is read, one inferred, one written

@@ -30,7 +30,7 @@ class Told:
         self._places = {photo: place for place, photo in enumerate(photos, 1)}
         self._as_json = as_json
         self._noted: set[tuple[str, str]] = set()
-        self._video: tuple[Video, int, int | None] | None = None
+        self._video: tuple[Video, int | None] | None = None
         for failure in failures:
             self.add(failure)
 
@@ -38,7 +38,7 @@ class Told:
         self, show: Callable[[str, int, int | None], None], photo: Photo | Video, done: int, total: int | None
     ) -> None:
         """Show how far a photo is, or a video in frames."""
-        self._video = (photo, done, total) if isinstance(photo, Video) else None
+        self._video = (photo, total) if isinstance(photo, Video) else None
         show(f"{self._places[photo]}/{len(self._places)} {photo.path.name}", done, total)
 
     def add(self, outcome: Outcome) -> None:
@@ -64,8 +64,8 @@ class Told:
         done = sum(report.frame is None for report in self.reports) + len(self._videos)
         if self._video is None:
             return f"{done} of {len(self._places)} photos are done."
-        video, frames, expected = self._video
-        frames = max([frames, *(report.frame or 0 for report in self.reports if report.input == str(video.path))])
+        video, expected = self._video
+        frames = max([0, *(report.frame or 0 for report in self.reports if report.input == str(video.path))])
         rest = f", and {done} of {len(self._places)} photos and videos" if len(self._places) > 1 else ""
         return f"{frames} of {expected or 'all'} frames of {video.path.name} are done{rest}."
 

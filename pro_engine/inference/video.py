@@ -8,21 +8,19 @@ is left away, smoothly, so that outlines stay those of the new frame. It begins 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from pro_engine.geometry.depth import disparity_to_depth
+from pro_engine.inference.ahead import ahead
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.options import InferenceOptions
 from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics, LensSource, ScaleShift
-
-Item = TypeVar("Item")
 
 _DEFAULTS = InferenceOptions()
 _LOOK_PX, _LEAST_FLOW_PX = 160, 32
@@ -162,29 +160,8 @@ class VideoPredictor:
         `frames` is read in a thread of its own and inference runs in another, each up to two frames ahead. An error of
         either is raised here, after the results before it. Closing the iterator waits for the frames under way.
         """
-        with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as computing:
-            pictures = _ahead(frames, reading)
-            yield from _ahead(((image, self.infer(image)) for image in pictures), computing)
-
-
-_END = object()
-
-
-def _ahead(items: Iterable[Item], worker: ThreadPoolExecutor) -> Iterator[Item]:
-    """The items in their order, taken by the worker, one thread, up to `_AHEAD` before they are asked for."""
-    iterator = iter(items)
-
-    def ask() -> Future[Item]:
-        return worker.submit(next, iterator, _END)  # type: ignore[arg-type]
-
-    coming = deque(ask() for _ in range(_AHEAD))
-    try:
-        while (item := coming.popleft().result()) is not _END:
-            coming.append(ask())
-            yield item
-    finally:
-        for future in coming:
-            future.cancel()
+        with closing(ahead(frames, _AHEAD)) as pictures:
+            yield from ahead(((image, self.infer(image)) for image in pictures), _AHEAD)
 
 
 def _look(image: ImageArray, disparity: FloatMap, given: ScaleShift | None) -> _Look:

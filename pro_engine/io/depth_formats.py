@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pro_engine.errors import DependencyError, FileError, InputError
-from pro_engine.io import exr, pictures, tiff
+from pro_engine.io import exr, pictures, png, tiff
 from pro_engine.io.atomic import atomic_path
 from pro_engine.io.heif_depth import read_heif_depth
 from pro_engine.io.paths import check_size, writing_failed
@@ -43,6 +43,7 @@ class Coding:
 Loaded = tuple[NDArray[Any], Header | None]
 
 _STRIP_VALUES = 1 << 22
+_CACHED_VALUES = 1 << 16
 _MARK = "pro_engine"
 _KEY = "pro_engine_depth"
 
@@ -70,7 +71,8 @@ def _to_header(text: object) -> Header | None:
 
 
 def _row_strips(height: int, width: int) -> list[slice]:
-    step = max(1, _STRIP_VALUES // width)
+    """Rows whose values, as they are worked on, stay in the processor's cache."""
+    step = max(1, _CACHED_VALUES // width)
     return [slice(top, min(top + step, height)) for top in range(0, height, step)]
 
 
@@ -176,7 +178,7 @@ def _png_scale(values: FloatMap, quantity: str, path: Path) -> tuple[float, floa
         strip = values[rows]
         if np.isneginf(strip).any():
             raise InputError(f"The map has -inf, for which {path} has no code; use .npz or .exr.")
-        finite = strip[np.isfinite(strip)].astype(np.float64)
+        finite = strip[np.isfinite(strip)]
         if finite.size:
             least, greatest = min(least, float(finite.min())), max(greatest, float(finite.max()))
     if least > greatest:
@@ -193,8 +195,6 @@ def _millimetres(index: int) -> int:
 
 
 def _write_png(path: Path, values: FloatMap, header: Header, target: Path, coding: Coding) -> None:
-    from PIL import Image, PngImagePlugin
-
     is_depth = header["quantity"] == "depth"
     offset, step, limits = _png_scale(values, header["quantity"], target)
     step = coding.step_m if is_depth and coding.step_m is not None else step
@@ -211,9 +211,7 @@ def _write_png(path: Path, values: FloatMap, header: Header, target: Path, codin
         codes[rows] = np.clip(np.rint((strip - offset) / step), _PNG_FIRST, last)
         codes[rows][unknown] = _PNG_NONE
         codes[rows][infinite] = beyond
-    chunks = PngImagePlugin.PngInfo()
-    chunks.add_text(_MARK, _to_text({**header, "png": told}))
-    Image.fromarray(codes).save(path, format="PNG", pnginfo=chunks, compress_level=4)
+    png.write_grey16(path, codes, {_MARK: _to_text({**header, "png": told})})
 
 
 def _read_png(path: Path, max_pixels: int) -> Loaded:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pro_engine.errors import CancelledError, FileError, InputError, ProEngineError, ScaleUnknownError
 from pro_engine.inference.panorama import infer_panorama
@@ -23,17 +23,48 @@ from pro_engine.jobs.options import CLOUD_FORMATS, MAP_FORMATS, MESH_FORMATS, NO
 from pro_engine.jobs.outputs import Output
 from pro_engine.jobs.photos import Failure, FramePhoto, Photo, Video
 from pro_engine.jobs.report import PhotoReport
-from pro_engine.jobs.scale import ShotScale, Written, find_lens, no_metres
+from pro_engine.jobs.scale import ShotScale, ShotTurn, Written, find_lens, no_metres
 from pro_engine.jobs.sensor import sensor_prompt
 from pro_engine.jobs.writing import PhotoWork, notes_of, write_geometry, write_maps
 from pro_engine.options import InferenceOptions, OptionError
-from pro_engine.types import LoadedPhoto
+from pro_engine.types import DepthResult, LoadedPhoto
 
 Phase = Literal["read", "infer", "write"]
 _PICTURES = ("preview", "picture", "mask", "alpha")
 
 PhaseProgress = Callable[[Phase, int, int], object]
 """progress(phase, done, total): as each phase begins, and after every batch of "infer"; returning False stops."""
+
+
+Step = Callable[[Phase, int, int], object]
+"""As `PhaseProgress`, but it raises CancelledError to stop."""
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class ReadPhoto:
+    """A photo that was read, in `seconds`; objection: as of `PhotoJob.objection`."""
+
+    photo: Photo
+    outputs: list[Output]
+    loaded: LoadedPhoto
+    lens: PhotoLens
+    reduced: bool
+    mark: FileMark
+    objection: str
+    seconds: float
+
+
+class InferredPhoto:
+    """A photo with its result, until that is taken."""
+
+    def __init__(self, ready: ReadPhoto, work: PhotoWork, result: DepthResult, turn: ShotTurn | None) -> None:
+        self.ready, self.work, self.turn = ready, work, turn
+        self._results = [result]
+
+    def take(self) -> DepthResult:
+        """The result, once: nothing else holds its maps then, so that each is freed when it is written."""
+        return self._results.pop()
 
 
 @dataclass(frozen=True)
@@ -101,49 +132,85 @@ class PhotoJob:
                 or results are there already and `options.existing` is "fail". The disparity is written before a scale
                 is sought.
         """
-        start, step = time.perf_counter(), partial(_report, progress)
+        step = partial(_report, progress)
+        made = self.infer(photo, self.read(photo, predictor, step=step), predictor, shot=shot, step=step)
+        return self.write(made, predictor, step=step)
+
+    def read(self, photo: Photo, predictor: DepthPredictor, *, step: Step | None = None) -> ReadPhoto | PhotoReport:
+        """The first part of `run`: the photo, or the report of one that is skipped."""
+        start = time.perf_counter()
         self._check_model(predictor)
         outputs = self.outputs(photo, metric=predictor.spec.metric)
         self.check_places(outputs, photo.path)
         objection = self.objection(photo, predictor)
         if objection is None:
-            if shot is not None:
-                shot.skip(partial(self.written, photo))
             return PhotoReport(str(photo.path), skipped=True, frame=photo.number, time_s=photo.time_s)
-        step("read", 0, 1)
+        if step is not None:
+            step("read", 0, 1)
         mark = FileMark.of_source(photo.path)
         loaded, lens, reduced = _picture(photo, self.options)
-        lens = lens if shot is None else shot.lens(lens)
-        work = PhotoWork(self, photo, outputs, loaded, lens, shot)
-        read_seconds = time.perf_counter() - start
+        return ReadPhoto(photo, outputs, loaded, lens, reduced, mark, objection, time.perf_counter() - start)
+
+    def infer(
+        self,
+        photo: Photo,
+        ready: ReadPhoto | PhotoReport,
+        predictor: DepthPredictor,
+        *,
+        shot: ShotScale | None = None,
+        step: Step | None = None,
+    ) -> InferredPhoto | PhotoReport:
+        """The second part of `run`, in order for the frames of a shot, also for those that are skipped."""
+        if not isinstance(ready, ReadPhoto):
+            if shot is not None:
+                shot.skip(partial(self.written, photo))
+            return ready
+        lens = ready.lens if shot is None else shot.lens(ready.lens)
+        work = PhotoWork(self, photo, ready.outputs, ready.loaded, lens, shot or ShotScale())
         coarse = bool(work.of("preview")) and self.inference.refine != "none"
         inference = replace(self.inference, keep_coarse=coarse, keep_alpha=self.options.alpha)
         prompt = sensor_prompt(photo.name, self.options, work.image.shape) if predictor.spec.takes_prompt else None
         pinhole = partial(predictor.infer, intrinsics=lens.intrinsics, lens_source=lens.source, prompt=prompt)
         infer = partial(infer_panorama, predictor) if lens.sphere else pinhole
-        maps = write_maps(infer(work.image, options=inference, progress=partial(step, "infer")), work, step)
+        result = infer(work.image, options=inference, progress=None if step is None else partial(step, "infer"))
+        result, turn = (result, None) if shot is None else shot.held(work.image, result)
+        return InferredPhoto(ready, work, result, turn)
+
+    def write(
+        self, made: InferredPhoto | PhotoReport, predictor: DepthPredictor, *, step: Step | None = None
+    ) -> PhotoReport:
+        """The last part of `run`, in order for the frames of a shot."""
+        if not isinstance(made, InferredPhoto):
+            return made
+        start, ready, work = time.perf_counter(), made.ready, made.work
+        if step is not None:
+            step("write", 0, 1)
+        if made.turn is not None:
+            work.shot.begin(made.turn)
+        maps = write_maps(made.take(), work)
         stride = write_geometry(maps, work)
-        camera = camera_of(maps.lens.summary(), loaded.image.shape[:2], outputs, self.options)
-        self._provenance(photo, predictor).write(outputs, mark, camera)
-        seconds = time.perf_counter() - start
-        write_seconds = seconds - read_seconds - maps.timings["total"]
+        height, width = work.image.shape[:2]
+        camera = camera_of(maps.lens.summary(), (height, width), work.outputs, self.options)
+        self._provenance(work.photo, predictor).write(work.outputs, ready.mark, camera)
+        write_seconds = time.perf_counter() - start
+        seconds = ready.seconds + maps.timings["total"] + write_seconds
         return PhotoReport(
-            input=str(photo.path),
-            frame=photo.number,
-            time_s=photo.time_s,
-            outputs=tuple(out.summary() for out in outputs),
-            width=loaded.image.shape[1],
-            height=loaded.image.shape[0],
-            reduced=reduced,
+            input=str(work.photo.path),
+            frame=work.photo.number,
+            time_s=work.photo.time_s,
+            outputs=tuple(out.summary() for out in work.outputs),
+            width=width,
+            height=height,
+            reduced=ready.reduced,
             model=maps.about["model"],
             tiles=maps.tiles,
             seconds=seconds,
-            timings={"read": read_seconds, **maps.timings, "write": write_seconds, "total": seconds},
+            timings={"read": ready.seconds, **maps.timings, "write": write_seconds, "total": seconds},
             scale=None if maps.scale is None else maps.scale.summary(),
             lens=maps.lens.summary(),
             anchors=maps.anchors,
             stride=stride,
-            warnings=((f"Redone: {objection}.",) if objection else ()) + notes_of(maps, work),
+            warnings=((f"Redone: {ready.objection}.",) if ready.objection else ()) + notes_of(maps, work),
         )
 
     def objection(self, photo: Photo, predictor: DepthPredictor) -> str | None:
@@ -180,8 +247,13 @@ class PhotoJob:
         Raises:
             CancelledError: progress asked to stop.
         """
+        part = partial(self.run, photo, predictor, shot=shot, progress=progress)
+        return self.caught(photo, part, strict=strict)
+
+    def caught(self, photo: Photo, part: Callable[[], Made], *, strict: bool) -> Made | Failure:
+        """What a part of `run` gives, or as in `attempt` what went wrong."""
         try:
-            return self.run(photo, predictor, shot=shot, progress=progress)
+            return part()
         except CancelledError:
             raise
         except ProEngineError as error:

@@ -160,9 +160,21 @@ class Written(NamedTuple):
     lens: PhotoLens | None = None
 
 
+class ShotTurn(NamedTuple):
+    """What `ShotScale.held` leaves for `begin`: cuts so far; of a frame behind skipped ones the scale of the last."""
+
+    cuts: int
+    resumed: bool
+    scale: PhotoScale | None
+
+
 class ShotScale:
     """What the frames of one shot share: the scale of their maps, their anchors, the lens and, but for sensors, their
-    metres."""
+    metres.
+
+    Frames go through `skip`, `lens` and `held` in their order as they are inferred, and through `begin`, `scale` and
+    `anchors` in their order as they are written, which may be in another thread.
+    """
 
     def __init__(self) -> None:
         self._hold = ScaleHold()
@@ -174,8 +186,8 @@ class ShotScale:
 
     @property
     def cuts(self) -> int:
-        """How often the shot began anew."""
-        return self._hold.cuts
+        """How often the shot began anew up to the frame that is written."""
+        return self._cuts
 
     def skip(self, read: Callable[[], Written]) -> None:
         """Pass over the next frame, which is done already; `read` is called if one comes after it that is not."""
@@ -192,21 +204,27 @@ class ShotScale:
         sizes = [(one.intrinsics.width, one.intrinsics.height) for one in (self._lens, found)]
         return self._lens if sizes[0] == sizes[1] else found
 
-    def held(self, image: ImageArray, result: DepthResult) -> DepthResult:
-        """The result of the next frame on the scale of those before it."""
+    def held(self, image: ImageArray, result: DepthResult) -> tuple[DepthResult, ShotTurn]:
+        """The result of the next frame on the scale of those before it, and what `begin` is to be told."""
+        resumed, scale = self._skipped is not None, None
         if self._skipped is not None:
             written, self._skipped = self._skipped(), None
-            link = None if written.scale is None else written.scale.scale_shift
+            scale = written.scale
+            link = None if scale is None else scale.scale_shift
             self._hold.resume(written.image, written.disparity, link if result.depth is not None else None)
-            self._scale = written.scale
         if result.lens_source == "model" and result.intrinsics is not None:
             self._lens = PhotoLens(result.intrinsics, "model")
-        if result.scale_shift is not None and result.scale_shift.source == "fitted":
-            return result  # a sensor's metres need no frame before
-        held = self._hold.apply(image, result)
-        if self._hold.cuts != self._cuts:
-            self._cuts, self._scale, self._anchors = self._hold.cuts, None, None
-        return held
+        # A sensor's metres need no frame before.
+        if result.scale_shift is None or result.scale_shift.source != "fitted":
+            result = self._hold.apply(image, result)
+        return result, ShotTurn(self._hold.cuts, resumed, scale)
+
+    def begin(self, turn: ShotTurn) -> None:
+        """Before `scale` and `anchors` of a frame."""
+        if turn.resumed:
+            self._scale = turn.scale
+        if turn.cuts != self._cuts:
+            self._cuts, self._scale, self._anchors = turn.cuts, None, None
 
     def scale(
         self,

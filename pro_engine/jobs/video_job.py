@@ -1,4 +1,4 @@
-"""One video: its frames are photos of one shot, each read, inferred and written before the next."""
+"""One video: its frames are photos of one shot."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ import numpy as np
 
 from pro_engine.errors import CancelledError, FileError, ProEngineError
 from pro_engine.inference.predictor import DepthPredictor
-from pro_engine.io.video import VideoWriter, open_video
+from pro_engine.io.video import VideoFrame, VideoWriter, open_video
 from pro_engine.jobs.outputs import Output
 from pro_engine.jobs.photo_job import PhotoJob
-from pro_engine.jobs.photos import Failure, FramePhoto, Video
+from pro_engine.jobs.photos import Failure, FramePhoto, Photo, Video
+from pro_engine.jobs.pipeline import attempt_all
 from pro_engine.jobs.preview import color_range, make_preview
 from pro_engine.jobs.report import PhotoReport, VideoReport
 from pro_engine.jobs.scale import ShotScale
 from pro_engine.types import DepthResult, ImageArray
 
 VideoProgress = Callable[[Video, int, int | None], object]
-"""progress(video, frames done, frames expected or None): before every frame and while it is inferred."""
+"""progress(video, frames done, frames expected or None): while a frame is inferred, in another thread."""
 
 _MAX_PANEL_PX = 640
 _NEW_COLORS = 0.1
@@ -63,21 +64,14 @@ def _infer(
     shot = job.shot()
     with open_video(video.path) as reader, _writer(outputs, video, job) as writer:
         preview = None if writer is None or shot is None else _Preview(writer, shot)
-        for frame in reader:
-            number, expected = frame.number, reader.expected and max(reader.expected, frame.number)
+        frames = (_photo(frame, video, reader.expected, preview) for frame in reader)
 
-            def step(*_: object, done: int = number - 1, expected: int | None = expected) -> object:
-                return None if progress is None else progress(video, done, expected)
+        def step(photo: Photo, *_: int) -> object:
+            done, expected = (photo.number or 1) - 1, reader.expected
+            return None if progress is None else progress(video, done, expected and max(expected, done + 1))
 
-            photo = FramePhoto(
-                video.path,
-                video.frame_name(number, reader.expected),
-                number,
-                frame.time_s,
-                picture=frame.image,
-                preview=None if preview is None else partial(preview.add, frame.time_s),
-            )
-            outcome = job.attempt(photo, predictor, shot=shot, progress=step, strict=strict)
+        for photo, outcome in attempt_all(frames, job, predictor, shot=shot, progress=step, strict=strict):
+            number += 1
             if preview is not None and isinstance(outcome, PhotoReport) and outcome.skipped:
                 written = job.written(photo)
                 photo.show(written.image, DepthResult(written.disparity, np.ones(written.disparity.shape, bool)))
@@ -91,6 +85,18 @@ def _infer(
     yield VideoReport(str(video.path), number, files, time.perf_counter() - start, warnings)
     if reader.fault is not None:
         yield Failure(str(video.path), reader.fault)
+
+
+def _photo(frame: VideoFrame, video: Video, expected: int | None, preview: _Preview | None) -> FramePhoto:
+    """A frame of a video as a photo of the job."""
+    return FramePhoto(
+        video.path,
+        video.frame_name(frame.number, expected),
+        frame.number,
+        frame.time_s,
+        picture=frame.image,
+        preview=None if preview is None else partial(preview.add, frame.time_s),
+    )
 
 
 def _outputs(video: Video, job: PhotoJob) -> list[Output]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +39,7 @@ class PhotoWork:
     outputs: list[Output]
     loaded: LoadedPhoto
     lens: PhotoLens
-    shot: ShotScale | None
+    shot: ShotScale
 
     @property
     def image(self) -> ImageArray:
@@ -71,11 +70,9 @@ class WrittenMaps:
     notes: tuple[str, ...]
 
 
-def write_maps(result: DepthResult, work: PhotoWork, step: Callable[[str, int, int], object]) -> WrittenMaps:
+def write_maps(result: DepthResult, work: PhotoWork) -> WrittenMaps:
     """Write the pictures, the disparity, then the depth if there is a scale."""
-    step("write", 0, 1)
-    job, shot = work.job.options, work.shot or ShotScale()
-    result = result if work.shot is None else shot.held(work.image, result)
+    job, shot = work.job.options, work.shot
     for out in work.of("preview"):
         save_image(out.path, make_preview(work.image, result))
     work.photo.show(work.image, result)

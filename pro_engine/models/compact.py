@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec
+from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec, float32_where_inferring
 from pro_engine.models.refiner_published import fold_batch_norm
 
 # kernel, stride, expansion, channels, repeats
@@ -81,7 +81,11 @@ class _InvertedBottleneck(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """The trunk without its classifier; `forward` gives the maps at strides 2, 4, 8, 16 and 32."""
+    """The trunk without its classifier; `forward` gives the maps at strides 2, 4, 8, 16 and 32.
+
+    Stem and first block are in float32 where the rest is in 16 bits: they make the map at stride 2, and three of a
+    hundred outlines are lost where it is rounded.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,8 +108,9 @@ class EfficientNetLite0(nn.Module):
             with torch.no_grad():
                 x = self._pass(stem(image), front, 0, maps)
         else:
-            front = []
-            x = self.stem(image)  # (B, 32, h/2, w/2)
+            front = list(self.blocks[:1])
+            with float32_where_inferring(self, image):
+                x = self._pass(self.stem(image), front, 0, maps)  # (B, 16, h/2, w/2)
         self._pass(x, self.blocks[len(front) :], len(front), maps)
         return maps
 
@@ -219,6 +224,11 @@ class CompactDepth(DepthBase):
         self.fuse2 = _Fuse(c3, s2, c4)
         self.full = nn.Sequential(nn.Conv2d(c4, c5, 3, padding=1), nn.ReLU(True))
         self.head = nn.Conv2d(c5, 1, 1)
+
+    def whole(self, image: Tensor, aspect: float) -> PsiOutput:
+        """See `DepthBase.whole`; in float32, as all patches follow this one."""
+        with float32_where_inferring(self, image):
+            return super().whole(image, aspect)
 
     def forward(self, image: Tensor) -> PsiOutput:
         """See the class."""

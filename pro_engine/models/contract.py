@@ -13,9 +13,11 @@ outside the network, in `pro_engine.inference.whole`, where the lens of the phot
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 Unit = Literal["relative", "inverse metres", "inverse metres by focal", "inverse metres by points"]
@@ -131,6 +133,15 @@ class DepthBase(nn.Module, ABC):
     def prompted(self, image: Tensor, prompt: Prompt) -> PsiOutput:
         """`forward`, or `whole` without an aspect, of a Ψ that `takes_prompt`."""
         raise NotImplementedError
+
+
+def float32_where_inferring(module: nn.Module, maps: Tensor) -> AbstractContextManager[object]:
+    """The context in which a part of a network in eval mode computes in float32 whatever autocast says for the device
+    of its maps. Training keeps the format that it is given."""
+    kind = maps.device.type
+    if module.training or torch.compiler.is_exporting() or not torch.is_autocast_enabled(kind):
+        return nullcontext()
+    return torch.autocast(kind, enabled=False)
 
 
 class RefinerInput(NamedTuple):

@@ -17,6 +17,7 @@ from pro_engine.errors import FileError, InputError
 from pro_engine.io import depth_formats
 from pro_engine.io.atomic import atomic_path
 from pro_engine.io.depth import DEPTH_SUFFIXES, DepthInfo, load_depth, save_depth
+from pro_engine.io.png import write_grey16
 from pro_engine.types import FloatMap, Plate
 
 Quantity = Literal["depth", "disparity"]
@@ -90,6 +91,17 @@ def codes_of(path: Path) -> np.ndarray[Any, Any]:
 def header_of(path: Path) -> dict[str, Any]:
     with Image.open(path) as picture:
         return dict(json.loads(picture.info["pro_engine"]))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (700, 3001)])
+def test_png_in_strips_is_what_other_readers_expect(tmp_path: Path, size: tuple[int, int]) -> None:
+    codes = np.cumsum(np.random.default_rng(0).integers(-9, 10, size), 1).astype(np.uint16)
+    write_grey16(tmp_path / "a.png", codes, {"key": "text"})
+    assert np.array_equal(codes_of(tmp_path / "a.png"), codes)
+    with Image.open(tmp_path / "a.png") as picture:
+        picture.load()
+        assert picture.info["key"] == "text" and np.array_equal(np.asarray(picture), codes)
+        assert (tmp_path / "a.png").read_bytes().count(b"IDAT") >= min(size) // 300
 
 
 @pytest.mark.parametrize("size", SIZES)
