@@ -39,6 +39,6 @@ def unregister() -> None:
 
 
 def _with_classes() -> tuple[ModuleType, ...]:
-    from .ui import export, operators, panel, plate, preferences, space
+    from .ui import export, operators, panel, plate, preferences, shot, space
 
-    return (preferences, operators, export, panel, space, plate)
+    return (preferences, operators, export, panel, space, plate, shot)

@@ -146,6 +146,10 @@ class EngineRun(Activity):
     def _index(self) -> int:
         return len(self.results) + len(self.skipped)
 
+    def cancel(self) -> None:
+        """The user wants no more of it."""
+        self.stop("Cancelled.")
+
     def _counted(self, text: str, number: int) -> str:
         return f"{text} {number}/{len(self.photos)}" if len(self.photos) > 1 else text
 
@@ -195,10 +199,20 @@ class EngineRun(Activity):
         self._fraction, self._opened, self._asked_s = 0.0, False, time.monotonic()
         client.heard_s = self._asked_s
         photo, folder = str(self.photos[self._index]), str(self._folders[self._index])
-        values = {**asdict(self.options), "offline": not self.online, "max_pixels": MAX_PIXELS, **OUTPUTS}
+        values = {
+            **asdict(self.options),
+            **self._of_photo(),
+            "offline": not self.online,
+            "max_pixels": MAX_PIXELS,
+            **OUTPUTS,
+        }
         if self.shot:  # engines that do not know it refuse it
             values["shot"] = True
         self._job = client.ask("infer", photo=photo, folder=folder, **values)
+
+    def _of_photo(self) -> Mapping[str, Any]:
+        """What is asked of the next photo beside what is asked of all."""
+        return {}
 
     def _take(self, client: Client, event: Event) -> None:
         if self._job is None or event.get("id") != self._job:

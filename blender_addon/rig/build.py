@@ -85,7 +85,7 @@ def build(
         scale = 1.0 if scene.unit_settings.system == "NONE" else 1 / scene.unit_settings.scale_length
         rig.rotation_euler.x, rig.scale = math.pi / 2, (scale,) * 3
         camera = made.add(bpy.data.objects.new(f"{name} camera", made.add(bpy.data.cameras.new(name))))
-        _aim(camera, depth, intrinsics, scale, sensor_mm)
+        aim(camera, depth, intrinsics, scale, sensor_mm)
         camera.parent = surface.parent = rig
         rig[PHOTO_KEY] = picture  # a user: what nothing uses is not saved
         source_image = None if source is None else new_float_image(made, f"{name} source", source)
@@ -148,7 +148,7 @@ def rebuild(
     old = [mesh, *mesh.materials, *maps_of(surface)]
     surface.data = shape.mesh
     dress(surface, options, shape)
-    _aim(parts.camera, depth, intrinsics, rig.scale.x, sensor_mm)
+    aim(parts.camera, depth, intrinsics, rig.scale.x, sensor_mm)
     if options.kind == "adaptive":
         _allow_adaptive(scene)
     replace_old(old, [shape.mesh, *materials, *maps_of(surface)])
@@ -186,7 +186,7 @@ def frame_scene(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
     scene.camera = camera
 
 
-def _aim(camera: bpy.types.Object, depth: FloatMap, intrinsics: Intrinsics, scale: float, sensor_mm: float) -> None:
+def aim(camera: bpy.types.Object, depth: FloatMap, intrinsics: Intrinsics, scale: float, sensor_mm: float) -> None:
     """Make a camera that of the photo, in the space of the rig; `scale` is scene units a metre."""
     numbers, data = camera_of(intrinsics, sensor_mm), camera.data
     data.sensor_fit = "HORIZONTAL"

@@ -255,7 +255,7 @@ def place(scene: bpy.types.Scene, result: PhotoDepth, recipe: Recipe, plate: bpy
     built.rig[SOURCES_KEY] = f"{source.lens_source}|{source.scale_source}"
     _note_built(built.rig, recipe, source, intrinsics)
     note = f"{note} {source.doubts(recipe)}".strip()
-    _stand_at(built.rig, recipe.lens)
+    stand_at(built.rig, recipe.lens)
     if result.reduced:
         note = f"{note} It was reduced to {result.width}x{result.height}: Blender keeps no larger map.".lstrip()
     return Placed(built, source, note)
@@ -276,7 +276,7 @@ def rebuild(scene: bpy.types.Scene, rig: bpy.types.Object, recipe: Recipe) -> Pl
     sensor_mm = recipe.lens.sensor_width_mm(width, height)
     built = build_again(scene, rig, depth=depth, intrinsics=intrinsics, options=recipe.build, sensor_mm=sensor_mm)
     _note_built(rig, recipe, source, intrinsics)
-    _stand_at(rig, recipe.lens)
+    stand_at(rig, recipe.lens)
     return Placed(built, source, f"{note} {source.doubts(recipe)}".strip())
 
 
@@ -289,7 +289,7 @@ def _note_built(rig: bpy.types.Object, recipe: Recipe, source: Source, lens: Int
 def built_with(rig: bpy.types.Object) -> tuple[Intrinsics, ScaleChoice]:
     """The lens and the metres with which a rig was built last. UserError: it does not tell."""
     if not has(rig, BUILT_KEY):
-        raise UserError(f"{rig.name} does not tell what it was built with; press Rebuild.")
+        raise UserError(f"{rig.name} has no map of one photo: a shot has none, and others need Rebuild.")
     told = json.loads(rig[BUILT_KEY])
     return Intrinsics(**told["lens"]), ScaleChoice(**{**told["scale"], "point": tuple(told["scale"]["point"])})
 
@@ -301,7 +301,7 @@ def depth_of(rig: bpy.types.Object) -> FloatMap:
     return source.depth(choice, source.scale(choice), lens)
 
 
-def _stand_at(rig: bpy.types.Object, lens: LensOptions) -> None:
+def stand_at(rig: bpy.types.Object, lens: LensOptions) -> None:
     """Put the rig where the camera is from which the lens was taken, so that both see the same."""
     if lens.source == "CAMERA" and lens.camera is not None:
         numbers = lens.camera.world_from_camera

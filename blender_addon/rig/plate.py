@@ -11,6 +11,7 @@ import bpy
 from ..errors import UserError
 from .build import FRAME_KEY, NAME_LENGTH, PHOTO_KEY, Built
 from .datablocks import NewDatablocks, has
+from .nodes import Nodes
 from .place import rig_of
 
 PROJECTION_KEY = "pro_projection"  # on the rig: the material that projects its photo
@@ -70,7 +71,7 @@ def _projection(made: NewDatablocks, parts: Built, shading: str) -> bpy.types.Ma
     material[PROJECTION_KEY] = shading
     if bpy.app.version < (5, 0):
         material.use_nodes = True
-    nodes = _Nodes(material.node_tree)
+    nodes = Nodes(material.node_tree)
     nodes.tree.nodes.clear()
     u, v, ahead = _seen_at(nodes, parts.camera)
     place = nodes.new("ShaderNodeCombineXYZ")
@@ -93,7 +94,7 @@ def _projection(made: NewDatablocks, parts: Built, shading: str) -> bpy.types.Ma
     return material
 
 
-def _seen_at(nodes: _Nodes, camera: bpy.types.Object) -> tuple[Any, Any, Any]:
+def _seen_at(nodes: Nodes, camera: bpy.types.Object) -> tuple[Any, Any, Any]:
     """Where in its picture a camera of sensor fit HORIZONTAL sees what is shaded, and 1 where that lies before it."""
     data = camera.data
     where = nodes.new("ShaderNodeTexCoord", object=camera)
@@ -111,44 +112,3 @@ def _seen_at(nodes: _Nodes, camera: bpy.types.Object) -> tuple[Any, Any, Any]:
     up = nodes.maths("MULTIPLY", up, nodes.driven("w * ax / (h * ay)", **frame))
     u, v = (nodes.maths("ADD", side, 0.5) for side in (across, up))
     return u, v, nodes.maths("LESS_THAN", apart.outputs[2], 0.0)
-
-
-class _Nodes:
-    """Nodes of a tree, put side by side as they come."""
-
-    def __init__(self, tree: bpy.types.NodeTree) -> None:
-        self.tree = tree
-
-    def new(self, kind: str, **values: Any) -> Any:
-        """A node."""
-        node: Any = self.tree.nodes.new(kind)
-        node.location = (len(self.tree.nodes) * 180, 0)
-        for name, value in values.items():
-            setattr(node, name, value)
-        return node
-
-    def join(self, source: Any, target: Any) -> None:
-        """A link."""
-        self.tree.links.new(source, target)
-
-    def maths(self, operation: str, *values: Any) -> Any:
-        """What comes out of a calculation with sockets and numbers."""
-        node = self.new("ShaderNodeMath", operation=operation)
-        for value, socket in zip(values, node.inputs, strict=False):
-            if isinstance(value, float):
-                socket.default_value = value
-            else:
-                self.join(value, socket)
-        return node.outputs[0]
-
-    def driven(self, expression: str, **variables: tuple[bpy.types.ID, str]) -> Any:
-        """A number that follows properties, each of a datablock; Blender computes it without Python."""
-        output = self.new("ShaderNodeValue", label=expression).outputs[0]
-        driver = output.driver_add("default_value").driver
-        for name, (owner, path) in variables.items():
-            variable = driver.variables.new()
-            variable.name = name
-            variable.targets[0].id_type = "CAMERA" if isinstance(owner, bpy.types.Camera) else "OBJECT"
-            variable.targets[0].id, variable.targets[0].data_path = owner, path
-        driver.expression = expression
-        return output

@@ -16,6 +16,7 @@ from ..errors import UserError
 from ..rig.build import frame_scene, parts_of
 from ..rig.place import camera_of_rig, pixel_of, rebuild
 from ..rig.rebuild_estimate import remember
+from ..rig.shot import is_shot, rebuild_shot
 from ..rig.shown import show
 from ..work import current
 from ..work.photo_job import RigJob
@@ -236,6 +237,9 @@ class PRO_DEPTH_OT_rebuild(OnRig, bpy.types.Operator):  # noqa: N801
 
     def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
         """Build it again."""
+        if is_shot(rig):
+            shot = rebuild_shot(rig, properties.recipe_of(context.scene))
+            return f"{rig.name} is rebuilt with {len(shot.shot.numbers)} frames. {shot.note}".strip()
         placed = rebuild(context.scene, rig, properties.recipe_of(context.scene))
         remember(rig, placed.source)
         vertices = len(placed.built.surface.data.vertices)

@@ -225,6 +225,20 @@ class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's 
         unit="LENGTH",
     )
 
+    shot: StringProperty(
+        name="Frames", description="A movie, or any frame of an image sequence", subtype="FILE_PATH", options=RELATIVE
+    )
+    shot_first: IntProperty(name="First", description="Number of the first frame; 0 for the first that there is", min=0)
+    shot_last: IntProperty(name="Last", description="Number of the last frame; 0 for the last that there is", min=0)
+    shot_vertices: IntProperty(
+        name="Vertices",
+        description="About how many vertices the mesh of the shot has; 12 bytes each and frame in the depth cache",
+        default=200_000,
+        min=MIN_BUDGET,
+        soft_max=2_000_000,
+        step=10_000,
+    )
+
     batch_folder: StringProperty(
         name="Folder", description="All photos in this folder, one after another", subtype="DIR_PATH", options=RELATIVE
     )

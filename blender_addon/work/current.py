@@ -74,10 +74,13 @@ def begin_test(engine: str) -> EngineTest:
     return test
 
 
-def cancel(why: str = "Cancelled.") -> None:
-    """End the run, if there is one."""
+def cancel(why: str = "") -> None:
+    """End the run, if there is one: as the user wishes, or for a reason that leaves nowhere to build in."""
     if job is not None:
-        job.stop(why)
+        if why:
+            job.stop(why)
+        else:
+            job.cancel()
         redraw()
 
 

@@ -18,7 +18,8 @@ after at most 1,048,576 characters.
 `infer` knows `photo` and `folder`, which it must have, and the options of `ModelOptions`, `InferenceOptions` and
 `JobOptions` by the names of their fields, but for those in `WORDS`; what is left out or null has its default. A text is
 given for a path ("" for none), a list for several values. With "shot": true the photo is the next frame of the shot
-that the request before it belonged to.
+that the request before it belonged to. With "frame": 12 the photo is that frame of a video, from 1; one after another,
+they are read once.
 
 Answers have an `event`; the first line is {"event": "ready", "protocol": 2, ...}. A job gives any number of
 {"event": "progress", "id": 2, "phase": "infer", "done": 3, "total": 17, "seconds_left": 4.2}, where the phases are
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from pro_engine.inference.load import ModelHolder
     from pro_engine.jobs.photo_job import PhaseProgress
     from pro_engine.jobs.scale import ShotScale
+    from pro_engine.jobs.video_frames import VideoFrames
 
 PROTOCOL = 2
 GRACE_S = 1.0  # for a job under way, once stdin is closed
@@ -73,7 +75,7 @@ def word_of(name: str) -> str:
 
 
 KEYS = {word_of(one.name) for owner in (ModelOptions, InferenceOptions, JobOptions) for one in options_of(owner)}
-KEYS = (KEYS - DECIDED) | {"photo", "folder"}
+KEYS = (KEYS - DECIDED) | {"photo", "folder", "frame"}
 """What a request for `infer` may hold beside `id` and `do`."""
 
 
@@ -90,6 +92,7 @@ class Server:
         self._running: Any = None
         self._models: ModelHolder | None = None
         self._shot: ShotScale | None = None
+        self._video: VideoFrames | None = None
         self._verbs: dict[str, Callable[[Request], dict[str, Any]]] = {"info": self._info, "infer": self._infer}
 
     def run(self) -> None:
@@ -183,6 +186,7 @@ class Server:
         from pro_engine.io.pictures import size_told
         from pro_engine.jobs.photo_job import PhotoJob
         from pro_engine.jobs.photos import Photo
+        from pro_engine.jobs.video_frames import VideoFrames
 
         if unknown := set(request) - KEYS - {"id", "do"}:
             unknown_words, known_words = (", ".join(sorted(words)) for words in (unknown, KEYS))
@@ -200,7 +204,11 @@ class Server:
         predictor = self._models.get(model, before=before)
         self._stop_if_asked()
         self._shot = job.shot(self._shot)
-        return job.run(Photo(path, path.stem), predictor, shot=self._shot, progress=self._steps()).to_json()
+        photo = Photo(path, path.stem)
+        if request.get("frame") is not None:
+            self._video = self._video or VideoFrames()
+            photo = self._video.photo(path, request["frame"])
+        return job.run(photo, predictor, shot=self._shot, progress=self._steps()).to_json()
 
     def _steps(self) -> PhaseProgress:
         begun_s = time.monotonic()

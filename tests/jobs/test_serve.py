@@ -21,6 +21,7 @@ from videos import write_video
 
 from pro_engine.cli.main import app
 from pro_engine.inference.tiling import input_size
+from pro_engine.io.video import VideoWriter
 from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.serve import DECIDED, KEYS, WORDS, word_of
 from pro_engine.options import InferenceOptions, ModelOptions, options_of
@@ -180,6 +181,22 @@ def test_frames_of_a_shot_are_on_one_scale(served, photo, tmp_path):
     assert np.abs(held - first).mean() < np.abs(alone - first).mean()
 
 
+def test_a_frame_of_a_video_is_inferred_as_a_photo_is(served, photo, tmp_path):
+    pytest.importorskip("av", reason="the extra video is not installed")
+    picture = np.array(ImageOps.exif_transpose(Image.open(photo)))
+    movie = tmp_path / "movie.mp4"
+    with VideoWriter(movie) as writer:
+        for k in range(3):
+            writer.write(picture, k / 25)
+    asked = {"folder": str(tmp_path / "maps"), "tiles": [1, 1], "shot": True, **FOR_HOSTS}
+    served.ask(id=31, do="infer", photo=str(movie), frame=2, **asked)
+    result = served.until_end_of(31)[-1]["result"]
+    assert (result["width"], result["height"]) == picture.shape[1::-1]
+    assert Path(result["outputs"][0]["path"]).name.startswith("movie.0002.")
+    served.ask(id=32, do="infer", photo=str(movie), frame=9, **asked)
+    assert "no frame 9" in served.until_end_of(32)[-1]["message"]
+
+
 def test_cancelling_ends_the_job_at_once_and_not_the_next(served, photo, tmp_path):
     served.ask(id=4, do="infer", photo=str(photo), folder=str(tmp_path), tiles=[16, 16], device="cpu")
     while served.hear().get("phase") != "infer":
@@ -304,7 +321,7 @@ def test_keys_are_the_fields_by_one_word_each():
     owners = (ModelOptions, InferenceOptions, JobOptions)
     words = [word_of(one.name) for owner in owners for one in options_of(owner)]
     assert len(words) == len(set(words)) and set(WORDS) <= {one.name for owner in owners for one in options_of(owner)}
-    assert set(words) - DECIDED == KEYS - {"photo", "folder"}
+    assert set(words) - DECIDED == KEYS - {"photo", "folder", "frame"}
 
 
 # What is told, as docs/json.md describes it

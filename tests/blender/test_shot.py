@@ -1,0 +1,64 @@
+"""Shots as one rig: every frame is its photo again, runs and their ends, and what is kept on disk."""
+
+from __future__ import annotations
+
+from tests.blender.blenders import facts_of, needs_blender
+from tests.blender.engines import one_sentence
+
+facts = facts_of("inside_shot.py")
+
+pytestmark = needs_blender
+
+
+def test_each_frame_has_its_own_shape_and_is_its_photo(python):
+    seen = facts(python, "frames")
+    assert max(seen["shape"]) < 1e-6 and seen["left out"] < 1e-6
+    for frame in seen["match"].values():
+        assert frame["psnr"] >= 38 and max(map(abs, frame["offset"])) <= 0.05
+    assert seen["aside"] > 0.01  # torn between the block and the ground, not stretched
+
+
+def test_a_shot_is_built_again_without_the_engine(python):
+    seen = facts(python, "frames")
+    assert seen["rebuilt"] < 1e-6 and seen["materials"] == 1
+
+
+def test_a_shot_stays_whole_where_its_folder_goes(python):
+    seen = facts(python, "frames")
+    assert seen["paths"] == ["//plate.shot", "//plate.shot/points.pc2", "//plates/plate.0101.png"]
+    assert seen["again"] < 1e-6 and seen["match again"]["psnr"] >= 38
+
+
+def test_a_shot_keeps_to_its_vertices(python):
+    seen = facts(python, "coarse")
+    assert abs(seen["vertices"] - 2000) < 100 and seen["finite"]
+
+
+def test_17_a_run_makes_one_rig_and_a_cache_beside_the_file(python):
+    seen = facts(python, "runs")
+    assert "save the file first" in one_sentence(seen["unsaved"])
+    assert seen["run"][0] == "FINISHED" and seen["run"][1][0].startswith("plate has the frames 1 to 5")
+    assert seen["numbers"] == [1, 2, 3, 5] and seen["rig"] == "plate" and seen["rigs"] == 1 and seen["left"] == []
+    assert seen["asked"] == [f"plate.{k:04d}.png of a shot" for k in (1, 2, 3, 5)]
+    assert seen["rebuilt"][0] == seen["looks"] == seen["exported"] == seen["loaded"] == "FINISHED"
+
+
+def test_12_what_is_no_shot_is_told_in_a_sentence(python):
+    seen = facts(python, "runs")
+    assert "a shot has none" in one_sentence(seen["passes"])
+    assert "no depth cache" in one_sentence(seen["no cache"]) and "has no number" in one_sentence(seen["no number"])
+    assert "1 to 5" in one_sentence(seen["no frame"])
+    assert "is damaged" in one_sentence(seen["bad"][0]) and not seen["bad"][1]
+
+
+def test_a_shot_that_is_cancelled_has_what_is_done(python):
+    seen = facts(python, "cancelled")
+    (text, is_error, _), count = seen["said"], len(seen["numbers"])
+    assert not is_error and text.endswith("Cancelled.") and 2 <= count < 4
+    assert seen["numbers"] == list(range(1, count + 1))
+    assert seen["head"] == [1, seen["vertices"], 1.0, 1.0, count]
+
+
+def test_memory_does_not_grow_with_the_length(python):
+    seen = facts(python, "memory")
+    assert seen["grown"] < 40 and seen["file"] == 32 + 40 * 640 * 480 * 12  # MiB; all points would be 140
