@@ -19,7 +19,7 @@ from ros2_pro.demo.settings import DemoSettings
 from ros2_pro.settings import ScaleSettings, Settings
 
 # Arguments that are parameters of the camera.
-CAMERA = ("source", "width", "height", "rate_hz", "reliability", "encoding", "faults")
+CAMERA = ("source", "width", "height", "rate_hz", "reliability", "encoding", "faults", "camera_height_m", "pitch_deg")
 
 # Argument of pro.launch.py: another default, meaning.
 NODE = {

@@ -39,6 +39,8 @@ SETTINGS = {
     "scale_shift": "scale.shift",
     "scale_source": "scale.source",
     "scale_transport": "scale.transport",
+    "camera_height_m": "scale.camera_height_m",
+    "pitch_deg": "scale.pitch_deg",
     "max_depth": "depth.max_depth_m",
     "max_points": "points.max_points",
     "autostart": "autostart",

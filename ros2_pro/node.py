@@ -337,6 +337,8 @@ class ProNode(LifecycleNode):
         elif self.has_model is None:
             level, text = WARN, "the model is being loaded"
         values = {"state": self._state, **report.values, **self._figures()}
+        if values["scale source"] in ("estimated", "assumed"):
+            text = f"{text}; metres are an estimate"
         status = DiagnosticStatus(
             level=bytes([level]),
             name=f"{self.get_fully_qualified_name()}: depth",

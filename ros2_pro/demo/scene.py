@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pro_engine as pro
+from ros2_pro.demo.settings import DemoSettings
 
 FloatArray = NDArray[np.float64]
 Color = tuple[float, float, float]
 Vector = tuple[float, float, float]
 Region = tuple[slice, slice]  # rows, columns
 
-CAMERA_HEIGHT_M = 1.5
-PITCH = math.radians(12)
+CAMERA_HEIGHT_M, PITCH = DemoSettings.camera_height_m, math.radians(DemoSettings.pitch_deg)
 TILE_M = 0.5
 AMBIENT = 0.35
 TO_LIGHT: Vector = (-0.48, -0.8, -0.36)  # unit length, from above, behind the left shoulder
@@ -61,13 +61,13 @@ class Ball:
     period_s: float
     color: Color
 
-    def center(self, time_s: float) -> Vector:
-        """Where it is, in the level frame."""
+    def center(self, time_s: float, camera_height_m: float = CAMERA_HEIGHT_M) -> Vector:
+        """Where it is, in the level frame of a camera of this height."""
         turn = 2 * math.pi * time_s / self.period_s
         lift = self.radius + self.hop * abs(math.sin(2 * turn))
         return (
             self.x + self.distance * math.cos(turn),
-            CAMERA_HEIGHT_M - lift,
+            camera_height_m - lift,
             self.z + self.distance * math.sin(turn),
         )
 
@@ -86,19 +86,18 @@ BALLS = (
 
 
 class DemoScene:
-    """What the camera sees at any time. The camera has no distortion."""
+    """What the camera sees at any time. The camera has no distortion; it looks down by `pitch` in radians."""
 
-    def __init__(self, camera: pro.Intrinsics) -> None:
-        self._camera = camera
+    def __init__(self, camera: pro.Intrinsics, height_m: float = CAMERA_HEIGHT_M, pitch: float = PITCH) -> None:
+        self._camera, self._height_m = camera, height_m
+        self._cos, self._sin = math.cos(pitch), math.sin(pitch)
         columns = (np.arange(camera.width, dtype=np.float64) - camera.cx) / camera.fx
         rows = (np.arange(camera.height, dtype=np.float64) - camera.cy) / camera.fy
         # Directions of pixels in the level frame: x by column, y and z by row.
         self._x: FloatArray = columns[None, :]  # (1, W)
-        self._y: FloatArray = (rows * math.cos(PITCH) + math.sin(PITCH))[:, None]  # (H, 1)
-        self._z: FloatArray = (math.cos(PITCH) - rows * math.sin(PITCH))[:, None]  # (H, 1)
-        self._floor = np.divide(
-            CAMERA_HEIGHT_M, self._y, out=np.full_like(self._y, np.inf), where=self._y > 1e-9
-        )  # (H, 1)
+        self._y: FloatArray = (rows * self._cos + self._sin)[:, None]  # (H, 1)
+        self._z: FloatArray = (self._cos - rows * self._sin)[:, None]  # (H, 1)
+        self._floor = np.divide(height_m, self._y, out=np.full_like(self._y, np.inf), where=self._y > 1e-9)  # (H, 1)
         self._image: NDArray[np.uint8] = np.empty((camera.height, camera.width, 3), np.uint8)
         self._depth: NDArray[np.float32] = np.empty((camera.height, camera.width), np.float32)
         for start in range(0, camera.height, ROWS_AT_ONCE):
@@ -112,9 +111,9 @@ class DemoScene:
         """The picture (H, W, 3) uint8 RGB, and its depth (H, W) in metres with inf in the sky; new arrays."""
         image, depth = self._image.copy(), self._depth.copy()
         for ball in BALLS:
-            self._draw_shadow(ball.center(time_s), ball.radius, image)
+            self._draw_shadow(ball.center(time_s, self._height_m), ball.radius, image)
         for ball in BALLS:
-            self._draw_ball(ball, ball.center(time_s), image, depth)
+            self._draw_ball(ball, ball.center(time_s, self._height_m), image, depth)
         return image, depth
 
     def _draw_ground(self, rows: slice) -> None:
@@ -132,7 +131,7 @@ class DemoScene:
         self._depth[rows] = t
 
     def _draw_box(self, box: Box) -> None:
-        middle = (box.x, CAMERA_HEIGHT_M - box.height / 2, box.z)
+        middle = (box.x, self._height_m - box.height / 2, box.z)
         region = self._around(middle, math.hypot(box.half_width, box.height / 2, box.half_depth))
         if region is None:
             return
@@ -171,15 +170,15 @@ class DemoScene:
 
     def _draw_shadow(self, center: Vector, radius: float, image: NDArray[np.uint8]) -> None:
         """Darken the floor where the ball hides the light."""
-        fall = (CAMERA_HEIGHT_M - center[1]) / TO_LIGHT[1]  # negative: away from the light
-        on_floor = (center[0] + fall * TO_LIGHT[0], CAMERA_HEIGHT_M, center[2] + fall * TO_LIGHT[2])
+        fall = (self._height_m - center[1]) / TO_LIGHT[1]  # negative: away from the light
+        on_floor = (center[0] + fall * TO_LIGHT[0], self._height_m, center[2] + fall * TO_LIGHT[2])
         region = self._around(on_floor, radius / -TO_LIGHT[1])
         if region is None:
             return
         x, _, z = self._rays(region)
         t = self._floor[region[0]]
         t = np.where(np.isfinite(t), t, 0)
-        to_center = (center[0] - t * x, center[1] - CAMERA_HEIGHT_M, center[2] - t * z)
+        to_center = (center[0] - t * x, center[1] - self._height_m, center[2] - t * z)
         toward = to_center[0] * TO_LIGHT[0] + to_center[1] * TO_LIGHT[1] + to_center[2] * TO_LIGHT[2]
         aside = to_center[0] ** 2 + to_center[1] ** 2 + to_center[2] ** 2 - toward**2
         dark = (aside < radius**2) & (self._depth[region] == t.astype(np.float32))  # nothing stands before the floor
@@ -213,8 +212,8 @@ class DemoScene:
     def _around(self, center: Vector, radius: float) -> Region | None:
         """The pixels that may show a ball; None where there are none, or it reaches the camera's plane."""
         x, level_y, level_z = center
-        y = level_y * math.cos(PITCH) - level_z * math.sin(PITCH)
-        z = level_y * math.sin(PITCH) + level_z * math.cos(PITCH)
+        y = level_y * self._cos - level_z * self._sin
+        z = level_y * self._sin + level_z * self._cos
         if z - radius < NEAR_M:
             return None
         camera = self._camera

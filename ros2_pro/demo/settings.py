@@ -25,6 +25,10 @@ class DemoSettings(Checked):
         GeometryOptions, "fov_x_deg", default=0.0, above=None, minimum=0,
         help="Horizontal field of view in degrees; 0: from EXIF, or 60",
     )  # fmt: skip
+    camera_height_m: float = option(
+        1.5, "Height over the floor of the synthetic scene, in metres", minimum=0.05, maximum=100.0
+    )
+    pitch_deg: float = option(12.0, "How far it looks down there, in degrees", minimum=-45.0, maximum=90.0)
     frame_id: str = option("camera_optical_frame", "Frame of the images: z forward, x right, y down")
     encoding: Literal["bgr8", "rgb8", "bgra8", "rgba8", "mono8"] = option("bgr8", "Encoding of image")
     compressed: bool = option(False, "Publish image/compressed, too")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -68,7 +69,7 @@ def open_source(wish: DemoSettings) -> Iterator[DemoPicture]:
 def _scene(wish: DemoSettings) -> Iterator[DemoPicture]:
     width, height = wish.width or SYNTHETIC_SIZE[0], wish.height or SYNTHETIC_SIZE[1]
     camera = pro.Intrinsics.from_fov(width, height, fov_x_deg=wish.fov_x_deg or DEFAULT_FOV_X_DEG)
-    scene = DemoScene(camera)
+    scene = DemoScene(camera, wish.camera_height_m, math.radians(wish.pitch_deg))
 
     def pictures() -> Iterator[DemoPicture]:
         count = 0

@@ -2,9 +2,9 @@
 
 The file named by the environment variable STUB holds JSON: `delay` seconds a pass, `hold` (true: a pass lasts until the
 file no longer says so), `raise` (a name of an exception), `output` ("nan", "shape", "type" or "none"), `load_hold` (as
-`hold`, of loading), `fail_load`, `metric` (scale and shift to metres), `weights_mb` (memory that a model loaded from
-now on holds), `publish` (text of an error of rcl that every output raises). Its disparity falls from 1 at the left edge
-to 0.1 at the right one. What it is called with is written beside that file, a line an event.
+`hold`, of loading), `fail_load`, `metric` (scale and shift to metres), `metric_source`, `weights_mb` (memory that a
+model loaded from now on holds), `publish` (text of an error of rcl that every output raises). Its disparity falls from
+1 at the left edge to 0.1 at the right one. What it is called with is written beside that file, a line an event.
 
 More of the environment: STUB_REPORT_S, seconds between two diagnostics; STUB_SNAPSHOT_S, how long a snapshot waits for
 an image; STUB_LOG_S, how long a line of the log takes; STUB_ACK, a pipe that gets a byte for every frame that was
@@ -69,7 +69,8 @@ class StubPredictor:
             disparity = disparity.astype(np.float64)
         if wish.get("output") == "none":
             return None
-        metric = pro.ScaleShift(*wish["metric"], source="metric") if "metric" in wish else None
+        source = wish.get("metric_source", "metric")
+        metric = pro.ScaleShift(*wish["metric"], source=source) if "metric" in wish else None
         return pro.DepthResult(disparity, np.ones(disparity.shape, dtype=np.bool_), scale_shift=metric, model="stub")
 
 

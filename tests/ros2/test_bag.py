@@ -6,6 +6,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message
@@ -48,25 +49,36 @@ def ended(report):
     return report["frames finished"], report["frames dropped"]
 
 
+def as_compressed_depth(message):
+    """A depth image of 16UC1 as compressedDepth: a header of 12 bytes, which says nothing here, and a PNG."""
+    found = CompressedImage(header=message.header, format="16UC1; compressedDepth png")
+    found.data.frombytes(bytes(12) + cv2.imencode(".png", values(message, np.uint16))[1].tobytes())
+    return found
+
+
 def play(start, namespace, bag, topic, **parameters):
-    """The outputs of every image of a topic, by stamp; an image is sent when the one before is done."""
+    """The outputs of every image of a topic, by stamp; an image is sent when the one before is done. With compressed
+    images goes a compressed sensor."""
     compressed = KINDS[topic] is CompressedImage
     command = [sys.executable, "-m", "ros2_pro.main", *ros_arguments(namespace, **parameters)]
-    process = start([*command, "-p", f"input.transport:={'compressed' if compressed else 'raw'}"])
+    transports = ("compressed", "compressedDepth") if compressed else ("raw", "raw")
+    given = [f"{name}.transport:={kind}" for name, kind in zip(("input", "scale"), transports, strict=True)]
+    process = start([*command, "-p", given[0], "-p", given[1]])
     rig = Rig(namespace, ("depth/image_rect", "depth/camera_info"))
     try:
         listened = "image/compressed" if compressed else "image"
         rig.ready(topic=listened)
         rig.report(lambda report: report["model"])  # images before it is loaded are dropped
         images = rig.node.create_publisher(CompressedImage, listened, qos()) if compressed else rig.image
-        sensor = rig.node.create_publisher(Image, "scale/depth", qos())
+        sensed, kind = ("scale/depth/compressedDepth", CompressedImage) if compressed else ("scale/depth", Image)
+        sensor = rig.node.create_publisher(kind, sensed, qos())
         assert wait_for(lambda: images.get_subscription_count() and sensor.get_subscription_count())
         first = min(bag[topic].keys() & bag["/camera/depth/image_raw"].keys())
 
         def send(stamp):
             rig.info.publish(bag["/camera/camera_info"][stamp])
             if depth := bag["/camera/depth/image_raw"].get(stamp):
-                sensor.publish(depth)
+                sensor.publish(as_compressed_depth(depth) if compressed else depth)
             images.publish(bag[topic][stamp])
 
         for _ in range(5):  # what is published while the two are still finding each other can get lost

@@ -152,6 +152,21 @@ def test_without_a_scale_there_is_disparity_and_no_depth_and_the_log_says_how(be
     np.testing.assert_allclose(points[known][:, 0] / points[known][:, 2] * info.k[0] + info.k[2], columns, atol=0.01)
 
 
+def test_an_estimate_is_taken_on_request_alone_and_every_message_says_so(bench):
+    table = bench(OFTEN, scale__mode="metric")
+    table.node.wish(metric=[0.5, 0.25], metric_source="estimated")
+    with table.listening("preview", "depth/image_rect"):
+        table.look("preview")
+        assert not table.rig.received["depth/image_rect"]
+        assert not table.rig.levels[-1][1].endswith("metres are an estimate")
+        assert table.rig.set(scale__mode="estimated")[0].successful
+        table.look("depth/image_rect")
+        table.rig.report(lambda report: report["scale source"] == "estimated")
+        seen = len(table.rig.levels)
+        assert wait_for(lambda: len(table.rig.levels) >= seen + 5)
+        assert all(text.endswith("; metres are an estimate") for _, text in table.rig.levels[seen:])
+
+
 def test_diagnostics_have_every_figure_and_every_level(bench):
     table = bench(OFTEN)
     table.rig.report()

@@ -140,6 +140,8 @@ EXAMPLES = {
     "scale_source": "scan",
     "max_depth": "30",
     "scale_transport": "compressedDepth",
+    "camera_height_m": "0.4",
+    "pitch_deg": "12",
     "max_points": "1000",
     "autostart": "false",
     "cameras": "[front, left]",
@@ -356,7 +358,8 @@ def test_the_demo_starts_a_camera_and_hands_the_rest_on(launch: Launcher) -> Non
     processes = launch("demo.launch.py", namespace="d", rate_hz=5, max_depth=20, transport_profile="64mb").processes
     assert set(processes) == {"pro_node", "demo_camera"}
     node, camera = processes["pro_node"], processes["demo_camera"]
-    assert overrides(node.argv) == {"scale.mode": "align", "depth.max_depth_m": 20.0}
+    place = {"scale.camera_height_m": 1.5, "scale.pitch_deg": 12.0}  # so that scale_mode ground works, too
+    assert overrides(node.argv) == {"scale.mode": "align", "depth.max_depth_m": 20.0, **place}
     assert remaps(node.argv)["scale/depth"] == "sensor/depth"
     assert remaps(node.argv)["__ns"] == remaps(camera.argv)["__ns"] == "/d"
     given = overrides(camera.argv)

@@ -33,6 +33,15 @@ def test_metres_of_the_model(wall):
     np.testing.assert_allclose(wall().depth(), 3.0, rtol=0.01)
 
 
+@pytest.mark.parametrize("refine", ["none", "blend"])
+def test_known_metres_are_exact_through_the_whole_node(wall, refine):
+    desk = wall()
+    desk.set(engine__refine=refine)
+    place = (np.arange(HEIGHT) + 0.5) / HEIGHT  # the wall leans by 2e-3 inverse metres from top to bottom
+    truth = np.broadcast_to(1 / (1 / 3 + 2e-3 * (place - 0.5))[:, None], (HEIGHT, WIDTH))
+    np.testing.assert_allclose(desk.depth(), truth, rtol=1e-4)
+
+
 def test_metres_by_the_lens_need_camera_info(wall):
     desk = wall(by_focal=True, focal_px=33.0)
     assert desk.look(info=False).get("depth") is not None  # by the model's own lens
