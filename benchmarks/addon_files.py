@@ -80,7 +80,8 @@ def main() -> None:
         result = estimated(photo, folder, given.engine)
         engine_s = time.monotonic() - begun_s
         begun_cpu_s = time.process_time()
-        rig = place(bpy.context.scene, result, recipe).built.rig
+        scene: Any = bpy.context.scene
+        rig = place(scene, result, recipe).built.rig
         whole_s, building_s = time.monotonic() - begun_s, time.process_time() - begun_cpu_s
         name, before = rig.name, places(rig)
         saved = folder / "saved.blend"
@@ -94,7 +95,8 @@ def main() -> None:
             if image.packed_file:
                 print(f"  {image.name}: {image.packed_file.size / 1e6:.1f} MB")
         rig = bpy.data.objects[name]
-        rebuild(bpy.context.scene, rig, recipe)
+        scene = bpy.context.scene
+        rebuild(scene, rig, recipe)
         print(f"same after opening and building again: {places(rig) == before}", flush=True)
     os._exit(0)  # Blender as a module may hang or crash where an interpreter ends
 

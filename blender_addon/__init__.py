@@ -14,24 +14,29 @@ def register() -> None:
     """Called by Blender when the add-on is enabled. Settings first: panels read them."""
     import bpy
 
-    from .ui import properties
+    from .ui import look, open, preferences, properties
     from .work import current
 
     properties.register()
     for module in _with_classes():
         for cls in module.classes:
             bpy.utils.register_class(cls)
+    look.register()
+    open.register()
     current.register()
+    preferences.sweep_cache()
 
 
 def unregister() -> None:
     """Called by Blender when the add-on is disabled; undoes `register` in reverse order, and ends what runs."""
     import bpy
 
-    from .ui import properties
+    from .ui import look, open, properties
     from .work import current
 
     current.unregister()
+    open.unregister()
+    look.unregister()
     for module in reversed(_with_classes()):
         for cls in reversed(module.classes):
             bpy.utils.unregister_class(cls)
@@ -39,6 +44,6 @@ def unregister() -> None:
 
 
 def _with_classes() -> tuple[ModuleType, ...]:
-    from .ui import export, operators, panel, plate, preferences, shot, space
+    from .ui import export, look, open, operators, panel, plate, preferences, shot, space
 
-    return (preferences, operators, export, panel, space, plate, shot)
+    return (preferences, operators, look, open, export, panel, space, plate, shot)

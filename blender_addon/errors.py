@@ -8,3 +8,7 @@ class UserError(Exception):
 
 class EngineError(UserError):
     """The engine cannot be started, or is not there any more."""
+
+
+class NoEngineError(EngineError):
+    """There is no engine where one was looked for; the preferences say where."""

@@ -2,7 +2,9 @@
 """Builds and checks the zip that Blender installs: `python blender_addon/package.py`. Itself not in the zip.
 
 First come checks that Blender's own tool does not make, then the zip, then the tool's checks of the zip where a Blender
-is found. The same files give the same bytes, on any machine. Needs the standard library of Python 3.11 only.
+is found. Beside the zip goes index.json: with it the folder is a repository of extensions for any web server, from
+which Blender installs, and in which it looks for updates. The same files give the same bytes, on any machine. Needs the
+standard library of Python 3.11 only.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ NO_MODULES = frozenset(  # of the standard library: they connect, or install
 )  # fmt: skip
 NO_NAMES = frozenset({"sys.path", "sys.modules", "sys.meta_path", "sys.path_hooks"})  # Blender's
 TOOL, TAGS = "scripts/addons_core/bl_pkg/cli/blender_ext.py", "scripts/modules/_bpy_internal/extensions/tags.py"
+INDEX = "index.json"  # as `blender --command extension server-generate` writes it
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
 
 
@@ -138,6 +141,15 @@ def zip_of(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
+def index_of(folder: Path, name: str, data: bytes) -> str:
+    """The text of the repository's list, which holds the zip called `name`."""
+    manifest = tomllib.loads((folder / MANIFEST).read_text("utf-8"))
+    listed = {key: value for key, value in manifest.items() if key not in ("build", "wheels")}
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    archive = {"archive_url": f"./{name}", "archive_size": len(data), "archive_hash": digest}
+    return json.dumps({"version": "v1", "blocklist": [], "data": [listed | archive]}, indent=2) + "\n"
+
+
 def engine_version(root: Path) -> str:
     """The version in `pro_engine/__init__.py`, from which setup takes it too."""
     for node in ast.parse((root / "pro_engine" / "__init__.py").read_text("utf-8")).body:
@@ -212,6 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if status == 0:
             os.replace(unfinished, target)
             print(f"{target}: {len(data)} bytes, SHA-256 {hashlib.sha256(data).hexdigest()}")
+            (given.output / INDEX).write_text(index_of(given.folder, target.name, data), "utf-8")
+            print(f"{given.output / INDEX}: put it on a web server beside the zip")
     finally:
         unfinished.unlink(missing_ok=True)
     return status

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..errors import EngineError, UserError
+from ..errors import EngineError, NoEngineError, UserError
 from .client import START_S, Client
 from .find import engine_command
 
@@ -37,12 +37,14 @@ class Activity:
 
     Attributes:
         client: the engine's process as long as it is needed.
+        lacks_engine: whether no engine was found, so that another one has to be chosen.
         notice: what came of it, once it is over.
     """
 
     def __init__(self, engine: str = "", *, start_s: float = START_S) -> None:
         self.client: Client | None = None
         self.notice: Notice | None = None
+        self.lacks_engine = False
         self._engine, self._start_s = engine, start_s
 
     @property
@@ -84,6 +86,7 @@ class Activity:
         try:
             act()
         except EngineError as error:
+            self.lacks_engine = isinstance(error, NoEngineError)
             self._lose_engine(str(error))
         except Exception as error:
             self.stop(sentence_of(error), is_error=True)

@@ -88,7 +88,7 @@ def new_float_image(made: NewDatablocks, name: str, values: NDArray[np.float32])
     image.source = "FILE"
     _name_file(image, ".exr")
     data = zipped_exr(dict(zip(channels, planes, strict=True)))
-    image.pack(data=data, data_len=len(data))  # type: ignore[arg-type]  # bytes, whatever the stubs say
+    image.pack(data=data, data_len=len(data))
     space: Any = image.colorspace_settings
     space.name = "Non-Color"
     image.alpha_mode = "CHANNEL_PACKED"

@@ -20,7 +20,7 @@ from mathutils import Matrix
 
 from ..errors import UserError
 from .build import FRAME_KEY, frame_scene
-from .datablocks import has
+from .datablocks import has, read_float_image
 
 Datablock = TypeVar("Datablock", bound="bpy.types.ID")
 Shade = Callable[["bpy.types.NodeTree", "bpy.types.Node"], "bpy.types.NodeSocket"]
@@ -129,6 +129,18 @@ class Stage:
             f"GLB knows no lens shift, so the camera sees {wide}x{high} pixels; in a render of that size the photo is "
             f"the {width:g}x{height:g} pixels from column {crop[0]:.6g} and row {crop[1]:.6g}."
         )
+
+    def clipped(self) -> str:
+        """What the user should know of colours over white, which 8 bits do not hold; "" if there are none."""
+        slots = [slot for thing in self._copies.values() for slot in thing.material_slots if slot.material]
+        nodes = [node for slot in slots for node in _image_nodes(slot.material)]
+        found = []
+        for image in {node.image: None for node in nodes if node.image.is_float}:
+            share = float((read_float_image(image)[..., :3] > 1).any(axis=2).mean())
+            if share:
+                found.append(f"{share:.0%} of {image.name} is brighter than white and is clipped: GLB holds 8 bits a"
+                             " colour; USD keeps it.")  # fmt: skip
+        return " ".join(found)
 
     def dress(self, shade: Shade, folder: Path | None = None, name: str = "") -> None:
         """Materials that emit an image become what the format has for it; `shade` links the image's node.

@@ -33,6 +33,7 @@ from .surface_kinds import BuildOptions
 ANCHORS_KEY, EXIF_KEY, METRIC_KEY = "pro_anchors", "pro_exif", "pro_metric"
 SOURCES_KEY = "pro_sources"  # of lens and metres, as the engine says
 BUILT_KEY = "pro_built"  # the lens in pixels and the metres of what is built, as JSON
+RANGE = "range_m"  # in it: distances of the nearest and of the farthest surface, null for metres of the model
 TOLD_KEY = "pro_told"  # where lens and metres of what is built came from, for the panel
 SCALE_CHOICES = ("NEAR_FAR", "POINT", "METRIC")
 KEPT_CHOICES = ("FAR", "NEAR")
@@ -49,6 +50,7 @@ class ScaleChoice(Checked):
     near_m: float = same_as("GeometryOptions.near_m", help="Distance of the nearest surface in the photo", label="Near")
     far_m: float = same_as(
         "GeometryOptions.far_m",
+        default=3.0,  # three times near: too little looks like a relief, too much like needles; a slider moves it
         help="Distance of the farthest surface in the photo; what lies beyond is sky",
         label="Far",
     )
@@ -126,6 +128,7 @@ class Source(NamedTuple):
         disparity, metres, mask = (np.ascontiguousarray(pixels[..., k]) for k in (0, 1, 3))
         disparity[mask == UNKNOWN] = np.nan
         anchors, exif, metric = rig.get(ANCHORS_KEY), rig.get(EXIF_KEY), rig.get(METRIC_KEY)
+        lens_source, _, scale_source = str(rig.get(SOURCES_KEY, "|")).partition("|")
         own = DepthScale(*metric) if hasattr(metric, "__len__") else None
         if own is not None:
             metres = np.where(mask == SKY, np.float32(np.inf), own.depth(disparity))
@@ -135,7 +138,8 @@ class Source(NamedTuple):
             None if metric is None else metres,
             None if anchors is None else dict(zip(Anchors._fields, anchors, strict=True)),
             None if exif is None else tuple(exif),
-            *str(rig.get(SOURCES_KEY, "|")).split("|"),
+            lens_source,
+            scale_source,
             own,
         )
 
@@ -171,6 +175,11 @@ class Source(NamedTuple):
         ends = {"far_m": choice.far_m} if choice.kept == "FAR" else {"near_m": choice.near_m}
         at_point = float(self.disparity[row, column])
         return scale_of_distance(anchors, at_point, choice.distance_m, has_sky=has_sky, **ends)
+
+    def ends(self, choice: ScaleChoice, scale: DepthScale) -> tuple[float, float]:
+        """Metres of the nearest and of the farthest surface."""
+        anchors = Anchors.of(self.anchors)
+        return scale.distance(anchors.near), scale.distance(anchors.farthest(choice.sky != "keep"))
 
     def told(self, recipe: Recipe) -> str:
         """Where metres and lens come from, in the words of the engine."""
@@ -283,7 +292,9 @@ def rebuild(scene: bpy.types.Scene, rig: bpy.types.Object, recipe: Recipe) -> Pl
 def _note_built(rig: bpy.types.Object, recipe: Recipe, source: Source, lens: Intrinsics) -> None:
     """Note on a rig what it was built with."""
     rig[TOLD_KEY] = source.told(recipe)
-    rig[BUILT_KEY] = json.dumps({"lens": asdict(lens), "scale": asdict(recipe.scale)})
+    scale = source.scale(recipe.scale)
+    ends = None if scale is None else source.ends(recipe.scale, scale)
+    rig[BUILT_KEY] = json.dumps({"lens": asdict(lens), "scale": asdict(recipe.scale), RANGE: ends})
 
 
 def built_with(rig: bpy.types.Object) -> tuple[Intrinsics, ScaleChoice]:

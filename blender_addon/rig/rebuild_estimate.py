@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Rebuild would take, remembered: panels ask at every redraw. Of one rig the engine's map is kept in memory."""
+"""What Rebuild would take, remembered: panels ask at every redraw. Of the rig that was built or rebuilt last the
+engine's map is kept in memory; of another one nothing is told, as drawing never waits for a map to be read.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,12 @@ def remember(rig: bpy.types.Object, source: Source) -> None:
 
 
 def forecast(rig: bpy.types.Object, recipe: Recipe) -> Estimate | None:
-    """Vertices and memory of a rebuild; None where it would fail."""
+    """Vertices and memory of a rebuild; None where it would fail, or the map is not in memory."""
     global _recipe, _answer
     image = rig.get(SOURCE_KEY)
     try:
-        if image is None:
+        if image is None or _source is None or image.session_uid != _uid:
             return None
-        if _source is None or image.session_uid != _uid:
-            remember(rig, Source.of_rig(rig))
         if recipe != _recipe:
             _recipe, _answer = recipe, None
             _answer = estimate_again(_source, recipe)

@@ -26,7 +26,7 @@ from bpy_extras.io_utils import ExportHelper
 from ..errors import UserError
 from ..rig.export_scene import Stage, emissive, unlit
 from ..work.current import rig_in
-from .operators import Returned
+from .sentence import Returned
 
 NO_REASON = "its exporter does not say why"
 
@@ -130,7 +130,7 @@ def export_rig(rig: bpy.types.Object, path: str | Path, format: str) -> Exported
     with ExitStack() as undo:
         stage = Stage(undo, rig)
         folder = _folder_beside(undo, path)
-        note = stage.widen() if format == "GLB" else ""
+        note = f"{stage.widen()} {stage.clipped()}".strip() if format == "GLB" else ""
         if format == "GLB":
             stage.dress(unlit)
         elif format == "USD":

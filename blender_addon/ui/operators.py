@@ -6,32 +6,26 @@ Annotations are evaluated here: Blender makes properties of them.
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import NamedTuple
 
 import bpy
+from bpy.props import StringProperty
 
-from ..engine.activity import Activity, sentence_of
+from ..engine.activity import Activity
 from ..engine.client import wait_for_ends
 from ..errors import UserError
-from ..rig.build import frame_scene, parts_of
-from ..rig.place import camera_of_rig, pixel_of, rebuild
+from ..rig.place import pixel_of, rebuild
 from ..rig.rebuild_estimate import remember
 from ..rig.shot import is_shot, rebuild_shot
-from ..rig.shown import show
 from ..work import current
+from ..work.folders import drop_folder, new_folder
 from ..work.photo_job import RigJob
+from ..work.status import show_status
 from . import preferences, properties
-from .photos import file_of, image_file, photos_in
+from .photos import file_of, image_file, photo_file, photos_in
+from .sentence import AtOnce, OnRig, Returned, Sentence
 
 PAUSE_S = 0.03  # between looks at the engine, in a script
-
-Returned = set[Literal["RUNNING_MODAL", "CANCELLED", "FINISHED", "PASS_THROUGH", "INTERFACE"]]
-
-if TYPE_CHECKING:
-    _Base = bpy.types.Operator
-else:
-    _Base = object  # what many operators share is none itself
-
 
 class Photos(NamedTuple):
     """What to work on; `plate` is the image of the .blend that the only one is."""
@@ -41,18 +35,7 @@ class Photos(NamedTuple):
     are_a_shot: bool = False
 
 
-class _Sentence(_Base):
-    """An operator of which every failure is one sentence, in a report and in the panel."""
-
-    def refuse(self, error: Exception) -> Returned:
-        """Nothing was done, and why."""
-        text = sentence_of(error)
-        current.tell(text, is_error=True)
-        self.report({"ERROR"}, text)
-        return {"CANCELLED"}
-
-
-class _Active(_Sentence):
+class _Active(Sentence):
     """An operator that starts an activity and follows it to its end."""
 
     bl_options = set()  # not to be repeated nor adjusted; each result pushes a step of undo itself
@@ -94,6 +77,7 @@ class _Active(_Sentence):
         if self._activity.poll():
             if self._activity.shown != self._shown:
                 self._shown = self._activity.shown
+                show_status(self._activity)
                 current.redraw()
             return {"PASS_THROUGH"}
         current.stop_timer(self._timer)
@@ -130,9 +114,10 @@ class Running(_Active):
         """Start the run."""
         chosen = preferences.chosen()
         recipe = properties.recipe_of(scene, chosen.device)
+        properties.check_metres_of(scene)
         if scene.library is not None:
             raise UserError(f"The scene {scene.name} comes from another file; make it local, or use another scene.")
-        folder = current.new_folder(preferences.cache_folder())
+        folder = new_folder(preferences.cache_folder())
         try:
             photos = self.photos(scene, folder)
             job = RigJob(
@@ -147,7 +132,7 @@ class Running(_Active):
             )
             return current.begin(job)
         except Exception:
-            current.drop_folder(folder)
+            drop_folder(folder)
             raise
 
 
@@ -157,11 +142,19 @@ class PRO_DEPTH_OT_estimate(Running, bpy.types.Operator):  # noqa: N801 - Blende
     bl_idname = "pro_depth.estimate"
     bl_label = "Estimate"
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Returned:
+        """Ask for the photo first, if none is chosen."""
+        settings = properties.settings_of(context.scene)
+        if settings.photo_source == "FILE" and not settings.photo.strip():
+            bpy.ops.pro_depth.open("INVOKE_DEFAULT")  # type: ignore[attr-defined]
+            return {"CANCELLED"}
+        return super().invoke(context, event)
+
     def photos(self, scene: bpy.types.Scene, folder: Path) -> Photos:
         """The one that is chosen."""
         settings = properties.settings_of(scene)
         if settings.photo_source == "FILE":
-            return Photos([file_of(settings.photo)])
+            return Photos([photo_file(settings.photo)])
         if settings.image is None:
             raise UserError("No image is chosen; choose one.")
         return Photos([image_file(settings.image, folder)], plate=settings.image)
@@ -198,37 +191,6 @@ class PRO_DEPTH_OT_cancel(bpy.types.Operator):  # noqa: N801
         return {"FINISHED"}
 
 
-class AtOnce(_Sentence):
-    """An operator that is done at once, and says what it did."""
-
-    bl_options = {"REGISTER", "UNDO"}
-
-    def execute(self, context: bpy.types.Context) -> Returned:
-        """Do it, or say why not."""
-        try:
-            text = self.work(context, current.rig_in(context))
-        except Exception as error:
-            return self.refuse(error)
-        current.tell(text)
-        return {"FINISHED"}
-
-    def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
-        """Do the work, on the rig of the active object if there is one. Returns the text to show."""
-        raise NotImplementedError
-
-
-class OnRig(AtOnce):
-    """An operator on the rig of the active object."""
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """There is a rig, and nobody edits."""
-        found = context.mode == "OBJECT" and current.rig_in(context) is not None
-        if not found:
-            cls.poll_message_set("Select the rig of a photo, in Object Mode")
-        return found
-
-
 class PRO_DEPTH_OT_rebuild(OnRig, bpy.types.Operator):  # noqa: N801
     """Build the selected rig anew from the depth it keeps, with the settings as they are now"""
 
@@ -244,24 +206,6 @@ class PRO_DEPTH_OT_rebuild(OnRig, bpy.types.Operator):  # noqa: N801
         remember(rig, placed.source)
         vertices = len(placed.built.surface.data.vertices)
         return " ".join(text for text in (f"{rig.name} is rebuilt with {vertices} vertices.", placed.note) if text)
-
-
-class PRO_DEPTH_OT_look_through(OnRig, bpy.types.Operator):  # noqa: N801
-    """Look through the camera of the selected rig, and set the render size to that of its photo"""
-
-    bl_idname = "pro_depth.look_through"
-    bl_label = "Look through"
-
-    def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
-        """Make it the camera of the scene, and of the view."""
-        camera = camera_of_rig(rig) or parts_of(rig).camera
-        frame_scene(context.scene, camera)
-        for collection in rig.users_collection:  # a batch hides all but its first
-            show(context.scene, collection)
-        if isinstance(context.space_data, bpy.types.SpaceView3D):
-            context.space_data.region_3d.view_perspective = "CAMERA"
-        render = context.scene.render
-        return f"The scene renders {rig.name} at {render.resolution_x} x {render.resolution_y}."
 
 
 class PRO_DEPTH_OT_point_from_cursor(OnRig, bpy.types.Operator):  # noqa: N801
@@ -319,10 +263,27 @@ class PRO_DEPTH_OT_copy_install(bpy.types.Operator):  # noqa: N801
     bl_label = "Copy"
     bl_options = set()
 
+    where: StringProperty(name="Where", description="The terminal that it is for", options={"HIDDEN"})
+
     def execute(self, context: bpy.types.Context) -> Returned:
         """Put it on the clipboard."""
-        context.window_manager.clipboard = preferences.INSTALL_COMMAND
+        commands = preferences.INSTALL_COMMANDS
+        context.window_manager.clipboard = commands.get(self.where, next(iter(commands.values())))
         self.report({"INFO"}, "The command is on the clipboard; run it in a terminal.")
+        return {"FINISHED"}
+
+
+class PRO_DEPTH_OT_preferences(bpy.types.Operator):  # noqa: N801
+    """Open the preferences of the add-on, where the engine is chosen and how to install it is told"""
+
+    bl_idname = "pro_depth.preferences"
+    bl_label = "Choose the engine"
+    bl_options = set()
+
+    def execute(self, _context: bpy.types.Context) -> Returned:
+        """Open them."""
+        if not bpy.app.background:
+            bpy.ops.preferences.addon_show(module=preferences.ADDON)
         return {"FINISHED"}
 
 
@@ -331,9 +292,9 @@ classes = (
     PRO_DEPTH_OT_batch,
     PRO_DEPTH_OT_cancel,
     PRO_DEPTH_OT_rebuild,
-    PRO_DEPTH_OT_look_through,
     PRO_DEPTH_OT_point_from_cursor,
     PRO_DEPTH_OT_place,
     PRO_DEPTH_OT_test_engine,
     PRO_DEPTH_OT_copy_install,
+    PRO_DEPTH_OT_preferences,
 )

@@ -10,13 +10,15 @@ import bpy
 from ..engine.activity import Notice
 from ..errors import UserError
 from ..maths.mesh import Estimate
+from ..rig.in_the_way import hidden_in
 from ..rig.place import TOLD_KEY, estimate_before
 from ..rig.rebuild_estimate import forecast
+from ..rig.relief import can_move
 from ..work import current
 from .panel_text import duration, number, sentence, size
 from .photos import file_of
 from .picture_size import picture_size
-from .properties import PRO_DEPTH_PG_settings, recipe_of, settings_of
+from .properties import PRO_DEPTH_PG_settings, check_metres_of, recipe_of, settings_of
 
 if TYPE_CHECKING:
     _Base = bpy.types.Panel
@@ -75,6 +77,8 @@ class PRO_DEPTH_PT_main(PanelBase, bpy.types.Panel):  # noqa: N801 - Blender's m
         notice = current.said()
         if notice is not None and notice.text != wrong:
             sentence(layout, context, notice)
+            if current.job is not None and current.job.lacks_engine and notice == current.job.notice:
+                layout.operator("pro_depth.preferences", icon="PREFERENCES")
         if current.lost_count():
             layout.operator("pro_depth.place", icon="IMPORT")
 
@@ -167,6 +171,10 @@ class PRO_DEPTH_PT_scale(PanelBase, bpy.types.Panel):  # noqa: N801
         """Draw it."""
         settings, column = settings_of(context.scene), self.columns()
         column.prop(settings, "scale_source")
+        try:
+            check_metres_of(context.scene)
+        except UserError as error:
+            sentence(self.layout, context, Notice(str(error), is_error=True))
         by = settings.scale_source
         if by == "POINT":
             column.prop(settings, "point")
@@ -218,11 +226,20 @@ class PRO_DEPTH_PT_result(PanelBase, bpy.types.Panel):  # noqa: N801
         rig = current.rig_in(context)
         layout.label(text=rig.name if rig is not None else "No rig is selected", icon="EMPTY_AXIS")
         if rig is not None:
-            _show(layout, _again(context.scene, rig))
+            guess = _again(context.scene, rig)
+            _show(layout, guess)
+            if guess is None:
+                meshes: list[Any] = [one.data for one in rig.children if one.type == "MESH"]
+                layout.label(text=f"{number(sum(len(mesh.vertices) for mesh in meshes))} vertices")
             if told := rig.get(TOLD_KEY):
                 layout.label(text=str(told))
-        layout.operator("pro_depth.rebuild", icon="FILE_REFRESH")
+            if can_move(rig):
+                layout.prop(rig, "pro_depth_relief", slider=True)
+        layout.operator("pro_depth.show_photo", icon="IMAGE_DATA")
         layout.operator("pro_depth.look_through", icon="VIEW_CAMERA")
+        if hidden_in(context.scene):
+            layout.operator("pro_depth.show_hidden", icon="HIDE_OFF")
+        layout.operator("pro_depth.rebuild", icon="FILE_REFRESH")
         layout.operator("pro_depth.export", icon="EXPORT")
 
 

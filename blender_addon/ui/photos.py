@@ -12,8 +12,12 @@ import bpy
 from ..errors import UserError
 
 SUFFIXES = frozenset(
-    {".avif", ".bmp", ".exr", ".gif", ".hdr", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm"}
-    | {".tif", ".tiff", ".webp"}
+    {".avif", ".bmp", ".exr", ".gif", ".hdr", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
+    | {".jxl", ".mpo", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
+)  # those of the engine
+VIDEOS = frozenset(
+    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts"}
+    | {".webm", ".wmv"}
 )
 PLAIN_SPACES = frozenset({"sRGB", "Linear Rec.709", "Non-Color"})  # what the engine takes a file for
 UNFIT = re.compile(r'[<>:"/\\|?*\x00-\x1f]')  # not allowed in file names somewhere
@@ -33,6 +37,14 @@ def file_of(text: str, what: str = "photo") -> Path:
             f"{text} is relative to a file that is not saved yet; save the file, or choose the {what} again."
         )
     return Path(bpy.path.abspath(text)).absolute()
+
+
+def photo_file(text: str) -> Path:
+    """The path of the photo that a field of the panel means. UserError: as of `file_of`, or it is a video."""
+    path = file_of(text)
+    if path.suffix.lower() in VIDEOS:
+        raise UserError(f"{path.name} is a video, not a photo; choose it under Shot.")
+    return path
 
 
 def image_file(image: bpy.types.Image, folder: Path) -> Path:

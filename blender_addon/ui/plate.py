@@ -15,9 +15,9 @@ from ..rig.compositor import set_up
 from ..rig.passes import write_passes
 from ..rig.place import built_with, depth_of
 from ..rig.plate import project, show_behind
-from .operators import OnRig, Returned
 from .panel import PanelBase
 from .properties import settings_of
+from .sentence import OnRig, Returned
 
 
 class PRO_DEPTH_OT_background(OnRig, bpy.types.Operator):  # noqa: N801 - Blender's manner

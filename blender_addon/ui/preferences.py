@@ -4,6 +4,7 @@
 Annotations are evaluated here: Blender makes properties of them.
 """
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,14 +13,19 @@ import bpy
 from bpy.props import StringProperty
 
 from ..engine.run import EngineOptions
+from ..errors import UserError
 from ..work import current
+from ..work.folders import sweep
 from .panel_text import sentence
 from .photos import file_of
 
-INSTALL_COMMAND = (
-    r"py -m venv pro ; pro\Scripts\pip install ."
+INSTALL_COMMANDS = (
+    {
+        "PowerShell": r"py -m venv $HOME\pro; & $HOME\pro\Scripts\pip install '.[heif]'",
+        "cmd.exe": r'py -m venv "%USERPROFILE%\pro" && "%USERPROFILE%\pro\Scripts\pip" install ".[heif]"',
+    }
     if os.name == "nt"
-    else "python3 -m venv ~/pro && ~/pro/bin/pip install ."
+    else {"a terminal": "python3 -m venv ~/pro && ~/pro/bin/pip install '.[heif]'"}
 )
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FOLDER = "pro_depth"
@@ -45,6 +51,12 @@ def cache_folder() -> Path:
     """Where the files of runs go. UserError: a path that means nothing yet."""
     values = _values()
     return file_of(values.cache, "cache folder") if values is not None and values.cache.strip() else default_cache()
+
+
+def sweep_cache() -> None:
+    """Remove what runs of Blenders that were killed have left there."""
+    with contextlib.suppress(UserError):
+        sweep(cache_folder())
 
 
 def default_cache() -> Path:
@@ -77,7 +89,7 @@ class PRO_DEPTH_AP_preferences(bpy.types.AddonPreferences):  # noqa: N801 - Blen
     engine: StringProperty(
         name="Engine",
         description="A Python that has pro-engine, the program pro-engine, or the folder of its environment; "
-        "empty for the variable PRO_ENGINE or what is on the PATH",
+        "empty for the variable PRO_ENGINE, what is on the PATH, or ~/pro",
         subtype="FILE_PATH",
     )
     device: StringProperty(
@@ -108,10 +120,11 @@ class PRO_DEPTH_AP_preferences(bpy.types.AddonPreferences):  # noqa: N801 - Blen
         elif test is not None:
             layout.label(text=test.doing, icon="TIME")
         box = layout.box()
-        box.label(text="The engine is a separate program. To install it, run in a clone of the project:")
-        row = box.row(align=True)
-        row.label(text=INSTALL_COMMAND)
-        row.operator("pro_depth.copy_install", icon="COPYDOWN")
+        box.label(text="The engine is a separate program. To install it, open a clone of the project in a terminal:")
+        for where, command in INSTALL_COMMANDS.items():
+            row = box.row(align=True)
+            row.label(text=command)
+            row.operator("pro_depth.copy_install", text=f"Copy for {where}", icon="COPYDOWN").where = where
         if not bpy.app.online_access:
             box.label(text="Online access is off: only the bundled model and those fetched before can be used.")
 

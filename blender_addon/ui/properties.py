@@ -18,6 +18,7 @@ from bpy.props import (
     StringProperty,
 )
 
+from ..engine.models import check_metres
 from ..engine.run import EngineOptions
 from ..errors import UserError
 from ..maths.lens import BlendCamera, LensOptions
@@ -290,6 +291,14 @@ def recipe_of(scene: bpy.types.Scene, device: str = EngineOptions.device) -> Rec
             sky=s.sky,
         ),
     )
+
+
+def check_metres_of(scene: bpy.types.Scene) -> None:
+    """UserError: metres of the model are wanted, and it gives none."""
+    settings = settings_of(scene)
+    if settings.scale_source == "METRIC":
+        told = current.test.units if current.test is not None else {}
+        check_metres(settings.model.strip() or EngineOptions.model, told)
 
 
 def camera_numbers(camera: bpy.types.Object) -> BlendCamera:

@@ -15,11 +15,13 @@ from ..errors import UserError
 from ..rig.shot import build_shot, load_frames
 from ..rig.shot_cache import ShotCache
 from ..work import current
+from ..work.folders import drop_folder, new_folder
 from ..work.shot_job import Frames, ShotJob
 from . import preferences, properties
-from .operators import AtOnce, Returned, Running
+from .operators import Running
 from .panel import PanelBase
 from .photos import file_of
+from .sentence import AtOnce, Returned
 
 NUMBERED = re.compile(r"(?P<head>.*?)(?P<number>\d+)(?P<tail>\D*)")  # the last number of a name
 
@@ -82,12 +84,13 @@ class PRO_DEPTH_OT_shot(Running, bpy.types.Operator):  # noqa: N801 - Blender's 
         """Start the run."""
         settings, chosen = properties.settings_of(scene), preferences.chosen()
         recipe = properties.recipe_of(scene, chosen.device)
+        properties.check_metres_of(scene)
         if scene.library is not None:
             raise UserError(f"The scene {scene.name} comes from another file; make it local, or use another scene.")
         path = file_of(settings.shot, "movie or frame")
         frames, size = frames_of(path, settings.shot_first, settings.shot_last)
         cache = new_cache(path)
-        folder = current.new_folder(preferences.cache_folder())
+        folder = new_folder(preferences.cache_folder())
         try:
             job = ShotJob(
                 scene,
@@ -102,7 +105,7 @@ class PRO_DEPTH_OT_shot(Running, bpy.types.Operator):  # noqa: N801 - Blender's 
             )
             return current.begin(job)
         except Exception:
-            current.drop_folder(folder)
+            drop_folder(folder)
             raise
 
 

@@ -22,9 +22,9 @@ from ..rig.space import (
     scale_to_length,
 )
 from ..work import current
-from .operators import OnRig
 from .panel import PanelBase
 from .properties import settings_of
+from .sentence import OnRig
 
 LEVELS = {
     "GROUND": ("Ground", "The ground that is found in the photo", "VIEW_PERSPECTIVE"),

@@ -7,9 +7,6 @@ There is one run at a time, and one test of the engine.
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
-from pathlib import Path
 
 import bpy
 from bpy.app.handlers import persistent
@@ -21,9 +18,10 @@ from ..rig import rebuild_estimate
 from ..rig.place import Recipe, place, rig_of
 from ..rig.shown import show
 from .engine_test import EngineTest
+from .folders import drop_folder, release
 from .photo_job import RigJob
+from .status import clear_status
 
-FOLDER_PREFIX = "run-"
 TICK_S = 0.1  # between looks at the engine
 REDRAWN = {"VIEW_3D": "UI", "PREFERENCES": "WINDOW"}  # the kind of region in which we draw, by area
 
@@ -69,7 +67,7 @@ def begin(new: RigJob) -> RigJob:
 def begin_test(engine: str) -> EngineTest:
     """Start a test of an engine, as `find.engine_command` takes it."""
     global test
-    test = EngineTest(engine, models=test.models if test is not None else ())
+    test = EngineTest(engine) if test is None else EngineTest(engine, models=test.models, units=test.units)
     test.begin()
     return test
 
@@ -116,22 +114,6 @@ def rig_in(context: bpy.types.Context) -> bpy.types.Object | None:
     return found
 
 
-def new_folder(cache: Path) -> Path:
-    """A folder of its own for the files of a run. UserError: the cache folder cannot be written to."""
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=cache))
-    except OSError as error:
-        raise UserError(
-            f"{cache} cannot be written to ({error.strerror}); choose another cache folder in the preferences."
-        ) from error
-
-
-def drop_folder(folder: Path) -> None:
-    """Remove the folder of a run."""
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def start_timer(context: bpy.types.Context) -> bpy.types.Timer:
     """Events for the modal operator of a window."""
     timer = context.window_manager.event_timer_add(TICK_S, window=context.window)
@@ -141,6 +123,7 @@ def start_timer(context: bpy.types.Context) -> bpy.types.Timer:
 
 def stop_timer(timer: bpy.types.Timer) -> None:
     """No more of them, as what they were for is over; harmless when Blender has done so with the window."""
+    clear_status()
     if timer in _timers:
         _timers.remove(timer)
         with contextlib.suppress(ReferenceError, RuntimeError, TypeError):
@@ -195,6 +178,7 @@ def unregister() -> None:
         bpy.app.timers.unregister(_reap_later)
     wait_for_ends()
     _forget()
+    release()
     rebuild_estimate.forget()
     test, notice, _last_rig = None, None, 0
     if _on_load in bpy.app.handlers.load_post:

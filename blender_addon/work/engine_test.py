@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from ..engine.activity import Activity
@@ -20,15 +21,23 @@ class EngineTest(Activity):
     Args:
         engine: as of `Activity`.
         limit_s: seconds until there must be an answer.
-        models: what is known from a test before.
+        models, units: what is known from a test before.
 
     Attributes:
         models: names of those that the engine lists; as given until it does.
+        units: of their maps, in the engine's words; as given until it tells.
     """
 
-    def __init__(self, engine: str = "", *, limit_s: float = LIMIT_S, models: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        engine: str = "",
+        *,
+        limit_s: float = LIMIT_S,
+        models: tuple[str, ...] = (),
+        units: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(engine, start_s=limit_s)
-        self.models = models
+        self.models, self.units = models, units or {}
         self._limit_s, self._end_s = limit_s, time.monotonic() + limit_s
 
     @property
@@ -60,6 +69,7 @@ class EngineTest(Activity):
         except (KeyError, TypeError, ValueError) as error:
             raise EngineError("The engine's answer is not complete; update the engine.") from error
         self.models = tuple(weights)
+        self.units = {str(model["name"]): str(model["units"]) for model in result["models"] if "units" in model}
         here = [f"{name} ({where})" for name, where in weights.items() if where in HERE]
         more = f", and {len(weights) - len(here)} more of the hub" if len(weights) > len(here) else ""
         return f"{text} Models: {', '.join(here) or 'none'}{more}."

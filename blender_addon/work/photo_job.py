@@ -16,6 +16,7 @@ from ..errors import UserError
 from ..rig.place import Recipe, place
 from ..rig.rebuild_estimate import remember
 from ..rig.shown import show
+from .present import present
 
 
 class RigJob(EngineRun):
@@ -122,6 +123,8 @@ class RigJob(EngineRun):
         remember(placed.built.rig, placed.source)
         if self.built:
             show(scene, placed.built.collection, False)
+        else:
+            present(scene, placed.built)
         self.rig_uid = self.rig_uid or placed.built.rig.session_uid
         self.built.append(placed.built.rig.name)
         self._notes += [placed.note] if placed.note else []

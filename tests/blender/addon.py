@@ -90,6 +90,7 @@ def installed(folder):
     preferences.engine = str(program(folder / "engine", ENGINE))
     preferences.cache = str(folder / "cache")
     bpy.context.scene.pro_depth.edge_rtol = 1.0  # the engine's slope is steep
+    bpy.context.scene.pro_depth.far = 20.0
     return preferences
 
 
@@ -150,7 +151,7 @@ def started(name, folder):
         scene,
         photos,
         part("ui.properties").recipe_of(scene),
-        session.new_folder(folder / "cache"),
+        part("work.folders").new_folder(folder / "cache"),
         engine=bpy.context.preferences.addons[PACKAGE].preferences.engine,
         online=False,
     )

@@ -3,7 +3,7 @@
 A number in a test's name is that of what the add-on is held to:
 
 1   one zip of at most 2 MB that Blender's own tool accepts, without torch, pip or a socket
-2   in bpy 4.2, 4.5 and 5.0; switched on and off ten times it leaves nothing
+2   in bpy 4.2, 4.5 and 5.0; switched on and off twenty times it leaves nothing
 3   a real window: run, progress, cancel, undo, redo and an error by the add-on's own buttons
 4   a render through the camera is the photo: 38 dB, 0.05 pixels
 5   the vertex budget within 5 %, the estimate before a build within 10 %

@@ -341,7 +341,7 @@ def check_real(folder, engine, photos):
     scene = bpy.context.scene
     found = [*part("ui.photos").photos_in(Path(photos), "*"), Path(photos) / "missing.jpg", Path(photos)]
     job = part("work.photo_job").RigJob(
-        scene, found, properties.recipe_of(scene, "cpu"), session.new_folder(folder / "cache"),
+        scene, found, properties.recipe_of(scene, "cpu"), part("work.folders").new_folder(folder / "cache"),
         engine=preferences.engine, online=bpy.app.online_access,
     )  # fmt: skip
     session.begin(job)

@@ -47,7 +47,8 @@ def test_the_python_of_a_virtual_environment_stays_a_link(tmp_path):
         ("plain", {}, ("no program",)),
     ],
 )
-def test_what_cannot_be_found_is_said(tmp_path, chosen, environment, words):
+def test_what_cannot_be_found_is_said(tmp_path, monkeypatch, chosen, environment, words):
+    monkeypatch.setattr("blender_addon.engine.find.HOMES", ())
     (tmp_path / "folder").mkdir()
     (tmp_path / "plain").write_text("text")
     if chosen in ("folder", "plain"):
@@ -55,3 +56,30 @@ def test_what_cannot_be_found_is_said(tmp_path, chosen, environment, words):
     with pytest.raises(EngineError) as error:
         engine_command(chosen, environment)
     assert all(word in one_sentence(str(error.value)) for word in words)
+
+
+def test_an_engine_where_the_page_puts_it_is_found_last(tmp_path, monkeypatch):
+    """A Blender that is started from the desktop of macOS has a PATH of four folders of the system."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("blender_addon.engine.find.HOMES", ("~/pro", "~/.local/bin"))
+    for folder in ("pro/bin", ".local/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    second = program(tmp_path / ".local/bin", "", name="pro-engine")
+    assert engine_command("", {"PATH": "/usr/bin:/bin"}) == [str(second), "serve"]
+    first = program(tmp_path / "pro/bin", "", name="pro-engine")
+    assert engine_command("", {"PATH": "/usr/bin:/bin"}) == [str(first), "serve"]
+
+
+def test_the_launcher_of_windows_is_a_python(tmp_path):
+    launcher = program(tmp_path, "", name="py.exe")
+    assert engine_command(str(launcher), {}) == [str(launcher), "-m", "pro_engine", "serve"]
+
+
+def test_a_link_that_leads_nowhere_is_told_from_nothing(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to("/usr/bin/no-python-here")
+    for chosen in (tmp_path, tmp_path / "bin" / "python"):
+        with pytest.raises(EngineError) as error:
+            engine_command(str(chosen), {})
+        said = one_sentence(str(error.value))
+        assert "is a link to" in said and "Flatpak" in said and "blender.org" in said

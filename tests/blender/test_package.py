@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -41,7 +42,7 @@ def copy(addon, tmp_path):
 def zipped(addon, tmp_path_factory):
     folder = tmp_path_factory.mktemp("zip")
     assert package.main(["--folder", str(addon), "--output", str(folder)]) == 0
-    (path,) = folder.iterdir()
+    (path,) = folder.glob("*.zip")
     return path
 
 
@@ -212,6 +213,18 @@ def test_blenders_own_build_takes_the_same_files(zipped, copy, tmp_path, python)
         assert {name: ours.read(name) for name in ours.namelist()} == {
             name: theirs.read(name) for name in theirs.namelist()
         }
+
+
+@needs_blender
+def test_the_folder_is_a_repository_as_blender_makes_one(zipped, tmp_path, python):
+    index = zipped.with_name(package.INDEX)
+    shutil.copy(zipped, tmp_path)
+    tool = package.validator(python)[1]
+    command = [python, tool, "server-generate", "--repo-dir", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
+    ours, theirs = (json.loads(path.read_text("utf-8")) for path in (index, tmp_path / package.INDEX))
+    assert ours == theirs and ours["data"][0]["website"].startswith("https://")
+    assert index.parent.joinpath(ours["data"][0]["archive_url"]).read_bytes() == zipped.read_bytes()
 
 
 def test_a_zip_without_any_blender_is_said_to_be_unchecked(zipped, monkeypatch, capsys):

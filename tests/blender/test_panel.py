@@ -6,13 +6,20 @@ Numbers in names: see conftest.py.
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import OpenEXR
 import pytest
 from PIL import Image
 
+from blender_addon.engine.models import UNITS, check_metres
+from blender_addon.errors import UserError
 from blender_addon.ui.picture_size import picture_size
+from pro_engine.io.image import IMAGE_SUFFIXES
+from pro_engine.io.video import VIDEO_SUFFIXES
+from pro_engine.models.presets import PRESETS
 from tests.blender.blenders import facts_of, needs_blender
 
 facts = facts_of("inside_panel.py")
@@ -56,6 +63,23 @@ def test_the_size_of_other_files_is_unknown(tmp_path):
     assert picture_size(tmp_path / "x.webp") == (321, 123)
     (tmp_path / "text.jpg").write_text("no picture")
     assert picture_size(tmp_path / "text.jpg") is picture_size(tmp_path) is picture_size(tmp_path / "none") is None
+
+
+def test_the_suffixes_are_those_of_the_engine():
+    source = (Path(__file__).parents[2] / "blender_addon" / "ui" / "photos.py").read_text("utf-8")
+    for name, known in (("SUFFIXES", IMAGE_SUFFIXES), ("VIDEOS", VIDEO_SUFFIXES)):
+        text = source.partition(f"\n{name} = ")[2].partition("\n)")[0]
+        assert set(re.findall(r'"(\.\w+)"', text)) == known
+
+
+def test_the_models_without_metres_are_those_of_the_engine():
+    assert set(UNITS) == {one.name for one in PRESETS.values() if not one.spec.metric or one.spec.takes_prompt}
+    with pytest.raises(UserError, match="moge-2-vits"):
+        check_metres("compact", {})
+    with pytest.raises(UserError, match="no metres"):
+        check_metres("new", {"new": "relative"})
+    check_metres("new", {})
+    check_metres("moge-2-vits", {"moge-2-vits": "metres"})
 
 
 # ---- 10, 19: the panel

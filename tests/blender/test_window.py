@@ -206,6 +206,19 @@ def test_undo_during_a_run_disturbs_neither(faulty):
     assert faulty["undone after undo"] == faulty["before"]
 
 
+# Somebody who has never used it
+
+
+def test_a_first_run_ends_with_the_photo_in_view():
+    seen = play("first")
+    assert seen["active"] == "photo surface" and seen["selected"] == 3
+    assert "photo is done" in seen["said"]
+    assert seen["shading"] == ["SOLID", "FLAT", "TEXTURE", "CAMERA"]
+    assert seen["cube"] and "Cube stood before the camera" in seen["said of the photo"]
+    assert not seen["cube again"]
+    assert "Traceback" not in seen["log"]
+
+
 # In both
 
 

@@ -255,7 +255,35 @@ def tutorial(scene: Scene) -> Steps:
     scene.leave()
 
 
-SCENES = {"estimate": estimate, "faults": faults, "tutorial": tutorial}
+def first(scene: Scene) -> Steps:
+    """A new file with its cube, and somebody who presses Estimate and Show photo."""
+    hands, facts, space = scene.hands, scene.facts, scene.hands.area.spaces.active
+    yield from hands.open_tab(TAB)
+    scene.use("real-engine")
+    scene.choose(photo=str(scene.folder / "photo.jpg"), quality="DRAFT")
+    yield from scene.press(ESTIMATE)
+    yield from scene.at_work()
+    yield DRAWN_S
+    scene.picture("1-status")
+    yield from scene.to_the_end()
+    yield from hands.move(hands.middle)
+    yield DRAWN_S
+    facts["active"], facts["selected"] = bpy.context.active_object.name, len(bpy.context.selected_objects)
+    facts["said"] = scene.shown().text
+    scene.picture("2-done")
+    yield from scene.press("pro_depth.show_photo")
+    yield from hands.move(hands.middle)
+    yield DRAWN_S
+    shading = space.shading
+    facts["shading"] = [shading.type, shading.light, shading.color_type, space.region_3d.view_perspective]
+    facts["cube"], facts["said of the photo"] = bpy.data.objects["Cube"].hide_get(), scene.shown().text
+    scene.picture("3-photo")
+    yield from scene.press("pro_depth.show_hidden")
+    facts["cube again"] = bpy.data.objects["Cube"].hide_get()
+    scene.leave()
+
+
+SCENES = {"estimate": estimate, "faults": faults, "first": first, "tutorial": tutorial}
 
 
 def main(name: str, folder: Path) -> None:

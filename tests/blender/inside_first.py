@@ -1,0 +1,119 @@
+"""Runs inside Blender, see `blenders`: what a first run leaves, and seeing the photo."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.blender.addon import called, installed, part, photo_of, said
+from tests.blender.inside_build import main, positions
+
+
+def factory(folder):
+    """The add-on in a new file, with its cube, and a rig built by the panel."""
+    bpy.ops.wm.read_factory_settings()
+    installed(folder)
+    bpy.context.scene.pro_depth.photo = str(photo_of(folder / "photos"))
+    return called(bpy.ops.pro_depth.estimate)
+
+
+def surface_of(rig):
+    return next(child for child in rig.children if child.type == "MESH")
+
+
+def check_first(folder):
+    found = {"estimate": factory(folder)}
+    scene, cube = bpy.context.scene, bpy.data.objects["Cube"]
+    rig = part("work.current").rig_in(bpy.context)
+    found["selected"] = sorted(one.name for one in bpy.context.selected_objects)
+    found["active"] = bpy.context.active_object.name
+    aside = bpy.data.objects.new("Aside", cube.data)  # before a corner of the photo only
+    aside.location, aside.scale = (0.3, 0.5, 0.2), (0.02, 0.02, 0.02)
+    scene.collection.objects.link(aside)
+    scene.view_settings.view_transform = "AgX"
+    found["photo"] = [called(bpy.ops.pro_depth.show_photo), said()[0]]
+    view = scene.view_settings
+    found["view"] = [view.view_transform, view.look, view.exposure, view.gamma, scene.camera.parent == rig]
+    hidden = [[one.hide_get(), one.hide_render] for one in (cube, aside, surface_of(rig))]
+    found["hidden"] = [hidden, called(bpy.ops.pro_depth.look_through), cube.hide_get()]
+    found["again"] = [called(bpy.ops.pro_depth.show_hidden), cube.hide_get(), cube.hide_render, "pro_hidden" in cube]
+    found["nothing hidden"] = bpy.ops.pro_depth.show_hidden.poll()
+    cube.location.y = 60  # behind everything
+    called(bpy.ops.pro_depth.look_through)
+    found["behind"] = cube.hide_get()
+    return found
+
+
+def check_relief(folder):
+    factory(folder)
+    settings = bpy.context.scene.pro_depth
+    rig = part("work.current").rig_in(bpy.context)
+    before = positions(surface_of(rig).data)
+    found = {"begins": rig.pro_depth_relief, "of": settings.far / settings.near}
+    rig.pro_depth_relief = 5.0
+    moved = positions(surface_of(rig).data)
+    found["set"] = [rig.pro_depth_relief, settings.near, settings.far, settings.scale_source]
+    found["rays"] = float(np.abs(moved[:, :2] / moved[:, 2:] - before[:, :2] / before[:, 2:]).max())
+    found["ends"] = [float(-moved[:, 2].max()), float(-moved[:, 2].min())]
+    found["depth"] = float(np.nanmax(part("rig.place").depth_of(rig)))
+    called(bpy.ops.pro_depth.rebuild)
+    again = positions(surface_of(rig).data)
+    found["rebuilt"] = [again.shape == moved.shape, float(np.abs(again / moved - 1)[:, 2].max())]
+    settings.kind = "live"
+    called(bpy.ops.pro_depth.rebuild)
+    flat = positions(surface_of(rig).data)
+    rig.pro_depth_relief = 9.0
+    found["live"] = bool((positions(surface_of(rig).data) == flat).all())
+    found["cube"] = bpy.data.objects["Cube"].pro_depth_relief
+    return found
+
+
+def check_metres(folder):
+    """The model's metres, where it gives none and where nobody knows."""
+    factory(folder)
+    settings = bpy.context.scene.pro_depth
+    settings.scale_source = "METRIC"
+    log = folder / "engine" / "log"
+    before = log.read_text()
+    found = {"refused": called(bpy.ops.pro_depth.estimate), "asked": log.read_text() != before}
+    settings.model = "mine.safetensors"
+    found["unknown"] = called(bpy.ops.pro_depth.estimate)
+    return found
+
+
+def check_open(folder):
+    """A photo from the menu or dropped."""
+    bpy.ops.wm.read_factory_settings()
+    installed(folder)
+    path = photo_of(folder / "photos", "dropped.png")
+    found = {"open": called(bpy.ops.pro_depth.open, filepath=str(path))}
+    found["rigs"] = [one.name for one in bpy.data.objects if "pro_photo" in one]
+    handler = part("ui.open").PRO_DEPTH_FH_photo
+    found["endings"] = handler.bl_file_extensions
+    found["operator"] = handler.bl_import_operator
+    return found
+
+
+def check_exports(folder):
+    """What a file that clips says of it, and a video that was chosen as a photo."""
+    bpy.ops.wm.read_factory_settings()
+    installed(folder)
+    plate = bpy.data.images.new("plate", 96, 64, float_buffer=True)
+    plate.pixels.foreach_set(np.tile(np.linspace(0, 4, 96 * 64, dtype=np.float32)[:, None], (1, 4)).ravel())
+    settings = bpy.context.scene.pro_depth
+    settings.photo_source, settings.image = "IMAGE", plate
+    called(bpy.ops.pro_depth.estimate)
+    rig = part("work.current").rig_in(bpy.context)
+    export = part("ui.export")
+    found = {key: export.export_rig(rig, folder / "plate", key).note for key in ("GLB", "USD")}
+    settings.photo_source, settings.photo = "FILE", str(folder / "clip.MP4")
+    found["video"] = called(bpy.ops.pro_depth.estimate)
+    return found
+
+
+if __name__ == "__main__":
+    main(globals(), *sys.argv[1:])

@@ -1,0 +1,67 @@
+"""What a first run leaves: the result selected, the photo in view, and a relief to be turned.
+
+Each check runs in a Blender of its own; see `blenders`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.blender.blenders import facts_of, needs_blender
+
+facts = facts_of("inside_first.py")
+
+pytestmark = needs_blender
+
+
+def test_the_result_is_selected_alone_and_active(python):
+    seen = facts(python, "first")
+    assert seen["estimate"] == "FINISHED" and seen["active"] == "card surface"
+    assert seen["selected"] == ["card", "card camera", "card surface"]
+
+
+def test_show_photo_looks_through_the_camera_in_the_colours_of_the_photo(python):
+    seen = facts(python, "first")
+    assert seen["photo"][0] == "FINISHED" and "was AgX and is Standard now" in seen["photo"][1]
+    assert seen["view"] == ["Standard", "None", 0, 1, True]
+
+
+def test_what_hides_the_whole_photo_is_put_away_and_comes_back(python):
+    seen = facts(python, "first")
+    cube, aside, surface = seen["hidden"][0]
+    assert cube == [True, True] and aside == surface == [False, False]
+    assert "Cube stood before the camera and is hidden" in seen["photo"][1]
+    assert seen["hidden"][1:] == ["FINISHED", True], "looked through once more it is hidden still"
+    assert seen["again"] == ["FINISHED", False, False, False] and not seen["nothing hidden"]
+    assert not seen["behind"], "what stands behind the surface is in nobody's way"
+
+
+def test_the_relief_moves_the_mesh_at_once_along_its_rays(python):
+    seen = facts(python, "relief")
+    assert seen["begins"] == pytest.approx(seen["of"])
+    assert seen["set"][3] == "NEAR_FAR" and seen["set"][:3] == pytest.approx([5, 1, 5])
+    assert seen["rays"] < 1e-5 and seen["ends"] == pytest.approx([1, 5], rel=1e-5)
+    assert seen["depth"] == pytest.approx(5, rel=1e-5)
+    assert seen["rebuilt"][0] and seen["rebuilt"][1] < 1e-5, "Rebuild gives the same"
+    assert seen["live"] and seen["cube"] == 1
+
+
+def test_metres_of_a_model_that_has_none_are_refused_before_the_run(python):
+    seen = facts(python, "metres")
+    assert "compact gives no metres" in seen["refused"] and not seen["asked"]
+    assert "gives no metres" in seen["unknown"]
+
+
+def test_a_photo_from_the_menu_or_dropped_becomes_a_rig(python):
+    seen = facts(python, "open")
+    assert seen["open"] == "FINISHED" and seen["rigs"] == ["dropped"]
+    assert seen["operator"] == "pro_depth.open" and ".jpg;" in seen["endings"]
+
+
+def test_what_an_export_clips_is_said(python):
+    seen = facts(python, "exports")
+    assert seen["GLB"].startswith("75% of plate is brighter than white and is clipped") and seen["USD"] == ""
+
+
+def test_a_video_is_called_one(python):
+    assert "clip.MP4 is a video, not a photo" in facts(python, "exports")["video"]
