@@ -175,7 +175,7 @@ def check_cancelled(folder):
             scene,
             listed,
             part("ui.properties").recipe_of(scene),
-            current.new_folder(folder / "cache"),
+            part("work.folders").new_folder(folder / "cache"),
             cache=shot.new_cache(path),
             vertices=1000,
             size=size,
