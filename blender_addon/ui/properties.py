@@ -234,7 +234,7 @@ class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's 
     shot_vertices: IntProperty(
         name="Vertices",
         description="About how many vertices the mesh of the shot has; 12 bytes each and frame in the depth cache",
-        default=200_000,
+        default=180_000,
         min=MIN_BUDGET,
         soft_max=2_000_000,
         step=10_000,
