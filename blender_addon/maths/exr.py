@@ -54,8 +54,8 @@ def frame_of_exr(data: bytes) -> ExrWindows | None:
             (length,) = struct.unpack_from("<i", data, start - 4)
             found[data[place:name_ends]] = data[start : start + length]
             place = start + length
-        windows = [struct.unpack("<4i", found[name]) for name in (b"dataWindow", b"displayWindow")]
-        return ExrWindows(*windows, *struct.unpack("<f", found[b"pixelAspectRatio"]))
+        data_window, display_window = (struct.unpack("<4i", found[key]) for key in (b"dataWindow", b"displayWindow"))
+        return ExrWindows(data_window, display_window, *struct.unpack("<f", found[b"pixelAspectRatio"]))
     except (IndexError, KeyError, ValueError, struct.error):
         return None
 

@@ -58,7 +58,8 @@ def _normals(points: FloatMap) -> FloatMap:
     length = np.linalg.norm(normals, axis=-1, keepdims=True)
     normals = np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
     away = np.sum(normals * points, axis=-1, keepdims=True) > 0
-    return np.where(away, -normals, normals)
+    towards: FloatMap = np.where(away, -normals, normals)
+    return towards
 
 
 def _steps(points: FloatMap, axis: int) -> FloatMap:
@@ -72,4 +73,5 @@ def _steps(points: FloatMap, axis: int) -> FloatMap:
     ends[axis] = (1, 0)
     behind = np.pad(step, ends, mode="edge")
     nearer = np.abs(ahead[..., 2:]) <= np.abs(behind[..., 2:])
-    return np.where(nearer, ahead, behind)
+    chosen: FloatMap = np.where(nearer, ahead, behind)
+    return chosen

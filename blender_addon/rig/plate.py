@@ -64,7 +64,7 @@ def project(parts: Built, things: Iterable[bpy.types.Object], material: str) -> 
 def _projection(made: NewDatablocks, parts: Built, shading: str) -> bpy.types.Material:
     """The material of a rig; made anew where there is none of this shading."""
     rig = parts.rig
-    known = rig.get(PROJECTION_KEY) if has(rig, PROJECTION_KEY) else None
+    known: bpy.types.Material | None = rig.get(PROJECTION_KEY) if has(rig, PROJECTION_KEY) else None
     if known is not None and known.get(PROJECTION_KEY) == shading:
         return known
     material = made.add(bpy.data.materials.new(f"{rig.name[:NAME_LENGTH]} projection"))

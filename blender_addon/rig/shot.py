@@ -164,7 +164,7 @@ def _material(
     """The frames as of `new_material`, with nothing drawn where the mesh is stretched or shows the sky."""
     material = new_material(made, name, photo, recipe.build.material)
     nodes = Nodes(material.node_tree)
-    by_type = {node.type: node for node in nodes.tree.nodes}
+    by_type: dict[str, Any] = {node.type: node for node in nodes.tree.nodes}
     picture, output = by_type["TEX_IMAGE"], by_type["OUTPUT_MATERIAL"]
     show_frames(picture.image_user, photo, shot)
     hidden = _hidden(nodes, shot, placement, recipe.build.mesh.edge_rtol)

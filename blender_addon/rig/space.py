@@ -41,7 +41,7 @@ def patch_around(depth: FloatMap, lens: Intrinsics, column: int, row: int) -> Ve
 def pick(rig: bpy.types.Object, place: mathutils.Vector) -> int:
     """Remember a place in the world; the number of those that are remembered."""
     point = _into_camera(rig) @ place
-    rig[PICKS_KEY] = [*rig.get(PICKS_KEY, ()), *point]
+    rig[PICKS_KEY] = [*rig.get(PICKS_KEY, ()), *point.to_tuple()]
     return len(rig[PICKS_KEY]) // 3
 
 
@@ -80,13 +80,13 @@ def level(rig: bpy.types.Object, up: Vector, floor: Vector | None = None) -> flo
     camera = parts_of(rig).camera
     bpy.context.view_layer.update()
     pivot = camera.matrix_world.to_translation()
-    was = (camera.matrix_world.to_3x3() @ mathutils.Vector(up)).normalized()
+    was = (camera.matrix_world.to_3x3() @ mathutils.Vector(up.tolist())).normalized()
     turn = was.rotation_difference(UP)
     around = mathutils.Matrix.Translation(pivot) @ turn.to_matrix().to_4x4() @ mathutils.Matrix.Translation(-pivot)
     rig.matrix_world = around @ rig.matrix_world
     if floor is not None:
         bpy.context.view_layer.update()
-        height = (camera.matrix_world @ mathutils.Vector(floor)).z
+        height = (camera.matrix_world @ mathutils.Vector(floor.tolist())).z
         rig.matrix_world = mathutils.Matrix.Translation((0, 0, -height)) @ rig.matrix_world
     return float(np.degrees(turn.angle))
 

@@ -5,6 +5,7 @@ Annotations are evaluated here: Blender makes properties of them.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
@@ -15,6 +16,7 @@ from ..rig.compositor import set_up
 from ..rig.passes import write_passes
 from ..rig.place import built_with, depth_of
 from ..rig.plate import project, show_behind
+from ..work import current
 from .panel import PanelBase
 from .properties import settings_of
 from .sentence import OnRig, Returned
@@ -45,8 +47,11 @@ class PRO_DEPTH_OT_project(OnRig, bpy.types.Operator):  # noqa: N801
         return f"The photo is projected onto {', '.join(names)}; hidden parts get it too."
 
 
-class PRO_DEPTH_OT_passes(OnRig, bpy.types.Operator, ExportHelper):  # noqa: N801
+class PRO_DEPTH_OT_passes(OnRig, bpy.types.Operator, ExportHelper):  # type: ignore[misc]  # noqa: N801
     """Save distance, position, normal and mask of the selected rig as OpenEXR files of 32-bit floats"""
+
+    if TYPE_CHECKING:
+        filepath: str  # of ExportHelper
 
     bl_idname = "pro_depth.passes"
     bl_label = "Save Z, position, normal"
@@ -64,9 +69,13 @@ class PRO_DEPTH_OT_passes(OnRig, bpy.types.Operator, ExportHelper):  # noqa: N80
     )
     replace: BoolProperty(name="Replace", description="Replace files that are there")
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Returned:
-        """Ask for the name of the files."""
-        return ExportHelper.invoke(self, context, event)
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Returned:  # type: ignore[override]
+        """Ask for the name of the files; they are named after the rig, beside the saved .blend."""
+        if not self.filepath:
+            name = bpy.path.clean_name(current.rig_in(context).name)
+            self.filepath = str(Path(bpy.data.filepath).parent / f"{name}.exr")
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
 
     def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
         """Write them."""

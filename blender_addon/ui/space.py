@@ -4,6 +4,8 @@
 Annotations are evaluated here: Blender makes properties of them.
 """
 
+from typing import Any
+
 import bpy
 from bpy.props import EnumProperty
 
@@ -26,7 +28,7 @@ from .panel import PanelBase
 from .properties import settings_of
 from .sentence import OnRig
 
-LEVELS = {
+LEVELS: dict[str, tuple[str, str, Any]] = {
     "GROUND": ("Ground", "The ground that is found in the photo", "VIEW_PERSPECTIVE"),
     "CURSOR": ("Plane at cursor", "The plane around the 3D cursor, which lies on the surface", "CURSOR"),
     "POINTS": ("Three points", "The plane through the picked points, or the selected vertices", "MESH_PLANE"),
@@ -144,12 +146,12 @@ class PRO_DEPTH_PT_space(PanelBase, bpy.types.Panel):  # noqa: N801
         layout.label(text="Level to")
         grid = layout.grid_flow(columns=2, align=True)
         for key, (label, _, icon) in LEVELS.items():
-            grid.operator("pro_depth.level", text=label, icon=icon).to = key  # type: ignore[attr-defined]
+            grid.operator("pro_depth.level", text=label, icon=icon).to = key
         column = self.columns()
         column.prop(settings, "length")
-        column.operator("pro_depth.scale", text="Scale by two points").by = "LENGTH"  # type: ignore[attr-defined]
+        column.operator("pro_depth.scale", text="Scale by two points").by = "LENGTH"
         column.prop(settings, "height")
-        column.operator("pro_depth.scale", text="Scale by height").by = "HEIGHT"  # type: ignore[attr-defined]
+        column.operator("pro_depth.scale", text="Scale by height").by = "HEIGHT"
         layout.operator("pro_depth.to_cursor", icon="PIVOT_CURSOR")
 
 

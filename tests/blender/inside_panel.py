@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
 import bpy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.blender.addon import called, follow, installed, part, photo_of, started
+from tests.blender.addon import PACKAGE, called, follow, installed, part, photo_of, started
 from tests.blender.engines import until
 from tests.blender.inside_build import main, memory
 
@@ -49,6 +50,12 @@ def check_promises(folder):
     return found
 
 
+def classes(kind):
+    """All of a kind that the add-on registers."""
+    modules = import_module(PACKAGE)._with_classes()
+    return [cls for module in modules for cls in module.classes if issubclass(cls, kind)]
+
+
 def check_labels(folder):
     """Names and tooltips of all that is shown, with units."""
     installed(folder).cache = ""
@@ -63,12 +70,12 @@ def check_labels(folder):
                 enums[name] = [[item.name, item.description] for item in prop.enum_items]
     operators = {
         name: [cls.bl_label, getattr(bpy.ops.pro_depth, name).get_rna_type().description]
-        for cls in part("ui.operators").classes
+        for cls in classes(bpy.types.Operator)
         if (name := cls.bl_idname.split(".")[1])
     }
     panels = {
         cls.__name__: [cls.bl_label, cls.bl_space_type, cls.bl_region_type, cls.bl_category]
-        for cls in part("ui.panel").classes
+        for cls in classes(bpy.types.Panel)
     }
     run = [name for name in dir(bpy.context.scene.pro_depth) if name in ("progress", "state", "running", "message")]
     cache = part("ui.preferences").cache_folder().relative_to(bpy.utils.user_resource("EXTENSIONS"))
@@ -104,7 +111,7 @@ class Layout:
 def drawn():
     """All lines of the sidebar and of the preferences."""
     lines, panel = [], part("ui.panel")
-    for cls in panel.classes:
+    for cls in classes(bpy.types.Panel):
         if not getattr(cls, "poll", lambda _: True)(bpy.context):
             continue
         fake = SimpleNamespace(layout=Layout(lines))

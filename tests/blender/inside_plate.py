@@ -18,6 +18,8 @@ from blender_addon.rig.compositor import set_up
 from blender_addon.rig.datablocks import read_float_image
 from blender_addon.rig.passes import write_passes
 from blender_addon.rig.plate import project, show_behind
+from tests.blender.addon import called, installed, part, said
+from tests.blender.addon import photo_of as photo
 from tests.blender.inside_build import UNTORN, built, card, compared, hills, load_png, main, photo_of, positions, render
 
 OFF = Intrinsics(210.0, 210.0, 119.5 + 23, 79.5 - 11, 240, 160)
@@ -170,6 +172,33 @@ def check_compositor(folder):
     tree = scene.compositing_node_group if bpy.app.version >= (5, 0) else scene.node_tree
     labels = sorted(node.label for node in tree.nodes if node.type == "IMAGE")
     return {**found, "ours": [ours, again], "labels": labels, "film": scene.render.film_transparent}
+
+
+def check_buttons(folder):
+    """The buttons, on a rig of the engine."""
+    installed(folder)
+    scene, cube = bpy.context.scene, bpy.data.objects["Cube"]
+    scene.pro_depth.photo = str(photo(folder / "photos"))
+    called(bpy.ops.pro_depth.estimate)
+    rig = part("work.current").rig_in(bpy.context)
+    found = {"background": called(bpy.ops.pro_depth.background)}
+    cube.select_set(True)
+    bpy.context.view_layer.objects.active = rig
+    found["project"] = [called(bpy.ops.pro_depth.project), said()[0]]
+    cube.select_set(False)
+    found["nothing"] = called(bpy.ops.pro_depth.project)
+    found["passes"] = called(bpy.ops.pro_depth.passes, filepath=str(folder / "card.exr"), space="WORLD")
+    found["twice"] = called(bpy.ops.pro_depth.passes, filepath=str(folder / "card.exr"))
+    found["again"] = called(bpy.ops.pro_depth.passes, filepath=str(folder / "card.exr"), replace=True)
+    found["files"] = sorted(path.name for path in folder.glob("*.exr"))
+    found["compositor"] = called(bpy.ops.pro_depth.compositor)
+    scene.pro_depth.material = "catcher"
+    found["catcher"] = [
+        called(bpy.ops.pro_depth.rebuild),
+        next(c for c in rig.children if c.type == "MESH").is_shadow_catcher,
+    ]
+    found["textures"] = [slot.material.name for slot in cube.material_slots]
+    return found
 
 
 if __name__ == "__main__":

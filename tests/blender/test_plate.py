@@ -50,6 +50,20 @@ def test_no_file_is_replaced_unasked(python):
     assert "is there already" in one_sentence(facts(python, "passes")["twice"])
 
 
+def test_the_buttons_do_it_on_a_rig_of_the_engine(python):
+    seen = facts(python, "buttons")
+    names = ("background", "passes", "again", "compositor")
+    assert [seen[name] for name in names] == ["FINISHED"] * 4
+    assert (
+        seen["project"][0] == "FINISHED" and "onto Cube" in seen["project"][1] and seen["catcher"] == ["FINISHED", True]
+    )
+    assert seen["files"] == [f"card.{name}.exr" for name in ("mask", "normal", "position", "z")]
+    assert seen["textures"] == ["card projection"]
+    assert "Nothing to project onto" in one_sentence(seen["nothing"]) and "is there already" in one_sentence(
+        seen["twice"]
+    )
+
+
 def test_the_compositor_puts_the_render_over_the_photo(python):
     seen = facts(python, "compositor")
     assert seen["psnr"] >= 38 and seen["film"] and seen["ours"] == [True, False]
