@@ -84,7 +84,8 @@ def _predicted(data: NDArray[np.uint8]) -> bytes:
     steps = apart.copy()
     steps[1:] -= apart[:-1]
     steps[1:] += 128
-    return steps.tobytes()
+    found: bytes = steps.tobytes()
+    return found
 
 
 def _head(names: list[str], frame: ExrWindows) -> bytes:
