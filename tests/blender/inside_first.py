@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.blender.addon import called, installed, part, photo_of, said
+from tests.blender.addon import SIZE, called, installed, part, photo_of, said
 from tests.blender.inside_build import main, positions
 
 
@@ -82,6 +82,43 @@ def check_metres(folder):
     found = {"refused": called(bpy.ops.pro_depth.estimate), "asked": log.read_text() != before}
     settings.model = "mine.safetensors"
     found["unknown"] = called(bpy.ops.pro_depth.estimate)
+    return found
+
+
+def check_kept(folder):
+    """What a rig of a metric model keeps: metres that follow from the disparity are one channel, others are not."""
+    bpy.ops.wm.read_factory_settings()
+    installed(folder)
+    place, run, (width, height) = part("rig.place"), part("engine.run"), SIZE
+    disparity = np.random.default_rng(0).uniform(0.1, 1, (height, width)).astype(np.float32)
+    own = part("maths.scale").DepthScale(0.31, 0.017)
+    metres = own.depth(disparity)
+    metres[:8] = np.inf  # the model's sky
+    disparity[20, 30] = metres[20, 30] = np.nan
+    for name, values in (("disparity", disparity), ("depth", metres)):
+        np.save(folder / f"{name}.npy", values)
+    picture = photo_of(folder / "photos")
+    given = run.PhotoDepth(
+        photo=picture, disparity=folder / "disparity.npy", depth=folder / "depth.npy", picture=picture, width=width,
+        height=height, anchors=None, intrinsics=None, model="m", seconds=1.0, scale_source="metric", scale=tuple(own),
+    )  # fmt: skip
+    mesh = part("rig.surface_kinds").BuildOptions(mesh=part("maths.mesh").MeshOptions(edge_rtol=10.0))
+    recipe = place.Recipe(scale=place.ScaleChoice(by="METRIC", far_m=50.0), build=mesh)
+    found = {}
+    for name, scale in (("follows", tuple(own)), ("does not", (0.5, 0.5))):
+        rig = place.place(bpy.context.scene, given._replace(scale=scale), recipe).built.rig
+        rig.name = name
+        bpy.ops.wm.save_as_mainfile(filepath=str(folder / "saved.blend"))
+        bpy.ops.wm.open_mainfile(filepath=str(folder / "saved.blend"))
+        rig = bpy.data.objects[name]
+        source = place.Source.of_rig(rig)
+        found[name] = [
+            np.array_equal(source.metres, metres, equal_nan=True),
+            np.array_equal(source.disparity, disparity, equal_nan=True),
+            source.scale_source,
+            rig["pro_source"].packed_file.size,
+            bool(np.isfinite(part("rig.datablocks").read_float_image(rig["pro_source"])[..., (0, 3)]).all()),
+        ]
     return found
 
 

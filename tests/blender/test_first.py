@@ -65,3 +65,10 @@ def test_what_an_export_clips_is_said(python):
 
 def test_a_video_is_called_one(python):
     assert "clip.MP4 is a video, not a photo" in facts(python, "exports")["video"]
+
+
+def test_metres_that_follow_from_the_disparity_take_no_room(python):
+    seen = facts(python, "kept")
+    for *same, source, _size, finite in seen.values():
+        assert same == [True, True] and source == "metric" and finite
+    assert seen["follows"][3] < 0.6 * seen["does not"][3]
