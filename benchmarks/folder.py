@@ -2,8 +2,8 @@
 
     git worktree add OLD COMMIT; python benchmarks/folder.py --before OLD [--photos 6] [--size 4000x3000] [--runs 2]
 
-Every run is `pro-engine infer FOLDER --maps png16,exr` from a cold start, with one photo and with all of them: the
-difference is what the others take once the program has started. Memory is the most that the process held.
+Every run is `pro-engine infer FOLDER --maps png16,exr --dtype float32` from a cold start, with one photo and with all:
+the difference is what the others take once the program has started. Memory is the most that the process held.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ class Run(NamedTuple):
     peak: float
 
 
-def infer(tree: Path, photos: Path, *arguments: str) -> Run:
+def infer(tree: Path, photos: Path) -> Run:
     """Of one run."""
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "-m", "pro_engine", "infer", str(photos), "-o", out, "--maps", "png16,exr"]
+        command = [sys.executable, "-m", "pro_engine", "infer", str(photos), "-o", out]
+        command += ["--maps", "png16,exr", "--dtype", "float32"]
         begun = time.perf_counter()
-        process = subprocess.Popen([*command, *arguments], cwd=tree, env=environment, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command, cwd=tree, env=environment, stdout=subprocess.DEVNULL)
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - begun
     if status:
@@ -54,7 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--photos", type=int, default=6)
     parser.add_argument("--size", default="4000x3000")
     parser.add_argument("--runs", type=int, default=2)
-    parser.add_argument("--dtype", default="float32")
     chosen = parser.parse_args(arguments)
     trees = {"before": chosen.before} if chosen.before else {}
     trees["now"] = Path(__file__).parents[1]
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for _ in range(chosen.runs):
             for name, tree in trees.items():
                 for count, folder in folders.items():
-                    found.setdefault((name, count), []).append(infer(tree, folder, "--dtype", chosen.dtype))
+                    found.setdefault((name, count), []).append(infer(tree, folder))
     print("| tree | photos | s | processor s | s a further photo | peak MB |\n|---|---|---|---|---|---|")
     for (name, count), runs in found.items():
         first = found[name, 1]

@@ -260,8 +260,8 @@ class ModelOptions(Checked):
     device: str = option("auto", "Where to run: auto (CUDA, else Apple's MPS, else the CPU), cpu, cuda, cuda:N or mps")
     dtype: Dtype = option(
         "auto",
-        "Number format of the model: auto (float32; on CUDA a 16-bit one), bfloat16 for processors that compute in it, "
-        "or int8 for a CPU's refiner",
+        "Number format of the model: auto (float32, or where it computes faster and loses nothing bfloat16; on CUDA a "
+        "16-bit one), or int8 for a CPU's refiner",
     )
     backend: Backend = option(
         "torch", "What runs the networks; onnxruntime takes the folder that `export` writes as weights"

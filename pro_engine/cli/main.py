@@ -106,7 +106,7 @@ def infer(
                 return _Begun(found, failures, dict(_NO_MODEL), lambda progress: iter(()))
             predictor = load(model)
             about = _about(predictor)
-            _note_fine(predictor, model)
+            _note_choices(predictor, model)
             infer_here = partial(infer_all, found, job, predictor, strict=debug)
             return _Begun(found, failures, about, lambda progress: infer_here(progress=progress))
         from pro_engine.jobs.cluster import address_of, infer_on_ray
@@ -288,8 +288,14 @@ def _write_cameras(told: Told, folder: Path, photos: list[Photo | Video]) -> Non
         told.add(Failure(str(folder), str(error)))
 
 
-def _note_fine(predictor: DepthPredictor, model: ModelOptions) -> None:
-    """Tell that another model looks at the patches, where nobody asked for it."""
+def _note_choices(predictor: DepthPredictor, model: ModelOptions) -> None:
+    """Tell that another model looks at the patches, or that networks compute in bfloat16, where nobody asked for it."""
+    if model.dtype == ModelOptions.dtype and predictor.device.type == "cpu" and predictor.dtype_name != "float32":
+        print(
+            f"note: {predictor.full_name} computes in {predictor.dtype_name}, which this processor does faster; "
+            "--dtype float32 has it in float32.",
+            file=sys.stderr,
+        )
     if predictor.fine_name and model.fine == ModelOptions.fine:
         print(
             f"note: {predictor.fine_name} looks at the patches, as {predictor.name} takes long for each on a CPU; "

@@ -23,10 +23,11 @@ def ahead(items: Iterable[Item], count: int, *, breaks_off: bool = False) -> Gen
     """
     asked, stopped = threading.Semaphore(count), threading.Event()
     ready: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
-    thread = threading.Thread(target=_take, args=(items, asked, stopped, ready))
-    thread.start()
+    # No thread that a signal kept from being stopped may keep the program.
+    thread = threading.Thread(target=_take, args=(items, asked, stopped, ready), daemon=True)
     item: Any = None
     try:
+        thread.start()
         while item is not _END:
             item, error = ready.get()
             if error is not None:
@@ -37,9 +38,11 @@ def ahead(items: Iterable[Item], count: int, *, breaks_off: bool = False) -> Gen
     finally:
         stopped.set()
         asked.release()
-        if breaks_off and item is not _END and thread.ident is not None:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(CancelledError))
-        thread.join()
+        if thread.ident is not None:
+            if breaks_off and item is not _END:
+                number, error_type = ctypes.c_ulong(thread.ident), ctypes.py_object(CancelledError)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(number, error_type)
+            thread.join()
 
 
 def _take(

@@ -66,8 +66,8 @@ def load_model(
     Args:
         name: of a preset; `pro-engine models` lists them.
         device: "auto" (CUDA, else Apple's MPS, else CPU), "cpu", "cuda", "cuda:N" or "mps".
-        dtype: "auto" (float32; on CUDA bfloat16 or float16), "float32", "bfloat16", "float16", or "int8" for a CPU's
-            refiner, where it pays; the rest is in bfloat16 then if the processor computes in it.
+        dtype: "auto" (float32; on CUDA bfloat16 or float16; bfloat16 on processors that compute in it, where nothing is
+            lost), "float32", "bfloat16", "float16", or "int8" for a CPU's refiner, if it pays, and bfloat16 beside it.
         offline: use files that are here and never reach for the network.
         weights: a file of weights for Ψ instead of the preset's; one with a refiner in it brings that along, one
             without gets the refiner for any Ψ, as the preset's own belongs to other weights.

@@ -67,7 +67,8 @@ class DepthPredictor:
             _check_shared(psi.spec, fine.spec, refiner.feature_levels)
         self.spec: PsiSpec = psi.spec
         self.device = runtime.resolve_device(device)
-        self.dtype = runtime.resolve_dtype(dtype, self.device)
+        same = psi.same_in_bfloat16 and (fine is None or fine.same_in_bfloat16)
+        self.dtype = runtime.resolve_dtype(dtype, self.device, same_in_bfloat16=same)
         self.psi = self._ready(psi)
         self.fine = None if fine is None else self._ready(fine)
         self.refiner = None if refiner is None else self._ready(refiner)

@@ -61,12 +61,12 @@ def resolve_device(name: str = ModelOptions.device) -> torch.device:
     return torch.device(name)
 
 
-def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+def resolve_dtype(name: str, device: torch.device, *, same_in_bfloat16: bool = False) -> torch.dtype:
     """The precision of the networks for "auto", "float32", "bfloat16", "float16" or "int8".
 
-    auto is float32, except on CUDA: bfloat16 where the GPU computes in it, else float16. On processors bfloat16 costs
-    some outlines (docs/benchmarks.md), so it is taken on request only. int8 is for the refiner on a CPU, which asks for
-    speed: the rest is in `fastest_dtype`.
+    auto: on CUDA bfloat16 where the GPU computes in it, else float16; on a processor `fastest_dtype` for networks of
+    which it is shown that nothing is lost in bfloat16 (`DepthBase.same_in_bfloat16`); else float32. int8 is for the
+    refiner on a CPU, which asks for speed: the rest is in `fastest_dtype`.
 
     Raises:
         InputError: another name. DeviceError: int8 where it does not run.
@@ -74,7 +74,7 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     check(ModelOptions, "dtype", name)
     if name == "auto":
         if device.type != "cuda":
-            return torch.float32
+            return fastest_dtype() if same_in_bfloat16 and device.type == "cpu" else torch.float32
         major, _ = torch.cuda.get_device_capability(device)
         return torch.bfloat16 if major >= 8 else torch.float16
     if name == "int8" and not (device.type == "cpu" and int8_supported()):

@@ -95,7 +95,7 @@ class _Psi(nn.Module):
         """Of the outputs."""
         _, features, whole = self.psi.whole(image, image.shape[-1] / image.shape[-2])
         told = [name for name, value in whole._asdict().items() if value is not None]
-        return ["disparity", *(f"features{level}" for level in range(len(features))), *told]
+        return ["disparity", *(f"level{level}" for level in range(len(features))), *told]
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         output = self.psi.whole(image, image.shape[-1] / image.shape[-2])
@@ -118,6 +118,10 @@ class _LearntPart(nn.Module):
         return self.refiner.residual(x, coarse, fine)
 
 
+def _refiner_inputs(levels: int) -> list[str]:
+    return ["maps", *(f"{kind}_level{level}" for kind in ("coarse", "fine") for level in range(levels))]
+
+
 def _needed() -> None:
     try:
         import onnx  # noqa: F401
@@ -137,7 +141,7 @@ def _write(
 ) -> ExportedModel:
     """Export, check and give the file its name, in this order."""
     flat = _flat(inputs)
-    names = [f"input{k}" for k in range(len(flat))]
+    names = ["image"] if path.name != REFINER_FILE else _refiner_inputs((len(flat) - 1) // 2)
     with torch.no_grad():
         wanted = _flat(module.eval()(*inputs))
     with atomic_path(path) as temporary:

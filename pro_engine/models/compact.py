@@ -209,6 +209,8 @@ class CompactDepth(DepthBase):
     """image (B, 3, h, w) RGB in [0, 1], sides multiples of 32 -> relative disparity (B, 1, h, w), not clamped, and the
     six levels at strides 32, 16, 8, 4, 2, 1 with `feature_channels` channels."""
 
+    same_in_bfloat16 = True
+
     def __init__(self, spec: PsiSpec) -> None:
         super().__init__()
         self.spec = spec

@@ -115,9 +115,14 @@ class PsiOutput(NamedTuple):
 
 
 class DepthBase(nn.Module, ABC):
-    """A zero-shot depth network Ψ."""
+    """A zero-shot depth network Ψ.
+
+    same_in_bfloat16: whether it is measured that accuracy and outlines are the same in bfloat16, its own parts that
+    stay in float32 included (docs/benchmarks.md has the table).
+    """
 
     spec: PsiSpec
+    same_in_bfloat16: bool = False
 
     @abstractmethod
     def forward(self, image: Tensor) -> PsiOutput:

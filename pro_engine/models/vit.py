@@ -201,6 +201,8 @@ class VitDepth(DepthBase):
     """image (B, 3, h, w) RGB in [0, 1], sides multiples of 14 -> relative disparity (B, 1, h, w), not clamped, and the
     six levels at strides 14, 14, 7, 4, 2, 1 with `feature_channels` channels."""
 
+    same_in_bfloat16 = True
+
     def __init__(self, spec: PsiSpec = VIT_SPEC, shape: TrunkShape | None = None) -> None:
         super().__init__()
         self.spec = spec

@@ -7,6 +7,7 @@ import torch
 
 from pro_engine.errors import CancelledError, DeviceError, InputError
 from pro_engine.inference import runtime
+from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.models.contract import PsiSpec
 
 pytestmark = pytest.mark.cpu  # other devices are named only
@@ -49,8 +50,18 @@ def test_the_fastest_goes_by_what_the_processor_says(monkeypatch, features, want
     assert runtime.fastest_dtype() == wanted
 
 
-def test_dtypes():
+@pytest.mark.parametrize("fast", [torch.float32, torch.bfloat16])
+def test_auto_is_the_fastest_for_networks_that_lose_nothing(monkeypatch, tiny, fast):
+    monkeypatch.setattr(runtime, "fastest_dtype", lambda: fast)
     assert runtime.resolve_dtype("auto", CPU) == torch.float32
+    assert runtime.resolve_dtype("auto", CPU, same_in_bfloat16=True) == fast
+    same, other = tiny.Psi(), tiny.Psi()
+    same.same_in_bfloat16 = True
+    assert DepthPredictor(same, device="cpu").dtype == fast
+    assert DepthPredictor(same, fine=other, device="cpu").dtype == torch.float32
+
+
+def test_dtypes():
     assert runtime.resolve_dtype("bfloat16", CPU) == torch.bfloat16
     for name in ("half", 16, None):
         with pytest.raises(InputError, match="give auto, float32, bfloat16, float16 or int8"):

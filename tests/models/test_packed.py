@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pro_engine.models.compact import EfficientNetLite0
 from pro_engine.models.fusion import BandConv2d, JoinedConv2d
 from pro_engine.models.packed import PackedConv2d, pack_convolutions, packing_supported
+from pro_engine.models.presets import PRESETS, build_psi
 from pro_engine.models.refiner_published import fold_batch_norm
 
 pytestmark = [
@@ -90,3 +91,15 @@ def test_packed_ones_are_copied_and_not_packed_again():
     pack_convolutions(other)
     assert isinstance(other[0], PackedConv2d) and isinstance(other[0].convolution, nn.Conv2d)
     torch.testing.assert_close(other(noise(1, 3, 9, 9)), wanted)
+
+
+def test_compact_keeps_in_float32_where_its_layout_and_its_outlines_come_from():
+    torch.manual_seed(0)
+    psi, image = build_psi(PRESETS["compact"]).eval(), torch.rand(1, 3, 64, 64)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        half, quarter, *_ = psi.encoder(image)
+        of_patches, of_all = psi(image), psi.whole(image, 1.0)
+        in_training = psi.train().encoder(image)[0]
+    assert half.dtype == torch.float32 and quarter.dtype == torch.bfloat16
+    assert of_patches.features[2].dtype == torch.bfloat16 and of_all.features[2].dtype == torch.float32
+    assert in_training.dtype == torch.bfloat16
