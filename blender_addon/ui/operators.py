@@ -27,6 +27,7 @@ from .sentence import AtOnce, OnRig, Returned, Sentence
 
 PAUSE_S = 0.03  # between looks at the engine, in a script
 
+
 class Photos(NamedTuple):
     """What to work on; `plate` is the image of the .blend that the only one is."""
 

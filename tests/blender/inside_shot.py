@@ -15,11 +15,13 @@ from blender_addon.maths.lens import LensOptions
 from blender_addon.maths.mesh import MeshOptions
 from blender_addon.maths.scale import Anchors
 from blender_addon.rig.place import Recipe, ScaleChoice, Source
+from blender_addon.rig.plate import project, show_behind
 from blender_addon.rig.shot import build_shot, rebuild_shot
 from blender_addon.rig.shot_cache import Placement, PointFile, ShotCache
 from blender_addon.rig.surface_kinds import BuildOptions
 from tests.blender.addon import called, installed, part, photo_of, said
 from tests.blender.inside_build import card, compared, load_png, main, render, save_png
+from tests.blender.inside_plate import quad
 
 WIDTH, HEIGHT, COUNT, FIRST = 160, 120, 8, 101
 RECIPE = Recipe(
@@ -89,6 +91,14 @@ def check_frames(folder):
     bpy.context.scene.frame_set(FIRST + 3)
     found["aside"] = float((render(built, folder / "aside.png") < 0.01).all(-1).mean())
     built.camera.location.x = 0
+    wall = quad([(-9, 2, -9), (9, 9, -9), (9, 9, 9), (-9, 2, 9)])
+    project(built, [wall], "emission")
+    show_behind(built)
+    built.surface.hide_render = True
+    found["projected"] = seen(built, folder, 6)
+    user = built.camera.data.background_images[0].image_user
+    found["background"] = [user.frame_start, user.frame_offset, user.frame_duration, user.use_auto_refresh]
+    built.surface.hide_render, wall.hide_render = False, True
     moved = replace(RECIPE, scale=ScaleChoice(near_m=1.0, far_m=4.0, sky="keep"))
     rebuild_shot(built.rig, moved)
     found["rebuilt"] = float(np.abs(shape(built.surface, 3) - expected[3] / 2).max())

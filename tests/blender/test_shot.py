@@ -18,9 +18,14 @@ def test_each_frame_has_its_own_shape_and_is_its_photo(python):
     assert seen["aside"] > 0.01  # torn between the block and the ground, not stretched
 
 
+def test_background_and_projection_of_a_shot_keep_its_time(python):
+    seen = facts(python, "frames")
+    assert seen["projected"]["psnr"] >= 38 and seen["background"] == [101, 100, 8, True]
+
+
 def test_a_shot_is_built_again_without_the_engine(python):
     seen = facts(python, "frames")
-    assert seen["rebuilt"] < 1e-6 and seen["materials"] == 1
+    assert seen["rebuilt"] < 1e-6 and seen["materials"] == 2
 
 
 def test_a_shot_stays_whole_where_its_folder_goes(python):
