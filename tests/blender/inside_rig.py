@@ -123,6 +123,7 @@ def check_scale(folder):
     settings.scale_source = "METRIC"
     found["metric"] = called(bpy.ops.pro_depth.rebuild)
     settings.photo = str(photo_of(folder / "photos", "metric.png"))
+    settings.model = "mine"  # of compact it is known before
     metric = [
         called(bpy.ops.pro_depth.estimate),
         "pro_metric" in bpy.data.objects["metric"],
