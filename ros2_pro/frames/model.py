@@ -40,7 +40,7 @@ class Models:
 
     def __init__(self, load: Loader | None = None) -> None:
         self.are_ours = load is None
-        self._load = load or pro.load_model
+        self._load = load
         self._loading = threading.Lock()
         self._known: WeakValueDictionary[pro.ModelOptions, Any] = WeakValueDictionary()
 
@@ -57,8 +57,8 @@ class Models:
             model = None if again else self._known.get(wanted)
             if model is None:
                 before()
-                given = dataclasses.asdict(wanted)
-                model = self._known[wanted] = self._load(given.pop("name"), **given)
+                given, load = dataclasses.asdict(wanted), self._load or pro.load_model  # the latter loads PyTorch
+                model = self._known[wanted] = load(given.pop("name"), **given)
             return model
 
 

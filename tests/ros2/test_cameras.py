@@ -123,14 +123,16 @@ graph = pytest.mark.flaky(reruns=1)  # a real graph: DDS may lose what is sent w
 
 @pytest.fixture
 def pair(start, namespace, tmp_path):
-    """A process with the cameras front and left, and a rig around each; a file gives the left one its own width."""
+    """A process with the cameras front and left, and a rig around each; a file gives the left one its own width, which
+    arguments for all, as the launch file gives them, do not change."""
     file = tmp_path / "cameras.yaml"
     file.write_text(
-        "/**:\n  ros__parameters:\n    cameras: [front, left]\n    scale.mode: fixed\n    preview.max_width: 40\n"
+        "/**:\n  ros__parameters:\n    cameras: [front, left]\n    scale.mode: fixed\n    preview.max_width: 50\n"
         f"{namespace}/left/pro:\n  ros__parameters:\n    preview.max_width: 20\n"
     )
     with contextlib.ExitStack() as closing:
-        node = start([*stub_command(namespace), "--params-file", str(file)], OFTEN, wishes={"weights_mb": WEIGHTS_MB})
+        of_all = ("--params-file", str(file), "-p", "preview.max_width:=40")
+        node = start([*stub_command(namespace), *of_all], OFTEN, wishes={"weights_mb": WEIGHTS_MB})
         rigs = [
             closing.enter_context(contextlib.closing(Rig(f"{namespace}/{name}", ("depth/image_rect", "preview"))))
             for name in ("front", "left")

@@ -245,6 +245,7 @@ def points_min_depth_m(desk):
 
 
 def depth_baseline_m(desk):
+    pytest.importorskip("stereo_msgs")
     desk.listeners |= {"disparity"}
     assert "disparity" not in desk.look()
     desk.set(depth__baseline_m=0.3)
