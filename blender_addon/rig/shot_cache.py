@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..maths.mesh import Intrinsics, MeshArrays
+from ..maths.mesh import MIN_BUDGET, Intrinsics, MeshArrays
 from ..maths.scale import DepthScale
 from ..maths.simplify import FloatMap, cell_faces
+from ..options import Checked, option
 from .place import Recipe, Source
 
 TABLE, POINTS = "shot.json", "points.pc2"
@@ -32,6 +33,20 @@ DISPARITY, METRES = "disparity.f32", "metres.f32"
 PC2_HEAD = struct.Struct("<12siiffi")
 BEHIND_FAR = 2.0  # times the far distance: where vertices without depth stand, which are not drawn
 SKY_SLACK = 1e-3  # relative, behind far, from where nothing is drawn
+
+
+@dataclass(frozen=True)
+class ShotOptions(Checked):
+    """Which frames are taken, and how fine their mesh is."""
+
+    first: int = option(0, "Number of the first frame; 0 for the first that there is", label="First", minimum=0)
+    last: int = option(0, "Number of the last frame; 0 for the last that there is", label="Last", minimum=0)
+    vertices: int = option(
+        180_000,  # a file of 100 frames stays below 20 MB
+        "About how many vertices the mesh of the shot has; 12 bytes each and frame in the depth cache",
+        label="Vertices",
+        minimum=MIN_BUDGET,
+    )
 
 
 @dataclass

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import bpy
@@ -14,6 +15,7 @@ from ..errors import UserError
 from ..maths.mesh import Intrinsics, position_map
 from ..maths.planes import Plane
 from ..maths.simplify import FloatMap
+from ..options import Checked, option
 from .build import parts_of
 from .datablocks import has
 
@@ -22,6 +24,14 @@ Vector = NDArray[np.float64]
 PICKS_KEY = "pro_picks"  # on the rig: picked points, x, y and z of each in the space of the camera
 PATCH = 0.03  # of the longer side: the radius of what is around a pixel
 UP = mathutils.Vector((0, 0, 1))
+
+
+@dataclass(frozen=True)
+class KnownLengths(Checked):
+    """What a rig is scaled by, in units of the scene."""
+
+    length: float = option(1.0, "Distance between two picked points", label="Length", above=0)
+    height: float = option(1.6, "Height of the camera over the ground", label="Height", above=0)
 
 
 def points_of(depth: FloatMap, lens: Intrinsics) -> Vector:

@@ -26,6 +26,8 @@ from ..maths.mesh import MIN_BUDGET, MeshOptions
 from ..options import of
 from ..rig.build import FRAME_KEY
 from ..rig.place import Recipe, ScaleChoice
+from ..rig.shot_cache import ShotOptions
+from ..rig.space import KnownLengths
 from ..rig.surface_kinds import BuildOptions
 from ..work import current
 
@@ -207,38 +209,15 @@ class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's 
     )
     erode_px: IntProperty(**_shown(MeshOptions, "erode_px", soft_max=8, subtype="PIXEL"))
 
-    length: FloatProperty(
-        name="Length",
-        description="Distance between two picked points",
-        default=1.0,
-        min=SMALLEST,
-        soft_max=1000.0,
-        subtype="DISTANCE",
-        unit="LENGTH",
-    )
-    height: FloatProperty(
-        name="Height",
-        description="Height of the camera over the ground",
-        default=1.6,
-        min=SMALLEST,
-        soft_max=1000.0,
-        subtype="DISTANCE",
-        unit="LENGTH",
-    )
+    length: FloatProperty(**_shown(KnownLengths, "length", soft_max=1000.0, subtype="DISTANCE", unit="LENGTH"))
+    height: FloatProperty(**_shown(KnownLengths, "height", soft_max=1000.0, subtype="DISTANCE", unit="LENGTH"))
 
     shot: StringProperty(
         name="Frames", description="A movie, or any frame of an image sequence", subtype="FILE_PATH", options=RELATIVE
     )
-    shot_first: IntProperty(name="First", description="Number of the first frame; 0 for the first that there is", min=0)
-    shot_last: IntProperty(name="Last", description="Number of the last frame; 0 for the last that there is", min=0)
-    shot_vertices: IntProperty(
-        name="Vertices",
-        description="About how many vertices the mesh of the shot has; 12 bytes each and frame in the depth cache",
-        default=180_000,
-        min=MIN_BUDGET,
-        soft_max=2_000_000,
-        step=10_000,
-    )
+    shot_first: IntProperty(**_shown(ShotOptions, "first"))
+    shot_last: IntProperty(**_shown(ShotOptions, "last"))
+    shot_vertices: IntProperty(**_shown(ShotOptions, "vertices", soft_max=2_000_000, step=10_000))
 
     batch_folder: StringProperty(
         name="Folder", description="All photos in this folder, one after another", subtype="DIR_PATH", options=RELATIVE
