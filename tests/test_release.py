@@ -42,8 +42,9 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "dist"
 
 
-def test_the_three_files(dist: Path) -> None:
+def test_the_files_of_a_release(dist: Path) -> None:
     assert sorted(path.name for path in dist.iterdir()) == [
+        "index.json",
         f"pro_depth-{VERSION}.zip",
         f"pro_engine-{VERSION}-py3-none-any.whl",
         f"pro_engine-{VERSION}.tar.gz",
