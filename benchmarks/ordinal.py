@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--architecture", choices=("compact", "vit"), default="compact")
+    parser.add_argument("--architecture", choices=("compact", "hybrid", "vit"), default="compact")
     parser.add_argument("--refine", choices=choices_of(InferenceOptions, "refine"), default="none")
     parser.add_argument("--side", type=int, help="root of the input's area, in pixels, instead of the model's own")
     options = parser.parse_args(arguments)

@@ -1,11 +1,12 @@
 """How much of a score is luck: the same pictures at other input sizes and mirrored.
 
     python benchmarks/views.py --data FOLDER [--weights FILE] [--sides 256,288,304,320,352]
+    python benchmarks/views.py --data FOLDER --architecture hybrid --sides 252,294,340
     python benchmarks/views.py --data FOLDER --architecture vit --weights FILE --sides 252,294,340
 
-Only the coarse map of the model `compact`, or of a run of `pro-engine train base --architecture vit`, is made and
-scored, on the real items with depth. A model that knows what it sees hardly minds; the spread between the rows says how
-much two models may differ by chance.
+Only the coarse map of the model `compact` or `hybrid`, or of a run of `pro-engine train base --architecture vit`, is
+made and scored, on the real items with depth. A model that knows what it sees hardly minds; the spread between the rows
+says how much two models may differ by chance.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pro_engine.inference.load import load_model
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.io.weights import read_weights
 from pro_engine.models.checkpoint import load_strict, part_or_all
+from pro_engine.models.presets import PRESETS
 from pro_engine.models.vit import VitDepth
 from pro_engine.options import InferenceOptions
 
@@ -47,8 +49,8 @@ def scores(model: DepthPredictor, data: Path, *, mirrored: bool) -> Iterator[Sco
 
 def load(architecture: str, weights: Path | None) -> DepthPredictor:
     """The model whose coarse maps are scored."""
-    if architecture == "compact":
-        return load_model("compact", weights=weights)
+    if architecture in PRESETS:
+        return load_model(architecture, weights=weights)
     if weights is None:
         raise InputError("No weights come with the architecture vit; name a file of a run with --weights.")
     network = VitDepth()
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--architecture", choices=("compact", "vit"), default="compact")
+    parser.add_argument("--architecture", choices=("compact", "hybrid", "vit"), default="compact")
     parser.add_argument("--sides", default="256,288,304,320,352", help="roots of the input's area, in pixels")
     options = parser.parse_args(arguments)
     model = load(options.architecture, options.weights)

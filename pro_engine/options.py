@@ -256,7 +256,7 @@ class ModelOptions(Checked):
         OptionError: a value outside its limits.
     """
 
-    name: str = option("compact", "Name of the model; `pro-engine models` lists them")
+    name: str = option("hybrid", "Name of the model; `pro-engine models` lists them")
     device: str = option("auto", "Where to run: auto (CUDA, else Apple's MPS, else the CPU), cpu, cuda, cuda:N or mps")
     dtype: Dtype = option(
         "auto",
@@ -272,8 +272,8 @@ class ModelOptions(Checked):
     refiner_weights: Path | None = option(None, "File of weights of the refiner instead of the model's own")
     fine: str = option(
         "auto",
-        "Name of the model that looks at the patches; same for the model itself; auto: compact beside a model of more "
-        "than 100 M parameters on a CPU, else the same",
+        "Name of the model that looks at the patches; same for the model itself; auto: compact beside hybrid, and on a "
+        "CPU beside a model of more than 100 M parameters, else the same",
     )
     offline: bool = option(False, "Never use the network")
     cache_dir: Path | None = option(None, "Folder for downloads instead of the hub's own")

@@ -77,7 +77,7 @@ class InputSettings(Checked):
 class EngineSettings(Checked):
     """The model and how to run it."""
 
-    model: str = same_as(ModelOptions, "name")
+    model: str = same_as(ModelOptions, "name", default="compact")  # a camera needs its rate
     device: str = same_as(ModelOptions, "device")
     dtype: str = same_as(ModelOptions, "dtype")
     backend: str = same_as(ModelOptions, "backend")

@@ -34,7 +34,7 @@ from ..work import current
 DEFAULT_BUDGET = 500_000
 CUSTOM_TILES, FINE_TILES = (4, 4), (8, 8)
 RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5) else set()  # before, every path does
-MODELS = ("compact",)  # comes with the engine; it tells of others when it is tested
+MODELS = ("hybrid", "compact")  # come with the engine; it tells of others when it is tested
 
 
 SMALLEST = 1e-4  # what a number that has to be above 0 may be in the panel

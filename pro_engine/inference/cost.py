@@ -78,7 +78,8 @@ def expected_cost(
     patches = sum(grid.patches for grid in grids) if is_refined else 0
     passes = 0 if other is None and layout.grid == (1, 1) else patches  # the one patch is the whole picture
     share = layout.patch[0] * layout.patch[1] / looking.spec.input_area
-    gflop = preset.effort.gflop + passes * looking.effort.gflop * share
+    seen_twice = other is not None and (preset.share > 0 or other.refiner_weights is not None)
+    gflop = preset.effort.gflop + (looking.effort.gflop if seen_twice else 0) + passes * looking.effort.gflop * share
     gflop += patches * layout.patch[0] * layout.patch[1] * _REFINER_GFLOP
     threads = torch.get_num_threads() if device.type == "cpu" else 1
     pixels = size[0] * size[1]

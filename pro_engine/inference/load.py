@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pro_engine.errors import InputError
+from pro_engine.errors import InputError, WeightsError
 from pro_engine.inference import runtime
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.io.weights import (
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from pro_engine.io.weights import Content
 
 PathLike = str | os.PathLike[str]
+LIGHT = "compact"
+"""The preset that looks at the patches of large ones, and that small machines keep to."""
 _LARGE_PARAMETERS = 100_000_000  # of a Ψ that takes many seconds a patch on a CPU
 _MARK_VALUES = 64
 
@@ -74,8 +76,9 @@ def load_model(
         refiner_weights: a file for the refiner: one of ours, or the published PRO checkpoint for this Ψ's width.
         cache_dir: where downloads are kept, instead of the hub's own folder.
         backend: "torch", or "onnxruntime", which runs in float32 what `pro-engine export` left in the folder `weights`.
-        fine: the preset of the Ψ that looks at the patches, with the refiner for any Ψ; "same" for the model itself, or
-            "auto": compact beside one of more than 100 M parameters on a CPU, else or with `refiner_weights` the same.
+        fine: the preset of the Ψ that looks at the patches, with its own refiner, or the one for any Ψ if it has none;
+            "same" for the model itself, or "auto": the one that the preset names; compact beside one of more than
+            100 M parameters on a CPU; else or with `refiner_weights` the same.
         any_revision: take a preset's weights of whatever revision is in the cache, else the newest, unchecked.
 
     Raises:
@@ -89,25 +92,31 @@ def load_model(
     target = str(runtime.resolve_device(device))  # before minutes are spent on loading
     if backend == "onnxruntime":
         return _load_onnx(preset, target, dtype, weights, refiner_weights, fine)
+    if weights is not None and (said := file_about(weights).get("model")) in PRESETS and said != preset.name:
+        raise WeightsError(f"{weights} holds weights of {said}, not of {preset.name}; name that model.")
     psi = build_psi(preset, empty=True)
     if refiner_weights is not None and fine == ModelOptions.fine:
         fine = "same"  # it may look at features
     for_patches = fine_preset(preset, fine, sum(one.numel() for one in psi.parameters()), torch.device(target))
     fetch = partial(preset_weights, offline=offline, cache_dir=cache_dir, any_revision=any_revision)
     tensors = fill(psi, preset, fetch(preset.weights) if weights is None else read_weights_and_config(weights))
-    own, trained_on = preset.refiner_weights, ""
+    looking, of_looking, other = preset, tensors, None
+    if for_patches is not None:
+        looking, other = for_patches, build_psi(for_patches, empty=True)
+        of_looking = fill(other, for_patches, fetch(for_patches.weights))
+    own, trained_on = looking.refiner_weights, ""
     if refiner_weights is not None:
         refining, trained_on = read_weights(refiner_weights), file_about(refiner_weights).get(TRAINED_ON, "")
     else:
-        has_own = for_patches is None and own is not None and any(key.startswith(own.prefix) for key in tensors)
-        refining = tensors if has_own else fetch(MAP_REFINER)[0]
-    refiner = load_refiner(preset, refining, trained_on=trained_on)
+        has_own = own is not None and any(key.startswith(own.prefix) for key in of_looking)
+        refining = of_looking if has_own else fetch(MAP_REFINER)[0]
+    refiner = load_refiner(looking, refining, trained_on=trained_on)
     built = partial(DepthPredictor, psi, refiner, name=preset.name, device=target, dtype=dtype)
     if for_patches is None:
         return built(mark=_mark_of(tensors, refining))
-    other = build_psi(for_patches, empty=True)
-    mark = _mark_of(tensors, refining, fill(other, for_patches, fetch(for_patches.weights)))
-    return built(fine=other, fine_name=for_patches.name, mark=mark)
+    share = preset.share if for_patches.name == preset.fine else 0.0
+    mark = _mark_of(tensors, refining, of_looking)
+    return built(fine=other, fine_name=for_patches.name, share=share, mark=mark)
 
 
 def fine_preset(preset: ModelPreset, fine: str, parameters: float, device: torch.device) -> ModelPreset | None:
@@ -117,8 +126,10 @@ def fine_preset(preset: ModelPreset, fine: str, parameters: float, device: torch
         InputError: no such preset.
     """
     check(ModelOptions, "fine", fine)
-    if fine == "auto":
-        fine = ModelOptions.name if parameters > _LARGE_PARAMETERS and device.type == "cpu" else "same"
+    if fine == "auto" and preset.fine:
+        fine = preset.fine
+    elif fine == "auto":
+        fine = LIGHT if parameters > _LARGE_PARAMETERS and device.type == "cpu" else "same"
     return None if fine in ("same", preset.name) else preset_of(fine)
 
 
@@ -163,7 +174,7 @@ def _load_onnx(
         raise InputError(f"{folder} holds {psi.name}, not {preset.name}; name that model.")
     names = {"name": psi.name, "fine_name": "" if other is None else other.name}
     mark = psi.mark + refiner.mark + ("" if other is None else other.mark)
-    return DepthPredictor(psi, refiner, fine=other, **names, mark=mark, device=device, dtype="float32")
+    return DepthPredictor(psi, refiner, fine=other, share=psi.share, **names, mark=mark, device=device, dtype="float32")
 
 
 def _mark_of(*files: Mapping[str, Tensor]) -> str:

@@ -35,7 +35,7 @@ PROVIDERS = {
 
 class OnnxPsi(DepthBase):
     """A Ψ in ONNX Runtime; `name` is that of the model it was exported from, `fine_name` of another one's for patches
-    ("" if none)."""
+    ("" if none), whose share of the coarse map is `share`."""
 
     def __init__(self, path: Path, device: torch.device) -> None:
         super().__init__()
@@ -43,6 +43,7 @@ class OnnxPsi(DepthBase):
         self.mark = _mark_of(path)
         try:
             self.name, self.fine_name, spec = str(facts["model"]), str(facts["fine"]), dict(facts["spec"])
+            self.share = float(facts["share"])
             given: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in spec.items()}
             self.spec = PsiSpec(**given)
         except (KeyError, TypeError, ValueError) as error:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pro_engine.errors import InputError, ProEngineError
@@ -29,7 +30,7 @@ from pro_engine.models.contract import DepthBase, Prompt, PsiOutput, PsiSpec, Re
 from pro_engine.models.int8 import quantize_convolutions
 from pro_engine.models.packed import pack_convolutions, packing_supported
 from pro_engine.models.refiner_blend import BlendRefiner
-from pro_engine.models.refiner_published import AnyModule, fold_batch_norm
+from pro_engine.models.refiner_published import AnyModule, center_and_spread, fold_batch_norm
 from pro_engine.options import InferenceOptions, ModelOptions, OptionError
 from pro_engine.types import DepthResult, FloatMap, ImageArray, Intrinsics, LensSource
 
@@ -42,11 +43,13 @@ class DepthPredictor:
 
     psi and refiner are put on the device in eval mode, their batch norms folded into the convolutions; the modules
     given are used up, do not train them afterwards. Without a refiner `refine="trained"` is refused; "blend" always
-    works. fine: another Ψ, which looks at the patches in place of psi; `fine_name` is its name. `mark` is a text that
-    tells the weights from others.
+    works. fine: another Ψ, which looks at the patches in place of psi; `fine_name` is its name. Where the refiner looks
+    at features they are those of this other Ψ, which sees the whole picture, too; share: how much of the coarse map is
+    its own then, from 0 to 1. `mark` is a text that tells the weights from others.
 
     Raises:
-        InputError: an unknown device or dtype name, or a refiner that looks at features which the two Ψ do not share.
+        InputError: an unknown device or dtype name, or a refiner that looks at features which the Ψ of the patches
+            does not have.
         DeviceError: a device that is not there, or int8 where it does not run.
     """
 
@@ -56,6 +59,7 @@ class DepthPredictor:
         refiner: Refiner | None = None,
         *,
         fine: DepthBase | None = None,
+        share: float = 0.0,
         name: str = "",
         fine_name: str = "",
         mark: str = "",
@@ -63,8 +67,10 @@ class DepthPredictor:
         dtype: str = ModelOptions.dtype,
     ) -> None:
         self.name, self.fine_name, self.mark = name, fine_name, mark
-        if fine is not None and refiner is not None:
-            _check_shared(psi.spec, fine.spec, refiner.feature_levels)
+        levels = 0 if refiner is None else refiner.feature_levels
+        if fine is not None and levels and not fine.spec.feature_channels:
+            raise InputError("This refiner looks at features, and the Ψ of the patches has none; take one for any Ψ.")
+        self.share, self._sees_whole = share, fine is not None and (share > 0 or levels > 0)
         self.spec: PsiSpec = psi.spec
         self.device = runtime.resolve_device(device)
         same = psi.same_in_bfloat16 and (fine is None or fine.same_in_bfloat16)
@@ -259,6 +265,9 @@ class DepthPredictor:
                 output = _in_float32(
                     self.psi.whole(batch, aspect) if prompt is None else self.psi.prompted(batch, prompt)
                 )
+                if self.fine is not None and self._sees_whole:
+                    seen = resized(image, tiling.input_size(*layout.image, self.fine.spec))
+                    output = self._with_fine(output, _in_float32(self.fine.whole(self._to_tensor([seen]), aspect)))
             except RuntimeError as error:
                 if runtime.is_out_of_memory(error):
                     raise runtime.out_of_memory(self.device) from error
@@ -267,6 +276,17 @@ class DepthPredictor:
             if prompt is not None:
                 whole = replace(whole, metric_factor=1.0, scale_source="fitted", note=_TOLD)
             return Coarse.of(output, whole, prompt)
+
+    def _with_fine(self, output: PsiOutput, fine: PsiOutput) -> PsiOutput:
+        """What Ψ gave for the whole picture, with the features of the one for the patches, and its share of the map."""
+        disparity = output.disparity
+        if self.share > 0:
+            center, spread = center_and_spread(disparity)
+            own_center, own_spread = center_and_spread(fine.disparity)
+            own = (fine.disparity - own_center) / own_spread.clamp_min(1e-12) * spread + center
+            own = F.interpolate(own, disparity.shape[-2:], mode="bicubic", align_corners=False)
+            disparity = torch.lerp(disparity, own, self.share)
+        return output._replace(disparity=disparity, features=fine.features)
 
     def _refine(
         self,
@@ -355,14 +375,6 @@ class DepthPredictor:
                 f"Model {self.name} gave values that are not finite in {self.dtype}; use dtype='float32', and check "
                 "the weights if that does not help."
             )
-
-
-def _check_shared(coarse: PsiSpec, fine: PsiSpec, levels: int) -> None:
-    if levels and coarse.feature_channels[:levels] != fine.feature_channels[:levels]:
-        raise InputError(
-            "This refiner looks at features of one Ψ, and the patches are another's; take the refiner for any Ψ, "
-            "or the same Ψ for both."
-        )
 
 
 def _of_patches(psi: DepthBase, rgb: Tensor, coarse: Coarse, boxes: Tensor) -> PsiOutput:

@@ -62,10 +62,12 @@ def export_onnx(predictor: DepthPredictor, folder: PathLike) -> list[ExportedMod
         raise InputError(f"Model {predictor.name} has no trained refiner that could be exported.")
     _needed()
     torch.manual_seed(0)
-    written = [_write_psi(predictor.psi, predictor.name, Path(folder) / PSI_FILE, predictor.fine_name)]
+    more = {"fine": predictor.fine_name, "share": predictor.share}
+    written = [_write_psi(predictor.psi, predictor.name, Path(folder) / PSI_FILE, more)]
     of_patches = predictor.fine or predictor.psi
     if predictor.fine is not None:
-        written.append(_write_psi(predictor.fine, predictor.fine_name, Path(folder) / FINE_FILE))
+        of_fine = {"fine": "", "share": 0.0}
+        written.append(_write_psi(predictor.fine, predictor.fine_name, Path(folder) / FINE_FILE, of_fine))
     spec = of_patches.spec
     image = torch.rand(2, 3, *input_size(*EXAMPLE_SIZE, spec))
     inputs: tuple[Any, ...] = (torch.rand(2, 6, *image.shape[2:]),)
@@ -77,9 +79,9 @@ def export_onnx(predictor: DepthPredictor, folder: PathLike) -> list[ExportedMod
     return written
 
 
-def _write_psi(psi: DepthBase, name: str, path: Path, fine_name: str = "") -> ExportedModel:
+def _write_psi(psi: DepthBase, name: str, path: Path, more: dict[str, Any]) -> ExportedModel:
     wrapped, image = _Psi(psi), torch.rand(2, 3, *input_size(*EXAMPLE_SIZE, psi.spec))
-    facts = {"model": name, "spec": asdict(replace(psi.spec, takes_prompt=False)), "fine": fine_name}
+    facts = {"model": name, "spec": asdict(replace(psi.spec, takes_prompt=False)), **more}
     return _write(wrapped, (image,), path, psi.spec, facts, wrapped.names(image))
 
 

@@ -22,6 +22,7 @@ from pro_engine.models.prompt_da import PromptDepthAnything, prompt_depth_anythi
 from pro_engine.models.refiner_light import LightRefiner
 from pro_engine.models.refiner_maps import MapRefiner
 from pro_engine.models.refiner_published import ProRefiner
+from pro_engine.models.vit import VIT_SPEC
 
 Use = Literal["free", "research", "unclear"]
 
@@ -76,6 +77,8 @@ class ModelPreset:
     build: makes the Ψ with random weights. refiner_weights: of a PRO refiner for exactly the feature channels in
     `spec`; None where there is none and the refiner for any Ψ serves (`MAP_REFINER`). official_refiner: False where a
     published PRO checkpoint would fit the features, but was not trained on them. effort: for estimates before a run.
+    fine: the preset that looks at the patches unless another one is asked for, "" for this one or by its size; share:
+    how much of the coarse map is that one's.
     """
 
     name: str
@@ -86,6 +89,8 @@ class ModelPreset:
     refiner_weights: WeightsFile | None = None
     official_refiner: bool = True
     effort: Effort = Effort()
+    fine: str = ""
+    share: float = 0.0
 
 
 def _build_compact(spec: PsiSpec) -> DepthBase:
@@ -105,6 +110,25 @@ def _compact() -> ModelPreset:
         weights=WeightsFile(file, licence, prefix="psi."),
         refiner_weights=WeightsFile(file, licence, prefix=_REFINER_PREFIX),
         effort=Effort(3.8, 2.6, 20),
+    )
+
+
+def _build_vit() -> DepthBase:
+    from pro_engine.models.vit import VitDepth
+
+    return VitDepth()
+
+
+def _hybrid() -> ModelPreset:
+    return ModelPreset(
+        name="hybrid",
+        summary="Our own vision transformer for the whole picture, with compact for the patches; in the package",
+        build=_build_vit,
+        spec=VIT_SPEC,
+        weights=WeightsFile("hybrid.safetensors", "Apache-2.0", prefix="psi."),
+        effort=Effort(23.5, 32, 300),
+        fine="compact",
+        share=0.5,
     )
 
 
@@ -233,6 +257,7 @@ MAP_REFINER = WeightsFile("maps.safetensors", "Apache-2.0", prefix=_REFINER_PREF
 PRESETS: dict[str, ModelPreset] = {
     preset.name: preset
     for preset in (
+        _hybrid(),
         _compact(),
         _depth_anything("small", Effort(24.8, 115, 450), 99),
         _depth_anything("base", Effort(97.5, 381, 650), 390),

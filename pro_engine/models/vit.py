@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec
+from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec, float32_where_inferring
 from pro_engine.models.refiner_published import ResidualUnit
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -209,6 +209,11 @@ class VitDepth(DepthBase):
         self.trunk = DinoV2Trunk(shape or TrunkShape())
         self.decoder = _Decoder(self.trunk.shape.width, spec.feature_channels)
         self.head = nn.Conv2d(spec.feature_channels[-1], 1, 1)
+
+    def whole(self, image: Tensor, aspect: float) -> PsiOutput:
+        """See `DepthBase.whole`; in float32, as all patches follow this one."""
+        with float32_where_inferring(self, image):
+            return super().whole(image, aspect)
 
     def forward(self, image: Tensor) -> PsiOutput:
         """See the class."""

@@ -11,27 +11,29 @@ from pro_engine.io.weights import read_weights, save_weights
 from pro_engine.models.checkpoint import load_strict
 from pro_engine.models.presets import MAP_REFINER, PRESETS, build_psi, build_refiner
 from pro_engine.models.refiner_maps import MapRefiner
+from pro_engine.options import OptionError
 from pro_engine.training.options import BundleConfig
 
 
 def bundle(config: BundleConfig) -> None:
-    """Write a base and its refiner under the prefixes of the preset `compact`, or, without a base, the refiner for any
-    Ψ; convolution and matrix weights in half precision, the rest (biases, norms and their statistics) in single.
+    """Write a base and its refiner under the prefixes of the preset `compact`, a base alone under that of `hybrid`, or
+    a refiner alone, the one for any Ψ; convolution and matrix weights in half precision, the rest (biases, norms and
+    their statistics) in single.
 
     Raises:
         WeightsError: a file that cannot be read or does not fit its network.
+        OptionError: neither of the two is given.
     """
-    preset = PRESETS["compact"]
-    assert preset.refiner_weights is not None
-    parts: list[tuple[str, Path, nn.Module]]
-    if config.base is None:
-        name, parts = "maps", [(MAP_REFINER.prefix, config.refiner, MapRefiner())]
-    else:
-        name = preset.name
-        parts = [
-            (preset.weights.prefix, config.base, build_psi(preset)),
-            (preset.refiner_weights.prefix, config.refiner, build_refiner(preset)),
-        ]
+    parts: list[tuple[str, Path, nn.Module]] = []
+    preset = PRESETS["hybrid" if config.refiner is None else "compact"]
+    name = preset.name if config.base is not None else "maps"
+    if config.base is not None:
+        parts.append((preset.weights.prefix, config.base, build_psi(preset)))
+    if config.refiner is not None:
+        refiner = build_refiner(preset) if config.base is not None else MapRefiner()
+        parts.append((MAP_REFINER.prefix, config.refiner, refiner))
+    if not parts:
+        raise OptionError("Give {0}, {1}, or both.", "base", "refiner")
     tensors: dict[str, Tensor] = {}
     for prefix, path, module in parts:
         weights = read_weights(path)

@@ -116,10 +116,8 @@ class RefinerConfig(LoopConfig):
         help="Folder with training pictures, best 1280 pixels wide or more; repeat it for several", curve=False
     )
     out: Path = option(help="Run folder; an unfinished run in it goes on", curve=False)
-    psi: str = option(
-        ModelOptions.name, "The frozen Ψ: a model's name, or a file of weights (base run or bundle)", curve=False
-    )
-    architecture: str = option(ModelOptions.name, "The model whose network the weights file of --psi is of")
+    psi: str = option("compact", "The frozen Ψ: a model's name, or a file of weights (base run or bundle)", curve=False)
+    architecture: str = option("compact", "The model whose network the weights file of --psi is of")
     any_revision: bool = same_as(ModelOptions, "any_revision", curve=False)
     initial: Path | None = option(None, "Weights of a refiner to start from (refiner run or bundle)", curve=False)
     patch: tuple[int, int] = option((256, 192), "Size of a patch as Ψ sees it", minimum=1, items="width, height")
@@ -188,8 +186,10 @@ class ScenesConfig(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class BundleConfig(Checked):
-    """A base and its refiner as the one file that ships, or the refiner for any Ψ as a file of its own."""
+    """A base and its refiner as a file that ships; or the base of `hybrid`, or the refiner for any Ψ, alone."""
 
     base: Path | None = option(None, "model.safetensors of a base run; leave it out for the refiner for any Ψ")
-    refiner: Path = option(help="model.safetensors of a refiner run on that base")
+    refiner: Path | None = option(
+        None, "model.safetensors of a refiner run on that base; leave it out for the base of hybrid"
+    )
     out: Path = option(help="File to write")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from pro_engine.inference import load
 from pro_engine.inference.load import load_model
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.models.presets import PRESETS
+from pro_engine.models.refiner_light import LightRefiner
 from pro_engine.models.refiner_maps import MapRefiner
 from pro_engine.models.refiner_published import ProRefiner
 from pro_engine.options import InferenceOptions
@@ -52,11 +54,43 @@ def test_each_sees_its_own_part_at_its_own_size(tiny):
     assert len(sizes["whole"]) == 2 and sizes["patches"][-1][0] == 1  # seen by the one is not seen by the other
 
 
-def test_a_refiner_of_features_does_not_serve_two_kinds(tiny):
-    other = tiny.Psi(tiny.SPECS["ours"])
-    other.spec = type(other.spec)((4, 4, 4, 4, 4, 4), 64 * 96, 32, keep_aspect=True)
-    with pytest.raises(InputError, match="the refiner for any Ψ, or the same Ψ"):
-        DepthPredictor(tiny.Psi(), ProRefiner((8, 8, 8, 8, 8, 4)), fine=other, device="cpu")
+def test_a_refiner_of_features_has_those_of_the_model_for_the_patches(tiny, vivid):
+    """It sees the whole picture, too, and what the other one's features are makes no difference."""
+    sizes = []
+    fine = tiny.Psi(tiny.SPECS["ours"])
+    fine.register_forward_pre_hook(lambda _, given: sizes.append(tuple(given[0].shape)))
+    other = tiny.Psi()
+    other.spec = replace(other.spec, feature_channels=(4, 4, 4, 4, 4, 4))
+    refiner = vivid(ProRefiner((8, 8, 8, 8, 8, 4)))
+    result = DepthPredictor(other, refiner, fine=fine, device="cpu").infer(PHOTO, options=GRID)
+    assert np.isfinite(result.disparity).all() and result.tiles == (2, 3)
+    assert sizes[0][0] == 1 and sum(size[0] for size in sizes) == 1 + 6
+    without = tiny.Psi(replace(tiny.SPECS["ours"], feature_channels=()))
+    with pytest.raises(InputError, match="the Ψ of the patches has none"):
+        DepthPredictor(tiny.Psi(), ProRefiner((8, 8, 8, 8, 8, 4)), fine=without, device="cpu")
+
+
+def test_a_share_of_the_coarse_map_is_the_other_models(tiny, vivid):
+    """In units of the map's own spread: nothing, half and all of it."""
+    torch.manual_seed(0)
+    whole, fine = vivid(tiny.Psi(tiny.SPECS["ours"])), vivid(tiny.Psi(tiny.SPECS["ours"]))
+    with torch.no_grad():
+        for one in fine.parameters():
+            one.mul_(-0.7)
+    coarse = InferenceOptions(refine="none")
+
+    def of(share: float) -> np.ndarray:
+        kinds = copy.deepcopy((whole, fine))
+        return DepthPredictor(kinds[0], None, fine=kinds[1], share=share, device="cpu").infer(PHOTO, options=coarse)
+
+    plain = [
+        DepthPredictor(copy.deepcopy(one), device="cpu").infer(PHOTO, options=coarse).disparity for one in (whole, fine)
+    ]
+    ends, middle = [of(share).disparity for share in (0.0, 1.0)], of(0.5).disparity
+    assert np.allclose(ends[0], plain[0], atol=1e-4) and np.allclose(ends[1], plain[1], atol=1e-3)
+    assert not np.allclose(ends[0], ends[1], atol=0.1)
+    mixed = (plain[0] + plain[1]) / 2
+    assert np.corrcoef(middle.ravel(), mixed.ravel())[0, 1] > 0.9999
 
 
 @pytest.mark.parametrize(
@@ -75,7 +109,7 @@ def test_which_model_looks_at_the_patches(fine, device, parameters, found):
     assert (chosen and chosen.name) == found
 
 
-def test_a_large_model_brings_compact_and_the_refiner_for_any(tiny, monkeypatch):
+def test_a_large_model_brings_compact_and_its_refiner(tiny, monkeypatch):
     build, fill, fetch = load.build_psi, load.load_psi, load.preset_weights
     monkeypatch.setattr(load, "_LARGE_PARAMETERS", 10)
     monkeypatch.setattr(
@@ -84,6 +118,17 @@ def test_a_large_model_brings_compact_and_the_refiner_for_any(tiny, monkeypatch)
     monkeypatch.setattr(load, "load_psi", lambda psi, *found: isinstance(psi, tiny.Psi) or fill(psi, *found))
     monkeypatch.setattr(load, "preset_weights", lambda file, **more: ({}, None) if file.repo else fetch(file, **more))
     predictor = load_model("depth-anything-v2-large", device="cpu")
-    assert predictor.full_name == "depth-anything-v2-large+compact" and isinstance(predictor.refiner, MapRefiner)
+    assert predictor.full_name == "depth-anything-v2-large+compact" and isinstance(predictor.refiner, LightRefiner)
     result = predictor.infer(PHOTO, options=GRID)
     assert result.model == predictor.full_name and np.isfinite(result.disparity).all()
+
+
+def test_the_bundled_hybrid():
+    """Our ViT for the whole picture, half of whose map is compact's; compact and its refiner for the patches."""
+    predictor = load_model("hybrid", device="cpu")
+    assert predictor.full_name == "hybrid+compact" and predictor.share == 0.5
+    assert isinstance(predictor.refiner, LightRefiner) and predictor.fine is not None
+    alone = load_model("hybrid", device="cpu", fine="same")
+    assert alone.full_name == "hybrid" and alone.share == 0 and isinstance(alone.refiner, MapRefiner)
+    maps = [one.infer(PHOTO, options=GRID).disparity for one in (predictor, alone)]
+    assert all(np.isfinite(one).all() for one in maps)

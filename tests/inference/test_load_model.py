@@ -42,7 +42,7 @@ def test_a_file_with_both_parts(tensors, tmp_path, device):
     psi, refiner = tensors
     path = tmp_path / "both.safetensors"
     save_weights(path, {**prefixed("psi.", psi), **prefixed("refiner.", refiner)})
-    predictor = load_model(weights=path, device=str(device))
+    predictor = load_model("compact", weights=path, device=str(device))
     assert predictor.name == "compact"
     assert predictor.refiner is not None
     assert np.isfinite(predictor.infer(IMAGE).disparity).all()
@@ -51,7 +51,7 @@ def test_a_file_with_both_parts(tensors, tmp_path, device):
 def test_weights_without_a_refiner_get_the_one_for_any_psi(tensors, tmp_path, device):
     path = tmp_path / "psi.safetensors"
     save_weights(path, tensors[0])
-    predictor = load_model(weights=path, device=str(device))
+    predictor = load_model("compact", weights=path, device=str(device))
     assert isinstance(predictor.refiner, MapRefiner)
     assert np.isfinite(predictor.infer(IMAGE, options=InferenceOptions(tiles=(2, 2))).disparity).all()
 
@@ -63,7 +63,7 @@ def test_a_refiner_for_any_psi_of_ones_own(tensors, tmp_path):
     save_weights(tmp_path / "psi.safetensors", tensors[0])
     save_weights(tmp_path / "maps.safetensors", prefixed("refiner.", network.state_dict()))
     predictor = load_model(
-        weights=tmp_path / "psi.safetensors", refiner_weights=tmp_path / "maps.safetensors", device="cpu"
+        "compact", weights=tmp_path / "psi.safetensors", refiner_weights=tmp_path / "maps.safetensors", device="cpu"
     )
     assert isinstance(predictor.refiner, MapRefiner)
     assert torch.equal(predictor.refiner.head.join.weight, network.head.join.weight)
@@ -76,7 +76,7 @@ def test_refiners_of_ones_own(tensors, tmp_path, device):
     save_weights(tmp_path / "bare.safetensors", refiner)
     save_weights(tmp_path / "prefixed.safetensors", prefixed("refiner.", refiner))
     bare, prefix = (
-        load_model(weights=tmp_path / "psi.safetensors", refiner_weights=tmp_path / name, device=str(device))
+        load_model("compact", weights=tmp_path / "psi.safetensors", refiner_weights=tmp_path / name, device=str(device))
         for name in ("bare.safetensors", "prefixed.safetensors")
     )
     options = InferenceOptions(tiles=(2, 2))
@@ -95,7 +95,9 @@ def test_the_published_network_for_our_own_psi(tensors, tmp_path):
     save_weights(tmp_path / "ours.safetensors", trained)
     torch.save({"model": {official_key(key): value for key, value in trained.items()}}, tmp_path / "official.pth")
     ours, official = (
-        load_model(weights=tmp_path / "psi.safetensors", refiner_weights=tmp_path / name, device="cpu").refiner
+        load_model(
+            "compact", weights=tmp_path / "psi.safetensors", refiner_weights=tmp_path / name, device="cpu"
+        ).refiner
         for name in ("ours.safetensors", "official.pth")
     )
     assert (ours.level_borders, official.level_borders) == (True, False)
@@ -105,7 +107,7 @@ def test_the_published_network_for_our_own_psi(tensors, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("compcat", r"did you mean compact\?"), ("", "give one of compact"), (None, "no model None")],
+    [("compcat", r"did you mean compact\?"), ("", "give one of hybrid"), (None, "no model None")],
 )
 def test_unknown_names(name, message):
     with pytest.raises(InputError, match=message):
@@ -171,17 +173,17 @@ def test_weights_that_do_not_fit(tensors, tmp_path):
     psi, refiner = tensors
     path = tmp_path / "wrong.safetensors"
     with pytest.raises(WeightsError, match="does not exist"):
-        load_model(weights=path)
+        load_model("compact", weights=path)
     save_weights(path, refiner)
     with pytest.raises(WeightsError, match="do not fit the CompactDepth"):
-        load_model(weights=path)
+        load_model("compact", weights=path)
     good = tmp_path / "good.safetensors"
     save_weights(good, psi)
     with pytest.raises(WeightsError, match="do not fit the refiner of compact"):
-        load_model(weights=good, refiner_weights=good)
+        load_model("compact", weights=good, refiner_weights=good)
     good.write_bytes(good.read_bytes()[:1000])
     with pytest.raises(WeightsError, match="damaged or cut short"):
-        load_model(weights=good)
+        load_model("compact", weights=good)
 
 
 @pytest.mark.cpu

@@ -156,7 +156,7 @@ def test_a_missing_package_is_named(compact, exported, tmp_path, monkeypatch, pa
         export_onnx(compact, tmp_path)
     if package == "onnxruntime":
         with pytest.raises(DependencyError, match=r"pro-engine\[onnx\]"):
-            load_model(device="cpu", backend="onnxruntime", weights=exported[0])
+            load_model("compact", device="cpu", backend="onnxruntime", weights=exported[0])
 
 
 def run(*arguments):
@@ -169,12 +169,13 @@ def run(*arguments):
 def test_the_command_line_exports(tiny, monkeypatch, tmp_path):
     shape = tiny.SPECS["published"]  # of one size: what may have any takes the exporter thrice as long
     monkeypatch.setattr("pro_engine.inference.load.load", lambda *_: tiny.predictor(psi=tiny.Psi(shape), device="cpu"))
-    first, second = run("export", "--out", tmp_path).splitlines()
+    first, second = run("export", "--model", "compact", "--out", tmp_path).splitlines()
     assert first.startswith(str(tmp_path / PSI_FILE)) and second.startswith(str(tmp_path / REFINER_FILE))
     assert first.endswith("of PyTorch's range") and "MB" in first
 
 
 def test_the_command_line_infers(compact, exported, tmp_path):
-    run("infer", PHOTO, "--out", tmp_path, "--tiles", "2x2", "--backend", "onnxruntime", "--weights", exported[0])
+    words = ("--model", "compact", "--tiles", "2x2", "--backend", "onnxruntime", "--weights", exported[0])
+    run("infer", PHOTO, "--out", tmp_path, *words)
     wanted = compact.infer(load_image(PHOTO)[0], options=InferenceOptions(tiles=(2, 2))).disparity
     assert difference(wanted, load_depth(tmp_path / "drum.disparity.npz")[0]) < PARITY

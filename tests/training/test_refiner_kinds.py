@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from pro_engine.errors import InputError
+from pro_engine.errors import InputError, WeightsError
 from pro_engine.inference.load import load_model
 from pro_engine.io.weights import read_weights, save_weights
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
 from pro_engine.models.refiner_maps import MapRefiner
+from pro_engine.options import OptionError
 from pro_engine.training.bundle import bundle
 from pro_engine.training.data import list_views
 from pro_engine.training.gpct import merge, plan_group
@@ -110,11 +111,18 @@ def test_what_is_bundled_loads(tmp_path: Path) -> None:
     psi, refiner, maps = build_psi(preset), build_refiner(preset), MapRefiner()
     for name, network in (("psi", psi), ("refiner", refiner), ("maps", maps)):
         save_weights(tmp_path / f"{name}.safetensors", network.state_dict())
-    both, alone = tmp_path / "both.safetensors", tmp_path / "alone.safetensors"
+    both, alone, vit = (tmp_path / f"{name}.safetensors" for name in ("both", "alone", "vit"))
     bundle(BundleConfig(base=tmp_path / "psi.safetensors", refiner=tmp_path / "refiner.safetensors", out=both))
     bundle(BundleConfig(refiner=tmp_path / "maps.safetensors", out=alone))
+    save_weights(tmp_path / "base.safetensors", build_psi(PRESETS["hybrid"]).state_dict())
+    bundle(BundleConfig(base=tmp_path / "base.safetensors", out=vit))
+    assert load_model("hybrid", weights=vit, device="cpu").full_name == "hybrid+compact"
+    with pytest.raises(WeightsError, match="weights of compact, not of hybrid; name that model"):
+        load_model("hybrid", weights=both, device="cpu")
+    with pytest.raises(OptionError, match="or both"):
+        bundle(BundleConfig(out=tmp_path / "none.safetensors"))
     assert {key.partition(".")[0] for key in read_weights(alone)} == {"refiner"}
-    assert type(load_model(weights=both, device="cpu").refiner) is type(refiner)
-    loaded = load_model(weights=both, refiner_weights=alone, device="cpu").refiner
+    assert type(load_model("compact", weights=both, device="cpu").refiner) is type(refiner)
+    loaded = load_model("compact", weights=both, refiner_weights=alone, device="cpu").refiner
     assert isinstance(loaded, MapRefiner)
     torch.testing.assert_close(loaded.head.join.weight, maps.head.join.weight, atol=1e-3, rtol=1e-3)
