@@ -92,14 +92,12 @@ def load_model(
     target = str(runtime.resolve_device(device))  # before minutes are spent on loading
     if backend == "onnxruntime":
         return _load_onnx(preset, target, dtype, weights, refiner_weights, fine)
-    if weights is not None and (said := file_about(weights).get("model")) in PRESETS and said != preset.name:
-        raise WeightsError(f"{weights} holds weights of {said}, not of {preset.name}; name that model.")
     psi = build_psi(preset, empty=True)
     if refiner_weights is not None and fine == ModelOptions.fine:
         fine = "same"  # it may look at features
     for_patches = fine_preset(preset, fine, sum(one.numel() for one in psi.parameters()), torch.device(target))
     fetch = partial(preset_weights, offline=offline, cache_dir=cache_dir, any_revision=any_revision)
-    tensors = fill(psi, preset, fetch(preset.weights) if weights is None else read_weights_and_config(weights))
+    tensors = fill(psi, preset, fetch(preset.weights) if weights is None else _weights_of(preset, weights))
     looking, of_looking, other = preset, tensors, None
     if for_patches is not None:
         looking, other = for_patches, build_psi(for_patches, empty=True)
@@ -117,6 +115,15 @@ def load_model(
     share = preset.share if for_patches.name == preset.fine else 0.0
     mark = _mark_of(tensors, refining, of_looking)
     return built(fine=other, fine_name=for_patches.name, share=share, mark=mark)
+
+
+def _weights_of(preset: ModelPreset, path: PathLike) -> Content:
+    """What a user's file holds. WeightsError: it cannot be read, or says that it is of another preset."""
+    content = read_weights_and_config(path)
+    said = file_about(path).get("model")
+    if said in PRESETS and said != preset.name:
+        raise WeightsError(f"{path} holds weights of {said}, not of {preset.name}; name that model.")
+    return content
 
 
 def fine_preset(preset: ModelPreset, fine: str, parameters: float, device: torch.device) -> ModelPreset | None:

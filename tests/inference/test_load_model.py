@@ -163,7 +163,7 @@ def test_a_refiner_that_says_whose_features_it_looks_at(tensors, tmp_path):
     save_weights(tmp_path / "psi.safetensors", tensors[0])
     for name in ("compact", "depth-anything-v2-small"):
         save_weights(tmp_path / f"{name}.safetensors", tensors[1], {TRAINED_ON: name})
-    load = partial(load_model, weights=tmp_path / "psi.safetensors", device="cpu")
+    load = partial(load_model, "compact", weights=tmp_path / "psi.safetensors", device="cpu")
     assert isinstance(load(refiner_weights=tmp_path / "compact.safetensors").refiner, LightRefiner)
     with pytest.raises(WeightsError, match="features of depth-anything-v2-small and means nothing to compact; leave"):
         load(refiner_weights=tmp_path / "depth-anything-v2-small.safetensors")
