@@ -9,6 +9,7 @@ from ..errors import UserError
 
 RELATIVE = "relative"  # the engine's word for a model without metres
 _WITHOUT_METRES = (
+    "hybrid",
     "compact",
     "depth-anything-v2-small",
     "depth-anything-v2-base",

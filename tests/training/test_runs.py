@@ -203,7 +203,7 @@ def test_psi_is_a_model_a_run_or_a_bundle(tmp_path: Path) -> None:
         loaded = load_psi_for_training(str(tmp_path / "own.safetensors"), "compact").state_dict()
         torch.testing.assert_close(loaded, own, rtol=0, atol=0)
     assert any(not torch.equal(bundled[key].float(), own[key].float()) for key in own)
-    with pytest.raises(InputError, match="psi is 'compakt'; give a file of weights, or one of compact,"):
+    with pytest.raises(InputError, match="psi is 'compakt'; give a file of weights, or one of hybrid,"):
         load_psi_for_training("compakt", "compact")
     with pytest.raises(InputError, match="architecture is 'x'; give one of hybrid,"):
         load_psi_for_training("x", "x")
