@@ -400,7 +400,7 @@ def test_help_is_whole_in_narrow_windows_and_in_words_of_the_command_line(verbs)
 
 def test_models_info_and_bench(run, photo, monkeypatch):
     listed = json.loads(run("models", "--json").stdout)
-    assert listed[0]["name"] == "compact" and len(listed) > 10
+    assert listed[0]["name"] == "hybrid" and len(listed) > 10
     shown = ("name", "licence", "use", "units", "weights", "why")
     for columns in (40, 60, 80):
         monkeypatch.setenv("COLUMNS", str(columns))

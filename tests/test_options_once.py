@@ -188,6 +188,7 @@ ENGINE_SOURCES = tuple(
 ENGINE_HOMES = tuple((owner, one.name) for owner in (*ENGINE_OWNERS, JobOptions) for one in options_of(owner))
 DECLARING = ("pro_engine/options.py", "pro_engine/jobs/options.py")
 NAMESAKES = {
+    "ModelPreset.fine": "what a preset has for its patches; none unless it says so",
     "DepthPredictor.__init__.name": "what the results call the model, whatever it is",
     "DepthResult.dtype": "what the networks of a result computed in",
     "DepthResult.tiles": "the grid of a result",
@@ -336,6 +337,6 @@ def test_the_server_makes_its_keys_from_the_options() -> None:
     limits = {one.metadata.get(limit) for _, one in homes for limit in ("minimum", "maximum", "above", "below")}
     defaults = {one.default for _, one in homes if isinstance(one.default, (str, int, float))}
     known = (words | limits | defaults) - {None}
-    assert {"tiles", "bfloat16", "compact", 32, 0.04} <= known
+    assert {"tiles", "bfloat16", "hybrid", 32, 0.04} <= known
     written = {node.value for node in hand_written(SERVER) if isinstance(node, ast.Constant)}
     assert {one for one in written & known if isinstance(one, str) or one > 2} == {*WORDS, *DECIDED}

@@ -26,7 +26,7 @@ from pro_engine.io.weights import (
     read_weights_and_config,
 )
 from pro_engine.models.checkpoint import part_or_all
-from pro_engine.models.contract import DepthBase
+from pro_engine.models.contract import DepthBase, Refiner
 from pro_engine.models.presets import (
     MAP_REFINER,
     NEWEST,
@@ -102,19 +102,26 @@ def load_model(
     if for_patches is not None:
         looking, other = for_patches, build_psi(for_patches, empty=True)
         of_looking = fill(other, for_patches, fetch(for_patches.weights))
-    own, trained_on = looking.refiner_weights, ""
-    if refiner_weights is not None:
-        refining, trained_on = read_weights(refiner_weights), file_about(refiner_weights).get(TRAINED_ON, "")
-    else:
-        has_own = own is not None and any(key.startswith(own.prefix) for key in of_looking)
-        refining = of_looking if has_own else fetch(MAP_REFINER)[0]
-    refiner = load_refiner(looking, refining, trained_on=trained_on)
+    refiner, refining = _refiner_of(looking, of_looking, refiner_weights)
     built = partial(DepthPredictor, psi, refiner, name=preset.name, device=target, dtype=dtype)
     if for_patches is None:
         return built(mark=_mark_of(tensors, refining))
     share = preset.share if for_patches.name == preset.fine else 0.0
     mark = _mark_of(tensors, refining, of_looking)
     return built(fine=other, fine_name=for_patches.name, share=share, mark=mark)
+
+
+def _refiner_of(
+    preset: ModelPreset, tensors: Mapping[str, Tensor], path: PathLike | None
+) -> tuple[Refiner, Mapping[str, Tensor]]:
+    """The refiner for a Ψ with these tensors and what it was made from: a user's file, else its own, else any one's."""
+    own = preset.refiner_weights
+    if path is not None:
+        given = read_weights(path)
+        return load_refiner(preset, given, trained_on=file_about(path).get(TRAINED_ON, "")), given
+    if own is None or not any(key.startswith(own.prefix) for key in tensors):
+        tensors = preset_weights(MAP_REFINER)[0]
+    return load_refiner(preset, tensors), tensors
 
 
 def _weights_of(preset: ModelPreset, path: PathLike) -> Content:

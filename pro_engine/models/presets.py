@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pro_engine.errors import WeightsError
 from pro_engine.models.checkpoint import load_official, load_strict, part_or_all
+from pro_engine.models.compact import CompactDepth
 from pro_engine.models.contract import DepthBase, PsiSpec, Refiner
 from pro_engine.models.depth_anything import DepthAnything, Size, depth_anything_spec
 from pro_engine.models.depth_anything3 import DepthAnything3, depth_anything3_spec
@@ -22,7 +23,7 @@ from pro_engine.models.prompt_da import PromptDepthAnything, prompt_depth_anythi
 from pro_engine.models.refiner_light import LightRefiner
 from pro_engine.models.refiner_maps import MapRefiner
 from pro_engine.models.refiner_published import ProRefiner
-from pro_engine.models.vit import VIT_SPEC
+from pro_engine.models.vit import VIT_SPEC, VitDepth
 
 Use = Literal["free", "research", "unclear"]
 
@@ -93,19 +94,13 @@ class ModelPreset:
     share: float = 0.0
 
 
-def _build_compact(spec: PsiSpec) -> DepthBase:
-    from pro_engine.models.compact import CompactDepth
-
-    return CompactDepth(spec)
-
-
 def _compact() -> ModelPreset:
     spec = PsiSpec(feature_channels=(96, 64, 48, 32, 16, 8), input_area=304 * 304, multiple=32, keep_aspect=True)
     file, licence = "compact.safetensors", "Apache-2.0"
     return ModelPreset(
         name="compact",
         summary="Our own small network; comes with the package and runs well on a CPU",
-        build=partial(_build_compact, spec),
+        build=partial(CompactDepth, spec),
         spec=spec,
         weights=WeightsFile(file, licence, prefix="psi."),
         refiner_weights=WeightsFile(file, licence, prefix=_REFINER_PREFIX),
@@ -113,17 +108,11 @@ def _compact() -> ModelPreset:
     )
 
 
-def _build_vit() -> DepthBase:
-    from pro_engine.models.vit import VitDepth
-
-    return VitDepth()
-
-
 def _hybrid() -> ModelPreset:
     return ModelPreset(
         name="hybrid",
         summary="Our own vision transformer for the whole picture, with compact for the patches; in the package",
-        build=_build_vit,
+        build=VitDepth,
         spec=VIT_SPEC,
         weights=WeightsFile("hybrid.safetensors", "Apache-2.0", prefix="psi."),
         effort=Effort(23.5, 32, 300),

@@ -24,10 +24,9 @@ GRID = InferenceOptions(tiles=(2, 3))
 
 
 def test_a_model_with_itself_gives_what_it_gives_alone():
-    alone = load_model("compact", device="cpu")
-    twice = DepthPredictor(
-        copy.deepcopy(alone.psi), copy.deepcopy(alone.refiner), fine=copy.deepcopy(alone.psi), device="cpu"
-    )
+    alone = load_model("compact", device="cpu", dtype="float32")
+    networks = copy.deepcopy((alone.psi, alone.refiner, alone.psi))
+    twice = DepthPredictor(*networks[:2], fine=copy.deepcopy(networks[2]), device="cpu", dtype="float32")
     for options in (GRID, InferenceOptions(tiles=(1, 1)), InferenceOptions(tiles=(2, 2), refine="blend")):
         one, other = (predictor.infer(PHOTO, options=options) for predictor in (alone, twice))
         assert (

@@ -127,7 +127,7 @@ def test_infer_gives_progress_and_files_that_agree_with_the_engine(served, photo
     result = events[-1]["result"]
 
     image, _ = pro.load_image(photo)
-    expected = pro.load_model("compact").infer(image, options=pro.InferenceOptions(tiles=(2, 2))).disparity
+    expected = pro.load_model().infer(image, options=pro.InferenceOptions(tiles=(2, 2))).disparity
     disparity = map_of(result)
     assert pro.load_depth(file_of(result, "disparity"))[1].quantity == "disparity" and disparity.dtype == np.float32
     np.testing.assert_allclose(disparity, expected, atol=1e-4)
