@@ -2,8 +2,10 @@
 
     python benchmarks/hybrid.py --data FOLDER --weights FILE
 
-The Ψ is that of a run of `pro-engine train base --architecture vit`, the light one compact; both rows have the refiner
-for any Ψ, and compact's own stands below. Scored are the items with exact outlines (docs/evaluation.md has the scores).
+The Ψ is that of a run of `pro-engine train base --architecture vit` or of the model hybrid, the light one compact. Rows
+are: its own patches and those of compact, both with the refiner for any Ψ; those of compact with compact's own refiner;
+`hybrid` as it ships, half of whose coarse map is compact's; and compact. All is in float32. Scored are the items with
+exact outlines (docs/evaluation.md has the scores).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from views import load
@@ -40,11 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     options = parser.parse_args(arguments)
-    psi, compact = load("vit", options.weights).psi, load_model("compact", device="cpu")
+    psi, compact = load("vit", options.weights).psi, load_model("compact", device="cpu", dtype="float32")
     refiner = load_refiner(PRESETS["compact"], preset_weights(MAP_REFINER)[0])
+    plain = partial(DepthPredictor, device="cpu", dtype="float32")
+
     models = {
-        "vit": DepthPredictor(psi, copy.deepcopy(refiner), device="cpu"),
-        "vit+compact": DepthPredictor(psi, refiner, fine=compact.psi, device="cpu"),
+        "vit": plain(psi, copy.deepcopy(refiner)),
+        "vit+compact": plain(psi, refiner, fine=copy.deepcopy(compact.psi)),
+        "vit+compact, its refiner": plain(psi, copy.deepcopy(compact.refiner), fine=copy.deepcopy(compact.psi)),
+        "hybrid": load_model("hybrid", device="cpu", dtype="float32"),
         "compact": compact,
     }
     titles = [SCORES[key].title for key in SHOWN]

@@ -289,14 +289,17 @@ def _write_cameras(told: Told, folder: Path, photos: list[Photo | Video]) -> Non
 
 
 def _note_choices(predictor: DepthPredictor, model: ModelOptions) -> None:
-    """Tell that another model looks at the patches, or that networks compute in bfloat16, where nobody asked for it."""
+    """Tell that another model looks at the patches, or that networks compute in bfloat16, where nobody asked for it and
+    the model is not made so."""
+    from pro_engine.models.presets import PRESETS
+
     if model.dtype == ModelOptions.dtype and predictor.device.type == "cpu" and predictor.dtype_name != "float32":
         print(
             f"note: {predictor.full_name} computes in {predictor.dtype_name}, which this processor does faster; "
             "--dtype float32 has it in float32.",
             file=sys.stderr,
         )
-    if predictor.fine_name and model.fine == ModelOptions.fine:
+    if predictor.fine_name not in ("", PRESETS[model.name].fine) and model.fine == ModelOptions.fine:
         print(
             f"note: {predictor.fine_name} looks at the patches, as {predictor.name} takes long for each on a CPU; "
             "--fine same has it look at all.",
