@@ -16,7 +16,8 @@ def present(scene: bpy.types.Scene, built: Built) -> None:
     layers = {one.view_layer for one in windows} or {scene.view_layers[0]}
     for layer in layers:
         for thing in layer.objects:
-            thing.select_set(False, view_layer=layer)
+            if thing is not None:  # Blender 5 has None for an object that was just deleted
+                thing.select_set(False, view_layer=layer)
         for thing in (built.rig, built.camera, built.surface):
             thing.select_set(True, view_layer=layer)
         layer.objects.active = built.surface

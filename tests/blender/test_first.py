@@ -48,7 +48,7 @@ def test_the_relief_moves_the_mesh_at_once_along_its_rays(python):
 
 def test_metres_of_a_model_that_has_none_are_refused_before_the_run(python):
     seen = facts(python, "metres")
-    assert "compact gives no metres" in seen["refused"] and not seen["asked"]
+    assert "hybrid gives no metres" in seen["refused"] and not seen["asked"]
     assert "gives no metres" in seen["unknown"]
 
 
