@@ -100,9 +100,11 @@ def test_a_value_of_a_wrong_type_is_refused(name, value):
 
 def test_what_the_engine_is_asked_for():
     engine = EngineSettings(weights="~/w", tiles=(2, 3), batch_size=5, refine="blend")
-    assert engine.of_model() == ModelOptions(weights=Path.home() / "w")
+    assert engine.of_model() == ModelOptions("compact", weights=Path.home() / "w")
     assert engine.of_inference() == InferenceOptions(tiles=(2, 3), refine="blend", batch_size=5)
-    assert EngineSettings().of_model() == ModelOptions() and EngineSettings().of_inference() == InferenceOptions()
+    assert (
+        EngineSettings().of_model() == ModelOptions("compact") and EngineSettings().of_inference() == InferenceOptions()
+    )
 
 
 def test_a_list_of_numbers_is_taken_as_it_is_sent():
