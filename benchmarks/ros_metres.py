@@ -1,6 +1,6 @@
 """How right the node's metres are on the scene of the demo camera, by scale.mode, height and pitch of the camera.
 
-    python benchmarks/ros_metres.py [--size 1280x720] [--refine trained]
+    python benchmarks/ros_metres.py [--size 1280x720] [--model hybrid] [--refine trained]
 
 Frames go through the node's own processor, without a graph around it: the bundled model, camera info, and for align the
 demo's depth sensor (160 columns, noise, limited range). Printed are medians of |depth / truth - 1| over frames, for the
@@ -88,9 +88,11 @@ def errors(found: list[Any], truths: list[NDArray[np.float32]], floor: NDArray[n
     return result
 
 
-def first_fit(models: Models, refine: str, picture: NDArray[np.uint8], truth: NDArray[np.float32]) -> pro.ScaleShift:
+def first_fit(
+    models: Models, engine_values: dict[str, str], picture: NDArray[np.uint8], truth: NDArray[np.float32]
+) -> pro.ScaleShift:
     """The scale and shift that bring the model's map of a picture nearest to the truth."""
-    engine, settings = Engine(models), from_values({"engine.refine": refine, "engine.device": "cpu"}).engine
+    engine, settings = Engine(models), from_values(engine_values).engine
     engine.ensure(settings)
     known = np.isfinite(truth)
     return pro.fit_scale_shift(engine.infer(picture, settings, lambda: True).disparity, truth, valid=known)
@@ -100,8 +102,10 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="1280x720")
+    parser.add_argument("--model", default="compact")
     parser.add_argument("--refine", default="none")
     given = parser.parse_args()
+    of_engine = {"engine.model": given.model, "engine.refine": given.refine, "engine.device": "cpu"}
     width, height = map(int, given.size.split("x"))
     lens, models = pro.Intrinsics.from_fov(width, height, fov_x_deg=60.0), Models()
     print("| scale.mode | height (m) | pitch | floor | objects |\n|---|---|---|---|---|")
@@ -109,7 +113,7 @@ def main() -> None:
         scene = DemoScene(lens, height_m, np.radians(pitch_deg))
         pictures, truths = map(list, zip(*map(scene.render, TIMES_S), strict=True))
         floor = ground_depth(lens, height_m, pitch_deg)
-        first = first_fit(models, given.refine, pictures[0], truths[0])
+        first = first_fit(models, of_engine, pictures[0], truths[0])
         place = {"scale.camera_height_m": height_m, "scale.pitch_deg": pitch_deg}
         modes: dict[str, dict[str, Any]] = {
             "align": {},
@@ -117,7 +121,7 @@ def main() -> None:
             "fixed": {"scale.factor": first.scale, "scale.shift": first.shift},
         }
         for mode, values in modes.items():
-            values |= {"scale.mode": mode, "engine.refine": given.refine, "engine.device": "cpu"}
+            values |= {"scale.mode": mode, **of_engine}
             found = list(depths(values, models, pictures, truths, lens))
             cells = ("-" if np.isnan(value) else f"{value:.1%}" for value in errors(found, truths, floor))
             print(f"| {mode} | {height_m} | {pitch_deg:.0f} | {' | '.join(cells)} |", flush=True)
