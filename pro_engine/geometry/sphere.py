@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,25 +50,20 @@ class SphereView:
         turn = np.stack([right, np.cross(ahead, right), ahead]).astype(np.float32)
         return cls(turn, Intrinsics.from_fov(size, size, fov_x_deg=fov_deg))
 
+    def rays(self, width: int, height: int) -> tuple[Directions, FloatMap]:
+        """Of this many pixels a side (height, width, 3) directions in the frame of the panorama, and (height, width)
+        how long the rays are to a depth of 1."""
+        k = self.intrinsics.resized(width, height)
+        x, y = np.meshgrid((np.arange(width) - k.cx) / k.fx, (np.arange(height) - k.cy) / k.fy)
+        own = np.stack([x, y, np.ones_like(x)], -1).astype(np.float32)
+        length = np.linalg.norm(own, axis=-1)
+        return own / length[..., None] @ self.turn, length
+
     def picture(self, panorama: ImageArray) -> ImageArray:
         """(S, S, 3) uint8: what it sees of a panorama (H, W, 3)."""
-        height, width = panorama.shape[:2]
         k = self.intrinsics
-        x, y = np.meshgrid((np.arange(k.width) - k.cx) / k.fx, (np.arange(k.height) - k.cy) / k.fy)
-        rays = np.stack([x, y, np.ones_like(x)], -1).astype(np.float32) @ self.turn
-        across = np.arctan2(rays[..., 0], rays[..., 2]) / (2 * math.pi)
-        down = np.arctan2(rays[..., 1], np.hypot(rays[..., 0], rays[..., 2])) / math.pi
-        wide = np.concatenate([panorama[:, -_AROUND:], panorama, panorama[:, :_AROUND]], axis=1)
-        columns = (across + 0.5) * width - 0.5 + _AROUND
-        rows = (down + 0.5) * height - 0.5
-        found = cv2.remap(
-            wide,
-            columns.astype(np.float32),
-            rows.astype(np.float32),
-            cv2.INTER_CUBIC,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        return np.asarray(found, np.uint8)
+        rays = self.rays(k.width, k.height)[0]
+        return np.asarray(at_rays(panorama, rays, cv2.INTER_CUBIC), np.uint8)
 
     def seen(self, rays: Directions) -> tuple[FloatMap, FloatMap, FloatMap]:
         """Column, row and the cosine to its axis, (...) each, of unit vectors (..., 3); the cosine is 0 where it does
@@ -80,6 +76,16 @@ class SphereView:
         inside = (cosine > 0) & (np.abs(columns + 0.5 - self.intrinsics.width / 2) <= self.intrinsics.width / 2)
         inside &= np.abs(rows + 0.5 - self.intrinsics.height / 2) <= self.intrinsics.height / 2
         return columns, rows, np.where(inside, cosine, np.float32(0))
+
+
+def at_rays(panorama: NDArray[Any], rays: Directions, interpolation: int) -> NDArray[Any]:
+    """What a panorama (H, W) or (H, W, 3) has in directions (h, w, 3), by one of OpenCV's interpolations."""
+    height, width = panorama.shape[:2]
+    wide = np.concatenate([panorama[:, -_AROUND:], panorama, panorama[:, :_AROUND]], axis=1)
+    columns = (np.arctan2(rays[..., 0], rays[..., 2]) / (2 * math.pi) + 0.5) * width - 0.5 + _AROUND
+    rows = (np.arctan2(rays[..., 1], np.hypot(rays[..., 0], rays[..., 2])) / math.pi + 0.5) * height - 0.5
+    x, y = columns.astype(np.float32), rows.astype(np.float32)
+    return np.asarray(cv2.remap(wide, x, y, interpolation, borderMode=cv2.BORDER_REPLICATE))
 
 
 def sphere_to_mesh(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pro_engine.errors import InputError
 from pro_engine.geometry.camera import Directions, directions
-from pro_engine.geometry.sphere import SphereView, is_sphere
+from pro_engine.geometry.sphere import SphereView, at_rays, is_sphere
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.runtime import Progress
 from pro_engine.options import InferenceOptions
@@ -293,17 +293,7 @@ def _agreed(views: Sequence[_Seen]) -> FloatMap:
 
 def _change(one: _Seen, agreed: FloatMap) -> FloatMap:
     """(s, s) what has to be added to the inverse distance of a view so that it agrees with the others, smoothly."""
-    k = one.view.intrinsics.resized(_SMALL_PX, _SMALL_PX)
-    x, y = np.meshgrid((np.arange(k.width) - k.cx) / k.fx, (np.arange(k.height) - k.cy) / k.fy)
-    rays = np.stack([x, y, np.ones_like(x)], -1).astype(np.float32)
-    length = np.linalg.norm(rays, axis=-1)
-    rays = rays @ one.view.turn
-    height, width = agreed.shape
-    wide = np.concatenate([agreed[:, -1:], agreed, agreed[:, :1]], axis=1)
-    columns = (np.arctan2(rays[..., 0], rays[..., 2]) / (2 * math.pi) + 0.5) * width + 0.5
-    rows = (np.arctan2(rays[..., 1], np.hypot(rays[..., 0], rays[..., 2])) / math.pi + 0.5) * height - 0.5
-    there = cv2.remap(
-        wide, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    rays, length = one.view.rays(_SMALL_PX, _SMALL_PX)
+    there = at_rays(agreed, rays, cv2.INTER_LINEAR)
     own = (one.small * np.float32(one.scale) + np.float32(one.shift)) / length
     return np.asarray(cv2.GaussianBlur(there - own, (0, 0), _SPREAD_PX, borderType=cv2.BORDER_REPLICATE), np.float32)
