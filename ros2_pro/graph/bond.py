@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from rclpy.duration import Duration
 from rclpy.node import Node
 
 TOPIC = "bond"
 # What nodes of nav2 ask for (nav2_util, lifecycle_node.cpp).
 HEARTBEAT_PERIOD_S, HEARTBEAT_TIMEOUT_S = 0.1, 4.0
+FAREWELL_S = 1.0  # how long the other side may take to receive the end of the bond
 
 
 class Bond:
@@ -30,7 +32,12 @@ class Bond:
         return cls(node, bond)
 
     def break_off(self) -> None:
-        """Tell the other side, and stop. bondpy leaves its topics in the node's lists."""
+        """Tell the other side, wait until it has been told, and stop. bondpy leaves its topics in the node's lists.
+
+        `shutdown` alone ends the publisher right behind the message, which may then be lost.
+        """
+        self._bond.break_bond()
+        self._bond.pub.wait_for_all_acked(Duration(seconds=FAREWELL_S))
         self._bond.shutdown()
         self._node.destroy_subscription(self._bond.sub)
         self._node.destroy_publisher(self._bond.pub)

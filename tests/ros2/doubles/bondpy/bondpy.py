@@ -16,11 +16,17 @@ class Bond:
 
     def start(self):
         self.sub = self.node.create_subscription(String, self.topic, lambda message: None, 1)
-        threading.Thread(target=self._beat, daemon=True).start()
+        self._beats = threading.Thread(target=self._beat, daemon=True)
+        self._beats.start()
+
+    def break_bond(self):
+        if not self._broken.is_set():
+            self._broken.set()
+            self._beats.join()
+            self.pub.publish(String(data=f"{self.id} broken"))
 
     def shutdown(self):
-        self._broken.set()
-        self.pub.publish(String(data=f"{self.id} broken"))
+        self.break_bond()
         self.sub.destroy()
         self.pub.destroy()
 
