@@ -31,10 +31,10 @@ FOLDER = Path(__file__).resolve().parent
 MANIFEST, LICENCE_FILE = "blender_manifest.toml", "LICENSE"
 LICENCE, ENGINE_LICENCE, OLDEST_BLENDER = "GPL-3.0-or-later", "Apache-2.0", "4.2.0"
 MAX_BYTES = 2_000_000
-ENGINE_FILE, COPY = (
-    "pro_engine/geometry/layers.py",
-    "maths/layers.py",
-)  # the same bytes in both, under the engine's licence
+COPIES = {  # the same bytes as in the engine, under its licence
+    "maths/layers.py": "pro_engine/geometry/layers.py",
+    "maths/push_pull.py": "pro_engine/geometry/push_pull.py",
+}
 OPTIONS_FILE = "options.json"  # what the engine declares; `options.py` reads it
 LEFT_OUT = frozenset({"__pycache__", "package.py"})  # and what begins with a dot; the manifest tells Blender the same
 KEYS = frozenset(
@@ -76,7 +76,7 @@ def problems(folder: Path, version: str) -> list[str]:
     for path in files_of(folder):
         if path.suffix == ".py":
             where = path.relative_to(folder).as_posix()
-            licence = ENGINE_LICENCE if where == COPY else LICENCE
+            licence = ENGINE_LICENCE if where in COPIES else LICENCE
             source = _problems_of_source(path.read_text("utf-8"), licence)
             found += [f"{where}:{line}: {problem}" for line, problem in source]
     return found
@@ -207,7 +207,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     version = engine_version(FOLDER.parent)
     if given.folder == FOLDER:
         (FOLDER / OPTIONS_FILE).write_text(engine_options(FOLDER.parent), "utf-8")
-        shutil.copyfile(FOLDER.parent / ENGINE_FILE, FOLDER / COPY)
+        for copy, original in COPIES.items():
+            shutil.copyfile(FOLDER.parent / original, FOLDER / copy)
     wrong = problems(given.folder, version)
     data = b"" if wrong else zip_of(given.folder)
     if len(data) > MAX_BYTES:

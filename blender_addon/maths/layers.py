@@ -6,7 +6,7 @@ nearer side alone: the outline of what is near stays whole, and from the photo's
 the farther side goes on, under what is near, over the band that a camera moved sideways uncovers: its depth and its
 colours are continued smoothly from the far side, and it is never in front of the first surface.
 
-Needs numpy alone and imports nothing of the project: the Blender add-on has a copy of this file.
+Needs numpy alone, and of the project `push_pull.py` beside it: the Blender add-on has copies of both.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .push_pull import push_pull
 
 FloatMap = NDArray[np.float32]
 BoolMap = NDArray[np.bool_]
@@ -117,12 +119,11 @@ def layers_of(
     plate = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
     if not band.under.any():
         return Layers(front, None, plate, np.zeros(plate.shape[:2], np.bool_), margin)
-    picture = np.pad(plate, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    filled = push_pull(np.dstack([picture, 1 / z]), band.weight)
-    covered = (band.under | band.spill)[1:-1, 1:-1]
-    colours = filled[1:-1, 1:-1, :-1][covered]
+    covered = band.under | band.spill
+    inverse, colours = _filled(z, plate, band, covered)
+    covered = covered[1:-1, 1:-1]
     plate[covered] = np.rint(colours).clip(0, 255) if plate.dtype == np.uint8 else colours
-    second = _continued(z, filled[..., -1], band, edge_rtol)
+    second = _continued(z, inverse, band, edge_rtol)
     with np.errstate(invalid="ignore"):
         wanted = band.under | (second > z)
     behind = sheet_of(second, edge_rtol, stride, wanted=wanted)
@@ -238,46 +239,24 @@ def lies_like_sky(region: BoolMap) -> bool:
     return bool(top.mean() >= SKY_TOP_SHARE and bottom.sum() <= SKY_BOTTOM_SHARE * region.sum())
 
 
-def push_pull(values: NDArray[Any], weight: FloatMap) -> FloatMap:
-    """Values (H, W, C) where weight (H, W) is 0 or low, made up from those around them, the nearest foremost.
+def _filled(z: FloatMap, plate: NDArray[Any], band: _Band, covered: BoolMap) -> tuple[FloatMap, FloatMap]:
+    """What goes on under the first surface: inverse depth, of the size of `z`, and the colours of what is `covered`.
 
-    Averages of weighted pixels in ever larger squares (push), enlarged again to fill what is empty (pull).
-    Gortler, Grzeszczuk, Szeliski, Cohen: The Lumigraph, SIGGRAPH 1996, section 3.4.
+    plate (rows - 2, columns - 2, C); covered of the size of `z`. The colours are those inside the plate, (N, C).
     """
-    known = np.where(weight[..., None] > 0, values, 0).astype(np.float32)
-    known *= weight[..., None]
-    levels: list[tuple[FloatMap, FloatMap]] = [(known, weight)]
-    while max(levels[-1][1].shape) > 1:
-        sums, weights = (_halved(array) for array in levels[-1])
-        over: FloatMap = np.maximum(weights, np.float32(1))  # a level is as sure as it can be once one of it is
-        levels.append((sums / over[..., None], weights / over))
-    sums, weights = levels.pop()
-    filled: FloatMap = sums / np.maximum(weights, np.float32(1e-12))[..., None]
-    while levels:
-        sums, weights = levels.pop()
-        filled = sums + (1 - weights)[..., None] * _doubled(filled, weights.shape)
-    return filled
-
-
-def _halved(array: FloatMap) -> FloatMap:
-    """Sums of 2x2, of (H, W, ...)."""
-    rows, columns = array.shape[:2]
-    array = np.pad(array, ((0, rows % 2), (0, columns % 2), *((0, 0),) * (array.ndim - 2)))
-    array = array[::2] + array[1::2]
-    result: FloatMap = array[:, ::2] + array[:, 1::2]
-    return result
-
-
-def _doubled(array: FloatMap, shape: tuple[int, ...]) -> FloatMap:
-    """(H, W, C) twice as large, cut to `shape`, linear between the centres of the squares."""
-    for _ in range(2):
-        padded = np.concatenate([array[:1], array, array[-1:]])
-        twice = np.empty((2 * len(array), *array.shape[1:]), np.float32)
-        twice[::2] = 0.75 * array + 0.25 * padded[:-2]
-        twice[1::2] = 0.75 * array + 0.25 * padded[2:]
-        array = twice.swapaxes(0, 1)
-    result: FloatMap = array[: shape[0], : shape[1]]
-    return result
+    source = np.flatnonzero(band.weight)
+    wanted = np.flatnonzero(covered)
+    row, column = np.divmod(source, z.shape[1])
+    at = (row - 1).clip(0, len(plate) - 1), (column - 1).clip(0, plate.shape[1] - 1)
+    values = np.empty((len(source), plate.shape[2] + 1), np.float32)
+    values[:, :-1] = plate[at]
+    values[:, -1] = 1 / z.reshape(-1)[source]
+    filled = push_pull(z.shape, source, values, band.weight.reshape(-1)[source], wanted)
+    inverse = np.ones(z.shape, np.float32)
+    inverse.reshape(-1)[wanted] = filled[:, -1]
+    row, column = np.divmod(wanted, z.shape[1])
+    inside = (row > 0) & (row < z.shape[0] - 1) & (column > 0) & (column < z.shape[1] - 1)
+    return inverse, filled[inside, :-1]
 
 
 def _keys(reach_px: NDArray[Any], log_z: FloatMap) -> NDArray[np.int64]:
@@ -388,8 +367,8 @@ def _squares(z: FloatMap, whole: BoolMap, stride: int) -> tuple[NDArray[np.intp]
     straight = z.copy()
     for depth, across, along, is_large in ((straight, *lines, joined), (straight.T, *lines[::-1], joined.T)):
         has_side = np.zeros((len(across), is_large.shape[1]), np.bool_)
-        has_side[:-1] |= is_large
-        has_side[1:] |= is_large
+        has_side[:-1] ^= is_large
+        has_side[1:] ^= is_large  # between two large squares nothing is on the side
         line, square = np.nonzero(has_side)
         for k in range(1, stride):
             at = along[square] + k

@@ -60,8 +60,9 @@ def test_1_nothing_is_wrong_with_the_add_on():
     assert package.problems(ADDON, pro_engine.__version__) == []
 
 
-def test_the_copy_of_the_engine_s_file_has_the_same_bytes() -> None:
-    assert (ADDON / package.COPY).read_bytes() == (ADDON.parent / package.ENGINE_FILE).read_bytes(), (
+@pytest.mark.parametrize("name", package.COPIES)
+def test_copies_of_the_engine_s_files_have_the_same_bytes(name: str) -> None:
+    assert (ADDON / name).read_bytes() == (ADDON.parent / package.COPIES[name]).read_bytes(), (
         "python blender_addon/package.py copies it"
     )
 

@@ -7,7 +7,8 @@ import pytest
 
 from pro_engine import Intrinsics, depth_to_layers, place_sky, project
 from pro_engine.errors import InputError
-from pro_engine.geometry.layers import layers_of, push_pull
+from pro_engine.geometry.layers import layers_of
+from pro_engine.geometry.push_pull import push_pull
 from pro_engine.types import LayeredMesh, Mesh
 
 HEIGHT, WIDTH = 48, 64
@@ -214,7 +215,13 @@ def test_push_pull_keeps_what_is_known_and_fills_the_rest_smoothly() -> None:
     values = np.linspace(0, 1, 40, dtype=np.float32)[None, :, None] * np.ones((17, 1, 1), np.float32)
     weight = np.ones((17, 40), np.float32)
     weight[4:12, 10:30] = 0
-    filled = push_pull(np.where(weight[..., None] > 0, values, np.nan), weight)
+    source = np.flatnonzero(weight)
+    known = values.reshape(-1, 1)[source]
+    everywhere = np.arange(weight.size)
+    filled = push_pull(weight.shape, source, known, weight[weight > 0], everywhere).reshape(values.shape)
+    some = np.array([40 * 5 + 12, 3, 40 * 11 + 29])
+    there = push_pull(weight.shape, source, known, weight[weight > 0], some)
+    assert np.array_equal(there[:, 0], filled.reshape(-1)[some])
     assert np.array_equal(filled[weight > 0], values[weight > 0])
     assert np.abs(filled - values).max() < 0.25
     assert np.abs(np.diff(filled[..., 0], axis=1)).max() < 0.2
