@@ -11,7 +11,8 @@ threshold:
 - steep: faces of either mesh that span more than the threshold a pixel;
 - thousands of vertices in front and behind.
 
-Renders have the photo's size. Open is what alpha says of a render without a world; where it is open, PSNR has magenta.
+The front is rendered in the photo's size, the others in half of it. Open is what alpha says of a render without world;
+where it is open, PSNR has magenta.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from surface_views import FOV_DEG, MOVES, Scene, psnr, read  # noqa: E402
 from pro_engine import LayeredMesh, Mesh, depth_to_layers  # noqa: E402
 
 MARKER = np.array([255, 0, 255], np.float32)
-SAMPLES_FRONT, SAMPLES_ASIDE = 2, 1
+FRONT, ASIDE = (100, 2), (50, 1)  # percent of the photo's size, samples a pixel
 TO_BLENDER = np.array([1, -1, -1], np.float32)
 
 Floats = NDArray[np.float32]
@@ -67,10 +68,10 @@ class Stage:
         for mesh in meshes:
             self.scene.collection.objects.link(bpy.data.objects.new("part", _data(mesh)))
 
-    def seen(self, origin: Sequence[float], samples: int) -> tuple[Floats, Floats]:
+    def seen(self, origin: Sequence[float], effort: tuple[int, int]) -> tuple[Floats, Floats]:
         """Colours (H, W, 3) from 0 to 255 and alpha (H, W) from 0 to 1 of a camera at `origin`."""
         self.camera.location = np.asarray(origin) * TO_BLENDER
-        self.scene.cycles.samples = samples
+        self.scene.render.resolution_percentage, self.scene.cycles.samples = effort
         path = self.folder / "render.png"
         self.scene.render.filepath = str(path)
         bpy.ops.render.render(write_still=True)
@@ -145,16 +146,16 @@ def steep(layers: LayeredMesh, rtol: float, stride: int) -> int:
 
 def rows_of(name: str, photo: Scene, given: argparse.Namespace, folder: Path) -> None:
     """Print the rows of one photo."""
-    _, flat = compared(Stage(photo, [card_of(photo)], folder).seen((0, 0, 0), SAMPLES_FRONT), photo.image)
+    _, flat = compared(Stage(photo, [card_of(photo)], folder).seen((0, 0, 0), FRONT), photo.image)
     for rtol in map(float, given.thresholds.split(",")):
         layers = depth_to_layers(photo.depth, photo.camera, image=photo.image, edge_rtol=rtol, stride=given.stride)
         parts = [layers.front] if layers.behind is None else [layers.front, layers.behind]
         stage = Stage(photo, parts, folder)
-        gap, ours = compared(stage.seen((0, 0, 0), SAMPLES_FRONT), photo.image)
+        gap, ours = compared(stage.seen((0, 0, 0), FRONT), photo.image)
         step = given.move * float(np.median(photo.depth))
         aside = []
         for way in MOVES.values():
-            _, alpha = stage.seen((way[0] * step, way[1] * step, 0), SAMPLES_ASIDE)
+            _, alpha = stage.seen((way[0] * step, way[1] * step, 0), ASIDE)
             aside.append(f"{open_inside(alpha, 1 if way[0] else 0):.3%}")
         counts = " + ".join(f"{len(part.vertices) / 1000:.0f}" for part in parts)
         front = f"{gap:.3%} | {ours:.2f} | {flat:.2f}"

@@ -59,7 +59,7 @@ def infer(photo: Path, kind: str, model: str | None) -> Run:
 def vertices_of(mesh: Path) -> int:
     """Of all meshes of a .glb, from the JSON that it begins with."""
     with mesh.open("rb") as file:
-        length = int.from_bytes(file.read(16)[12:], "little")
+        length = int.from_bytes(file.read(20)[12:16], "little")
         tree = json.loads(file.read(length))
     primitives = [primitive for mesh in tree["meshes"] for primitive in mesh["primitives"]]
     return sum(tree["accessors"][primitive["attributes"]["POSITION"]]["count"] for primitive in primitives)

@@ -73,12 +73,14 @@ class Tracer:
 
     def look(self, pixels: Floats, camera: Intrinsics, origin: Floats) -> Hits:
         """Through pixels (N, 2), column and row, of a camera at `origin` that looks along z."""
-        ways = np.ones((len(pixels), 3), np.float32)
-        ways[:, :2] = (pixels - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
+        return self.cast(ways_of(pixels, camera), origin)
+
+    def cast(self, ways: Floats, origin: Floats) -> Hits:
+        """Rays (N, 3) from `origin`; depth is in lengths of theirs."""
         origins = np.broadcast_to(origin.astype(np.float32), ways.shape).copy()
         found = self.scene.run(origins, ways, output=True)
         layer = np.where(found["primID"] < 0, 0, found["geomID"].astype(np.intp) + 1)
-        colour = np.zeros((len(pixels), 3), np.float32)
+        colour = np.zeros((len(ways), 3), np.float32)
         for number, mesh in enumerate(self.meshes, 1):
             met = layer == number
             corners = mesh.faces[found["primID"][met]]
@@ -87,6 +89,13 @@ class Tracer:
             a, b, c = (mesh.uv[corners[:, k]] for k in range(3))
             colour[met] = sampled(mesh.texture, a * (1 - u - v) + b * u + c * v)
         return Hits(layer, colour, found["tfar"].astype(np.float32))
+
+
+def ways_of(pixels: Floats, camera: Intrinsics) -> Floats:
+    """(N, 3) rays with z 1 through pixels (N, 2), column and row."""
+    ways = np.ones((len(pixels), 3), np.float32)
+    ways[:, :2] = (pixels - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
+    return ways
 
 
 def sampled(texture: NDArray[np.uint8], uv: Floats) -> Floats:

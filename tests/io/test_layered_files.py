@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,11 @@ from pro_engine.io.viewer import save_page
 HEIGHT, WIDTH = 40, 60
 CAMERA = Intrinsics(50.0, 52.0, 24.0, 22.0, WIDTH, HEIGHT)  # its axis is off the middle
 FLIP = np.array([1, -1, -1])
+NPM = Path(os.environ.get("PRO_NPM", "none")) / "node_modules"  # packages that CI installs
+VALIDATE = """
+const file = require("fs").readFileSync(process.argv[1]);
+require("gltf-validator").validateBytes(new Uint8Array(file)).then((report) => console.log(JSON.stringify(report)));
+"""
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +58,22 @@ def test_glb_has_both_objects_and_the_camera(layers: LayeredMesh, tmp_path: Path
     assert camera["perspective"]["yfov"] == pytest.approx(2 * np.arctan(HEIGHT / 2 / CAMERA.fy))
     assert tree["asset"]["extras"]["camera"]["cx"] == CAMERA.cx
     assert [node["name"] for node in tree["nodes"] if "camera" in node] == ["camera"]
+
+
+@pytest.mark.skipif(
+    not (shutil.which("node") and (NPM / "gltf-validator").is_dir()),
+    reason="no gltf-validator here; let PRO_NPM name a folder into which npm installed it",
+)
+@pytest.mark.parametrize("part", ["both", "front", "untextured"])
+def test_khronos_has_nothing_to_say_of_a_glb(layers: LayeredMesh, tmp_path: Path, part: str) -> None:
+    bare = replace(layers.front, texture=None, uv=None)
+    save_mesh(tmp_path / "a.glb", {"both": layers, "front": layers.front, "untextured": bare}[part])
+    command = ["node", "-e", VALIDATE, str(tmp_path / "a.glb")]
+    paths = {**os.environ, "NODE_PATH": str(NPM)}
+    report = json.loads(subprocess.run(command, env=paths, capture_output=True, check=True, timeout=300).stdout)
+    assert report["info"]["totalVertexCount"] > 1000
+    told = [message for message in report["issues"]["messages"] if message["severity"] < 2]  # 0 error, 1 warning
+    assert told == []
 
 
 def test_obj_has_two_objects_with_a_texture_each(layers: LayeredMesh, tmp_path: Path) -> None:
