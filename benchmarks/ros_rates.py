@@ -38,6 +38,7 @@ CASES = (
     ("none", "none", 3840, 2160, 0.0, BOTH),
     *(("compact", refine, *size, 0.0, DEPTH) for size in SIZES for refine in ("none", "trained")),
     ("compact", "trained", 3840, 2160, 0.0, BOTH),
+    *(("hybrid", refine, 1920, 1080, 0.0, DEPTH) for refine in ("none", "trained")),
 )
 
 

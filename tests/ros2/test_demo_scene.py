@@ -115,3 +115,25 @@ def test_a_ball_that_the_camera_cannot_see_is_left_out(monkeypatch: pytest.Monke
     expected = scene.render(0.0)[1]
     monkeypatch.setattr(demo_scene, "BALLS", (around, behind, aside))
     np.testing.assert_array_equal(scene.render(0.0)[1], expected)
+
+
+def test_a_box_hides_the_light_from_the_floor_behind_it_and_at_its_foot(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = demo_scene.Box(0.0, 5.0, 0.4, 1.0, 0.4, 0.0, (190, 90, 70))
+    monkeypatch.setattr(demo_scene, "BALLS", ())
+    pictures = []
+    for boxes in ((), (box,)):
+        monkeypatch.setattr(demo_scene, "BOXES", boxes)
+        pictures.append(DemoScene(CAMERA).render(0.0))
+    (bare, floor), (image, depth) = pictures
+    light = image.mean(axis=-1) / bare.mean(axis=-1)
+    points = level_points(depth)
+    is_floor = np.isfinite(depth) & (depth == floor)
+    # In the shadow, which falls to the right and away, not too near the foot; and in the open.
+    toward = np.array(demo_scene.TO_LIGHT)
+    middle = np.array([box.x, box.z]) - toward[[0, 2]] * box.height / -toward[1] * 1.3
+    away = np.hypot(*(points[..., [0, 2]] - middle).transpose(2, 0, 1))
+    shadow = light[is_floor & (away < 0.15)].mean()  # grain is on every pixel
+    np.testing.assert_allclose(shadow, demo_scene.AMBIENT / demo_scene.FLOOR_LIGHT, rtol=0.1)
+    assert np.all(light[is_floor & (away > 4)] == 1)
+    foot = is_floor & (np.abs(points[..., 0]) < 0.3) & (points[..., 2] < 4.6) & (points[..., 2] > 4.5)
+    assert foot.any() and light[foot].mean() < 1 - demo_scene.CORNER * 0.4
