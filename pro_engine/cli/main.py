@@ -183,10 +183,13 @@ def export(
     `pro-engine infer --backend onnxruntime --weights OUT` runs them, and so do TensorRT and others.
     """
     from pro_engine.inference.load import load
-    from pro_engine.jobs.export import export_onnx
+    from pro_engine.jobs.export import export_onnx, write_runner
 
-    for one in export_onnx(load(options.model()), out):
+    predictor = load(options.model())
+    for one in export_onnx(predictor, out):
         say(f"{one.path}: {one.size / 1e6:.1f} MB, within {one.difference:.0e} of PyTorch's range")
+    if runner := write_runner(predictor, out):
+        say(f"{runner}: takes a photo to its map by these files, without PyTorch")
 
 
 @app.command()

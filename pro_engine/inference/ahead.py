@@ -35,6 +35,7 @@ def ahead(items: Iterable[Item], count: int, *, breaks_off: bool = False) -> Gen
             if item is not _END:
                 asked.release()
                 yield item
+                item = None  # its memory may go while the next one is waited for
     finally:
         stopped.set()
         asked.release()

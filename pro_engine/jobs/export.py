@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ Trained = LightRefiner | MapRefiner | ProRefiner
 """Refiners of which a part is learnt; that part is exported."""
 EXAMPLE_SIZE = 1080, 1920
 OPSET = 18
+RUNNER, RUNNER_FILE = Path(__file__).with_name("onnx_photo.py"), "run.py"
 
 
 class ExportedModel(NamedTuple):
@@ -77,6 +79,27 @@ def export_onnx(predictor: DepthPredictor, folder: PathLike) -> list[ExportedMod
     facts = {"start": refiner.start.kind}
     written.append(_write(_LearntPart(refiner), inputs, Path(folder) / REFINER_FILE, spec, facts, ["residual"]))
     return written
+
+
+def write_runner(predictor: DepthPredictor, folder: PathLike) -> Path | None:
+    """Put a program beside the files of `export_onnx` that takes a photo to its map without PyTorch.
+
+    None, and none is left there, for models that it does not know: metric ones, those that tell the sky, and the
+    published arithmetic of patches.
+
+    Raises:
+        FileError: the folder cannot be written to.
+    """
+    path, of_patches = Path(folder) / RUNNER_FILE, predictor.fine or predictor.psi
+    specs = predictor.spec, of_patches.spec
+    plain = not any(spec.metric or spec.gives_sky or spec.affine_depth for spec in specs)
+    starts = isinstance(predictor.refiner, Trained) and predictor.refiner.start.kind == "snapped"
+    if not (plain and starts) or (predictor.fine is None and predictor.spec.published_resize):
+        path.unlink(missing_ok=True)
+        return None
+    with atomic_path(path) as temporary:
+        shutil.copyfile(RUNNER, temporary)
+    return path
 
 
 def _write_psi(psi: DepthBase, name: str, path: Path, more: dict[str, Any]) -> ExportedModel:

@@ -57,6 +57,8 @@ def attempt_all(
     with closing(ahead(infer(), 1, breaks_off=True)) as results:
         for photo, made in results:
             if isinstance(made, Failure):
-                yield photo, made
+                outcome: Outcome = made
             else:
-                yield photo, job.caught(photo, partial(job.write, made, predictor), strict=strict)
+                outcome = job.caught(photo, partial(job.write, made, predictor), strict=strict)
+            del made  # its maps may go while those of the next photo are waited for
+            yield photo, outcome

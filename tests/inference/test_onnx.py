@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from pro_engine.cli.main import app
@@ -15,9 +18,10 @@ from pro_engine.errors import DependencyError, FileError, InputError, WeightsErr
 from pro_engine.inference.load import load_model
 from pro_engine.inference.onnx import FINE_FILE, PSI_FILE, REFINER_FILE, load_onnx
 from pro_engine.inference.predictor import DepthPredictor
+from pro_engine.inference.resize import resized
 from pro_engine.io.depth import load_depth
 from pro_engine.io.image import load_image
-from pro_engine.jobs.export import export_onnx
+from pro_engine.jobs.export import RUNNER, RUNNER_FILE, export_onnx, write_runner
 from pro_engine.models.depth_anything import DepthAnything
 from pro_engine.models.refiner_maps import MapRefiner
 from pro_engine.options import InferenceOptions
@@ -72,6 +76,43 @@ def test_depth_is_that_of_pytorch_whatever_the_shape_of_the_picture(compact, in_
     wanted, got = (model.infer(image, options=options) for model in (compact, in_onnx))
     assert difference(wanted.coarse, got.coarse) < PARITY and difference(wanted.disparity, got.disparity) < PARITY
     assert got.model == wanted.model and got.tiles == wanted.tiles
+
+
+def without_torch(folder, image, tmp_path, *words):
+    """What the program beside the files makes of an image in a process that can import neither PyTorch nor us."""
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    for name in ("torch", "pro_engine"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('not here')")
+    command = [sys.executable, folder / RUNNER_FILE, tmp_path / "photo.png", tmp_path / "out.npy", *words]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    return np.load(tmp_path / "out.npy")
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [((333, 500), ()), ((900, 640), ()), ((90, 700), ()), ((1300, 40), ()), ((400, 300), ("2x1",))],
+)
+def test_a_photo_becomes_its_map_without_pytorch(compact, exported, tmp_path, size, words):
+    assert write_runner(compact, exported[0]) == exported[0] / RUNNER_FILE
+    image = resized(load_image(PHOTO)[0], size)
+    options = InferenceOptions(tiles=tuple(int(one) for one in words[0].split("x")) if words else "auto")
+    wanted = compact.infer(image, options=options).disparity
+    got = without_torch(exported[0], image, tmp_path, *words)
+    assert got.dtype == np.float32 and difference(wanted, got) < PARITY
+
+
+def test_the_program_beside_the_files_is_short():
+    lines = RUNNER.read_text("utf-8").splitlines()
+    assert len([line for line in lines if line]) <= 150
+    named = [line.split()[1].partition(".")[0] for line in lines if line.startswith(("import ", "from "))]
+    assert set(named) <= {*sys.stdlib_module_names, "cv2", "numpy", "onnxruntime"}
+
+
+def test_the_program_is_not_beside_what_it_does_not_know(tiny, tmp_path):
+    for psi in (tiny.Psi(tiny.SPECS["published"]), tiny.WallPsi(focal_px=77.0, sky_share=0.25)):
+        (tmp_path / RUNNER_FILE).write_text("of another model")
+        predictor = DepthPredictor(psi, MapRefiner((8, 8, 8, 8, 8, 4)), device="cpu", dtype="float32")
+        assert write_runner(predictor, tmp_path) is None and not list(tmp_path.iterdir())
 
 
 def test_the_networks_are_not_pytorchs(in_onnx):
@@ -179,3 +220,17 @@ def test_the_command_line_infers(compact, exported, tmp_path):
     run("infer", PHOTO, "--out", tmp_path, *words)
     wanted = compact.infer(load_image(PHOTO)[0], options=InferenceOptions(tiles=(2, 2))).disparity
     assert difference(wanted, load_depth(tmp_path / "drum.disparity.npz")[0]) < PARITY
+
+
+def test_a_share_of_the_coarse_map_is_anothers_without_pytorch_too(tiny, vivid, tmp_path):
+    torch.manual_seed(0)
+    whole, fine = (vivid(tiny.Psi(tiny.SPECS["ours"])) for _ in range(2))
+    predictor = DepthPredictor(
+        whole, MapRefiner((8, 8, 8, 8, 8, 4)), fine=fine, share=0.5, name="a", fine_name="b", device="cpu",
+        dtype="float32",
+    )  # fmt: skip
+    export_onnx(predictor, tmp_path)
+    assert write_runner(predictor, tmp_path)
+    image = resized(load_image(PHOTO)[0], (200, 310))
+    got = without_torch(tmp_path, image, tmp_path)
+    assert difference(predictor.infer(image).disparity, got) < PARITY
