@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeGuard
 
 from ..errors import EngineError, UserError
-from ..options import same_as
+from ..options import option, same_as
 from .activity import Activity, Notice
 from .client import START_S, Client, Event
 from .why_it_ended import sentence_of_error
@@ -22,8 +22,8 @@ FETCH_SILENCE_S = 1800.0  # weights come over a slow line before anything is sai
 WEIGHTS = ("weights", "refiner_weights")
 MAX_PIXELS = 130_000_000  # Blender counts the bytes of a float image that it packs, 16 a pixel, in 31 bits
 PATIENCE = 4.0  # times what a photo is expected to take, before the engine is thought to hang
-# Of the engine, all that a rig is made from; its camera is a pinhole, also where a photo says that it is a panorama.
-OUTPUTS = {"maps": ["npy"], "picture": True, "anchors": True, "projection": "pinhole"}
+OUTPUTS = {"maps": ["npy"], "picture": True, "anchors": True}  # of the engine, all that a rig is made from
+PROJECTIONS = ("auto", "pinhole", "equirectangular")
 MAX_ENDS = 3  # of the engine in a row, each at another photo
 
 
@@ -38,6 +38,9 @@ class EngineOptions:
     refiner_weights: str = same_as("ModelOptions.refiner_weights", default="", label="Refiner's weights")
     tiles: str | tuple[int, int] = same_as("InferenceOptions.tiles", label="Patches")
     refine: str = same_as("InferenceOptions.refine", label="Refine")
+    projection: str = option(
+        "auto", "How the photo sees: through a lens, or all around", label="Projection", choices=PROJECTIONS
+    )
 
 
 class PhotoDepth(NamedTuple):
@@ -47,7 +50,8 @@ class PhotoDepth(NamedTuple):
     upright PNG that they belong to. `anchors` is None for a picture without contrast. `intrinsics` is (fx, fy, cx, cy)
     in pixels, pixel centres at integers; None if neither the photo nor the model tells. `reduced`: all of it is of a
     smaller picture than the photo, which has more than `MAX_PIXELS`. `lens_source` and `scale_source` (of `depth`) are
-    the engine's words, as in docs/json.md, `scale` is its scale and shift, None where it tells none.
+    the engine's words, as in docs/json.md, `scale` is its scale and shift, None where it tells none. `sphere`: it is a
+    whole panorama, whose maps tell of distances along the rays.
     """
 
     photo: Path
@@ -64,6 +68,7 @@ class PhotoDepth(NamedTuple):
     lens_source: str = ""
     scale_source: str = ""
     scale: tuple[float, float] | None = None
+    sphere: bool = False
 
 
 class SkippedPhoto(NamedTuple):
@@ -337,7 +342,8 @@ def _record(photo: Path, result: Mapping[str, Any]) -> PhotoDepth:
     files = {out["kind"]: Path(out["path"]) for out in result["outputs"]}
     k, anchors = result["lens"], result["anchors"]
     scale = result.get("scale")
-    known = k["source"] != "assumed"
+    sphere = k.get("projection") == "equirectangular"
+    known = not sphere and k["source"] != "assumed"
     return PhotoDepth(
         photo=photo,
         disparity=files["disparity"],
@@ -353,6 +359,7 @@ def _record(photo: Path, result: Mapping[str, Any]) -> PhotoDepth:
         model=str(result["model"]),
         seconds=float(result["seconds"]),
         reduced=bool(result["reduced"]),
+        sphere=sphere,
     )
 
 

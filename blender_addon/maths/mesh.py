@@ -22,6 +22,7 @@ from .simplify import BlockPyramid, BoolMap, Faces, FloatMap, Indices, cell_corn
 
 BYTES_PER_VERTEX = 108  # while a mesh is built, over what the pixels take; fitted to peaks of 0.05 to 8.3 million
 BYTES_PER_PIXEL = 72  # photo, depth and what making and merging the mesh takes on the way
+BYTES_PER_LAYER_PIXEL = 56  # colours as floats, and what is continued; fitted to photos of 1 and 8 megapixels
 BYTES_PER_MAP_PIXEL = 32  # a float image: four channels, and once more packed
 COARSEST = 0.02  # relative error from which an even coarser grid does better than larger blocks
 EVEN_TRIES = 12
@@ -185,16 +186,17 @@ def depth_to_mesh(depth: FloatMap, intrinsics: Intrinsics, options: MeshOptions 
         faces = cell_faces(drawn)
     else:
         merged = _merged(depth, drawn, options.vertices) if options.reduce == "flat" else None
-        rows, columns, faces = merged or _even(drawn, options.vertices, whole)
+        rows, columns, faces = merged or even_lines(drawn, options.vertices, whole)
     return _collect(depth, intrinsics, rows, columns, faces)
 
 
-def estimate_of(vertices: int, pixels: int, *, extra_maps: int = 0) -> Estimate:
+def estimate_of(vertices: int, pixels: int, *, extra_maps: int = 0, layers: bool = False) -> Estimate:
     """Memory for so many vertices of a photo of so many pixels, mostly within 10 %.
 
-    extra_maps: float images kept beside depth: one for kinds that move a plane, one for the engine's own map.
+    extra_maps: float images kept beside depth: one for kinds that move a plane, one for the engine's own map. layers:
+    two surfaces are built.
     """
-    per_pixel = BYTES_PER_PIXEL + extra_maps * BYTES_PER_MAP_PIXEL
+    per_pixel = BYTES_PER_PIXEL + extra_maps * BYTES_PER_MAP_PIXEL + layers * BYTES_PER_LAYER_PIXEL
     return Estimate(vertices, vertices * BYTES_PER_VERTEX + pixels * per_pixel)
 
 
@@ -305,7 +307,7 @@ def _coarse(drawn: BoolMap, rows: Indices, columns: Indices) -> BoolMap:
     return np.logical_and.reduceat(strips, columns[:-1], axis=1)
 
 
-def _even(drawn: BoolMap, vertices: int, whole: int) -> tuple[Indices, Indices, Faces]:
+def even_lines(drawn: BoolMap, vertices: int, whole: int) -> tuple[Indices, Indices, Faces]:
     """Lines spread evenly over the picture so that about as many vertices are used."""
     share = math.sqrt(vertices / whole)
     best: tuple[float, Indices, Indices, BoolMap] | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import bpy
 import numpy as np
@@ -19,6 +19,7 @@ from ..errors import UserError
 from ..maths.lens import FULL_FRAME_MM
 from ..maths.mesh import Intrinsics, camera_of, check_size
 from ..maths.simplify import FloatMap
+from ..maths.sphere import Sphere
 from .datablocks import NewDatablocks, has, load_photo, load_plate, new_float_image, new_material, replace_old
 from .layers import behind_of, put_behind
 from .surface_kinds import SURFACE_KEY, BuildOptions, dress, keeps_material, maps_of, new_shape
@@ -26,6 +27,7 @@ from .surface_kinds import SURFACE_KEY, BuildOptions, dress, keeps_material, map
 FRAME_KEY = "pro_frame"  # on the camera object: width, height, pixel aspect x and y
 SOURCE_KEY, PHOTO_KEY = "pro_source", "pro_photo"  # on the rig: the images
 NAME_LENGTH = 48  # Blender cuts names after 63 bytes, endings included
+SPHERE_FOV_DEG = 90.0  # across a panorama in the viewport, which shows no more
 CLIP_SLACK = 10.0  # room in front of the nearest and behind the farthest point
 
 
@@ -45,7 +47,7 @@ def build(
     name: str,
     photo: Path,
     depth: FloatMap,
-    intrinsics: Intrinsics,
+    intrinsics: Intrinsics | Sphere,
     options: BuildOptions | None = None,
     source: FloatMap | None = None,
     plate: Path | bpy.types.Image | None = None,
@@ -61,7 +63,7 @@ def build(
         scene: where it goes.
         name: of the collection and all in it.
         photo: an upright picture of the size of the depth map.
-        depth: (H, W) metres, NaN where there is nothing.
+        depth: (H, W) metres, NaN where there is nothing; of a panorama along the rays.
         intrinsics: of the same size.
         options: kind, material and mesh.
         source: the engine's own numbers, as `new_float_image` takes them; the only map that is kept.
@@ -78,7 +80,8 @@ def build(
         collection = made.add(bpy.data.collections.new(name))
         picture = _picture(made, name, photo, plate, (intrinsics.width, intrinsics.height))
         shape = new_shape(made, name, depth, intrinsics, options, picture)
-        shape.mesh.materials.append(new_material(made, name, picture, options.material, shape.shifts))
+        material = new_material(made, name, picture, options.material, shape.shifts, extension=_extension(intrinsics))
+        shape.mesh.materials.append(material)
         surface = made.add(bpy.data.objects.new(f"{name} surface", shape.mesh))
         dress(surface, options, shape)
         rig = made.add(bpy.data.objects.new(name, None))
@@ -113,7 +116,7 @@ def rebuild(
     rig: bpy.types.Object,
     *,
     depth: FloatMap,
-    intrinsics: Intrinsics,
+    intrinsics: Intrinsics | Sphere,
     options: BuildOptions | None = None,
     sensor_mm: float = FULL_FRAME_MM,
 ) -> Built:
@@ -138,7 +141,8 @@ def rebuild(
         shape = new_shape(made, mesh.name, depth, intrinsics, options, rig[PHOTO_KEY])
         materials = list(mesh.materials) if keeps_material(surface, options) else []
         if not materials:
-            materials = [new_material(made, mesh.name, rig[PHOTO_KEY], options.material, shape.shifts)]
+            picture, beyond = rig[PHOTO_KEY], _extension(intrinsics)
+            materials = [new_material(made, mesh.name, picture, options.material, shape.shifts, extension=beyond)]
         for material in materials:
             shape.mesh.materials.append(material)
         was_behind = behind_of(rig)
@@ -153,6 +157,11 @@ def rebuild(
         _allow_adaptive(scene)
     replace_old(old, [shape.mesh, *materials, *maps_of(surface)])
     return parts
+
+
+def _extension(lens: Intrinsics | Sphere) -> str:
+    """What lies beyond the border of a photo; that of a panorama goes around."""
+    return "REPEAT" if isinstance(lens, Sphere) else "EXTEND"
 
 
 def parts_of(rig: bpy.types.Object) -> Built:
@@ -186,9 +195,17 @@ def frame_scene(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
     scene.camera = camera
 
 
-def aim(camera: bpy.types.Object, depth: FloatMap, intrinsics: Intrinsics, scale: float, sensor_mm: float) -> None:
-    """Make a camera that of the photo, in the space of the rig; `scale` is scene units a metre."""
-    numbers, data = camera_of(intrinsics, sensor_mm), camera.data
+def aim(
+    camera: bpy.types.Object, depth: FloatMap, intrinsics: Intrinsics | Sphere, scale: float, sensor_mm: float
+) -> None:
+    """Make a camera that of the photo, in the space of the rig; `scale` is scene units a metre. That of a panorama sees
+    all around in Cycles, and 90 degrees in the viewport.
+    """
+    data: Any = camera.data
+    if isinstance(intrinsics, Sphere):
+        data.type, data.panorama_type = "PANO", "EQUIRECTANGULAR"
+        intrinsics = Intrinsics.from_fov(SPHERE_FOV_DEG, intrinsics.width, intrinsics.height)
+    numbers = camera_of(intrinsics, sensor_mm)
     data.sensor_fit = "HORIZONTAL"
     data.sensor_width, data.lens = numbers.sensor_mm, numbers.lens_mm
     tall = intrinsics.height * numbers.aspect_y / numbers.aspect_x

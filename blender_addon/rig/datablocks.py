@@ -162,12 +162,18 @@ def load_plate(made: NewDatablocks, plate: Path | bpy.types.Image, width: int, h
 
 
 def new_material(
-    made: NewDatablocks, name: str, photo: bpy.types.Image, kind: str, offsets: bpy.types.Image | None = None
+    made: NewDatablocks,
+    name: str,
+    photo: bpy.types.Image,
+    kind: str,
+    offsets: bpy.types.Image | None = None,
+    *,
+    extension: str = "EXTEND",
 ) -> bpy.types.Material:
     """The photo as light ("emission"), or as a surface to be lit ("principled", "catcher").
 
     `offsets` makes Cycles move the surface: RGB is added to the position in object space, and what has no alpha is not
-    drawn.
+    drawn. `extension` says what lies beyond the border of the photo.
     """
     material = made.add(bpy.data.materials.new(name))
     if bpy.app.version < (5, 0):
@@ -175,7 +181,7 @@ def new_material(
     tree = material.node_tree
     tree.nodes.clear()
     output = _node(tree, "ShaderNodeOutputMaterial", 600)
-    picture = _node(tree, "ShaderNodeTexImage", -300, image=photo, extension="EXTEND")
+    picture = _node(tree, "ShaderNodeTexImage", -300, image=photo, extension=extension)
     if kind == "emission":
         shader = _node(tree, "ShaderNodeEmission", 0)
         tree.links.new(picture.outputs["Color"], shader.inputs["Color"])

@@ -44,7 +44,7 @@ class Stage:
         home.view_layers[0].update()  # places of new objects are not known before
         originals = _family(rig, home)
         camera = next((thing for thing in originals if thing.type == "CAMERA" and has(thing, FRAME_KEY)), None)
-        if camera is None or camera.data.type != "PERSP":
+        if camera is None or camera.data.type not in ("PERSP", "PANO"):
             raise UserError(f"{rig.name} has no perspective camera of its photo; build it again, then export.")
         for thing in originals:
             _refuse_displacement(thing)
@@ -101,6 +101,7 @@ class Stage:
         """
         camera = self._copies[original]
         camera.data = data = self._replace(original.data, original.data.copy())
+        data.type = "PERSP"  # what no format knows, a panorama, becomes the view of 90 degrees of the viewport
         frame_scene(self.scene, camera)
         corners = [(-corner.x / corner.z, -corner.y / corner.z) for corner in data.view_frame(scene=self.scene)]
         (left, right), (bottom, top) = ((min(side), max(side)) for side in zip(*corners, strict=True))

@@ -19,7 +19,12 @@ OUTSIDE = (0.2, 0.2, 0.2, 1.0)  # of a projection, where the photo shows nothing
 
 
 def show_behind(parts: Built) -> None:
-    """The photo as the background of its camera, in the viewport; it fills the frame, which holds the lens shift."""
+    """The photo as the background of its camera, in the viewport; it fills the frame, which holds the lens shift.
+
+    Raises:
+        UserError: it is a panorama.
+    """
+    _check_flat(parts)
     data, photo = parts.camera.data, parts.rig[PHOTO_KEY]
     images: Any = data.background_images
     shown = next((one for one in images if one.image == photo), None) or images.new()
@@ -28,6 +33,11 @@ def show_behind(parts: Built) -> None:
     shown.frame_method = "CROP" if aspect_x == aspect_y else "STRETCH"  # the photo has the shape of the frame
     shown.show_background_image = data.show_background_images = True
     _keep_time(shown.image_user, parts)
+
+
+def _check_flat(parts: Built) -> None:
+    if parts.camera.data.type != "PERSP":
+        raise UserError(f"{parts.rig.name} is a panorama; this is for photos of a lens.")
 
 
 def _keep_time(user: Any, parts: Built) -> None:
@@ -51,8 +61,9 @@ def project(parts: Built, things: Iterable[bpy.types.Object], material: str) -> 
         material: as of `BuildOptions`; but for "emission" the surface is lit.
 
     Raises:
-        UserError: no object is left.
+        UserError: no object is left, or it is a panorama.
     """
+    _check_flat(parts)
     chosen = [one for one in things if one.type == "MESH" and rig_of(one) is None and one.library is None]
     if not chosen:
         raise UserError(

@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..maths.mesh import Intrinsics, position_map
 from ..maths.planes import Plane
 from ..maths.simplify import FloatMap
+from ..maths.sphere import Sphere
 from ..options import Checked, option
 from .build import parts_of
 from .datablocks import has
@@ -34,16 +35,22 @@ class KnownLengths(Checked):
     height: float = option(1.6, "Height of the camera over the ground", label="Height", above=0)
 
 
-def points_of(depth: FloatMap, lens: Intrinsics) -> Vector:
+def points_of(depth: FloatMap, lens: Intrinsics | Sphere) -> Vector:
     """(N, 3) of a map, or of a part of one whose lens is that of the part."""
-    points = position_map(depth, lens)[np.isfinite(depth) & (depth > 0)]
+    places = lens.positions(depth) if isinstance(lens, Sphere) else position_map(depth, lens)
+    points = places[np.isfinite(depth) & (depth > 0)]
     return points.astype(np.float64)
 
 
-def patch_around(depth: FloatMap, lens: Intrinsics, column: int, row: int) -> Vector:
+def patch_around(depth: FloatMap, lens: Intrinsics | Sphere, column: int, row: int) -> Vector:
     """The points around a pixel."""
     reach = max(2, round(PATCH * max(depth.shape)))
     top, left = max(0, row - reach), max(0, column - reach)
+    if isinstance(lens, Sphere):
+        around = np.full_like(depth, np.nan)
+        inside = np.s_[top : row + reach + 1, left : column + reach + 1]
+        around[inside] = depth[inside]
+        return points_of(around, lens)
     part = depth[top : row + reach + 1, left : column + reach + 1]
     return points_of(part, Intrinsics(lens.fx, lens.fy, lens.cx - left, lens.cy - top, *part.shape[::-1]))
 

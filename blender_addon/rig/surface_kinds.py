@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import UserError
 from ..maths.mesh import Intrinsics, MeshOptions, depth_to_mesh, open_cells, plane_mesh, position_map
 from ..maths.simplify import FloatMap, cell_corners
+from ..maths.sphere import Sphere, sphere_mesh
 from ..options import Checked, option, same_as
 from .datablocks import MATERIAL_CHOICES, UV_NAME, NewDatablocks, catch_shadows, new_float_image, new_mesh
 from .layers import Behind, LayerOptions, new_layers
@@ -67,7 +68,7 @@ def new_shape(
     made: NewDatablocks,
     name: str,
     depth: FloatMap,
-    intrinsics: Intrinsics,
+    intrinsics: Intrinsics | Sphere,
     options: BuildOptions,
     picture: bpy.types.Image,
 ) -> Shape:
@@ -80,8 +81,12 @@ def new_shape(
         picture: the photo or plate.
 
     Raises:
-        UserError: no face is left.
+        UserError: no face is left, or a panorama is to be of another kind than mesh.
     """
+    if isinstance(intrinsics, Sphere):
+        if options.kind != "mesh":
+            raise UserError("A panorama becomes a surface of the kind Mesh only; choose that under Surface.")
+        return Shape(new_mesh(made, name, sphere_mesh(depth, intrinsics, options.mesh, whole=options.layers)))
     if options.has_layers:
         layers = LayerOptions(options.reveal, options.extend)
         mesh, behind = new_layers(made, name, depth, intrinsics, picture, options.mesh, layers)

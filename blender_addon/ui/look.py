@@ -55,6 +55,11 @@ def show_colours(context: bpy.types.Context) -> str:
     return " ".join(told)
 
 
+def show_photo(context: bpy.types.Context, rig: bpy.types.Object) -> str:
+    """Look through a rig's camera at the photo in its own colours; what was done."""
+    return f"{look(context, rig)} {show_colours(context)}".strip()
+
+
 class PRO_DEPTH_OT_look_through(OnRig, bpy.types.Operator):  # noqa: N801 - Blender's manner
     """Look through the camera of the selected rig, and set the render size to that of its photo"""
 
@@ -74,7 +79,7 @@ class PRO_DEPTH_OT_show_photo(OnRig, bpy.types.Operator):  # noqa: N801
 
     def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
         """Look through, then set the colours."""
-        return f"{look(context, rig)} {show_colours(context)}".strip()
+        return show_photo(context, rig)
 
 
 class PRO_DEPTH_OT_show_hidden(AtOnce, bpy.types.Operator):  # noqa: N801

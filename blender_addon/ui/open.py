@@ -43,6 +43,10 @@ class PRO_DEPTH_OT_open(bpy.types.Operator):  # noqa: N801 - Blender's manner
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
+    def draw(self, context: bpy.types.Context) -> None:
+        """Beside the files: what comes after the run."""
+        self.layout.prop(properties.settings_of(context.scene), "show_photo")
+
     def execute(self, context: bpy.types.Context) -> Returned:
         """Choose it, and start as the button does; progress and result are in the sidebar."""
         settings = properties.settings_of(context.scene)

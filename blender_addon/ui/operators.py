@@ -22,6 +22,7 @@ from ..work.folders import drop_folder, new_folder
 from ..work.photo_job import RigJob
 from ..work.status import show_status
 from . import preferences, properties
+from .look import show_photo
 from .photos import file_of, image_file, photo_file, photos_in
 from .sentence import AtOnce, OnRig, Returned, Sentence
 
@@ -149,7 +150,10 @@ class PRO_DEPTH_OT_estimate(Running, bpy.types.Operator):  # noqa: N801 - Blende
         if settings.photo_source == "FILE" and not settings.photo.strip():
             bpy.ops.pro_depth.open("INVOKE_DEFAULT")  # type: ignore[attr-defined]
             return {"CANCELLED"}
-        return super().invoke(context, event)
+        found = super().invoke(context, event)
+        if found == {"RUNNING_MODAL"}:
+            current.job.show_photo = _show_as_chosen
+        return found
 
     def photos(self, scene: bpy.types.Scene, folder: Path) -> Photos:
         """The one that is chosen."""
@@ -159,6 +163,13 @@ class PRO_DEPTH_OT_estimate(Running, bpy.types.Operator):  # noqa: N801 - Blende
         if settings.image is None:
             raise UserError("No image is chosen; choose one.")
         return Photos([image_file(settings.image, folder)], plate=settings.image)
+
+
+def _show_as_chosen(rig: bpy.types.Object) -> str:
+    """Show the photo of a new rig, if that is wanted now and its scene is the one in the window; what was done."""
+    context = bpy.context
+    wanted = properties.settings_of(context.scene).show_photo and context.scene in rig.users_scene
+    return show_photo(context, rig) if wanted else ""
 
 
 class PRO_DEPTH_OT_batch(Running, bpy.types.Operator):  # noqa: N801

@@ -11,7 +11,7 @@ from ..engine.activity import Notice
 from ..errors import UserError
 from ..maths.mesh import Estimate
 from ..rig.in_the_way import hidden_in
-from ..rig.place import TOLD_KEY, estimate_before
+from ..rig.place import TOLD_KEY, Recipe, estimate_before
 from ..rig.rebuild_estimate import forecast
 from ..rig.relief import can_move
 from ..work import current
@@ -70,9 +70,10 @@ class PRO_DEPTH_PT_main(PanelBase, bpy.types.Panel):  # noqa: N801 - Blender's m
             sentence(layout, context, Notice(wrong, is_error=True))
         else:
             if pixels:
-                _show(layout, estimate_before(*pixels, recipe.build), at_most=True)
+                _show(layout, estimate_before(*pixels, recipe.build), recipe, at_most=True)
         if current.busy():
             return  # PRO_DEPTH_PT_run comes next
+        layout.prop(settings, "show_photo")
         _large(layout, "pro_depth.estimate", "PLAY")
         notice = current.said()
         if notice is not None and notice.text != wrong:
@@ -133,16 +134,22 @@ def _pixels(settings: PRO_DEPTH_PG_settings) -> tuple[int, int] | None:
         return None
 
 
-def _again(scene: bpy.types.Scene, rig: bpy.types.Object) -> Estimate | None:
+def _show_again(layout: bpy.types.UILayout, scene: bpy.types.Scene, rig: bpy.types.Object) -> bool:
+    """Say what a rebuild takes; whether that is known."""
     try:
-        return forecast(rig, recipe_of(scene))
+        recipe = recipe_of(scene)
+        guess = forecast(rig, recipe)
     except UserError:
-        return None
-
-
-def _show(layout: bpy.types.UILayout, guess: Estimate | None, *, at_most: bool = False) -> None:
+        return False
     if guess is not None:
-        layout.label(text=f"{'Up to' if at_most else 'About'} {number(guess.vertices)} vertices, {size(guess.bytes)}")
+        _show(layout, guess, recipe)
+    return guess is not None
+
+
+def _show(layout: bpy.types.UILayout, guess: Estimate, recipe: Recipe, *, at_most: bool = False) -> None:
+    layers = recipe.build.has_layers
+    count = f"{number(guess.vertices)} vertices{' and outlines' if layers else ''}, {size(guess.bytes)}"
+    layout.label(text=f"{'Up to' if at_most and not layers else 'About'} {count}")
 
 
 class PRO_DEPTH_PT_camera(PanelBase, bpy.types.Panel):  # noqa: N801
@@ -154,6 +161,9 @@ class PRO_DEPTH_PT_camera(PanelBase, bpy.types.Panel):  # noqa: N801
     def draw(self, context: bpy.types.Context) -> None:
         """Draw it."""
         settings, column = settings_of(context.scene), self.columns()
+        column.prop(settings, "projection")
+        if settings.projection == "equirectangular":
+            return
         column.prop(settings, "camera_source")
         names = {"EXIF": ("fov",), "FOCAL": ("focal_mm", "sensor_mm"), "FOV": ("fov",), "CAMERA": ("camera",)}
         for name in names[settings.camera_source]:
@@ -226,9 +236,7 @@ class PRO_DEPTH_PT_result(PanelBase, bpy.types.Panel):  # noqa: N801
         rig = current.rig_in(context)
         layout.label(text=rig.name if rig is not None else "No rig is selected", icon="EMPTY_AXIS")
         if rig is not None:
-            guess = _again(context.scene, rig)
-            _show(layout, guess)
-            if guess is None:
+            if not _show_again(layout, context.scene, rig):
                 meshes: list[Any] = [one.data for one in rig.children if one.type == "MESH"]
                 layout.label(text=f"{number(sum(len(mesh.vertices) for mesh in meshes))} vertices")
             if told := rig.get(TOLD_KEY):

@@ -14,7 +14,7 @@ from bpy_extras.io_utils import ExportHelper
 from ..rig.build import parts_of
 from ..rig.compositor import set_up
 from ..rig.passes import write_passes
-from ..rig.place import built_with, depth_of
+from ..rig.place import depth_of, pinhole_of
 from ..rig.plate import project, show_behind
 from ..work import current
 from .panel import PanelBase
@@ -82,7 +82,7 @@ class PRO_DEPTH_OT_passes(OnRig, bpy.types.Operator, ExportHelper):  # type: ign
         files = write_passes(
             rig,
             depth_of(rig),
-            built_with(rig)[0],
+            pinhole_of(rig),
             Path(bpy.path.abspath(self.filepath)),
             self.space,
             replace=self.replace,
@@ -98,7 +98,7 @@ class PRO_DEPTH_OT_compositor(OnRig, bpy.types.Operator):  # noqa: N801
 
     def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
         """Add the nodes."""
-        shown = set_up(context.scene, parts_of(rig), depth_of(rig), built_with(rig)[0])
+        shown = set_up(context.scene, parts_of(rig), depth_of(rig), pinhole_of(rig))
         what = "the render lies over the photo" if shown else "your nodes stay, link the new ones as you need them"
         return f"The film is transparent, and {what}."
 

@@ -106,6 +106,15 @@ class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's 
         **_shown(EngineOptions, "tiles", description="Rows and columns of patches", default=CUSTOM_TILES), size=2
     )
 
+    projection: _enum(
+        EngineOptions,
+        "projection",
+        {
+            "auto": ("Auto", "As the file of the photo says; where it says nothing, through a lens"),
+            "pinhole": ("Lens", "The photo was taken through a lens"),
+            "equirectangular": ("Panorama", "A whole panorama, twice as wide as high, becomes a sphere"),
+        },
+    )
     camera_source: _enum(
         LensOptions,
         "source",
@@ -201,7 +210,7 @@ class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's 
             "even": ("Even", "Faces of the same size everywhere"),
         },
     )
-    layers: BoolProperty(**_shown(BuildOptions, "layers"))
+    layers: BoolProperty(**_shown(BuildOptions, "layers", default=True))  # the photo is whole; scripts choose a surface
     reveal: FloatProperty(**_shown(BuildOptions, "reveal", soft_max=0.2, precision=3, step=1, subtype="FACTOR"))
     extend: BoolProperty(**_shown(BuildOptions, "extend"))
     edge_rtol: FloatProperty(
@@ -218,6 +227,13 @@ class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's 
     shot_first: IntProperty(**_shown(ShotOptions, "first"))
     shot_last: IntProperty(**_shown(ShotOptions, "last"))
     shot_vertices: IntProperty(**_shown(ShotOptions, "vertices", soft_max=2_000_000, step=10_000))
+
+    show_photo: BoolProperty(
+        name="Show photo",
+        description="When done, look through the new camera at the photo in its own colours, as the button of this "
+        "name does. It sets camera, render size and view transform of the scene; Undo takes all of it back",
+        default=True,
+    )
 
     batch_folder: StringProperty(
         name="Folder", description="All photos in this folder, one after another", subtype="DIR_PATH", options=RELATIVE
@@ -249,7 +265,13 @@ def recipe_of(scene: bpy.types.Scene, device: str = EngineOptions.device) -> Rec
     tiles = {"FINE": FINE_TILES, "CUSTOM": tuple(s.tiles)}.get(s.quality, EngineOptions.tiles)
     mesh = MeshOptions(edge_rtol=s.edge_rtol, erode_px=s.erode_px, vertices=s.vertices, reduce=s.reduce)
     return Recipe(
-        engine=EngineOptions(model=s.model.strip() or EngineOptions.model, device=device, tiles=tiles, refine=refine),
+        engine=EngineOptions(
+            model=s.model.strip() or EngineOptions.model,
+            device=device,
+            tiles=tiles,
+            refine=refine,
+            projection=s.projection,
+        ),
         build=BuildOptions(
             kind=s.kind, material=s.material, layers=s.layers, reveal=s.reveal, extend=s.extend, mesh=mesh
         ),

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class RigJob(EngineRun):
         rig_uid: `session_uid` of the first of them, 0 before.
         lost: results that are in no scene, as files.
         waiting: whether a result waits for the user to leave Edit Mode.
+        show_photo: called with the first rig, in its step of undo; what it returns is said at the end.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class RigJob(EngineRun):
         self.rig_uid = 0
         self.lost: list[PhotoDepth] = []
         self.waiting = False
+        self.show_photo: Callable[[bpy.types.Object], str] = lambda _rig: ""
         self._scene_uid, self._scene_name = scene.session_uid, scene.name
         self._plate_uid = 0 if plate is None else plate.session_uid
         self._taken = 0  # of the results
@@ -121,13 +123,14 @@ class RigJob(EngineRun):
             raise UserError(f"The scene {self._scene_name} is gone; press Place to use another one.")
         placed = place(scene, result, self.recipe, self.plate)
         remember(placed.built.rig, placed.source)
+        self._notes += [placed.note] if placed.note else []
         if self.built:
             show(scene, placed.built.collection, False)
         else:
             present(scene, placed.built)
+            self._notes += [text] if (text := self.show_photo(placed.built.rig)) else []
         self.rig_uid = self.rig_uid or placed.built.rig.session_uid
         self.built.append(placed.built.rig.name)
-        self._notes += [placed.note] if placed.note else []
         push_undo(f"PRO {placed.built.rig.name}")
 
     def _sum(self) -> Notice:

@@ -18,7 +18,7 @@ def present(scene: bpy.types.Scene, built: Built) -> None:
         for thing in layer.objects:
             if thing is not None:  # Blender 5 has None for an object that was just deleted
                 thing.select_set(False, view_layer=layer)
-        for thing in (built.rig, built.camera, built.surface):
+        for thing in (built.rig, *built.rig.children):
             thing.select_set(True, view_layer=layer)
         layer.objects.active = built.surface
     for window in windows:

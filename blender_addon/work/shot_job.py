@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +51,8 @@ class ShotJob(RigJob):
         engine: str,
         online: bool,
     ) -> None:
-        super().__init__(scene, frames.files, recipe, folder, engine=engine, online=online, shot=True)
+        flat = replace(recipe, engine=replace(recipe.engine, projection="pinhole"))  # all frames share one lens
+        super().__init__(scene, frames.files, flat, folder, engine=engine, online=online, shot=True)
         self._frames, self._vertices, self._size = frames, vertices, size
         self._cache = ShotCache(cache)
         self._placement: Placement | None = None

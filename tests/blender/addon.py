@@ -81,8 +81,11 @@ def enable():
     return bpy.context.preferences.addons[PACKAGE].preferences
 
 
-def installed(folder):
-    """The add-on enabled, with an engine that does as it is told and a cache of its own; its modules by name."""
+def installed(folder, *, torn=True):
+    """The add-on enabled, with an engine that does as it is told and a cache of its own; its modules by name.
+
+    torn: the surface is the one whose vertices are the pixels and whose sky is a hole, which most checks count on.
+    """
     target = Path(bpy.utils.user_resource("EXTENSIONS", path="user_default", create=True)) / "pro_depth"
     shutil.copytree(ROOT / "blender_addon", target, ignore=shutil.ignore_patterns("__pycache__"))
     preferences = enable()
@@ -91,6 +94,8 @@ def installed(folder):
     preferences.cache = str(folder / "cache")
     bpy.context.scene.pro_depth.edge_rtol = 1.0  # the engine's slope is steep
     bpy.context.scene.pro_depth.far = 20.0
+    if torn:
+        bpy.context.scene.pro_depth.layers, bpy.context.scene.pro_depth.sky = False, "drop"
     return preferences
 
 

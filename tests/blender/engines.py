@@ -24,6 +24,7 @@ def finish(job, depth=None, intrinsics=None, **values):
              "picture": values.pop("picture", stem + ".picture.png")}
     outputs = [{"kind": kind, "format": path[-3:], "path": path} for kind, path in files.items() if path]
     lens = {"source": "exif", **intrinsics} if intrinsics else {"source": "assumed", "fx": 4, "fy": 4, "cx": 1, "cy": 1}
+    if job.get("projection") == "equirectangular": lens = {"source": "assumed", "projection": "equirectangular"}
     result = {"input": job["photo"], "outputs": outputs, "width": 4, "height": 3, "lens": lens, "reduced": False,
               "anchors": {"near": 2.0, "far": 1.0, "far_before_sky": 1.0}, "model": "fake", "tiles": [1, 1],
               "seconds": 0.1}

@@ -13,16 +13,17 @@ from tests.blender.addon import SIZE, called, installed, part, photo_of, said
 from tests.blender.inside_build import main, positions
 
 
-def factory(folder):
+def factory(folder, **settings):
     """The add-on in a new file, with its cube, and a rig built by the panel."""
     bpy.ops.wm.read_factory_settings()
-    installed(folder)
-    bpy.context.scene.pro_depth.photo = str(photo_of(folder / "photos"))
+    installed(folder, torn=False)
+    for name, value in {"photo": str(photo_of(folder / "photos")), **settings}.items():
+        setattr(bpy.context.scene.pro_depth, name, value)
     return called(bpy.ops.pro_depth.estimate)
 
 
 def surface_of(rig):
-    return next(child for child in rig.children if child.type == "MESH")
+    return part("rig.build").parts_of(rig).surface
 
 
 def check_first(folder):
@@ -49,7 +50,7 @@ def check_first(folder):
 
 
 def check_relief(folder):
-    factory(folder)
+    factory(folder, sky="card")
     settings = bpy.context.scene.pro_depth
     rig = part("work.current").rig_in(bpy.context)
     before = positions(surface_of(rig).data)

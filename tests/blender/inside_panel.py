@@ -124,7 +124,7 @@ def drawn():
 
 def check_drawn(folder):
     """What is shown before, while and after it runs, and where the settings are wrong."""
-    installed(folder)
+    installed(folder, torn=False)
     settings = bpy.context.scene.pro_depth
     found = {"empty": drawn()}
     settings.photo = str(photo_of(folder / "photos", "slow.png"))

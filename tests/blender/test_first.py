@@ -17,7 +17,7 @@ pytestmark = needs_blender
 def test_the_result_is_selected_alone_and_active(python):
     seen = facts(python, "first")
     assert seen["estimate"] == "FINISHED" and seen["active"] == "card surface"
-    assert seen["selected"] == ["card", "card camera", "card surface"]
+    assert seen["selected"] == ["card", "card behind", "card camera", "card surface"]
 
 
 def test_show_photo_looks_through_the_camera_in_the_colours_of_the_photo(python):

@@ -103,12 +103,12 @@ def test_the_panel_shows_the_photo_the_cost_the_progress_and_the_result(python):
     seen = facts(python, "drawn")
     assert "operator pro_depth.estimate" in seen["empty"] and "operator pro_depth.cancel" not in seen["empty"]
     assert "label 96 x 64, 0.0 MP" in seen["chosen"]
-    assert any(line.startswith("label Up to 6 144 vertices") for line in seen["chosen"])
+    assert any(line.startswith("label About 6 144 vertices and outlines") for line in seen["chosen"])
     work = seen["at work"]
     assert "operator pro_depth.cancel" in work and "operator pro_depth.estimate" not in work
     assert any(line.startswith("progress Estimating") and "left" in line for line in work)
     done = seen["done"]
-    assert "label slow" in done and any(line.startswith("label About 4 608 vertices") for line in done)
+    assert "label slow" in done and any(line.startswith("label About 6 144 vertices and outlines") for line in done)
     assert any(line.startswith("label slow is done") for line in done)
     for setting, words in (("near", "Near is 100 m"), ("vertices", "Vertices is 3"), ("camera_source", "No camera")):
         assert words in " ".join(line.removeprefix("label ") for line in seen[setting]), setting

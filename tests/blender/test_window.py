@@ -161,7 +161,7 @@ def test_3_progress_rises_and_is_drawn(real):
 
 
 def test_3_a_result_is_one_step_of_undo_and_of_redo(real):
-    assert real["result"]["objects"] == real["before"]["objects"] + 3
+    assert real["result"]["objects"] == real["before"]["objects"] + 4
     assert real["undone"] == real["before"]
     assert real["redone"] == real["result"] and real["same mesh"]
 
@@ -211,11 +211,12 @@ def test_undo_during_a_run_disturbs_neither(faulty):
 
 def test_a_first_run_ends_with_the_photo_in_view():
     seen = play("first")
-    assert seen["active"] == "photo surface" and seen["selected"] == 3
-    assert "photo is done" in seen["said"]
-    assert seen["shading"] == ["SOLID", "FLAT", "TEXTURE", "CAMERA"]
-    assert seen["cube"] and "Cube stood before the camera" in seen["said of the photo"]
-    assert not seen["cube again"]
+    assert seen["active"] == "photo surface" and seen["selected"] == 4
+    assert "photo is done" in seen["said"] and "Cube stood before the camera" in seen["said"]
+    assert seen["shown"] == ["SOLID", "FLAT", "TEXTURE", "CAMERA", "photo camera", "Standard"]
+    assert seen["cube"] and not seen["cube again"]
+    assert seen["undone"] == ["Camera", "AgX"], "one step of undo takes all of it back"
+    assert seen["shown by the button"] == seen["shown"] and "Cube stood" in seen["said of the photo"]
     assert "Traceback" not in seen["log"]
 
 

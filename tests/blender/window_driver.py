@@ -256,7 +256,7 @@ def tutorial(scene: Scene) -> Steps:
 
 
 def first(scene: Scene) -> Steps:
-    """A new file with its cube, and somebody who presses Estimate and Show photo."""
+    """A new file with its cube, and somebody who presses Estimate, and later undoes it and presses Show photo."""
     hands, facts, space = scene.hands, scene.facts, scene.hands.area.spaces.active
     yield from hands.open_tab(TAB)
     scene.use("real-engine")
@@ -270,17 +270,29 @@ def first(scene: Scene) -> Steps:
     yield DRAWN_S
     facts["active"], facts["selected"] = bpy.context.active_object.name, len(bpy.context.selected_objects)
     facts["said"] = scene.shown().text
+    facts["shown"], facts["cube"] = seen_of(space), bpy.data.objects["Cube"].hide_get()
     scene.picture("2-done")
+    yield from scene.press("pro_depth.show_hidden")
+    facts["cube again"] = bpy.data.objects["Cube"].hide_get()
+    for _ in range(2):
+        yield from hands.press("Z", ctrl=True)
+    facts["undone"] = [bpy.context.scene.camera.name, bpy.context.scene.view_settings.view_transform]
+    for _ in range(2):
+        yield from hands.press("Z", ctrl=True, shift=True)
+    space.shading.light, space.region_3d.view_perspective = "STUDIO", "PERSP"
     yield from scene.press("pro_depth.show_photo")
     yield from hands.move(hands.middle)
     yield DRAWN_S
-    shading = space.shading
-    facts["shading"] = [shading.type, shading.light, shading.color_type, space.region_3d.view_perspective]
-    facts["cube"], facts["said of the photo"] = bpy.data.objects["Cube"].hide_get(), scene.shown().text
+    facts["shown by the button"], facts["said of the photo"] = seen_of(space), scene.shown().text
     scene.picture("3-photo")
-    yield from scene.press("pro_depth.show_hidden")
-    facts["cube again"] = bpy.data.objects["Cube"].hide_get()
     scene.leave()
+
+
+def seen_of(space: bpy.types.SpaceView3D) -> list[str]:
+    """How a viewport shows the scene, and through what."""
+    shading, scene = space.shading, bpy.context.scene
+    seen = [shading.type, shading.light, shading.color_type, space.region_3d.view_perspective]
+    return [*seen, scene.camera.name, scene.view_settings.view_transform]
 
 
 SCENES = {"estimate": estimate, "faults": faults, "first": first, "tutorial": tutorial}
