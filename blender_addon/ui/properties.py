@@ -32,6 +32,7 @@ from ..rig.surface_kinds import BuildOptions
 from ..work import current
 
 DEFAULT_BUDGET = 500_000
+SHOWS_PHOTO = True  # a run of somebody new ends with the photo in view
 CUSTOM_TILES, FINE_TILES = (4, 4), (8, 8)
 RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5) else set()  # before, every path does
 MODELS = ("hybrid", "compact")  # come with the engine; it tells of others when it is tested
@@ -232,7 +233,7 @@ class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's 
         name="Show photo",
         description="When done, look through the new camera at the photo in its own colours, as the button of this "
         "name does. It sets camera, render size and view transform of the scene; Undo takes all of it back",
-        default=True,
+        default=SHOWS_PHOTO,
     )
 
     batch_folder: StringProperty(
