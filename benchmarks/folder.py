@@ -1,9 +1,11 @@
 """A folder of photos by this tree and by another one, in turn: seconds a photo, processor seconds, memory.
 
     git worktree add OLD COMMIT; python benchmarks/folder.py --before OLD [--photos 6] [--size 4000x3000] [--runs 2]
+    python benchmarks/folder.py --photos 10,40 --size 1000x1000 --runs 1     # does memory grow?
 
-Every run is `pro-engine infer FOLDER --maps png16,exr --dtype float32` from a cold start, with one photo and with all:
-the difference is what the others take once the program has started. Memory is the most that the process held.
+Every run is `pro-engine infer FOLDER --model MODEL --maps png16,exr --dtype float32` from a cold start, with one photo
+and with as many as each number says: the difference is what the others take once the program has started. Memory is the
+most that the process held.
 """
 
 from __future__ import annotations
@@ -33,12 +35,12 @@ class Run(NamedTuple):
     peak: float
 
 
-def infer(tree: Path, photos: Path) -> Run:
+def infer(tree: Path, photos: Path, model: str) -> Run:
     """Of one run."""
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "pro_engine", "infer", str(photos), "-o", out]
-        command += ["--maps", "png16,exr", "--dtype", "float32"]
+        command += ["--model", model, "--maps", "png16,exr", "--dtype", "float32"]
         begun = time.perf_counter()
         process = subprocess.Popen(command, cwd=tree, env=environment, stdout=subprocess.DEVNULL)
         _, status, used = os.wait4(process.pid, 0)
@@ -52,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """See the module docstring."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--before", type=Path)
-    parser.add_argument("--photos", type=int, default=6)
+    parser.add_argument("--model", default="compact")
+    parser.add_argument("--photos", default="6")
     parser.add_argument("--size", default="4000x3000")
     parser.add_argument("--runs", type=int, default=2)
     chosen = parser.parse_args(arguments)
@@ -60,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trees["now"] = Path(__file__).parents[1]
     found: dict[tuple[str, int], list[Run]] = {}
     with tempfile.TemporaryDirectory() as work:
-        folders = {1: Path(work) / "one", chosen.photos: Path(work) / "all"}
+        folders = {count: Path(work) / str(count) for count in (1, *map(int, chosen.photos.split(",")))}
         for count, folder in folders.items():
             folder.mkdir()
             with Image.open(PHOTO) as picture:
@@ -70,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for _ in range(chosen.runs):
             for name, tree in trees.items():
                 for count, folder in folders.items():
-                    found.setdefault((name, count), []).append(infer(tree, folder))
+                    found.setdefault((name, count), []).append(infer(tree, folder, chosen.model))
     print("| tree | photos | s | processor s | s a further photo | peak MB |\n|---|---|---|---|---|---|")
     for (name, count), runs in found.items():
         first = found[name, 1]

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 
-Array = np.ndarray
+Array = Any  # of numpy
 NOISE, TILE = 0.05, 256
 ALIKE = np.exp(-0.5 * (np.arange(256) / 255 / NOISE) ** 2).astype(np.float32)  # by the distance of 8-bit colours
 
@@ -62,14 +62,14 @@ def _region(maps: Array, box: Any, size: Any) -> Array:  # (C, H, W) over x0 y0 
     return (lines[0] @ maps @ lines[1].T)[None]
 
 
-def _auto_grid(h: int, w: int, area: int) -> tuple[int, int]:
+def _auto_grid(area: int, h: int, w: int) -> tuple[int, int]:
     most = 1 if h * w <= 1.3 * area and max(w / h, h / w) <= 4 else 64
     wanted, shape = min(max(h * w / (960 * 540), min(h * w / area, 16), 4), 64), min(max(w / h, 0.5), 2)
     grids = [(r, c) for r, c in product(range(1, 33), repeat=2) if r * c <= most]
     return min(grids, key=lambda g: math.log(g[0] * g[1] / wanted) ** 2 + math.log(w / h * g[0] / g[1] / shape) ** 2)
 
 
-def _input_size(height: float, width: float, spec: dict[str, Any]) -> tuple[int, int]:
+def _input_size(spec: dict[str, Any], height: float, width: float) -> tuple[int, int]:
     step, area, aspect = spec["multiple"], spec["input_area"], width / height if spec["keep_aspect"] else 1
     h, w = (max(2, round(math.sqrt(side) / step)) * step for side in (area / aspect, area * aspect))
     most = max(2, round(area / min(h, w) / step)) * step if min(h, w) == 2 * step else max(h, w)
@@ -98,7 +98,7 @@ def _blended(coarse: Array, own: Array) -> Array:  # (h, w): low frequencies of 
     explained = 1 - off.sum() / max(np.abs(y - _center_and_spread(y)[0]).sum(), 1e-12) if scale else 0
     padded = (np.pad(one, [(0, -n % step) for n in own.shape], constant_values=-np.inf) for one in (coarse, -coarse))
     highest = (one.reshape(len(one) // step, step, -1, step).max((1, 3)) for one in padded)
-    limit = cv2.resize(sum(cv2.dilate(one, np.ones((5, 5))) for one in highest), own.shape[::-1]) + 0.5
+    limit = cv2.resize(np.sum([cv2.dilate(one, np.ones((5, 5))) for one in highest], 0), own.shape[::-1]) + 0.5
     detail = np.clip(scale * (own - low_own) - (coarse - low), -limit, limit)
     return (coarse + np.clip((explained - 0.1) / 0.4, 0, 1) * detail).astype(np.float32)
 
@@ -150,15 +150,15 @@ def infer(image: Array, folder: Path, grid: tuple[int, ...] = ()) -> Array:
     """Of an image (H, W, 3) uint8 RGB the disparity (H, W) in mean deviations from the median of the coarse map."""
     psi, refiner = _Network(folder / "psi.onnx"), _Network(folder / "refiner.onnx")
     fine, size = _Network(folder / "fine.onnx") if psi.facts["fine"] else psi, image.shape[:2]
-    spec, whole = fine.facts["spec"], psi(image=_planes(_resized(image, _input_size(*size, psi.facts["spec"]))))
-    (rows, cols), disparity = grid or _auto_grid(*size, spec["input_area"]), whole["disparity"][0, 0]
+    spec, whole = fine.facts["spec"], psi(image=_planes(_resized(image, _input_size(psi.facts["spec"], *size))))
+    (rows, cols), disparity = grid or _auto_grid(spec["input_area"], *size), whole["disparity"][0, 0]
     if fine is not psi:
-        whole = fine(image=_planes(_resized(image, _input_size(*size, spec))))
+        whole = fine(image=_planes(_resized(image, _input_size(spec, *size))))
         own, (center, spread) = whole["disparity"][0, 0], _center_and_spread(disparity)
         own = (own - _center_and_spread(own)[0]) / _center_and_spread(own)[1] * spread + center
         own = cv2.resize(own, disparity.shape[::-1], interpolation=cv2.INTER_CUBIC)
         disparity = disparity + np.float32(psi.facts["share"]) * (own - disparity)
-    (h, w), (center, spread) = _input_size(size[0] / rows, size[1] / cols, spec), _center_and_spread(disparity)
+    (h, w), (center, spread) = _input_size(spec, size[0] / rows, size[1] / cols), _center_and_spread(disparity)
     source, guide = (_resized(one, (rows * h, cols * w)) for one in (image, (disparity - center) / spread))
     out = guide.copy()
     for row, col in product(range(rows), range(cols)):
@@ -167,7 +167,7 @@ def infer(image: Array, folder: Path, grid: tuple[int, ...] = ()) -> Array:
         seen, coarse = fine(image=rgb), (_region(disparity[None], box, (h, w))[0, 0] - center) / spread
         own = seen["disparity"][0, 0]
         start = _snapped(_blended(coarse, own), rgb[0].transpose(1, 2, 0), (16, 7, 3, 1))
-        given = {"maps": [[coarse, start, (own - own.min()) / (np.ptp(own) + 1e-8), *rgb[0]]]}
+        given: dict[str, Any] = {"maps": [[coarse, start, (own - own.min()) / (np.ptp(own) + 1e-8), *rgb[0]]]}
         for key in [key for key in seen if key.startswith("level")]:
             given |= {f"fine_{key}": seen[key], f"coarse_{key}": _region(whole[key][0], box, seen[key].shape[2:])}
         out[cell] = start + refiner(**given)["residual"][0, 0]
