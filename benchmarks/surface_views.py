@@ -9,7 +9,7 @@ the rays. A row of the table says, for each photo and threshold:
 - front: share of the picture that the photo's own camera sees through, and PSNR against the photo, beside that of a
   flat card of the photo; both are averages of 16 rays within a pixel and a half, as a renderer takes them;
 - left, right, up: share of the pixels that a camera moved by `--move` of the median depth sees through, inside the
-  photo's border (pixels between the frame and the first that is seen lie outside), and in brackets the share in which
+  photo's border (pixels between the frame and the first of the front lie outside), and in brackets the share in which
   it sees what was behind.
 """
 
@@ -148,9 +148,9 @@ def aside(tracer: Tracer, scene: Scene, way: tuple[int, int], move: float, rando
     pixels = np.stack([along, line] if way[0] else [line, along], axis=1) + random.uniform(-0.5, 0.5, (len(line), 2))
     origin = np.array([*way, 0], np.float32) * np.float32(move * np.median(scene.depth))
     layer = tracer.look(pixels.astype(np.float32), scene.camera, origin).layer.reshape(LINES, length)
-    seen = layer > 0
-    inside = np.logical_or.accumulate(seen, axis=1) & np.logical_or.accumulate(seen[:, ::-1], axis=1)[:, ::-1]
-    return f"{(inside & ~seen).mean():.3%} ({(layer == 2).mean():.1%})"
+    photo = layer == 1
+    inside = np.logical_or.accumulate(photo, axis=1) & np.logical_or.accumulate(photo[:, ::-1], axis=1)[:, ::-1]
+    return f"{(inside & (layer == 0)).mean():.3%} ({(layer == 2).mean():.1%})"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

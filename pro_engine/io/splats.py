@@ -1,6 +1,7 @@
 """A layered mesh as 3D Gaussians, in the .ply layout of Kerbl et al. 2023 that viewers of splats read.
 
-Each cell of four pixels is one flat Gaussian on its surface, as wide as the cell is, so that neighbours close the view.
+Each cell of four pixels is one flat Gaussian on its surface, as long and as wide as the cell is, so that neighbours
+close the view.
 The frame is the camera's, x right, y down and z forward, which is that of COLMAP and of the authors' files.
 """
 
@@ -67,29 +68,50 @@ def save_splats(path: PathLike, layers: LayeredMesh, *, metadata: Mapping[str, A
 def _gaussians(mesh: Mesh) -> NDArray[np.float32]:
     """(Q, 17) of a mesh whose triangles come as the two halves of quads, first halves first."""
     half = len(mesh.faces) // 2
-    first, second = (mesh.vertices[faces] for faces in (mesh.faces[:half], mesh.faces[half:]))
-    corners = np.concatenate([first, second], axis=1).astype(np.float64)  # (Q, 6, 3): two of four count twice
-    low, high = corners.min(axis=1), corners.max(axis=1)
-    centre = (low + high) / 2
+    quads = np.column_stack([mesh.faces[:half, :2], mesh.faces[half:, 1:]])  # in turn around the cell
+    corners = mesh.vertices[quads].astype(np.float64)  # (Q, 4, 3)
+    centre = corners.mean(axis=1)
     assert mesh.uv is not None and mesh.texture is not None
-    uv = mesh.uv[np.concatenate([mesh.faces[:half], mesh.faces[half:]], axis=1)]
+    uv = mesh.uv[quads]
     uv = (uv.min(axis=1) + uv.max(axis=1)) / 2
     height, width = mesh.texture.shape[:2]
     column = np.clip(uv[:, 0] * width - 0.5, 0, width - 1)
     row = np.clip((1 - uv[:, 1]) * height - 0.5, 0, height - 1)
     colour = mesh.texture[np.rint(row).astype(np.intp), np.rint(column).astype(np.intp)] / 255
 
-    normal = np.cross(first[:, 1] - first[:, 0], first[:, 2] - first[:, 0]).astype(np.float64)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
-    # The narrow axis turned from z to the normal: quaternion (1 + n.z, z x n), normalised.
-    turn = np.stack([1 - normal[:, 2], normal[:, 1], -normal[:, 0], np.zeros(len(normal))], axis=1)
-    turn /= np.maximum(np.linalg.norm(turn, axis=1, keepdims=True), 1e-20)
-    side = np.linalg.norm(high - low, axis=1) / np.sqrt(2)
-    wide = np.maximum(side * _SIGMAS, 1e-9)
+    normal = _unit(np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]))
+    axes = _axes(normal, centre)
+    # Four corners of a square deviate by half a side along any direction; steep cells are long in depth alone.
+    away = np.einsum("qck,qak->qca", corners - centre[:, None], axes[:, :2])
+    wide = np.maximum(2 * away.std(axis=1) * _SIGMAS, 1e-9)
     rows = np.zeros((half, len(_FIELDS)), np.float32)
     rows[:, 0:3], rows[:, 3:6] = centre, normal
     rows[:, 6:9] = (colour - 0.5) / _BAND_0
     rows[:, 9] = _OPACITY
-    rows[:, 10:12], rows[:, 12] = np.log(wide)[:, None], np.log(wide * _FLAT)
-    rows[:, 13:17] = turn
+    rows[:, 10:12], rows[:, 12] = np.log(wide), np.log(wide.min(axis=1) * _FLAT)
+    rows[:, 13:17] = _quaternions(axes)
     return rows
+
+
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(Q, 3) of length 1, or 0."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-20)
+
+
+def _axes(normal: NDArray[np.float64], centre: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(Q, 3, 3), rows: along the surface in the direction of view, across it, and the normal that points away."""
+    away = np.where(normal[:, 2:] < 0, -normal, normal)
+    along = _unit(centre)
+    along = np.where(np.abs((along * away).sum(axis=1, keepdims=True)) < 0.999, along, (1.0, 0.0, 0.0))
+    along = _unit(along - (along * away).sum(axis=1, keepdims=True) * away)
+    along = np.where(along[:, :1] < 0, -along, along)
+    return np.stack([along, np.cross(away, along), away], axis=1)
+
+
+def _quaternions(axes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(Q, 4), w first, of rotations (Q, 3, 3) that turn x, y and z to these rows, by less than half a turn."""
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = axes.transpose(1, 2, 0)
+    squares = np.stack([1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz], axis=1)
+    turn = np.sqrt(np.maximum(squares, 0)) / 2
+    turn[:, 1:] = np.copysign(turn[:, 1:], np.stack([yz - zy, zx - xz, xy - yx], axis=1))
+    return turn / np.linalg.norm(turn, axis=1, keepdims=True)

@@ -142,11 +142,29 @@ def test_splats_lie_flat_on_every_cell_of_both_layers(layers: LayeredMesh, tmp_p
     assert (near[:, 6] > 1).sum() > 350, "red: f_dc_0 of 250 / 255"
     turn = rows[:, 13:17]
     assert np.allclose(np.linalg.norm(turn, axis=1), 1, atol=1e-5)
-    w, x, y, _ = turn.T  # where the narrow axis points, z turned by the quaternion
-    axis = np.stack([2 * w * y, -2 * w * x, w**2 - x**2 - y**2], axis=1)
+    w, x, y, z = turn.T  # where the narrow axis points, z turned by the quaternion
+    axis = np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x**2 + y**2)], axis=1)
     normals = rows[:, 3:6]
     assert np.allclose(np.abs((axis * normals).sum(axis=1)), 1, atol=1e-4)
     assert (column["scale_2"] < column["scale_0"]).all()
+
+
+def test_splats_of_a_steep_surface_are_long_in_depth_alone(tmp_path: Path) -> None:
+    """A plane that goes away to the right by 4 % a pixel: each Gaussian is a pixel wide across, and that long along."""
+    depth = np.tile(np.float32(1.04) ** np.arange(WIDTH, dtype=np.float32), (HEIGHT, 1))
+    plane = depth_to_layers(depth, CAMERA, image=np.zeros((HEIGHT, WIDTH, 3), np.uint8), edge_rtol=0.1)
+    save_splats(tmp_path / "a.ply", plane)
+    _, _, body = (tmp_path / "a.ply").read_bytes().partition(b"end_header\n")
+    rows = np.frombuffer(body, np.float32).reshape(-1, 17).astype(float)
+    w, x, y, z = rows[:, 13:17].T
+    along = np.stack([1 - 2 * (y**2 + z**2), 2 * (x * y + w * z), 2 * (x * z - w * y)], axis=1)  # x turned
+    across = np.stack([2 * (x * y - w * z), 1 - 2 * (x**2 + z**2), 2 * (y * z + w * x)], axis=1)
+    middle = np.abs(rows[:, 1] / rows[:, 2]) < 0.1  # where the slope and the rays lie in one plane, nearly
+    middle &= (rows[:, 2] > 1.01) & (rows[:, 2] < 0.99 * depth.max())  # the surface ends level
+    assert np.abs(along[middle, 2]).min() > 0.6 and np.abs(across[middle, 1]).min() > 0.95
+    sides = np.exp(rows[middle, 10:12]) / rows[middle, 2:3] / 0.55
+    assert sides[:, 1] == pytest.approx(1 / CAMERA.fy, rel=0.1)
+    assert sides[:, 0].min() > 1.7 / CAMERA.fx and (sides[:, 0] < 0.08).all()
 
 
 @pytest.mark.parametrize(("save", "name"), [(save_splats, "a.obj"), (save_page, "a.htm")])
