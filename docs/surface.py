@@ -1,8 +1,10 @@
-"""Makes docs/surface.jpg: the shipped photos by a camera that moves aside, with gaps and without.
+"""Makes docs/surface.jpg: shipped photos and rendered pictures by a camera that moves aside, with gaps and without.
 
-    python docs/surface.py
+    pro-engine train scenes --out FOLDER --count 8 --orbit 40
+    python docs/surface.py FOLDER
 
-Each row: the photo; from aside the torn mesh, then the surface of layers. What is open is magenta; Embree casts rays.
+Each row: the picture; from aside the torn mesh, then the surface of layers. What is open is magenta; Embree casts rays.
+Depth is the bundled model's, for rendered pictures, too.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from pro_engine import (
+    DepthPredictor,
     Intrinsics,
     LayeredMesh,
     depth_to_layers,
@@ -30,19 +33,20 @@ sys.path.insert(0, str(DOCS.parent / "benchmarks"))
 from surface_views import Scene, Tracer  # noqa: E402
 
 PHOTOS = {"drum": (1.2, 2.6), "dandelion": (0.3, 5.0)}  # nearest and farthest surface, metres
-HEIGHT = 280
+SCENES = {1: (0.5, 2.0), 2: (5.0, 60.0), 6: (1.0, 6.0), 7: (0.5, 2.0)}
+VIEW = "images/view_020.jpg"
+HEIGHT = 200
 MOVE = 0.06  # of the median depth, to the right
 OPEN = (255, 0, 255)
 
 
-def scene_of(name: str) -> Scene:
-    """A photo, smaller, with depth."""
-    whole, _ = load_image(DOCS / "photos" / f"{name}.jpg")
+def scene_of(path: Path, near_m: float, far_m: float, model: DepthPredictor) -> Scene:
+    """A picture, smaller, with depth."""
+    whole, _ = load_image(path)
     width = round(whole.shape[1] * 2 * HEIGHT / whole.shape[0])
     image = np.asarray(Image.fromarray(whole).resize((width, 2 * HEIGHT), Image.Resampling.LANCZOS))
-    disparity = load_model("compact").infer(image).disparity
+    disparity = model.infer(image).disparity
     camera = Intrinsics.from_fov(width, 2 * HEIGHT, fov_x_deg=50)
-    near_m, far_m = PHOTOS[name]
     scale = range_scale_shift(disparity, near_m, far_m, cut_plateau=False)
     return Scene(image, place_sky(disparity_to_depth(disparity, scale), camera, far_m), camera)
 
@@ -63,9 +67,11 @@ def seen(surface: LayeredMesh, scene: Scene) -> Image.Image:
 
 def main() -> None:
     """Write the picture."""
-    rows = []
-    for name in PHOTOS:
-        scene = scene_of(name)
+    pictures = {DOCS / "photos" / f"{name}.jpg": depths for name, depths in PHOTOS.items()}
+    pictures |= {Path(sys.argv[1]) / f"scene_{number:06d}" / VIEW: depths for number, depths in SCENES.items()}
+    model, rows = load_model(), []
+    for path, depths in pictures.items():
+        scene = scene_of(path, *depths, model)
         torn = depth_to_mesh(scene.depth, scene.camera, image=scene.image)
         nothing = np.zeros(scene.depth.shape, np.bool_)
         layers = depth_to_layers(scene.depth, scene.camera, image=scene.image, extend=True, reveal=MOVE)
