@@ -1,4 +1,4 @@
-"""`pro-engine train scenes | base | refiner | bundle`: the flags are made from the fields of `training.options`."""
+"""`pro-engine train scenes | base | refiner | outlines | bundle`: flags are the fields of `training.options`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from pro_engine.cli.flags import verb
 from pro_engine.cli.output import progress_bar, say
 from pro_engine.errors import DependencyError
-from pro_engine.training.options import BaseConfig, BundleConfig, RefinerConfig, ScenesConfig
+from pro_engine.training.options import BaseConfig, BundleConfig, OutlinesConfig, RefinerConfig, ScenesConfig
 
 app = typer.Typer(help="Render scenes, train a base model and a refiner, bundle both.", no_args_is_help=True)
 
@@ -46,6 +46,16 @@ def _refiner(config: RefinerConfig) -> None:
     except ImportError as error:
         raise DependencyError(_needs_extra(error)) from error
     _run(run_refiner, config)
+
+
+@verb(app, "outlines")
+def _outlines(config: OutlinesConfig) -> None:
+    """Train the network that says where outlines are; a run that was stopped goes on."""
+    try:
+        from pro_engine.training.outlines import run_outlines
+    except ImportError as error:
+        raise DependencyError(_needs_extra(error)) from error
+    _run(run_outlines, config)
 
 
 def _run(train: Callable[..., None], config: Any) -> None:

@@ -25,8 +25,9 @@ from pro_engine.io.weights import (
     read_weights,
     read_weights_and_config,
 )
-from pro_engine.models.checkpoint import part_or_all
+from pro_engine.models.checkpoint import load_strict, part_or_all
 from pro_engine.models.contract import DepthBase, Refiner
+from pro_engine.models.outline_net import OutlineNet
 from pro_engine.models.presets import (
     MAP_REFINER,
     NEWEST,
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from pro_engine.io.weights import Content
 
 PathLike = str | os.PathLike[str]
+OUTLINES = WeightsFile("outlines.safetensors", "Apache-2.0")
+"""The network that says where outlines are, for every Ψ (`models/outline_net.py`)."""
 LIGHT = "compact"
 """The preset that looks at the patches of large ones, and that small machines keep to."""
 _LARGE_PARAMETERS = 100_000_000  # of a Ψ that takes many seconds a patch on a CPU
@@ -103,7 +106,8 @@ def load_model(
         looking, other = for_patches, build_psi(for_patches, empty=True)
         of_looking = fill(other, for_patches, fetch(for_patches.weights))
     refiner, refining = _refiner_of(looking, of_looking, refiner_weights)
-    built = partial(DepthPredictor, psi, refiner, name=preset.name, device=target, dtype=dtype)
+    outlines = _outlines() if refiner.sharpens else None
+    built = partial(DepthPredictor, psi, refiner, outlines=outlines, name=preset.name, device=target, dtype=dtype)
     if for_patches is None:
         return built(mark=_mark_of(tensors, refining))
     share = preset.share if for_patches.name == preset.fine else 0.0
@@ -122,6 +126,14 @@ def _refiner_of(
     if own is None or not any(key.startswith(own.prefix) for key in tensors):
         tensors = preset_weights(MAP_REFINER)[0]
     return load_refiner(preset, tensors), tensors
+
+
+def _outlines() -> OutlineNet:
+    """The network that says where outlines are, the same for every Ψ."""
+    with torch.device("meta"):
+        network = OutlineNet()
+    load_strict(network, preset_weights(OUTLINES)[0], what="network for outlines")
+    return network
 
 
 def _weights_of(preset: ModelPreset, path: PathLike) -> Content:
@@ -188,7 +200,10 @@ def _load_onnx(
         raise InputError(f"{folder} holds {psi.name}, not {preset.name}; name that model.")
     names = {"name": psi.name, "fine_name": "" if other is None else other.name}
     mark = psi.mark + refiner.mark + ("" if other is None else other.mark)
-    return DepthPredictor(psi, refiner, fine=other, share=psi.share, **names, mark=mark, device=device, dtype="float32")
+    outlines = _outlines() if refiner.sharpens else None
+    return DepthPredictor(
+        psi, refiner, fine=other, share=psi.share, outlines=outlines, **names, mark=mark, device=device, dtype="float32"
+    )
 
 
 def _mark_of(*files: Mapping[str, Tensor]) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pro_engine.errors import InputError, ProEngineError
 from pro_engine.geometry.checks import check_image, check_intrinsics
-from pro_engine.inference import runtime, surfaces, tiling
+from pro_engine.inference import runtime, sides, surfaces, tiling
 from pro_engine.inference.average import MOVES, divide, patch_weights
 from pro_engine.inference.coarse import Coarse
 from pro_engine.inference.prompt import patch_prompts, photo_prompt
@@ -28,6 +28,7 @@ from pro_engine.inference.tiling import Plan
 from pro_engine.inference.whole import Lens, settle
 from pro_engine.models.contract import DepthBase, Prompt, PsiOutput, PsiSpec, Refiner
 from pro_engine.models.int8 import quantize_convolutions
+from pro_engine.models.outline_net import OutlineNet
 from pro_engine.models.packed import pack_convolutions, packing_supported
 from pro_engine.models.refiner_blend import BlendRefiner
 from pro_engine.models.refiner_published import AnyModule, center_and_spread, fold_batch_norm
@@ -45,7 +46,8 @@ class DepthPredictor:
     given are used up, do not train them afterwards. Without a refiner `refine="trained"` is refused; "blend" always
     works. fine: another Ψ, which looks at the patches in place of psi; `fine_name` is its name. Where the refiner looks
     at features they are those of this other Ψ, which sees the whole picture, too; share: how much of the coarse map is
-    its own then, from 0 to 1. `mark` is a text that tells the weights from others.
+    its own then, from 0 to 1. outlines: says where they are for `refine="sharp"`, which is refused without. `mark` is a
+    text that tells the weights from others.
 
     Raises:
         InputError: an unknown device or dtype name, or a refiner that looks at features which the Ψ of the patches
@@ -60,6 +62,7 @@ class DepthPredictor:
         *,
         fine: DepthBase | None = None,
         share: float = 0.0,
+        outlines: OutlineNet | None = None,
         name: str = "",
         fine_name: str = "",
         mark: str = "",
@@ -78,11 +81,12 @@ class DepthPredictor:
         self.psi = self._ready(psi)
         self.fine = None if fine is None else self._ready(fine)
         self.refiner = None if refiner is None else self._ready(refiner)
+        self.outlines = None if outlines is None else self._ready(outlines)
         self._notes: tuple[str, ...] = ()
         if self.dtype == torch.int8:
             self._use_int8()
         if self.device.type == "cpu" and packing_supported():
-            for network in (self.psi, self.fine, self.refiner):
+            for network in (self.psi, self.fine, self.refiner, self.outlines):
                 if network is not None:
                     pack_convolutions(network)
         self._blend = self._ready(BlendRefiner())
@@ -167,9 +171,9 @@ class DepthPredictor:
             values = coarse.continued(values, sky)
         size, aligned, sharp, alpha = layout.image, layout.published, options.refine == "sharp", None
         if sharp:
-            sides = surfaces.find(values, resized(image, layout.canvas))
-            disparity = surfaces.on_picture(sides, size, aligned=aligned)
-            alpha = surfaces.alpha_of(sides, size, aligned=aligned) if options.keep_alpha else None
+            both = self._surfaces(values, image, layout, coarse)
+            disparity = surfaces.on_picture(both, size, aligned=aligned)
+            alpha = surfaces.alpha_of(both, size, aligned=aligned) if options.keep_alpha else None
         else:
             disparity = tiling.to_image(values, layout)
         coarse_map = tiling.to_image(coarse.normalised, layout) if options.keep_coarse else None
@@ -198,6 +202,14 @@ class DepthPredictor:
             dtype=self.dtype_name,
             notes=self._notes + ((whole.note,) if whole.note else ()),
         )
+
+    def _surfaces(self, values: FloatMap, image: ImageArray, layout: Plan, coarse: Coarse) -> surfaces.Surfaces:
+        """Both surfaces on the canvas (h, w) of a picture, for sharp steps."""
+        assert self.outlines is not None  # or `refiner_for` had refused
+        picture = resized(image, layout.canvas)
+        with torch.inference_mode(), runtime.autocast(self.device, self.dtype):
+            said = sides.see(self.outlines, values, coarse.on_canvas(layout.canvas), picture, self.device)
+        return surfaces.find(values, picture, said)
 
     @property
     def full_name(self) -> str:
@@ -240,7 +252,7 @@ class DepthPredictor:
         if self.refiner is None:
             sentence = "has no refiner of its own; give {0} blend (training-free), or none for the coarse map."
             raise OptionError(f"Model {self.name or 'given'} {sentence}", "refine")
-        if options.refine == "sharp" and not self.refiner.sharpens:
+        if options.refine == "sharp" and not (self.refiner.sharpens and self.outlines):
             raise OptionError("The refiner in use gives no steps to sharpen; give {0} trained.", "refine")
         return self.refiner
 

@@ -1,11 +1,11 @@
-"""From a refined canvas to a map with sharp steps at the picture's own size, without anything to learn.
+"""From a refined canvas to a map with sharp steps at the picture's own size.
 
-Where a refined map has a soft step, it is known on both sides of it what the surface is and what colours it has; in
-between, the picture tells which side a pixel belongs to. So every pixel gets a near and a far surface, the means of the
-map over those pixels around that are nearly the nearest or the farthest, and a score of the near one, from its colour
-(one Gaussian a side) and its place on the slope. Where there is no step, or both sides look alike, both surfaces are
-the map as it is. This is matting with a trimap that comes from the map (Chuang et al., CVPR 2001, in its simplest
-form), and what it takes the place of is a filter that averages over like colours (`sharpen.py`).
+A refined map has soft steps, and slopes where a flat surface has a pattern. `OutlineNet` (`pro_engine.models`) says
+where an outline of depth is near by, and which pixels are on its near side. So every pixel there gets a near and a far
+surface, the means of the map on either side of the outline but for what is right beside it, and a score of the near
+one: what the network says, and which side's colour it has (one Gaussian a side), which is right to the pixel. That is
+matting with a trimap (Chuang et al., CVPR 2001, in its simplest form). Where no outline is, both surfaces are the map,
+and it is smooth.
 
 Surfaces and score are enlarged linearly, and only then every pixel of the picture takes the surface that its score
 tells, so that an outline is a step between two pixels of the picture, however much larger that is than the canvas.
@@ -23,37 +23,48 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pro_engine.types import FloatMap, ImageArray
+from pro_engine.types import BoolMap, FloatMap, ImageArray
 
-SIDE_PX = 5
-"""How far from a pixel of a slope both sides are looked for, in pixels of the canvas."""
-AROUND_PX = 15
-"""A step makes up most of what the map varies by within this distance; a slope does not."""
-SIDE_SHARE = 0.25
-"""Share of the range, from either end, in which a pixel counts as one of that side."""
-LEAST_STEP = 0.04
+OUTLINE_SHARES = (0.8, 0.95)
+"""Probability of an outline near by, from which on a step is sharpened, and from which on it is in full."""
+FLAT_SHARES = (0.1, 0.3)
+"""The same, up to which the map is smoothed in full, and up to which it is at all."""
+FLAT_SIGMA_PX = 3.0
+"""Gaussian that smooths it, in pixels of the canvas, as all lengths here."""
+SLOPE_PX = 3.0
+"""What is closer to the line between both sides hardly counts: there is the slope of the soft step."""
+SIDE_SIGMA_PX = 4.0
+"""Gaussian over which the means of a side are taken."""
+LEAST_STEP = 0.02
 """Share of the map's range from which on a step is sharpened; in full at twice that."""
-STEP_SHARES = (0.5, 0.7)
-"""Share of the range around that a step has at least, and from which on it is sharpened in full."""
 SEPARATION = (1.0, 4.0)
 """Squared distance of both sides' mean colours in variances, from which on they can be told apart, and can in full."""
 COLOUR_NOISE = 0.03
 """Deviation of a side's colour at least, of 1."""
+COLOUR_SCORE = (0.5, 1.5)
+"""Share of the logarithm of the colours' odds that counts, and the most that it counts."""
 DISTINCT = 0.02
 """Share of the map's range by which both surfaces differ where a pixel may be of both."""
-_PLACE_SCORE = 4.0  # of a pixel at an end of the slope, as a logit
-_MOST_COLOUR_SCORE = 6.0
-_LEAST_PIXELS = 0.05  # of the window
+_LEAST_PIXELS = (0.01, 0.03)  # share of a side around, from which on it is known, and is in full
+_LEAST_WEIGHT = 0.02
 _BAND_PX = 256
-_HALO_PX = AROUND_PX + 2 * SIDE_PX
+_HALO_PX = 48
 _TINY = 1e-9
 
 Surfaces = NDArray[np.float32]
 
 
+class Sides(NamedTuple):
+    """What `OutlineNet` says of a canvas: the probability that an outline is near by, and the logit that a pixel is on
+    its near side, (h, w) each."""
+
+    near_by: FloatMap
+    near_side: FloatMap
+
+
 class _Side(NamedTuple):
-    """The pixels of one side around every pixel: share of the window (h, w), means of map (h, w) and colour (h, w, 3),
-    and the colour's variance (h, w)."""
+    """One side around every pixel: its share of the weight (h, w), means of map (h, w) and colour (h, w, 3), and the
+    colour's variance (h, w)."""
 
     share: FloatMap
     value: FloatMap
@@ -61,16 +72,14 @@ class _Side(NamedTuple):
     variance: FloatMap
 
     @classmethod
-    def of(cls, values: FloatMap, colours: NDArray[np.float32], chosen: NDArray[np.bool_]) -> _Side:
-        weight = chosen.astype(np.float32)
-        square = np.einsum("hwc,hwc->hw", colours, colours)
-        stack = np.dstack((np.ones_like(weight), values, colours, square)) * weight[..., None]
-        sums = np.asarray(cv2.blur(stack, (2 * SIDE_PX + 1,) * 2), np.float32)
-        share = sums[..., 0]
-        means = sums / (share[..., None] + _TINY)
+    def of(cls, stack: NDArray[np.float32], weight: FloatMap, around: FloatMap) -> _Side:
+        """stack (h, w, 6) of 1, map, colour and its square; weight (h, w) of the side's pixels; around: that of both
+        sides together, smoothed."""
+        sums = _smooth(stack * weight[..., None], SIDE_SIGMA_PX)
+        means = sums / (sums[..., :1] + _TINY)
         colour = means[..., 2:5]
         variance = np.maximum(means[..., 5] - np.einsum("hwc,hwc->hw", colour, colour), 0) / 3 + COLOUR_NOISE**2
-        return cls(share, means[..., 1], colour, variance)
+        return cls(sums[..., 0] / (around + _TINY), means[..., 1], colour, variance)
 
     def cost(self, colours: NDArray[np.float32]) -> FloatMap:
         """What a colour says against this side, minus the logarithm of its density."""
@@ -79,7 +88,7 @@ class _Side(NamedTuple):
         return cost
 
 
-def find(canvas: FloatMap, image: ImageArray) -> Surfaces:
+def find(canvas: FloatMap, image: ImageArray, sides: Sides) -> Surfaces:
     """The near and the far surface and the score of the near one, a logit, (3, h, w), of a canvas (h, w) and its
     picture (h, w, 3) uint8 RGB. Band by band, so that memory does not grow with the picture."""
     height = len(canvas)
@@ -91,38 +100,58 @@ def find(canvas: FloatMap, image: ImageArray) -> Surfaces:
         stop = min(top + _BAND_PX, height)
         rows = slice(max(0, top - _HALO_PX), stop + _HALO_PX)
         first = top - rows.start
-        found[:, top:stop] = _find(canvas[rows], image[rows], extent)[:, first : first + stop - top]
+        part = Sides(*(each[rows] for each in sides))
+        found[:, top:stop] = _find(canvas[rows], image[rows], part, extent)[:, first : first + stop - top]
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         list(threads.map(work, range(0, height, _BAND_PX)))
     return found
 
 
-def _find(values: FloatMap, image: ImageArray, extent: float) -> Surfaces:
+def _find(values: FloatMap, image: ImageArray, sides: Sides, extent: float) -> Surfaces:
+    flat = 1 - _ramp(_smooth(sides.near_by, 2), FLAT_SHARES)
+    plain = values + flat * (_smooth(values, FLAT_SIGMA_PX) - values)
+    is_near = sides.near_side > 0
+    line = _line_between(is_near, sides.near_by > 0.5)
+    if not line.any():
+        return np.stack((plain, plain, sides.near_side))
+    away = cv2.distanceTransform((~line).astype(np.uint8), cv2.DIST_L2, 5)
+    weight = (1 + _LEAST_WEIGHT - np.exp(-(np.minimum(away / SLOPE_PX, 9) ** 2))).astype(np.float32)
     # Noise is no outline.
     colours = cv2.blur(image, (3, 3)).astype(np.float32) / np.float32(255)
-    low, span = _range(values, SIDE_PX)
-    place = (values - low) / (span + _TINY)
-    near, far = (_Side.of(values, colours, chosen) for chosen in (place > 1 - SIDE_SHARE, place < SIDE_SHARE))
+    stack = np.dstack((np.ones_like(values), values, colours, np.einsum("hwc,hwc->hw", colours, colours)))
+    around = _smooth(weight, SIDE_SIGMA_PX)
+    near, far = (_Side.of(stack, weight * chosen, around) for chosen in (is_near, ~is_near))
     off = near.colour - far.colour
     separation = np.einsum("hwc,hwc->hw", off, off) / (near.variance + far.variance)
-    score = np.clip(far.cost(colours) - near.cost(colours), -_MOST_COLOUR_SCORE, _MOST_COLOUR_SCORE)
-    score += _PLACE_SCORE * (2 * place - 1)
-    step = np.clip((near.value - far.value) / (extent * LEAST_STEP) - 1, 0, 1)
-    step *= _ramp(separation, SEPARATION) * _ramp(span / (_range(values, AROUND_PX)[1] + _TINY), STEP_SHARES)
-    step *= (near.share > _LEAST_PIXELS) & (far.share > _LEAST_PIXELS)
-    return np.stack((values + step * (near.value - values), values + step * (far.value - values), score))
+    factor, most = COLOUR_SCORE
+    odds = np.clip(factor * (far.cost(colours) - near.cost(colours)), -most, most)
+    score = sides.near_side + _ramp(separation, SEPARATION) * odds
+    step = _smooth(_ramp(sides.near_by, OUTLINE_SHARES), 1)
+    step *= np.clip((near.value - far.value) / (extent * LEAST_STEP) - 1, 0, 1)
+    step *= _ramp(np.minimum(near.share, far.share), _LEAST_PIXELS)
+    return np.stack((plain + step * (near.value - plain), plain + step * (far.value - plain), score))
 
 
-def _range(values: FloatMap, reach: int) -> tuple[FloatMap, FloatMap]:
-    """Least value within `reach` pixels, and the largest one less that."""
-    window = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
-    low = np.asarray(cv2.erode(values, window), np.float32)
-    return low, np.asarray(cv2.dilate(values, window), np.float32) - low
+def _line_between(is_near: BoolMap, counts: BoolMap) -> BoolMap:
+    """Pixels with a neighbour on the other side, where one of the two counts; all (h, w)."""
+    line = np.zeros_like(is_near)
+    for one, other in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        differ = (is_near[one] != is_near[other]) & (counts[one] | counts[other])
+        line[one] |= differ
+        line[other] |= differ
+    return line
 
 
-def _ramp(values: FloatMap, ends: tuple[float, float]) -> FloatMap:
-    return np.clip((values - ends[0]) / (ends[1] - ends[0]), 0, 1)
+def _smooth(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), np.float32)
+
+
+def _ramp(values: FloatMap, limits: tuple[float, float]) -> FloatMap:
+    """0 up to the first limit, 1 from the second on."""
+    low, high = limits
+    ramp: FloatMap = np.clip((values - low) / (high - low), 0, 1)
+    return ramp
 
 
 def shown(surfaces: Surfaces) -> FloatMap:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pro_engine.io.weights import read_weights, save_weights
 from pro_engine.models.checkpoint import load_strict
+from pro_engine.models.outline_net import OutlineNet
 from pro_engine.models.presets import MAP_REFINER, PRESETS, build_psi, build_refiner
 from pro_engine.models.refiner_maps import MapRefiner
 from pro_engine.options import OptionError
@@ -16,13 +17,13 @@ from pro_engine.training.options import BundleConfig
 
 
 def bundle(config: BundleConfig) -> None:
-    """Write a base and its refiner under the prefixes of the preset `compact`, a base alone under that of `hybrid`, or
-    a refiner alone, the one for any Ψ; convolution and matrix weights in half precision, the rest (biases, norms and
-    their statistics) in single.
+    """Write a base and its refiner under the prefixes of the preset `compact`, a base alone under that of `hybrid`, a
+    refiner alone, the one for any Ψ, or the network for outlines; convolution and matrix weights in half precision, the
+    rest (biases, norms and their statistics) in single.
 
     Raises:
         WeightsError: a file that cannot be read or does not fit its network.
-        OptionError: neither of the two is given.
+        OptionError: none of them is given, or the network for outlines with another.
     """
     parts: list[tuple[str, Path, nn.Module]] = []
     preset = PRESETS["hybrid" if config.refiner is None else "compact"]
@@ -32,8 +33,13 @@ def bundle(config: BundleConfig) -> None:
     if config.refiner is not None:
         refiner = build_refiner(preset) if config.base is not None else MapRefiner()
         parts.append((MAP_REFINER.prefix, config.refiner, refiner))
+    if config.outlines is not None:
+        if parts:
+            raise OptionError("{0} is a file of its own; leave out {1} and {2}.", "outlines", "base", "refiner")
+        name = "outlines"
+        parts.append(("", config.outlines, OutlineNet()))
     if not parts:
-        raise OptionError("Give {0}, {1}, or both.", "base", "refiner")
+        raise OptionError("Give {0}, {1}, or both; or {2}.", "base", "refiner", "outlines")
     tensors: dict[str, Tensor] = {}
     for prefix, path, module in parts:
         weights = read_weights(path)

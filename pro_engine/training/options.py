@@ -154,6 +154,24 @@ class RefinerConfig(LoopConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OutlinesConfig(LoopConfig):
+    """A run that trains the network that says where outlines are."""
+
+    batch: int = same_as(LoopConfig, "batch", default=6)
+    learning_rate: float = same_as(LoopConfig, "learning_rate", default=4e-3)
+    weight_decay: float = same_as(LoopConfig, "weight_decay", default=0.01)
+    clip_norm: float = same_as(LoopConfig, "clip_norm", default=1.0)
+    average: float = same_as(LoopConfig, "average", default=0.99)
+    data: tuple[Path, ...] = option(help="Folder with training pictures; repeat it for several", curve=False)
+    out: Path = option(help="Run folder; an unfinished run in it goes on", curve=False)
+    models: tuple[str, ...] = option(("hybrid", "compact"), "Model that makes maps; repeat it for several")
+    maps: int = option(400, "Maps that are made, each of one picture, and kept in RUN/maps", minimum=1)
+    prints: float = option(
+        0.6, "Share of the pictures over which flat shapes and letters are painted", minimum=0, maximum=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScenesConfig(Checked):
     """A set of rendered scenes."""
 
@@ -186,10 +204,12 @@ class ScenesConfig(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class BundleConfig(Checked):
-    """A base and its refiner as a file that ships; or the base of `hybrid`, or the refiner for any Ψ, alone."""
+    """A base and its refiner as a file that ships; or the base of `hybrid`, the refiner for any Ψ, or the network for
+    outlines, alone."""
 
     base: Path | None = option(None, "model.safetensors of a base run; leave it out for the refiner for any Ψ")
     refiner: Path | None = option(
         None, "model.safetensors of a refiner run on that base; leave it out for the base of hybrid"
     )
+    outlines: Path | None = option(None, "model.safetensors of a run of `outlines`; alone")
     out: Path = option(help="File to write")
