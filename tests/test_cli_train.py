@@ -20,13 +20,20 @@ from pro_engine.cli.flags import verb as add_verb
 from pro_engine.cli.main import app
 from pro_engine.io.weights import read_weights, save_weights
 from pro_engine.models.presets import PRESETS, build_psi, build_refiner
-from pro_engine.training.options import BaseConfig, BundleConfig, RefinerConfig, ScenesConfig
+from pro_engine.training.options import BaseConfig, BundleConfig, OutlinesConfig, RefinerConfig, ScenesConfig
 
-VERBS = {"scenes": ScenesConfig, "base": BaseConfig, "refiner": RefinerConfig, "bundle": BundleConfig}
+VERBS = {
+    "scenes": ScenesConfig,
+    "base": BaseConfig,
+    "refiner": RefinerConfig,
+    "outlines": OutlinesConfig,
+    "bundle": BundleConfig,
+}
 REQUIRED = {
     "scenes": ["--out", "o", "--count", "2"],
     "base": ["--data", "a", "--out", "o", "--steps", "5"],
     "refiner": ["--data", "a", "--out", "o", "--steps", "5"],
+    "outlines": ["--data", "a", "--out", "o", "--steps", "5"],
     "bundle": ["--base", "b", "--refiner", "r", "--out", "o"],
 }
 
@@ -68,7 +75,7 @@ def views(tmp_path: Path) -> Path:
 def test_flags_left_out_are_the_defaults_of_the_fields(verb: str) -> None:
     seen = options_of_command(VERBS[verb], REQUIRED[verb])
     paths = {"base": {"data": (Path("a"),), "out": Path("o"), "steps": 5}, "scenes": {"out": Path("o"), "count": 2}}
-    paths["refiner"] = paths["base"]
+    paths["refiner"] = paths["outlines"] = paths["base"]
     paths["bundle"] = {"base": Path("b"), "refiner": Path("r"), "out": Path("o")}
     assert seen == VERBS[verb](**paths[verb])
 

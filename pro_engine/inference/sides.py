@@ -8,9 +8,12 @@ import torch
 from numpy.typing import NDArray
 
 from pro_engine.inference.surfaces import Sides
-from pro_engine.models.outline_net import COARSE_CELL, MULTIPLE, OutlineNet, patterns
+from pro_engine.models.outline_net import COARSE_CELL, MULTIPLE, OutlineNet
 from pro_engine.types import FloatMap, ImageArray
 
+REACHES_PX = (5, 15)
+"""Distances within which a map's range is looked at."""
+_TINY = 1e-4
 _BAND_PX = 512
 _HALO_PX = 64
 
@@ -34,6 +37,24 @@ def see(network: OutlineNet, canvas: FloatMap, coarse: FloatMap, image: ImageArr
         found.near_by[top:stop] = near_by.sigmoid().numpy()
         found.near_side[top:stop] = near_side.numpy()
     return found
+
+
+def patterns(values: FloatMap, low: float, high: float) -> NDArray[np.float32]:
+    """What the network sees of a map (h, w) whose 1st and 99th percentile are low and high: (4, h, w) its place in the
+    range around, the share of that range that is close by, the range's size, and the place in the whole map."""
+    extent = max(high - low, 1e-12)
+    (_, span), (wide_floor, wide) = (_range(values, reach) for reach in REACHES_PX)
+    around = wide + _TINY * extent
+    size = 0.25 * np.log(wide / extent + 1e-3) + 0.5
+    place = np.clip((values - low) / extent, -0.5, 1.5) - 0.5
+    return np.stack(((values - wide_floor) / around - 0.5, span / around - 0.5, size, place)).astype(np.float32)
+
+
+def _range(values: FloatMap, reach: int) -> tuple[FloatMap, FloatMap]:
+    """Least value within a square of `reach` pixels, and the largest one less that."""
+    window = np.ones((2 * reach + 1,) * 2, np.uint8)
+    low = np.asarray(cv2.erode(values, window), np.float32)
+    return low, np.asarray(cv2.dilate(values, window), np.float32) - low
 
 
 def _limits(values: FloatMap) -> tuple[float, float]:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from pro_engine.types import BoolMap, FloatMap, ImageArray
 
-OUTLINE_SHARES = (0.8, 0.95)
+OUTLINE_SHARES = (0.5, 0.8)
 """Probability of an outline near by, from which on a step is sharpened, and from which on it is in full."""
 FLAT_SHARES = (0.1, 0.3)
 """The same, up to which the map is smoothed in full, and up to which it is at all."""

@@ -11,18 +11,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pro_engine.models.compact import EfficientNetLite0
-from pro_engine.types import FloatMap
 
-REACHES = (5, 15)
-"""Distances in pixels within which the map's range is looked at."""
 MULTIPLE = 64
 """Sides of pictures are multiples of it: the trunk's map at stride 32 is of the picture at half its size."""
 COARSE_CELL = 4
@@ -31,8 +25,8 @@ TRUNK_BLOCKS = 11
 WIDTHS = (16, 32, 48, 64)
 """Channels of the own maps at strides 2, 4, 8 and 16."""
 _TAPS = (16, 24, 40, 112)
-_MAPS = 4
-_TINY = 1e-4
+MAPS = 4
+"""Channels in which it sees a map, see `inference/sides.py`."""
 
 
 class Outlines(NamedTuple):
@@ -50,9 +44,9 @@ class OutlineNet(nn.Module):
         self.trunk = EfficientNetLite0()
         self.trunk.blocks = self.trunk.blocks[:TRUNK_BLOCKS]
         half, quarter, eighth, sixteenth = WIDTHS
-        self.enter = _conv(4 * (3 + _MAPS), half)
+        self.enter = _conv(4 * (3 + MAPS), half)
         self.down = _conv(half, quarter, 2)
-        self.coarse = _conv(_MAPS, quarter)
+        self.coarse = _conv(MAPS, quarter)
         self.deepest = nn.Conv2d(_TAPS[3], sixteenth, 1)
         self.laterals = nn.ModuleList(nn.Conv2d(t, w, 1) for t, w in zip(_TAPS[:3], WIDTHS[1:], strict=True))
         self.mixes = nn.ModuleList(
@@ -67,8 +61,8 @@ class OutlineNet(nn.Module):
         self.leave = nn.Conv2d(half, 8, 3, padding=1)
 
     def forward(self, image: Tensor, refined: Tensor, coarse: Tensor) -> Outlines:
-        """image (B, 3, h, w) RGB in [0, 1], and what `patterns` gives of the refined map (B, 4, h, w) and of the coarse
-        one at a quarter of the size (B, 4, h / 4, w / 4); sides multiples of 64."""
+        """image (B, 3, h, w) RGB in [0, 1]; what `inference.sides.patterns` gives of the refined map (B, 4, h, w), and
+        of the coarse one at a quarter of the size (B, 4, h / 4, w / 4); sides multiples of 64."""
         with torch.no_grad():
             taps = self.trunk(F.avg_pool2d(image, 2).contiguous(memory_format=torch.channels_last))
         x = F.pixel_unshuffle(torch.cat((image - 0.5, refined), 1), 2).contiguous(memory_format=torch.channels_last)
@@ -83,29 +77,11 @@ class OutlineNet(nn.Module):
         return Outlines(near_by, near_side)
 
 
-def patterns(values: FloatMap, low: float, high: float) -> NDArray[np.float32]:
-    """What the network sees of a map (h, w) whose 1st and 99th percentile are low and high: (4, h, w) its place in the
-    range around, the share of that range that is close by, the range's size, and the place in the whole map."""
-    extent = max(high - low, 1e-12)
-    (_, span), (wide_floor, wide) = (_range(values, reach) for reach in REACHES)
-    around = wide + _TINY * extent
-    size = 0.25 * np.log(wide / extent + 1e-3) + 0.5
-    place = np.clip((values - low) / extent, -0.5, 1.5) - 0.5
-    return np.stack(((values - wide_floor) / around - 0.5, span / around - 0.5, size, place)).astype(np.float32)
-
-
-def _range(values: FloatMap, reach: int) -> tuple[FloatMap, FloatMap]:
-    """Least value within a square of `reach` pixels, and the largest one less that."""
-    window = np.ones((2 * reach + 1,) * 2, np.uint8)
-    low = np.asarray(cv2.erode(values, window), np.float32)
-    return low, np.asarray(cv2.dilate(values, window), np.float32) - low
-
-
 def _enlarged(maps: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(maps, like.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+def _conv(inputs: int, outputs: int, shrink: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+        nn.Conv2d(inputs, outputs, 3, shrink, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
     )

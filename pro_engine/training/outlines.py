@@ -30,10 +30,11 @@ from torch.utils.data import Dataset
 from pro_engine.inference.load import load_model
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.inference.resize import resized
+from pro_engine.inference.sides import patterns
 from pro_engine.io.atomic import atomic_path
 from pro_engine.io.weights import bundled_weights, read_weights
 from pro_engine.models.checkpoint import load_strict
-from pro_engine.models.outline_net import COARSE_CELL, OutlineNet, patterns
+from pro_engine.models.outline_net import COARSE_CELL, OutlineNet
 from pro_engine.options import InferenceOptions
 from pro_engine.training.data import LabelledView, list_views, photograph, to_tensor, views_hash
 from pro_engine.training.loop import Progress, train
