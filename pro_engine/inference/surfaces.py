@@ -31,9 +31,9 @@ FLAT_SHARES = (0.1, 0.3)
 """The same, up to which the map is smoothed in full, and up to which it is at all."""
 FLAT_SIGMA_PX = 3.0
 """Gaussian that smooths it, in pixels of the canvas, as all lengths here."""
-SLOPE_PX = 3.0
+SLOPE_PX = 2.0
 """What is closer to the line between both sides hardly counts: there is the slope of the soft step."""
-SIDE_SIGMA_PX = 4.0
+SIDE_SIGMA_PX = 3.0
 """Gaussian over which the means of a side are taken."""
 LEAST_STEP = 0.02
 """Share of the map's range from which on a step is sharpened; in full at twice that."""
@@ -41,8 +41,8 @@ SEPARATION = (1.0, 4.0)
 """Squared distance of both sides' mean colours in variances, from which on they can be told apart, and can in full."""
 COLOUR_NOISE = 0.03
 """Deviation of a side's colour at least, of 1."""
-COLOUR_SCORE = (0.5, 1.5)
-"""Share of the logarithm of the colours' odds that counts, and the most that it counts."""
+MOST_COLOUR_SCORE = 6.0
+"""The most that the logarithm of the colours' odds counts."""
 DISTINCT = 0.02
 """Share of the map's range by which both surfaces differ where a pixel may be of both."""
 _LEAST_PIXELS = (0.01, 0.03)  # share of a side around, from which on it is known, and is in full
@@ -124,8 +124,7 @@ def _find(values: FloatMap, image: ImageArray, sides: Sides, extent: float) -> S
     near, far = (_Side.of(stack, weight * chosen, around) for chosen in (is_near, ~is_near))
     off = near.colour - far.colour
     separation = np.einsum("hwc,hwc->hw", off, off) / (near.variance + far.variance)
-    factor, most = COLOUR_SCORE
-    odds = np.clip(factor * (far.cost(colours) - near.cost(colours)), -most, most)
+    odds = np.clip(far.cost(colours) - near.cost(colours), -MOST_COLOUR_SCORE, MOST_COLOUR_SCORE)
     score = sides.near_side + _ramp(separation, SEPARATION) * odds
     step = _smooth(_ramp(sides.near_by, OUTLINE_SHARES), 1)
     step *= np.clip((near.value - far.value) / (extent * LEAST_STEP) - 1, 0, 1)

@@ -72,10 +72,10 @@ def test_a_soft_step_becomes_one_where_the_picture_has_it_and_nothing_beyond_bot
     shown = surfaces.shown(surfaces.find(values, image, told(off, 0.8)))
     near = shown > 0.6
     assert np.mean((values > 0.6) != disc) > 0.01
-    assert np.mean(near != disc) < 0.002
+    assert np.mean(near != disc) < 0.5 * np.mean(off != disc)  # its colours tell
     outline = disc[:, 1:] != disc[:, :-1]
     soft, sharp = (np.median(np.abs(np.diff(one, axis=1))[outline]) for one in (values, shown))
-    assert soft < 0.1 and sharp > 0.6  # of a step of 0.8 to 1
+    assert soft < 0.1 and sharp > 0.5  # of a step of 0.8 to 1
     low, high = cv2.erode(values, np.ones((33, 33))), cv2.dilate(values, np.ones((33, 33)))
     assert (shown >= low - 1e-6).all() and (shown <= high + 1e-6).all()
 
