@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pro_engine.inference.resize import resized
 from pro_engine.inference.surfaces import Sides
 from pro_engine.models.outline_net import COARSE_CELL, MULTIPLE, OutlineNet
 from pro_engine.types import FloatMap, ImageArray
@@ -28,7 +29,7 @@ def see(network: OutlineNet, canvas: FloatMap, coarse: FloatMap, image: ImageArr
         rows = slice(max(0, top - _HALO_PX), min(stop + _HALO_PX, height))
         size = tuple(-(-side // MULTIPLE) * MULTIPLE for side in (rows.stop - rows.start, width))
         picture, refined, soft = (_grown(each[rows], size) for each in (image, canvas, coarse))
-        small = cv2.resize(soft, (size[1] // COARSE_CELL, size[0] // COARSE_CELL), interpolation=cv2.INTER_AREA)
+        small = resized(soft, (size[0] // COARSE_CELL, size[1] // COARSE_CELL))
         colours = picture.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
         inputs = (colours, patterns(refined, *limits[0]), patterns(small, *limits[1]))
         said = network(*(torch.from_numpy(each)[None].to(device) for each in inputs))

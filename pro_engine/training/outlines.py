@@ -79,7 +79,7 @@ class OutlineSamples(Dataset[OutlineBatch]):
         kept = self._map(int(rng.integers(self.config.maps)))
         limits = [tuple(np.percentile(kept[name][::8, ::8], (1, 99))) for name in ("refined", "coarse")]
         cut = _crop(kept, rng)
-        soft = cv2.resize(cut["coarse"], (CROP[1] // COARSE_CELL, CROP[0] // COARSE_CELL), interpolation=cv2.INTER_AREA)
+        soft = resized(cut["coarse"], (CROP[0] // COARSE_CELL, CROP[1] // COARSE_CELL))
         refined, coarse = patterns(cut["refined"], *limits[0]), patterns(soft, *limits[1])
         sides = labels(cut["disparity"], cut["valid"] > 0, cut["refined"])
         near_by_weight = sides[1] * (0.1 + 0.9 * np.clip((refined[1] + 0.5) * np.exp(4 * refined[2] - 2) / 0.04, 0, 1))
@@ -93,7 +93,8 @@ class OutlineSamples(Dataset[OutlineBatch]):
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as new, new.open("wb") as file:
-                np.savez(file, **self._made(np.random.default_rng((self.config.seed, 1 << 32, number))))
+                made: dict[str, Any] = self._made(np.random.default_rng((self.config.seed, 1 << 32, number)))
+                np.savez(file, **made)
         with np.load(path) as archive:
             return {name: archive[name].astype(np.float32) if name != "image" else archive[name] for name in archive}
 
@@ -111,13 +112,14 @@ class OutlineSamples(Dataset[OutlineBatch]):
         image = resized(image, layout.canvas)  # of the size of the canvas, so that nothing is enlarged
         result = model.infer(image, options=InferenceOptions(tiles=layout.grid, keep_coarse=True))
         assert result.coarse is not None
-        nearest = {"dsize": layout.canvas[::-1], "interpolation": cv2.INTER_NEAREST}
+        width_and_height = layout.canvas[::-1]
+        way = cv2.INTER_NEAREST
         return {
             "image": image,
             "refined": result.disparity.astype(np.float16),
             "coarse": result.coarse.astype(np.float16),
-            "disparity": cv2.resize(picture.disparity, **nearest),
-            "valid": cv2.resize(picture.valid.astype(np.uint8), **nearest),
+            "disparity": cv2.resize(picture.disparity, width_and_height, interpolation=way),
+            "valid": cv2.resize(picture.valid.astype(np.uint8), width_and_height, interpolation=way),
         }
 
 

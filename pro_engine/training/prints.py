@@ -22,10 +22,10 @@ def printed(image: Picture, other: Picture, rng: np.random.Generator) -> Picture
             factor = math.exp(rng.uniform(-0.7, 0.7))
             tile = cv2.resize(other, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
             rows, columns = height // tile.shape[0] + 1, width // tile.shape[1] + 1
-            paint = np.tile(tile, (rows, columns, 1))[:height, :width]
+            paint = np.tile(np.asarray(tile, np.uint8), (rows, columns, 1))[:height, :width]
         colour = paint.astype(np.float32)
         if rng.random() < 0.4:
-            colour = image * (colour / 255 * 0.8 + 0.2)
+            colour = (image * (colour / 255 * 0.8 + 0.2)).astype(np.float32)
         share = (mask.astype(np.float32) / 255 * rng.uniform(0.3, 1))[..., None]
         image = (image * (1 - share) + colour * share).astype(np.uint8)
     return image
@@ -53,9 +53,9 @@ def _shape(size: tuple[int, int], rng: np.random.Generator) -> Picture:
             cv2.putText(mask, text, start, font, size_of_letters, 255, thickness, cv2.LINE_AA)
     else:
         for _ in range(int(rng.integers(3, 20))):
-            start = centre + rng.normal(0, radius, 2)
-            end = start + rng.normal(0, radius, 2)
-            cv2.line(mask, _point(start), _point(end), 255, int(rng.integers(1, 8)), cv2.LINE_AA)
+            one = centre + rng.normal(0, radius, 2)
+            other = one + rng.normal(0, radius, 2)
+            cv2.line(mask, _point(one), _point(other), 255, int(rng.integers(1, 8)), cv2.LINE_AA)
     return mask
 
 
