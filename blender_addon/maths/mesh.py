@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from ..errors import UserError
 from ..options import Checked, option, same_as
 from .layers import Sheet, layers_of
 from .simplify import BlockPyramid, BoolMap, Faces, FloatMap, Indices, cell_corners, cell_faces
+
+if TYPE_CHECKING:
+    from .sphere import Sphere
 
 BYTES_PER_VERTEX = 108  # while a mesh is built, over what the pixels take; fitted to peaks of 0.05 to 8.3 million
 BYTES_PER_PIXEL = 72  # photo, depth and what making and merging the mesh takes on the way
@@ -286,7 +289,7 @@ def plane_mesh(intrinsics: Intrinsics, plane_m: float) -> MeshArrays:
     return _collect(np.full((2, 2), plane_m, np.float32), intrinsics, *ends, cell_faces(np.ones((1, 1), np.bool_)))
 
 
-def check_size(depth: FloatMap, intrinsics: Intrinsics) -> None:
+def check_size(depth: FloatMap, intrinsics: Intrinsics | Sphere) -> None:
     """UserError: depth map and camera are of different sizes."""
     if depth.shape != (intrinsics.height, intrinsics.width):
         raise UserError(

@@ -79,12 +79,12 @@ def sphere_mesh(distance: FloatMap, lens: Sphere, options: MeshOptions, *, whole
         rows, columns, r = sheet.pixels[:, 1], sheet.pixels[:, 0] + 1, sheet.depth
         quads = sheet.quads
     else:
-        lines = tuple(np.arange(n, dtype=np.int32) for n in closed.shape)
+        down, across = (np.arange(n, dtype=np.int32) for n in closed.shape)
         faces = cell_faces(drawn)
         if options.vertices and options.vertices < count:
-            *lines, faces = even_lines(drawn, options.vertices, count)
+            down, across, faces = even_lines(drawn, options.vertices, count)
         used = np.nonzero(faces.used)
-        at = lines[0][used[0]], lines[1][used[1]]
+        at = down[used[0]], across[used[1]]
         rows, columns, r = at[0] - np.float32(1), at[1].astype(np.float32), closed[at]
         quads = faces.quads
     vertices = lens.rays(rows.clip(-0.5, height - 0.5), columns) * r[:, None]

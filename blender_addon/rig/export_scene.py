@@ -101,7 +101,8 @@ class Stage:
         """
         camera = self._copies[original]
         camera.data = data = self._replace(original.data, original.data.copy())
-        data.type = "PERSP"  # what no format knows, a panorama, becomes the view of 90 degrees of the viewport
+        flat: Any = data
+        flat.type = "PERSP"  # what no format knows, a panorama, becomes the view of 90 degrees of the viewport
         frame_scene(self.scene, camera)
         corners = [(-corner.x / corner.z, -corner.y / corner.z) for corner in data.view_frame(scene=self.scene)]
         (left, right), (bottom, top) = ((min(side), max(side)) for side in zip(*corners, strict=True))

@@ -10,7 +10,8 @@ import bpy
 from ..errors import UserError
 from ..maths.mesh import Estimate
 from .build import SOURCE_KEY
-from .place import Recipe, Source, estimate_again
+from .place import Recipe, estimate_again
+from .source import Source
 
 _uid = 0  # `session_uid` of the image that a rig keeps
 _source: Source | None = None

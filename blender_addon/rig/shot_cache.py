@@ -26,7 +26,8 @@ from ..maths.mesh import MIN_BUDGET, Intrinsics, MeshArrays
 from ..maths.scale import DepthScale
 from ..maths.simplify import FloatMap, cell_faces
 from ..options import Checked, option
-from .place import Recipe, Source
+from .place import Recipe
+from .source import Source
 
 TABLE, POINTS = "shot.json", "points.pc2"
 DISPARITY, METRES = "disparity.f32", "metres.f32"

@@ -25,8 +25,9 @@ from ..maths.lens import BlendCamera, LensOptions
 from ..maths.mesh import MIN_BUDGET, MeshOptions
 from ..options import of
 from ..rig.build import FRAME_KEY
-from ..rig.place import Recipe, ScaleChoice
+from ..rig.place import Recipe
 from ..rig.shot_cache import ShotOptions
+from ..rig.source import ScaleChoice
 from ..rig.space import KnownLengths
 from ..rig.surface_kinds import BuildOptions
 from ..work import current

@@ -13,9 +13,10 @@ import bpy
 from ..engine.activity import Notice
 from ..engine.run import PhotoDepth, SkippedPhoto, lines_of
 from ..errors import UserError
-from ..rig.place import Recipe, Source
+from ..rig.place import Recipe
 from ..rig.shot import build_shot
 from ..rig.shot_cache import POINTS, Placement, PointFile, ShotCache
+from ..rig.source import Source
 from .photo_job import RigJob, push_undo, undo_holds_objects
 
 
