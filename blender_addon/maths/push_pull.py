@@ -99,7 +99,7 @@ def _doubled_at(array: FloatMap, shape: tuple[int, ...], wanted: NDArray[np.intp
         near.append(at // 2)
         far.append((at // 2 + at % 2 * 2 - 1).clip(0, length - 1))
     array = np.ascontiguousarray(array)
-    result = np.float32(0.5625) * array[near[0], near[1]]
+    result: FloatMap = np.float32(0.5625) * array[near[0], near[1]]
     result += np.float32(0.1875) * array[near[0], far[1]]
     result += np.float32(0.1875) * array[far[0], near[1]]
     result += np.float32(0.0625) * array[far[0], far[1]]

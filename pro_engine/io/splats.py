@@ -95,7 +95,8 @@ def _gaussians(mesh: Mesh) -> NDArray[np.float32]:
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """(Q, 3) of length 1, or 0."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-20)
+    unit: NDArray[np.float64] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-20)
+    return unit
 
 
 def _axes(normal: NDArray[np.float64], centre: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -112,6 +113,6 @@ def _quaternions(axes: NDArray[np.float64]) -> NDArray[np.float64]:
     """(Q, 4), w first, of rotations (Q, 3, 3) that turn x, y and z to these rows, by less than half a turn."""
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = axes.transpose(1, 2, 0)
     squares = np.stack([1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz], axis=1)
-    turn = np.sqrt(np.maximum(squares, 0)) / 2
+    turn: NDArray[np.float64] = np.sqrt(np.maximum(squares, 0)) / 2
     turn[:, 1:] = np.copysign(turn[:, 1:], np.stack([yz - zy, zx - xz, xy - yx], axis=1))
-    return turn / np.linalg.norm(turn, axis=1, keepdims=True)
+    return _unit(turn)
