@@ -39,6 +39,7 @@ from pro_engine import LayeredMesh, Mesh, depth_to_layers  # noqa: E402
 MARKER = np.array([255, 0, 255], np.float32)
 FRONT, ASIDE = (100, 2), (50, 1)  # percent of the photo's size, samples a pixel
 TO_BLENDER = np.array([1, -1, -1], np.float32)
+STRIDE = 2
 
 Floats = NDArray[np.float32]
 
@@ -169,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", help="photos; all in the folder by default")
     parser.add_argument("--maps", type=Path, required=True)
     parser.add_argument("--thresholds", default="0.05,0.02", help="relative steps in depth that make an outline")
-    parser.add_argument("--stride", type=int, default=2, help="as the command line takes it for 2 megapixels")
+    parser.add_argument("--stride", type=int, default=STRIDE, help="as the command line takes it for 2 megapixels")
     parser.add_argument("--move", type=float, default=0.04, help="share of the median depth")
     given = parser.parse_args(arguments)
     names = given.names or sorted(path.name.partition(".")[0] for path in given.maps.glob("*.disparity.npz"))

@@ -23,8 +23,11 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from pro_engine.jobs.options import JobOptions
+from pro_engine.options import choices_of
+
 PHOTO = Path(__file__).parents[1] / "docs/photos/dandelion.jpg"
-KINDS = ("torn", "layers")
+KINDS = tuple(reversed(choices_of(JobOptions, "surface")))  # the torn one first
 
 
 class Run(NamedTuple):

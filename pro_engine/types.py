@@ -218,9 +218,12 @@ class DepthResult:
     side of an outline fills; 1 away from outlines.
 
     intrinsics of the image, or None where neither the caller nor the model gives them; `lens_source` theirs. sky (H, W)
-    bool, True where the model sees no surface at any finite distance: disparity is that of infinity there, depth +inf;
+    bool, True where the model sees no surface at any finite distance: depth is +inf there, and disparity that of
+    infinity, unless the model knows none on its scale (`span_m`);
     normals (H, W, 3) float32 the model's own, of unit length in the camera frame, towards the camera, kept when asked
     for. Both are None where the model does not give them. All of these are of the photo as a whole, never of a patch.
+    span_m: how far the nearest and the farthest surface are, in metres, as a model without metres estimates it, or None
+    (`span_scale_shift` makes a scale of it).
     dtype: the number format of the networks, such as "bfloat16"; "" if unknown. notes: sentences on what the model
     cannot tell of this photo, or does not do as asked.
     """
@@ -235,6 +238,7 @@ class DepthResult:
     alpha: FloatMap | None = None
     sky: BoolMap | None = None
     normals: FloatMap | None = None
+    span_m: tuple[float, float] | None = None
     tiles: tuple[int, int] = (1, 1)
     model: str = ""
     dtype: str = ""

@@ -29,7 +29,14 @@ from pro_engine.jobs.options import (
 )
 from pro_engine.jobs.serve import DECIDED, WORDS
 from pro_engine.options import GeometryOptions, InferenceOptions, ModelOptions, choices_of, field_of, options_of
-from pro_engine.training.options import BaseConfig, BundleConfig, OutlinesConfig, RefinerConfig, ScenesConfig
+from pro_engine.training.options import (
+    BaseConfig,
+    BundleConfig,
+    HeadsConfig,
+    OutlinesConfig,
+    RefinerConfig,
+    ScenesConfig,
+)
 from ros2_pro.demo.settings import DemoSettings
 from ros2_pro.sample import sample
 from ros2_pro.settings import home_of, options
@@ -272,6 +279,7 @@ VERBS: dict[str, tuple[type, ...]] = {
     "eval": (EvalOptions, InferenceOptions, ModelOptions),
     "train scenes": (ScenesConfig,),
     "train base": (BaseConfig,),
+    "train heads": (HeadsConfig,),
     "train refiner": (RefinerConfig,),
     "train outlines": (OutlinesConfig,),
     "train bundle": (BundleConfig,),

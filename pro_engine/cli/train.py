@@ -1,4 +1,4 @@
-"""`pro-engine train scenes | base | refiner | outlines | bundle`: flags are the fields of `training.options`."""
+"""`pro-engine train scenes | base | heads | refiner | outlines | bundle`: flags from `training.options`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ import typer
 from pro_engine.cli.flags import verb
 from pro_engine.cli.output import progress_bar, say
 from pro_engine.errors import DependencyError
-from pro_engine.training.options import BaseConfig, BundleConfig, OutlinesConfig, RefinerConfig, ScenesConfig
+from pro_engine.training.options import (
+    BaseConfig,
+    BundleConfig,
+    HeadsConfig,
+    OutlinesConfig,
+    RefinerConfig,
+    ScenesConfig,
+)
 
 app = typer.Typer(help="Render scenes, train a base model and a refiner, bundle both.", no_args_is_help=True)
 
@@ -36,6 +43,16 @@ def _base(config: BaseConfig) -> None:
     except ImportError as error:
         raise DependencyError(_needs_extra(error)) from error
     _run(run_base, config)
+
+
+@verb(app, "heads")
+def _heads(config: HeadsConfig) -> None:
+    """Train what tells lens, metres and sky; a run goes on."""
+    try:
+        from pro_engine.training.heads import run_heads
+    except ImportError as error:
+        raise DependencyError(_needs_extra(error)) from error
+    _run(run_heads, config)
 
 
 @verb(app, "refiner")

@@ -68,6 +68,14 @@ def read_rendered(view: RenderedImage) -> tuple[NDArray[np.uint8], NDArray[np.fl
     return image, _disparity(labels), labels["transparent"].astype(bool)
 
 
+def read_rendered_lens(view: RenderedImage) -> tuple[float, float, float, float]:
+    """fx, fy, cx, cy in pixels of a view. Raises FileError: its labels are damaged."""
+    lost = decoding(view.labels, ".npz file of a scene", "delete it and render its scene again")
+    with lost, np.load(view.labels) as archive:
+        fx, fy, cx, cy = (float(value) for value in archive["intrinsics"])
+    return fx, fy, cx, cy
+
+
 def _read(view: RenderedImage) -> tuple[NDArray[np.uint8], Mapping[str, NDArray[Any]]]:
     image = read_picture(view.picture)
     require(view.labels)
@@ -113,8 +121,8 @@ def _sample(item: tuple[str, RenderedImage]) -> EvalSample:
     name, view = item
     image, labels = _read(view)
     disparity = _disparity(labels)
+    fx, fy, cx, cy = read_rendered_lens(view)
     with decoding(view.labels, ".npz file of a scene", "delete it and render its scene again"):
-        fx, fy, cx, cy = (float(value) for value in labels["intrinsics"])
         kind = str(labels["kind"])
     return EvalSample(
         name,

@@ -30,6 +30,8 @@ SIGMA_PER_MAD = 1.4826  # median absolute deviation of a normal distribution to 
 REFITS = 20
 
 NEAR_PERCENTILE, FAR_PERCENTILE = 99.5, 0.5
+SPAN_PERCENTILES = 2.0, 98.0  # the farthest and the nearest surface of an estimated range
+SPAN_REACH = 5.0  # times as far as its far end may lie what is behind
 FAR_SLACK = (
     0.05  # the minimum counts as the farthest surface when it lies this close to the far percentile, of the range
 )
@@ -170,24 +172,66 @@ def range_scale_shift(
     Raises:
         InputError: a bad range, sizes that differ, or disparity without contrast.
     """
+    _check_range(near_m, far_m)
+    near, far = _nearest_and_farthest(_thinned(disparity, valid), cut_plateau)
+    _check_contrast(far, near)
+    scale = (1 / near_m - 1 / far_m) / (near - far)
+    return ScaleShift(scale, 1 / far_m - scale * far, source="given")
+
+
+def _check_range(near_m: float, far_m: float) -> None:
     check_positive(near_m, "near_m", "metres")
     check_positive(far_m, "far_m", "metres")
     if near_m >= far_m:
         raise InputError(f"near_m is {near_m:g} and far_m {far_m:g}; give a near distance below the far one.")
+
+
+def _thinned(disparity: ArrayLike, valid: ArrayLike | None) -> FloatMap:
+    """A map with about `MAX_SAMPLES` pixels, NaN where one is not to be used."""
     d_map = as_map(disparity, "disparity")
     mask = as_mask(valid, d_map.shape)
     step = math.ceil(math.sqrt(d_map.size / MAX_SAMPLES))
     thin = np.where(mask[::step, ::step] & np.isfinite(d_map[::step, ::step]), d_map[::step, ::step], np.nan)
     if np.isnan(thin).all():
         raise InputError("No pixel of the disparity is finite and valid; check the map and the valid mask.")
-    near, far = _nearest_and_farthest(thin, cut_plateau)
+    return thin
+
+
+def _check_contrast(far: float, near: float) -> None:
     if near - far <= FLAT * max(abs(near), abs(far)):
         raise InputError(
             f"The disparity has no contrast (from {far:g} to {near:g}), so no range can be laid over it; "
             "use a picture with something near and something far."
         )
+
+
+def span_scale_shift(disparity: ArrayLike, near_m: float, far_m: float, valid: ArrayLike | None = None) -> ScaleShift:
+    """The scale and shift of an estimated range: the 98th percentile of the disparity at `near_m`, the 2nd at `far_m`.
+
+    The law goes on behind the 2nd percentile up to `SPAN_REACH` times `far_m`; where it would end before the farthest
+    surface, that lies there instead.
+
+    Args:
+        disparity: (H, W) relative inverse depth, larger is nearer.
+        near_m: metres, above 0.
+        far_m: metres, above `near_m`.
+        valid: (H, W) bool, the pixels to look at: all that is no sky.
+
+    Returns:
+        ScaleShift with source "estimated".
+
+    Raises:
+        InputError: as `range_scale_shift`.
+    """
+    _check_range(near_m, far_m)
+    seen = _thinned(disparity, valid)
+    farthest, far, near = np.nanpercentile(seen, (FAR_PERCENTILE, *SPAN_PERCENTILES)).astype(np.float64)
+    _check_contrast(far, near)
     scale = (1 / near_m - 1 / far_m) / (near - far)
-    return ScaleShift(scale, 1 / far_m - scale * far, source="given")
+    least = 1 / (SPAN_REACH * far_m)
+    if 1 / far_m + scale * (farthest - far) < least:
+        scale = (1 / near_m - least) / (near - farthest)
+    return ScaleShift(float(scale), float(1 / near_m - scale * near), source="estimated")
 
 
 def _nearest_and_farthest(disparity: FloatMap, cut_plateau: bool) -> tuple[float, float]:

@@ -65,14 +65,19 @@ class Coarse:
             canvas[~self._surface_at(size)] = self.zero
         return canvas
 
-    def continued(self, values: FloatMap, sky: BoolMap) -> FloatMap:
-        """A map (h, w) of the whole picture in which surfaces go on in the sky (H, W), as enlarging it would mix
-        them."""
+    def continued(self, values: FloatMap, sky: BoolMap | None) -> FloatMap:
+        """A map (h, w) of the whole picture in which surfaces go on in the sky (H, W), if there is any, as enlarging it
+        would mix them."""
+        if sky is None:
+            return values
         size = values.shape[0], values.shape[1]
         return filled(values, self._surface_at(size) & (resized(sky.astype(np.float32), size) == 0))
 
     def metres(self, disparity: FloatMap, sky: BoolMap | None) -> tuple[FloatMap | None, ScaleShift | None]:
-        """Depth of a normalised map (H, W) where Ψ tells metres: the normalisation undone."""
+        """Depth of a normalised map (H, W), in which the sky gets a disparity of 0, where Ψ tells metres: the
+        normalisation undone."""
+        if sky is not None:
+            disparity[sky] = self.zero
         factor = self.whole.metric_factor
         if factor is None:
             return None, None

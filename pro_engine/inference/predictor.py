@@ -167,8 +167,8 @@ class DepthPredictor:
         """The result at the size of the picture; values: (h, w) the canvas, or the coarse map if nothing is refined."""
         whole, valid = coarse.whole, tiling.covered_pixels(layout)
         sky, known = whole.sky_of(image), whole.valid_of(image)
-        if sky is not None:
-            values = coarse.continued(values, sky)
+        infinite = sky if whole.surface is not None else None
+        values = coarse.continued(values, infinite)
         size, aligned, sharp, alpha = layout.image, layout.published, options.refine == "sharp", None
         if sharp:
             both = self._surfaces(values, image, layout, coarse)
@@ -179,9 +179,7 @@ class DepthPredictor:
         coarse_map = tiling.to_image(coarse.normalised, layout) if options.keep_coarse else None
         if sharpens and not sharp:
             sharpen(disparity, image, layout.canvas)
-        if sky is not None:
-            disparity[sky] = coarse.zero  # a disparity of 0
-        depth, scale_shift = coarse.metres(disparity, sky)
+        depth, scale_shift = coarse.metres(disparity, infinite)
         if known is not None:
             valid &= known
             if depth is not None:
@@ -197,6 +195,7 @@ class DepthPredictor:
             alpha=alpha,
             sky=sky,
             normals=whole.normals_of(image) if options.keep_normals else None,
+            span_m=whole.span,
             tiles=layout.grid,
             model=self.full_name,
             dtype=self.dtype_name,

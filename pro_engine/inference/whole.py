@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pro_engine.geometry.affine_points import find_lens, find_shift
+from pro_engine.geometry.layers import lies_like_sky
 from pro_engine.inference.resize import resized
 from pro_engine.inference.sharpen import sharpen
 from pro_engine.models.contract import PsiOutput, PsiSpec, WholeOutput
@@ -43,10 +44,11 @@ class Lens:
 class Whole:
     """A photo as such.
 
-    disparity: (1, 1, h, w), 0 in the sky; surface: (1, 1, h, w) in [0, 1], what is not the sky, or None. lens: None
-    where nothing tells it; note: why the model does not, or "". metric_factor: inverse metres a unit of disparity, or
-    None; `scale_source` is that of it. sky, valid: (h, w) in [0, 1] at any size, or None. normals: (h, w, 3) at any
-    size, or None.
+    disparity: (1, 1, h, w); surface: (1, 1, h, w) in [0, 1], what is no sky, in which the disparity is 0, or None.
+    lens: None where nothing tells it; note: why the model does not, or "". metric_factor: inverse metres a unit of
+    disparity, or None; `scale_source` is that of it. sky, valid: (h, w) in [0, 1] at any size, or None. normals:
+    (h, w, 3) at any size, or None. span: metres of the nearest and the farthest surface as the model estimates them, or
+    None.
     """
 
     disparity: Tensor
@@ -58,6 +60,7 @@ class Whole:
     normals: FloatMap | None = None
     note: str = ""
     surface: Tensor | None = None
+    span: tuple[float, float] | None = None
 
     def sky_of(self, image: ImageArray) -> BoolMap | None:
         """(H, W), where the sky is; its outline is that of the picture (H, W, 3)."""
@@ -106,12 +109,17 @@ def settle(output: PsiOutput, spec: PsiSpec, seen: tuple[int, int], photo: tuple
     if whole.points is not None:
         disparity, valid = _by_points(output, whole.points, lens)
     surface = None
-    if whole.sky is not None:  # before any statistics: what the network makes of the sky means nothing
+    if whole.sky is not None and not spec.gives_span:
+        # Before any statistics: what the network makes of the sky means nothing.
         share = F.interpolate(whole.sky.float(), disparity.shape[-2:], mode="bilinear", align_corners=False)
         surface = 1 - share
         disparity = torch.where(is_surface(surface), disparity, 0)
-    told = {"sky": _array(whole.sky), "valid": _array(valid), "normals": _array(whole.normals)}
-    return Whole(disparity, lens, factor, source, **told, note=note, surface=surface)
+    sky = _array(whole.sky)
+    if spec.gives_span and sky is not None and not lies_like_sky(sky > _SKY_ABOVE):
+        sky = None  # an estimate is believed where a sky would be; elsewhere nothing is told
+    told = {"sky": sky, "valid": _array(valid), "normals": _array(whole.normals)}
+    span = _span(whole.span)
+    return Whole(disparity, lens, factor, source, **told, note=note, surface=surface, span=span)
 
 
 def _own_lens(whole: WholeOutput, seen: tuple[int, int], photo: tuple[int, int]) -> tuple[Lens | None, str]:
@@ -143,6 +151,13 @@ def _by_points(output: PsiOutput, points: Tensor, lens: Lens | None) -> tuple[Te
     # The disparity is 1 / z: its logarithm, and not z, is what the network resized.
     in_front = 1 + shift * output.disparity > 0
     return torch.where(in_front, output.disparity / (1 + shift * output.disparity), 0), in_front.float()
+
+
+def _span(span: Tensor | None) -> tuple[float, float] | None:
+    if span is None:
+        return None
+    near, far = span[0].double().tolist()
+    return (near, far) if 0 < near < far < math.inf else None
 
 
 def _points(points: Tensor) -> FloatMap:

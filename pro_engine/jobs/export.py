@@ -84,15 +84,16 @@ def export_onnx(predictor: DepthPredictor, folder: PathLike) -> list[ExportedMod
 def write_runner(predictor: DepthPredictor, folder: PathLike) -> Path | None:
     """Put a program beside the files of `export_onnx` that takes a photo to its map without PyTorch.
 
-    None, and none is left there, for models that it does not know: metric ones, those that tell the sky, and the
-    published arithmetic of patches.
+    None, and none is left there, for models that it does not know: metric ones, those that set the sky's disparity, and
+    the published arithmetic of patches.
 
     Raises:
         FileError: the folder cannot be written to.
     """
     path, of_patches = Path(folder) / RUNNER_FILE, predictor.fine or predictor.psi
     specs = predictor.spec, of_patches.spec
-    plain = not any(spec.metric or spec.gives_sky or spec.affine_depth for spec in specs)
+    sets_sky = any(spec.gives_sky and not spec.gives_span for spec in specs)
+    plain = not sets_sky and not any(spec.metric or spec.affine_depth for spec in specs)
     starts = isinstance(predictor.refiner, Trained) and predictor.refiner.start.kind == "snapped"
     if not (plain and starts) or (predictor.fine is None and predictor.spec.published_resize):
         path.unlink(missing_ok=True)
@@ -207,7 +208,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _difference(got: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.abs(got - wanted).max() / max(np.ptp(wanted), 1e-12))
+    """As a share of the range of maps, and of the size of numbers."""
+    reach = np.ptp(wanted) if wanted.ndim > 2 else np.abs(wanted).max()
+    return float(np.abs(got - wanted).max() / max(reach, 1e-12))
 
 
 def _flat(values: Any) -> list[Tensor]:

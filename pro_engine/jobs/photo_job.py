@@ -209,6 +209,7 @@ class PhotoJob:
             scale=None if maps.scale is None else maps.scale.summary(),
             lens=maps.lens.summary(),
             anchors=maps.anchors,
+            estimate=maps.estimate,
             stride=stride,
             warnings=((f"Redone: {ready.objection}.",) if ready.objection else ()) + notes_of(maps, work),
         )

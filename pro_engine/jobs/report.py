@@ -29,6 +29,7 @@ class PhotoReport:
     scale: dict[str, Any] | None = None
     lens: dict[str, Any] | None = None
     anchors: dict[str, float] | None = None
+    estimate: dict[str, float] | None = None
     stride: int | None = None
     warnings: tuple[str, ...] = ()
 

@@ -13,7 +13,14 @@ import cv2
 import numpy as np
 
 from pro_engine.errors import InputError, ScaleUnknownError
-from pro_engine.geometry.depth import AGREEMENT_RATIO, disparity_to_depth, fit_scale_shift, range_scale_shift
+from pro_engine.geometry.depth import (
+    AGREEMENT_RATIO,
+    SPAN_REACH,
+    disparity_to_depth,
+    fit_scale_shift,
+    range_scale_shift,
+    span_scale_shift,
+)
 from pro_engine.geometry.ground import down_vector, ground_scale_shift
 from pro_engine.geometry.known import Measured, fit_known
 from pro_engine.geometry.sparse import SparseFit
@@ -113,6 +120,8 @@ def find_scale(
         return None
     if lens.sphere:
         return panorama_scale(result, None, job)
+    if result.span_m is not None:
+        return _estimated_scale(result, result.span_m, job)
     link = replace(_range(result, GeometryOptions.near_m, GeometryOptions.far_m, job), source="assumed")
     text = (
         f"The scale is unknown: assumed nearest surface {GeometryOptions.near_m:g} m, farthest "
@@ -183,6 +192,7 @@ class ShotScale:
         self._scale: PhotoScale | None = None
         self._lens: PhotoLens | None = None
         self._anchors: dict[str, float] | None = None
+        self._estimate: dict[str, float] | None = None
 
     @property
     def cuts(self) -> int:
@@ -224,7 +234,7 @@ class ShotScale:
         if turn.resumed:
             self._scale = turn.scale
         if turn.cuts != self._cuts:
-            self._cuts, self._scale, self._anchors = turn.cuts, None, None
+            self._cuts, self._scale, self._anchors, self._estimate = turn.cuts, None, None, None
 
     def scale(
         self,
@@ -246,12 +256,36 @@ class ShotScale:
         self._anchors = self._anchors or find_anchors(result.disparity, result.sky)
         return self._anchors
 
+    def estimate(self, result: DepthResult) -> dict[str, float] | None:
+        """How far the nearest surface of the anchors is, and the farthest in front of a sky, in metres, as a model
+        without metres estimates it; that of the first frame that has any."""
+        if self._estimate is None and self._anchors is not None and result.span_m is not None:
+            link, limit = _estimated_link(result, result.span_m), SPAN_REACH * result.span_m[1]
+            ends = (1 / (link.scale * self._anchors[name] + link.shift) for name in ("near", "far_before_sky"))
+            near, far = (end if 0 < end < limit else limit for end in ends)
+            self._estimate = {"near_m": near, "far_m": far}
+        return self._estimate
+
 
 def _range(result: DepthResult, near_m: float, far_m: float, job: JobOptions) -> ScaleShift:
     """A sky that the model tells is no surface; without one an even far end may be taken for it."""
     surfaces = None if result.sky is None or job.keep_background else ~result.sky
     cut = surfaces is None and not job.keep_background
     return range_scale_shift(result.disparity, near_m, far_m, surfaces, cut_plateau=cut)
+
+
+def _estimated_scale(result: DepthResult, span_m: tuple[float, float], job: JobOptions) -> PhotoScale:
+    """Metres as a model without metres estimates them."""
+    near_m, far_m = span_m
+    text = (
+        f"The scale is the model's estimate: nearest surface about {near_m:.2g} m, farthest about {far_m:.2g} m; sizes "
+        "may be off by a factor of two. Give --near and --far, or --align."
+    )
+    return PhotoScale(_estimated_link(result, span_m), job.far_m or SPAN_REACH * far_m, near_m, (text,))
+
+
+def _estimated_link(result: DepthResult, span_m: tuple[float, float]) -> ScaleShift:
+    return span_scale_shift(result.disparity, *span_m, None if result.sky is None else ~result.sky)
 
 
 def _ground_scale(result: DepthResult, job: JobOptions, lens: PhotoLens, height_m: float) -> PhotoScale:

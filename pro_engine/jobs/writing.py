@@ -64,6 +64,7 @@ class WrittenMaps:
     scale: PhotoScale | None
     lens: PhotoLens
     anchors: dict[str, float] | None
+    estimate: dict[str, float] | None
     tiles: tuple[int, int]
     timings: dict[str, float]
     about: dict[str, Any]
@@ -97,9 +98,10 @@ def write_maps(result: DepthResult, work: PhotoWork) -> WrittenMaps:
         )
     anchors, lens = shot.anchors(result) if job.anchors else None, work.lens.seen_by(result)
     shape_wanted = work.has_geometry or bool(job.normal_maps)
+    estimate = shot.estimate(result) if anchors else None
     scale = shot.scale(result, work.photo.name, job, lens, assume=shape_wanted, photo=work.photo.path)
     if scale is None:
-        return WrittenMaps(None, None, lens, anchors, result.tiles, result.timings, about, result.notes)
+        return WrittenMaps(None, None, lens, anchors, estimate, result.tiles, result.timings, about, result.notes)
     about |= {"scale": scale.summary(), "lens": lens.summary()}
     depth = result.depth
     if depth is None or scale.scale_shift is not result.scale_shift:
@@ -122,7 +124,7 @@ def write_maps(result: DepthResult, work: PhotoWork) -> WrittenMaps:
             save_normals(out.path, normals, y=job.normal_y, metadata=about, plate=work.loaded.plate)
         del normals
     scale = replace(scale, warnings=scale.warnings + _png_notes(depth, work))
-    return WrittenMaps(depth, scale, lens, anchors, result.tiles, result.timings, about, result.notes)
+    return WrittenMaps(depth, scale, lens, anchors, estimate, result.tiles, result.timings, about, result.notes)
 
 
 def _png_notes(depth: FloatMap, work: PhotoWork) -> tuple[str, ...]:

@@ -43,6 +43,8 @@ class PsiSpec:
     affine_depth: whether of a patch its depth, 1 / disparity, and not its disparity is right but for a scale and a
         shift.
     gives_lens, gives_sky, gives_valid, gives_normals: whether `WholeOutput` has them, or its points tell them.
+    gives_span: whether it has the range of distances, which is an estimate and makes nothing metric. The disparity of
+        such a Ψ knows no infinity: the sky is told, and its disparity left as it is.
     takes_prompt: whether it can be told depth, by `DepthBase.prompted`.
     """
 
@@ -59,6 +61,7 @@ class PsiSpec:
     gives_sky: bool = False
     gives_valid: bool = False
     gives_normals: bool = False
+    gives_span: bool = False
     takes_prompt: bool = False
 
     def __post_init__(self) -> None:
@@ -96,6 +99,8 @@ class WholeOutput(NamedTuple):
     focal_px: (B, 1) fx of a photo of square pixels, or (B, 2) fx and fy; in pixels of the input.
     points: (B, 3, h, w) x, y and z in the camera's frame on a grid over the whole photo, in metres but for a shift
         along z that all have in common.
+    span: (B, 2) metres, an estimate of how far the nearest and the farthest surface are, at the 98th and the 2nd
+        percentile of the disparity of all that is no sky.
     """
 
     sky: Tensor | None = None
@@ -103,6 +108,7 @@ class WholeOutput(NamedTuple):
     normals: Tensor | None = None
     focal_px: Tensor | None = None
     points: Tensor | None = None
+    span: Tensor | None = None
 
 
 class PsiOutput(NamedTuple):

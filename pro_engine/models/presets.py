@@ -23,7 +23,7 @@ from pro_engine.models.prompt_da import PromptDepthAnything, prompt_depth_anythi
 from pro_engine.models.refiner_light import LightRefiner
 from pro_engine.models.refiner_maps import MapRefiner
 from pro_engine.models.refiner_published import ProRefiner
-from pro_engine.models.vit import VIT_SPEC, VitDepth
+from pro_engine.models.vit import VIT_HEADS_SPEC, VitDepth
 
 Use = Literal["free", "research", "unclear"]
 
@@ -112,8 +112,8 @@ def _hybrid() -> ModelPreset:
     return ModelPreset(
         name="hybrid",
         summary="Our own vision transformer for the whole picture, with compact for the patches; in the package",
-        build=VitDepth,
-        spec=VIT_SPEC,
+        build=partial(VitDepth, VIT_HEADS_SPEC),
+        spec=VIT_HEADS_SPEC,
         weights=WeightsFile("hybrid.safetensors", "Apache-2.0", prefix="psi."),
         effort=Effort(23.5, 32, 300),
         fine="compact",
@@ -358,7 +358,7 @@ def load_psi(psi: DepthBase, tensors: Mapping[str, Tensor], config: Mapping[str,
     """
     if isinstance(psi, MogeDepth):
         psi.load_published(tensors, config)
-    elif isinstance(psi, DepthAnything | DepthAnything3 | DepthPro):
+    elif isinstance(psi, DepthAnything | DepthAnything3 | DepthPro | VitDepth):
         psi.load_published(tensors)
     else:
         load_strict(psi, tensors, what=type(psi).__name__)

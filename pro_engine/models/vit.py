@@ -8,13 +8,16 @@ a few convolutions look at the picture itself and join in at strides 4 and 2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pro_engine.models.checkpoint import load_strict
 from pro_engine.models.contract import DepthBase, PsiOutput, PsiSpec, float32_where_inferring
+from pro_engine.models.photo_heads import PhotoHeads, without_heads
 from pro_engine.models.refiner_published import ResidualUnit
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -23,6 +26,7 @@ _UNIT = ("first", "second")  # names of the convolutions of a residual unit
 VIT_SPEC = PsiSpec(
     feature_channels=(128, 96, 96, 64, 32, 16), input_area=588 * PATCH**2, multiple=PATCH, keep_aspect=True
 )
+VIT_HEADS_SPEC = replace(VIT_SPEC, gives_lens=True, gives_sky=True, gives_span=True)
 
 DINOV2_KEYS = (
     (r"^trunk\.cls$", "cls_token"),
@@ -199,7 +203,8 @@ class _Decoder(nn.Module):
 
 class VitDepth(DepthBase):
     """image (B, 3, h, w) RGB in [0, 1], sides multiples of 14 -> relative disparity (B, 1, h, w), not clamped, and the
-    six levels at strides 14, 14, 7, 4, 2, 1 with `feature_channels` channels."""
+    six levels at strides 14, 14, 7, 4, 2, 1 with `feature_channels` channels. With the heads of `VIT_HEADS_SPEC` the
+    pass over the whole picture also gives lens, range and sky."""
 
     same_in_bfloat16 = True
 
@@ -209,17 +214,33 @@ class VitDepth(DepthBase):
         self.trunk = DinoV2Trunk(shape or TrunkShape())
         self.decoder = _Decoder(self.trunk.shape.width, spec.feature_channels)
         self.head = nn.Conv2d(spec.feature_channels[-1], 1, 1)
+        self.heads = PhotoHeads(self.trunk.shape.width, spec.feature_channels) if spec.gives_span else None
+
+    def load_published(self, tensors: Mapping[str, Tensor]) -> None:
+        """Load the weights of a base run strictly; where they have no heads, there are none. Raises WeightsError."""
+        if len(without_heads(tensors)) == len(tensors):
+            self.spec, self.heads = replace(self.spec, gives_lens=False, gives_sky=False, gives_span=False), None
+        load_strict(self, tensors, what=type(self).__name__)
 
     def whole(self, image: Tensor, aspect: float) -> PsiOutput:
         """See `DepthBase.whole`; in float32, as all patches follow this one."""
         with float32_where_inferring(self, image):
-            return super().whole(image, aspect)
+            output, taps = self.with_taps(image)
+            if self.heads is None:
+                return output
+            told = self.heads(taps, output.features, (image.shape[-2], image.shape[-1]))
+            return output._replace(whole=told)
 
     def forward(self, image: Tensor) -> PsiOutput:
         """See the class."""
+        return self.with_taps(image)[0]
+
+    def with_taps(self, image: Tensor) -> tuple[PsiOutput, list[Tensor]]:
+        """What `forward` gives, and the trunk's taps with the class token."""
         picture = (image - self.trunk.mean) / self.trunk.std
-        levels = self.decoder(self.trunk(image), picture)
-        return PsiOutput(self.head(levels[-1]), levels)
+        taps = self.trunk.tapped(image)
+        levels = self.decoder([tokens[:, 1:] for tokens in taps], picture)
+        return PsiOutput(self.head(levels[-1]), levels), taps
 
 
 def _cubic(count: int, side: int, margin: float) -> Tensor:

@@ -15,6 +15,7 @@ from pro_engine.io.weights import read_weights
 from pro_engine.models.checkpoint import load_strict, part_or_all
 from pro_engine.models.compact import CompactDepth
 from pro_engine.models.contract import DepthBase
+from pro_engine.models.photo_heads import without_heads
 from pro_engine.models.presets import PRESETS
 from pro_engine.models.vit import PATCH, VitDepth
 from pro_engine.training.data import BaseSamples, list_views, views_hash
@@ -152,7 +153,7 @@ class VitTask(BaseTask):
         torch.manual_seed(config.seed)
         network = VitDepth()
         if config.initial is not None:
-            load_strict(network, initial_weights(config.initial, "psi."), what="base model")
+            load_strict(network, without_heads(initial_weights(config.initial, "psi.")), what="base model")
         elif config.trunk is not None:
             load_strict(network.trunk, initial_weights(config.trunk, "trunk."), what="trunk")
         elif config.previous is None:  # which has weights of its own

@@ -104,6 +104,20 @@ class BaseConfig(LoopConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeadsConfig(LoopConfig):
+    """A run that trains what a vision transformer tells of a photo as such: lens, range of distances, sky."""
+
+    batch: int = same_as(LoopConfig, "batch", default=64)
+    weight_decay: float = same_as(LoopConfig, "weight_decay", default=0.05)
+    data: tuple[Path, ...] = option(help="Folder with rendered scenes; repeat it for several", curve=False)
+    out: Path = option(help="Run folder; an unfinished run in it goes on", curve=False)
+    base: Path = option(
+        help="Weights of a base run with --architecture vit, or a bundle; they stay as they are", curve=False
+    )
+    crops: int = option(1, "How often a picture is seen, each time as another photo of it", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RefinerConfig(LoopConfig):
     """A run that trains the PRO refiner of a frozen Ψ."""
 
@@ -207,9 +221,12 @@ class BundleConfig(Checked):
     """A base and its refiner as a file that ships; or the base of `hybrid`, the refiner for any Ψ, or the network for
     outlines, alone."""
 
-    base: Path | None = option(None, "model.safetensors of a base run; leave it out for the refiner for any Ψ")
+    base: Path | None = option(
+        None, "model.safetensors of a base run, or a bundle; leave it out for the refiner for any Ψ"
+    )
     refiner: Path | None = option(
         None, "model.safetensors of a refiner run on that base; leave it out for the base of hybrid"
     )
+    heads: Path | None = option(None, "model.safetensors of a heads run on that base, for hybrid")
     outlines: Path | None = option(None, "model.safetensors of a run of `outlines`; alone")
     out: Path = option(help="File to write")

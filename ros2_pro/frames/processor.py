@@ -128,7 +128,8 @@ class Processor:
         if rectification is not None and rectification.seen is not None:
             result = replace(result, valid=result.valid & rectification.seen)
         engine_s = self._around.clock() - begun_s
-        self._lens_source = result.lens_source or (seen.lens_source if seen is not None else "none")
+        own = result.lens_source if result.depth is not None else None  # without metres nothing here follows from it
+        self._lens_source = own or (seen.lens_source if seen is not None else "none")
         # Only now, so that a frame that is dropped is counted as that alone.
         self._note(picture, message.format if compressed else message.encoding, message.header)
         info, lens = self._told_lens(found, info, message.header, image, settings, wanted)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pro_engine import InputError, ScaleShift, depth_edges, disparity_to_depth, fit_scale_shift, range_scale_shift
+from pro_engine.geometry.depth import span_scale_shift
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -118,6 +119,31 @@ def landscape(sky: float | None, shape: tuple[int, int] = (200, 100)) -> np.ndar
     if sky is not None:
         column[:half] = sky
     return np.tile(column[:, None], (1, width)).astype(np.float32)
+
+
+class TestSpan:
+    @given(near=st.floats(0.05, 10), ratio=st.floats(1.1, 50), offset=st.floats(-50, 50), factor=st.floats(0.01, 100))
+    def test_both_percentiles_land_where_estimated(
+        self, near: float, ratio: float, offset: float, factor: float
+    ) -> None:
+        disparity = (np.linspace(0, 1, 10_000).reshape(100, 100) * factor + offset * factor).astype(np.float32)
+        fit = span_scale_shift(disparity, near, near * ratio)
+        tail, low, high = np.percentile(disparity.astype(float), (0.5, 2, 98))
+        assert fit.source == "estimated" and fit.scale > 0
+        assert 1 / (fit.scale * high + fit.shift) == pytest.approx(near, rel=1e-2)
+        assert 0 < 1 / (fit.scale * tail + fit.shift) <= 5.01 * near * ratio
+        if ratio < 10:  # the law reaches as far as it is
+            assert 1 / (fit.scale * low + fit.shift) == pytest.approx(near * ratio, rel=2e-2)
+
+    def test_only_valid_pixels_count(self) -> None:
+        disparity = np.tile(np.linspace(1, 2, 100, dtype=np.float32)[:, None], (1, 100))
+        with_sky = np.concatenate([np.full((50, 100), -9, np.float32), disparity])
+        valid = np.arange(150)[:, None].repeat(100, 1) >= 50
+        assert span_scale_shift(with_sky, 1, 5, valid).scale == pytest.approx(span_scale_shift(disparity, 1, 5).scale)
+
+    def test_no_contrast_is_refused(self) -> None:
+        with pytest.raises(InputError, match="no contrast"):
+            span_scale_shift(np.ones((20, 20), np.float32), 1, 2)
 
 
 class TestRange:

@@ -86,16 +86,23 @@ class WallPsi(TinyPsi):
     """Knows a wall `distance_m` away under a sky as if it had measured it, from nothing but what it is asked.
 
     by_focal: says its disparity for a focal length of 100 pixels of its input. focal_px: a lens of its own, in pixels
-    of its input. sky_share: of the rows, from the top.
+    of its input. sky_share: of the rows, from the top. span: it has no metres, but an estimate of the nearest and the
+    farthest ones.
     """
 
     def __init__(
-        self, *, distance_m: float = 3.0, by_focal: bool = False, focal_px: float = 0.0, sky_share: float = 0.0
+        self,
+        *,
+        distance_m: float = 3.0,
+        by_focal: bool = False,
+        focal_px: float = 0.0,
+        sky_share: float = 0.0,
+        span: tuple[float, float] | None = None,
     ) -> None:
-        unit: Unit = "inverse metres by focal" if by_focal else "inverse metres"
-        given = {"gives_lens": focal_px > 0, "gives_sky": True, "gives_normals": True}
+        unit: Unit = "inverse metres by focal" if by_focal else "inverse metres" if span is None else "relative"
+        given = {"gives_lens": focal_px > 0, "gives_sky": True, "gives_normals": True, "gives_span": span is not None}
         super().__init__(replace(SPEC, unit=unit, canonical_focal_px=100.0 if by_focal else 0.0, **given))
-        self.distance_m, self.focal_px, self.sky_share = distance_m, focal_px, sky_share
+        self.distance_m, self.focal_px, self.sky_share, self.span = distance_m, focal_px, sky_share, span
 
     def whole(self, image: Tensor, aspect: float) -> PsiOutput:
         output = self(image)
@@ -103,7 +110,8 @@ class WallPsi(TinyPsi):
         sky = ((empty + 1).cumsum(2) <= image.shape[-2] * self.sky_share).float()
         focal = self.focal_px + empty[:, 0, 0, :1] if self.focal_px else None
         normals = empty - 2 * torch.tensor([0.0, 0.0, 1.0]).view(1, 3, 1, 1)
-        return output._replace(whole=WholeOutput(sky=sky, focal_px=focal, normals=normals))
+        span = None if self.span is None else torch.tensor([self.span])
+        return output._replace(whole=WholeOutput(sky=sky, focal_px=focal, normals=normals, span=span))
 
     def forward(self, image: Tensor) -> PsiOutput:
         output = super().forward(image)

@@ -70,6 +70,18 @@ def test_the_sky_is_infinitely_far_and_its_outline_that_of_the_picture(tiny):
     assert (far[result.sky] > 1e4).all()
 
 
+def test_an_estimate_leaves_the_map_as_it_is(tiny):
+    result, without = seen(tiny, span=(2.0, 9.0), sky_share=0.5), seen(tiny, span=(2.0, 9.0))
+    assert result.sky.any() and without.sky is None
+    assert (result.depth, result.scale_shift) == (None, None)
+    np.testing.assert_array_equal(result.disparity, without.disparity)
+
+
+@pytest.mark.parametrize(("span", "told"), [((2.0, 9.0), (2.0, 9.0)), ((9.0, 2.0), None), ((1.0, float("inf")), None)])
+def test_an_estimated_range_is_told_where_it_can_be(tiny, span, told):
+    assert seen(tiny, span=span).span_m == told
+
+
 def test_normals_are_the_models_own_of_unit_length(tiny):
     assert seen(tiny).normals is None
     normals = seen(tiny, keep_normals=True).normals

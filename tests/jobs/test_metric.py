@@ -99,6 +99,23 @@ def test_a_relative_model_says_what_to_do(tiny, monkeypatch, tmp_path):
     assert both.exit_code == 2 and "--scale is metric and --near is given" in " ".join(both.stderr.split())
 
 
+def test_an_estimated_range_and_lens_stand_in_for_assumed_ones(run, tmp_path):
+    wall = {"span": (2.0, 8.0), "focal_px": 50.0}
+    photo = photo_in(tmp_path)
+    done, told = run(wall, photo, "-o", "out", "--cloud", "ply")
+    assert done.exit_code == 0, done.output
+    (result,) = told["results"]
+    assert (result["scale"]["source"], result["lens"]["source"]) == ("estimated", "model")
+    assert any("estimate: nearest surface about 2 m, farthest about 8 m" in note for note in result["warnings"])
+    z = -cloud_of(tmp_path / "out" / "wall.cloud.ply")[:, 2]
+    assert np.percentile(np.abs(z), 2) == pytest.approx(2, rel=0.1) and np.percentile(np.abs(z), 98) > 7
+    done, told = run(wall, photo, "-o", "given", "--cloud", "ply", "--near", 1, "--far", 3, "--fov", 40)
+    (result,) = told["results"]
+    assert (result["scale"]["source"], result["lens"]["source"]) == ("given", "given")
+    done, told = run(wall, photo, "-o", "maps", "--maps", "npy")
+    assert told["results"][0]["scale"] is None
+
+
 def test_the_sky_is_in_no_cloud_and_infinitely_far(run, tmp_path):
     done, told = run({"sky_share": 0.5}, photo_in(tmp_path), "--cloud", "ply", "--maps", "npy", "--anchors")
     depth = np.load(tmp_path / "wall.depth.npy")

@@ -1,0 +1,154 @@
+"""How right is what a model tells of a photo as such: its lens, its metres, its sky?
+
+    python benchmarks/photo_heads.py --data FOLDER [--renders FOLDER] [--model hybrid] [--weights FILE]
+
+FOLDER is of the plain form (`datasets/flat.py`); its index also says `indoor_outdoor`. Lens: items whose focal length
+is known, beside the best constant. Metres: items with depth in metres, the median of log2(estimated / true) over the
+pixels of each. Sky: photos whose sky was outlined by hand (`sky_outlines.json`, polygons in thousandths of the width).
+RENDERS: scenes of `pro-engine train scenes` that no network was trained on; lens and sky alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pro_engine.datasets import open_dataset
+from pro_engine.datasets.sample import EvalSample
+from pro_engine.geometry.depth import disparity_to_depth, span_scale_shift
+from pro_engine.inference.load import load_model
+from pro_engine.inference.predictor import DepthPredictor
+from pro_engine.options import InferenceOptions
+from pro_engine.types import BoolMap, DepthResult
+
+OUTLINES = Path(__file__).with_name("sky_outlines.json")
+
+Polygon = list[tuple[float, float]]
+
+
+def read_outlines(path: Path = OUTLINES) -> dict[str, list[Polygon]]:
+    """The polygons of each photo's sky."""
+    found: dict[str, list[Polygon]] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def sky_of(polygons: Sequence[Polygon], height: int, width: int) -> BoolMap:
+    """(height, width), where the polygons are."""
+    mask = np.zeros((height, width), np.uint8)
+    for polygon in polygons:
+        cv2.fillPoly(mask, [np.round(np.array(polygon) * width / 1000).astype(np.int32)], 1)
+    return mask > 0
+
+
+def overlap(found: BoolMap | None, true: BoolMap) -> float:
+    """Intersection over union; 1 where neither has any."""
+    found = np.zeros_like(true) if found is None else found
+    union = np.count_nonzero(found | true)
+    return np.count_nonzero(found & true) / union if union else 1.0
+
+
+def log2_error(result: DepthResult, sample: EvalSample) -> float:
+    """Median of log2(estimated / true) over the pixels with a true depth."""
+    assert result.span_m is not None and sample.disparity is not None and sample.valid is not None
+    surfaces = None if result.sky is None else ~result.sky
+    depth = disparity_to_depth(result.disparity, span_scale_shift(result.disparity, *result.span_m, surfaces))
+    height, width = sample.disparity.shape
+    at_truth = cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST)
+    known = sample.valid & (sample.disparity > 0)
+    return float(np.median(np.log2(at_truth[known]) + np.log2(sample.disparity[known])))
+
+
+def longer_fov_deg(focal_px: float, sample: EvalSample) -> float:
+    """Across the longer side."""
+    return math.degrees(2 * math.atan(max(sample.image.shape[:2]) / (2 * focal_px)))
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Spearman's."""
+    first, second = (np.argsort(np.argsort(values)) for values in (a, b))
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def lens_line(found: Sequence[float], true: Sequence[float]) -> str:
+    """The median error in degrees beside that of the best constant."""
+    errors, constant = np.abs(np.subtract(found, true)), np.abs(np.subtract(true, np.median(true)))
+    return (
+        f"field of view, {len(true)} pictures: median error {np.median(errors):.1f} degrees, of the best constant "
+        f"{np.median(constant):.1f}; rank correlation {rank_correlation(found, true):.2f}"
+    )
+
+
+def photos(model: DepthPredictor, root: Path) -> Iterator[str]:
+    """The lines for a folder of photos."""
+    with open(root / "index.csv", newline="", encoding="utf-8") as file:
+        index = {row["name"]: row for row in csv.DictReader(file)}
+    outlines, dataset = read_outlines(), open_dataset(root)
+    lenses: list[list[float]] = []
+    metres: dict[str, list[float]] = {"indoor": [], "outdoor": []}
+    skies: list[float] = []
+    yield "| photo | field of view (true) | log2 of metres | overlap of sky |\n|---|---|---|---|"
+    for sample in map(dataset.__getitem__, range(len(dataset))):
+        row, cells = index[sample.name], ["", "", ""]
+        in_metres = row["kind"] == "depth" and sample.real
+        if sample.intrinsics is None and not in_metres and sample.name not in outlines:
+            continue
+        result = model.infer(sample.image, options=InferenceOptions(refine="none"))
+        if sample.intrinsics is not None and sample.real and result.intrinsics is not None:
+            lenses.append([longer_fov_deg(one.fx, sample) for one in (result.intrinsics, sample.intrinsics)])
+            cells[0] = "{:.1f} ({:.1f})".format(*lenses[-1])
+        if in_metres:
+            metres[row["indoor_outdoor"]].append(log2_error(result, sample))
+            cells[1] = f"{metres[row['indoor_outdoor']][-1]:+.2f}"
+        if sample.name in outlines:
+            skies.append(overlap(result.sky, sky_of(outlines[sample.name], *sample.image.shape[:2])))
+            cells[2] = f"{skies[-1]:.3f}"
+        yield f"| {sample.name} | {' | '.join(cells)} |"
+    yield "\n" + lens_line(*zip(*lenses, strict=True))
+    for place, errors in metres.items():
+        yield f"metres, {len(errors)} {place}: median of the size of log2 {np.median(np.abs(errors)):.2f}"
+    yield f"sky, {len(skies)} photos: mean overlap {np.mean(skies):.3f}, least {min(skies):.3f}"
+
+
+def renders(model: DepthPredictor, root: Path, count: int) -> Iterator[str]:
+    """The lines for renders; the overlap of sky is that of all pixels together."""
+    dataset = open_dataset(root)
+    lenses, both, either = [], 0, 0
+    for sample in map(dataset.__getitem__, range(min(count, len(dataset)))):
+        result = model.infer(sample.image, options=InferenceOptions(refine="none"))
+        assert sample.intrinsics is not None and sample.disparity is not None
+        if result.intrinsics is not None:
+            lenses.append([longer_fov_deg(one.fx, sample) for one in (result.intrinsics, sample.intrinsics)])
+        true = sample.disparity == 0
+        found = np.zeros_like(true) if result.sky is None else result.sky
+        both += np.count_nonzero(found & true)
+        either += np.count_nonzero(found | true)
+    yield "renders: " + lens_line(*zip(*lenses, strict=True))
+    yield f"renders: overlap of sky {both / max(either, 1):.3f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--renders", type=Path)
+    parser.add_argument("--count", type=int, default=300, help="renders at most")
+    parser.add_argument("--model", default="hybrid")
+    parser.add_argument("--weights", type=Path)
+    options = parser.parse_args(arguments)
+    model = load_model(options.model, weights=options.weights)
+    for line in photos(model, options.data):
+        print(line, flush=True)
+    if options.renders is not None:
+        for line in renders(model, options.renders, options.count):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""What a model tells of a photo: that the hand-drawn skies are sound, and that errors are measured as they are said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from photo_heads import lens_line, log2_error, overlap, read_outlines, sky_of
+
+from pro_engine.datasets.sample import EvalSample
+from pro_engine.types import DepthResult
+
+
+def test_twelve_skies_lie_in_their_pictures():
+    outlines = read_outlines()
+    assert len(outlines) == 12
+    for name, polygons in outlines.items():
+        points = np.concatenate([np.array(polygon) for polygon in polygons])
+        assert points.min() >= 0 and points.max() <= 1000, name
+        assert 0.03 < sky_of(polygons, 700, 1000).mean() < 0.8, name
+
+
+def test_overlap_is_intersection_over_union():
+    true = np.zeros((4, 4), bool)
+    assert overlap(None, true) == 1.0
+    true[:2] = True
+    assert (overlap(true, true), overlap(~true, true), overlap(None, true)) == (1.0, 0.0, 0.0)
+    half = true.copy()
+    half[0] = False
+    assert overlap(half, true) == 0.5
+
+
+def test_metres_are_compared_where_they_are_known():
+    inverse = np.linspace(1, 0.1, 100, dtype=np.float32)[:, None].repeat(100, 1)  # 1 to 10 m
+    low, high = np.percentile(inverse, (2, 98))
+    ends = (1 / high, 1 / low)
+    image = np.zeros((100, 100, 3), np.uint8)
+    valid = np.arange(100)[:, None].repeat(100, 1) < 90
+    sample = EvalSample("a", "g", image, np.where(valid, inverse, 0), valid)
+    result = DepthResult(inverse * 7 - 3, np.ones_like(valid), span_m=ends)
+    assert log2_error(result, sample) == pytest.approx(0, abs=0.02)
+    double = DepthResult(inverse * 7 - 3, np.ones_like(valid), span_m=(2 * ends[0], 2 * ends[1]))
+    assert log2_error(double, sample) == pytest.approx(1, abs=0.02)
+
+
+def test_the_lens_is_held_against_the_best_constant():
+    line = lens_line([50, 60, 80], [40, 60, 70])
+    assert "3 pictures: median error 10.0 degrees, of the best constant 10.0; rank correlation 1.00" in line
