@@ -67,7 +67,7 @@ def _refiner(config: RefinerConfig) -> None:
 
 @verb(app, "outlines")
 def _outlines(config: OutlinesConfig) -> None:
-    """Train the network that says where outlines are; a run that was stopped goes on."""
+    """Train what says where outlines are; a run goes on."""
     try:
         from pro_engine.training.outlines import run_outlines
     except ImportError as error:
