@@ -18,13 +18,13 @@ where it is open, PSNR has magenta.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import bpy
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from surface_views import FOV_DEG, MOVES, Scene, psnr, read  # noqa: E402
 
 from pro_engine import LayeredMesh, Mesh, depth_to_layers  # noqa: E402
 
+bpy: Any = importlib.import_module("bpy")  # whose stubs think that every part of it may be missing
 MARKER = np.array([255, 0, 255], np.float32)
 FRONT, ASIDE = (100, 2), (50, 1)  # percent of the photo's size, samples a pixel
 TO_BLENDER = np.array([1, -1, -1], np.float32)
@@ -76,8 +77,8 @@ class Stage:
         path = self.folder / "render.png"
         self.scene.render.filepath = str(path)
         bpy.ops.render.render(write_still=True)
-        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.float32)
-        return picture[..., 2::-1], picture[..., 3] / 255
+        picture: Any = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        return picture[..., 2::-1].astype(np.float32), picture[..., 3].astype(np.float32) / 255
 
 
 def _data(mesh: Mesh) -> Any:
