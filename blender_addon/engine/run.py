@@ -51,7 +51,8 @@ class PhotoDepth(NamedTuple):
     in pixels, pixel centres at integers; None if neither the photo nor the model tells. `reduced`: all of it is of a
     smaller picture than the photo, which has more than `MAX_PIXELS`. `lens_source` and `scale_source` (of `depth`) are
     the engine's words, as in docs/json.md, `scale` is its scale and shift, None where it tells none. `sphere`: it is a
-    whole panorama, whose maps tell of distances along the rays.
+    whole panorama, whose maps tell of distances along the rays. `estimate`: metres of its nearest and of its farthest
+    surface as a model without metres estimates them, or None.
     """
 
     photo: Path
@@ -69,6 +70,7 @@ class PhotoDepth(NamedTuple):
     scale_source: str = ""
     scale: tuple[float, float] | None = None
     sphere: bool = False
+    estimate: tuple[float, float] | None = None
 
 
 class SkippedPhoto(NamedTuple):
@@ -341,7 +343,7 @@ def _record(photo: Path, result: Mapping[str, Any]) -> PhotoDepth:
     """The engine's answer as a record. KeyError, TypeError, ValueError: it is not what the protocol says."""
     files = {out["kind"]: Path(out["path"]) for out in result["outputs"]}
     k, anchors = result["lens"], result["anchors"]
-    scale = result.get("scale")
+    scale, estimate = result.get("scale"), result.get("estimate")
     sphere = k.get("projection") == "equirectangular"
     known = not sphere and k["source"] != "assumed"
     return PhotoDepth(
@@ -360,6 +362,7 @@ def _record(photo: Path, result: Mapping[str, Any]) -> PhotoDepth:
         seconds=float(result["seconds"]),
         reduced=bool(result["reduced"]),
         sphere=sphere,
+        estimate=None if estimate is None else (float(estimate["near_m"]), float(estimate["far_m"])),
     )
 
 

@@ -24,7 +24,16 @@ from ..maths.sphere import Sphere
 from .build import FRAME_KEY, PHOTO_KEY, Built, build, parts_of
 from .build import rebuild as build_again
 from .datablocks import has
-from .source import ANCHORS_KEY, EXIF_KEY, METRIC_KEY, SOURCES_KEY, SPHERE_KEY, ScaleChoice, Source
+from .source import (
+    ANCHORS_KEY,
+    ESTIMATE_KEY,
+    EXIF_KEY,
+    METRIC_KEY,
+    SOURCES_KEY,
+    SPHERE_KEY,
+    ScaleChoice,
+    Source,
+)
 from .surface_kinds import BuildOptions
 
 BUILT_KEY = "pro_built"  # the lens in pixels and the metres of what is built, as JSON
@@ -67,12 +76,12 @@ def place(scene: bpy.types.Scene, result: PhotoDepth, recipe: Recipe, plate: bpy
     if scene.library is not None:
         raise UserError(f"The scene {scene.name} comes from another file; make it local, or choose another scene.")
     source = Source.of_result(result)
-    intrinsics, note = _lens(source, recipe)
+    choice, (intrinsics, note) = recipe.scale.settled(source.estimate), _lens(source, recipe)
     built = build(
         scene,
         name=result.photo.stem,
         photo=result.picture,
-        depth=source.depth(recipe.scale, source.scale(recipe.scale), intrinsics),
+        depth=source.depth(choice, source.scale(choice), intrinsics),
         intrinsics=intrinsics,
         options=recipe.build,
         sensor_mm=recipe.lens.sensor_width_mm(result.width, result.height),
@@ -87,6 +96,8 @@ def place(scene: bpy.types.Scene, result: PhotoDepth, recipe: Recipe, plate: bpy
         built.rig[EXIF_KEY] = list(source.exif)
     if source.sphere:
         built.rig[SPHERE_KEY] = True
+    if source.estimate is not None:
+        built.rig[ESTIMATE_KEY] = list(source.estimate)
     built.rig[SOURCES_KEY] = f"{source.lens_source}|{source.scale_source}"
     _note_built(built.rig, recipe, source, intrinsics)
     note = f"{note} {source.doubts(recipe)}".strip()
@@ -106,8 +117,8 @@ def rebuild(scene: bpy.types.Scene, rig: bpy.types.Object, recipe: Recipe) -> Pl
     parts_of(rig)
     source = Source.of_rig(rig)
     height, width = source.disparity.shape
-    intrinsics, note = _lens(source, recipe)
-    depth = source.depth(recipe.scale, source.scale(recipe.scale), intrinsics)
+    choice, (intrinsics, note) = recipe.scale.settled(source.estimate), _lens(source, recipe)
+    depth = source.depth(choice, source.scale(choice), intrinsics)
     sensor_mm = recipe.lens.sensor_width_mm(width, height)
     built = build_again(scene, rig, depth=depth, intrinsics=intrinsics, options=recipe.build, sensor_mm=sensor_mm)
     _note_built(rig, recipe, source, intrinsics)
@@ -126,9 +137,10 @@ def _lens(source: Source, recipe: Recipe) -> tuple[Intrinsics | Sphere, str]:
 def _note_built(rig: bpy.types.Object, recipe: Recipe, source: Source, lens: Intrinsics | Sphere) -> None:
     """Note on a rig what it was built with."""
     rig[TOLD_KEY] = source.told(recipe)
-    scale = source.scale(recipe.scale)
-    ends = None if scale is None or source.sphere else source.ends(recipe.scale, scale)
-    rig[BUILT_KEY] = json.dumps({"lens": asdict(lens), "scale": asdict(recipe.scale), RANGE: ends})
+    choice = recipe.scale.settled(source.estimate)
+    scale = source.scale(choice)
+    ends = None if scale is None or source.sphere else source.ends(choice, scale)
+    rig[BUILT_KEY] = json.dumps({"lens": asdict(lens), "scale": asdict(choice), RANGE: ends})
 
 
 def built_with(rig: bpy.types.Object) -> tuple[Intrinsics | Sphere, ScaleChoice]:
@@ -219,10 +231,11 @@ def estimate_again(source: Source, recipe: Recipe) -> Estimate:
     options = recipe.build
     if options.kind == "adaptive" or options.has_layers:
         return estimate_before(width, height, options)
-    scale = source.scale(recipe.scale)
+    choice = recipe.scale.settled(source.estimate)
+    scale = source.scale(choice)
     seen = used = 0
     for rows, inner in _bands(height, options.mesh):
-        depth = source.rows(rows).depth(recipe.scale, scale)
+        depth = source.rows(rows).depth(choice, scale)
         corners = cell_corners(open_cells(depth, options.mesh))[inner]
         seen, used = seen + len(corners), used + int(np.count_nonzero(corners))
     whole = round(used * height / seen)

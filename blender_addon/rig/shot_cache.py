@@ -143,14 +143,14 @@ class Placement:
     def __init__(self, shot: Shot, recipe: Recipe) -> None:
         exif = None if shot.exif is None else (shot.exif[0], shot.exif[1], shot.exif[2], shot.exif[3])
         self.lens, self.note = recipe.lens.intrinsics(shot.width, shot.height, exif)
-        self._choice = recipe.scale
+        self._choice = recipe.scale.settled(None)  # of a shot there is no estimate
         rows, columns = np.array(shot.rows), np.array(shot.columns)
         if recipe.scale.by == "POINT":  # the vertex next to it
             at = [
                 int(np.abs(lines - place).argmin())
                 for lines, place in zip((columns, rows), recipe.scale.point, strict=True)
             ]
-            self._choice = replace(recipe.scale, point=(at[0], at[1]))
+            self._choice = replace(self._choice, point=(at[0], at[1]))
         across, down = ((len(lines) - 1) / max(1, lines[-1]) for lines in (columns, rows))
         k = self.lens
         self._grid_lens = Intrinsics(k.fx * across, k.fy * down, k.cx * across, k.cy * down, len(columns), len(rows))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import bpy
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 ANCHORS_KEY, EXIF_KEY, METRIC_KEY = "pro_anchors", "pro_exif", "pro_metric"
 SOURCES_KEY = "pro_sources"  # of lens and metres, as the engine says
 SPHERE_KEY = "pro_sphere"  # it is a whole panorama
-SCALE_CHOICES = ("NEAR_FAR", "POINT", "METRIC")
+ESTIMATE_KEY = "pro_estimate"  # metres of its nearest and of its farthest surface, estimated
+SCALE_CHOICES = ("ESTIMATE", "NEAR_FAR", "POINT", "METRIC")
 KEPT_CHOICES = ("FAR", "NEAR")
 UNKNOWN, SKY = 0.0, 0.5  # in the mask of the engine's map, which is 1 elsewhere
 SPHERE_REACH, NEAREST = 100.0, 0.01  # times the nearest of a panorama, a quantile; what is farther is sky
@@ -39,7 +40,7 @@ SPHERE_REACH, NEAREST = 100.0, 0.01  # times the nearest of a panorama, a quanti
 class ScaleChoice(Checked):
     """How the engine's numbers become metres, and what becomes of the sky. UserError: distances that are none."""
 
-    by: str = option("NEAR_FAR", "Which distances are known", label="Scale from", choices=SCALE_CHOICES)
+    by: str = option("ESTIMATE", "Which distances are known", label="Scale from", choices=SCALE_CHOICES)
     near_m: float = same_as("GeometryOptions.near_m", help="Distance of the nearest surface in the photo", label="Near")
     far_m: float = same_as(
         "GeometryOptions.far_m",
@@ -66,13 +67,20 @@ class ScaleChoice(Checked):
         if self.by == "POINT" and not 0 < self.distance_m < math.inf:
             raise UserError(f"The distance of the point is {self.distance_m:g} m; give a number above 0.")
 
+    def settled(self, estimate: tuple[float, float] | None) -> ScaleChoice:
+        """With the near and far of the model's estimate if that is chosen and there is one, else with its own."""
+        if self.by != "ESTIMATE":
+            return self
+        near_m, far_m = estimate or (self.near_m, self.far_m)
+        return replace(self, by="NEAR_FAR", near_m=near_m, far_m=far_m)
+
 
 class Source(NamedTuple):
     """What the engine said of a photo.
 
     `disparity` is (H, W), `metres` too, or None if the model knows none; `anchors` None for a photo without contrast;
     `exif` (fx, fy, cx, cy) in pixels, or None if neither the photo nor the model tells; `lens_source` and
-    `scale_source` (of `metres`) in the engine's words, "" where it says none.
+    `scale_source` (of `metres`) in the engine's words, "" where it says none; `estimate` as of `PhotoDepth`.
     """
 
     disparity: FloatMap
@@ -83,6 +91,7 @@ class Source(NamedTuple):
     scale_source: str = ""
     own: DepthScale | None = None  # of `metres`, where they follow from the disparity but for the sky
     sphere: bool = False  # it is a whole panorama, whose maps tell of distances along the rays
+    estimate: tuple[float, float] | None = None
 
     @classmethod
     def of_result(cls, result: PhotoDepth) -> Source:
@@ -100,7 +109,7 @@ class Source(NamedTuple):
         if own is not None and not _follows(metres, disparity, own):
             own = None
         sources = result.lens_source, result.scale_source
-        return cls(disparity, metres, anchors, result.intrinsics, *sources, own, result.sphere)
+        return cls(disparity, metres, anchors, result.intrinsics, *sources, own, result.sphere, result.estimate)
 
     @classmethod
     def of_rig(cls, rig: bpy.types.Object) -> Source:
@@ -111,7 +120,7 @@ class Source(NamedTuple):
         pixels = read_float_image(image)
         disparity, metres, mask = (np.ascontiguousarray(pixels[..., k]) for k in (0, 1, 3))
         disparity[mask == UNKNOWN] = np.nan
-        anchors, exif, metric = rig.get(ANCHORS_KEY), rig.get(EXIF_KEY), rig.get(METRIC_KEY)
+        anchors, exif, metric, ends = (rig.get(key) for key in (ANCHORS_KEY, EXIF_KEY, METRIC_KEY, ESTIMATE_KEY))
         lens_source, _, scale_source = str(rig.get(SOURCES_KEY, "|")).partition("|")
         own = DepthScale(*metric) if hasattr(metric, "__len__") else None
         if own is not None:
@@ -126,6 +135,7 @@ class Source(NamedTuple):
             scale_source,
             own,
             has(rig, SPHERE_KEY),
+            None if ends is None else tuple(ends),
         )
 
     def kept(self) -> FloatMap:
@@ -175,6 +185,8 @@ class Source(NamedTuple):
     def told(self, recipe: Recipe) -> str:
         """Where metres and lens come from, in the words of the engine."""
         scale = self.scale_source if recipe.scale.by == "METRIC" else "given"
+        if recipe.scale.by == "ESTIMATE":
+            scale = "assumed" if self.estimate is None else "estimated"
         lens = (self.lens_source or "assumed") if recipe.lens.source == "EXIF" else "given"
         if self.sphere:
             lens = "a whole panorama"
@@ -188,6 +200,9 @@ class Source(NamedTuple):
         elif recipe.lens.source == "EXIF" and self.lens_source == "model" and self.exif is not None:
             fov_deg = math.degrees(2 * math.atan(self.disparity.shape[1] / 2 / self.exif[0]))
             found.append(f"The photo does not tell its lens, the model estimates {fov_deg:.0f}°.")
+        if recipe.scale.by == "ESTIMATE" and self.estimate is not None:
+            near, far = (f"{float(f'{end:.2g}'):g}" for end in self.estimate)
+            found.append(f"Sizes are the model's estimate: near {near} m, far {far} m.")
         if recipe.scale.by == "METRIC" and self.scale_source == "assumed":
             found.append("The model's metres follow from an assumed lens: sizes may be off by a factor.")
         return " ".join(found)

@@ -191,7 +191,7 @@ class PRO_DEPTH_PT_scale(PanelBase, bpy.types.Panel):  # noqa: N801
             column.operator("pro_depth.point_from_cursor", icon="CURSOR")
             column.prop(settings, "distance")
             column.prop(settings, "point_keeps")
-        if by == "NEAR_FAR" or (by == "POINT" and settings.point_keeps == "NEAR"):
+        if by in ("ESTIMATE", "NEAR_FAR") or (by == "POINT" and settings.point_keeps == "NEAR"):
             column.prop(settings, "near")
         if by != "POINT" or settings.point_keeps == "FAR":
             column.prop(settings, "far")

@@ -61,6 +61,16 @@ def _enum(owner: type, name: str, texts: dict[str, tuple[str, str]]) -> Any:
     return EnumProperty(items=items, **_shown(owner, name))
 
 
+def _distance(name: str, soft_max: float) -> dict[str, Any]:
+    return _shown(ScaleChoice, name, soft_max=soft_max, subtype="DISTANCE", unit="LENGTH")
+
+
+def _typed(settings: Any, _context: bpy.types.Context) -> None:
+    """Who types a distance wants that one and no estimate."""
+    if settings.scale_source == "ESTIMATE":
+        settings.scale_source = "NEAR_FAR"
+
+
 def _models(_settings: Any, _context: bpy.types.Context, _typed: str) -> tuple[str, ...]:
     return (current.test.models if current.test is not None else ()) or MODELS
 
@@ -145,13 +155,14 @@ class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's 
         ScaleChoice,
         "by",
         {
+            "ESTIMATE": ("Estimate", "Near and far as the model estimates them; where it does not, as below"),
             "NEAR_FAR": ("Near/Far", "Distances of the nearest and of the farthest surface"),
             "POINT": ("Point", "The distance of one pixel, and of the nearest or the farthest surface"),
             "METRIC": ("Model", "Metres of the model itself, where it knows them"),
         },
     )
-    near: FloatProperty(**_shown(ScaleChoice, "near_m", soft_max=1000.0, subtype="DISTANCE", unit="LENGTH"))
-    far: FloatProperty(**_shown(ScaleChoice, "far_m", soft_max=10_000.0, subtype="DISTANCE", unit="LENGTH"))
+    near: FloatProperty(**_distance("near_m", 1000.0), update=_typed)
+    far: FloatProperty(**_distance("far_m", 10_000.0), update=_typed)
     point: IntVectorProperty(**_shown(ScaleChoice, "point"), size=2)
     distance: FloatProperty(**_shown(ScaleChoice, "distance_m", soft_max=1000.0, subtype="DISTANCE", unit="LENGTH"))
     point_keeps: _enum(

@@ -277,8 +277,9 @@ def _range(result: DepthResult, near_m: float, far_m: float, job: JobOptions) ->
 def _estimated_scale(result: DepthResult, span_m: tuple[float, float], job: JobOptions) -> PhotoScale:
     """Metres as a model without metres estimates them."""
     near_m, far_m = span_m
+    near, far = (f"{float(f'{end:.2g}'):g}" for end in span_m)  # 140, not 1.4e+02
     text = (
-        f"The scale is the model's estimate: nearest surface about {near_m:.2g} m, farthest about {far_m:.2g} m; sizes "
+        f"The scale is the model's estimate: nearest surface about {near} m, farthest about {far} m; sizes "
         "may be off by a factor of two. Give --near and --far, or --align."
     )
     return PhotoScale(_estimated_link(result, span_m), job.far_m or SPAN_REACH * far_m, near_m, (text,))

@@ -123,6 +123,36 @@ def check_kept(folder):
     return found
 
 
+def check_estimate(folder):
+    """Near and far as the model estimates them, until a distance is typed."""
+    bpy.ops.wm.read_factory_settings()
+    installed(folder)
+    place, run, (width, height) = part("rig.place"), part("engine.run"), SIZE
+    disparity = np.linspace(0, 1, width * height, dtype=np.float32).reshape(height, width)
+    np.save(folder / "disparity.npy", disparity)
+    picture = photo_of(folder / "photos")
+    given = run.PhotoDepth(
+        photo=picture, disparity=folder / "disparity.npy", depth=None, picture=picture, width=width, height=height,
+        anchors={"near": 1.0, "far": 0.0, "far_before_sky": 0.0}, intrinsics=None, model="m", seconds=1.0,
+        estimate=(2.0, 9.0),
+    )  # fmt: skip
+    recipe = place.Recipe(
+        build=part("rig.surface_kinds").BuildOptions(mesh=part("maths.mesh").MeshOptions(edge_rtol=9.0))
+    )
+    ends = part("rig.relief").range_of
+    placed = place.place(bpy.context.scene, given, recipe)
+    found = {"ends": ends(placed.built.rig), "note": placed.note, "told": placed.built.rig["pro_told"]}
+    again = place.rebuild(bpy.context.scene, placed.built.rig, recipe)
+    found["again"] = ends(again.built.rig), again.source.estimate
+    without = place.place(bpy.context.scene, given._replace(estimate=None), recipe)
+    found["without"] = ends(without.built.rig), without.built.rig["pro_told"]
+    settings = bpy.context.scene.pro_depth
+    found["chosen"] = [settings.scale_source]
+    settings.far = 5.0
+    found["chosen"].append(settings.scale_source)
+    return found
+
+
 def check_open(folder):
     """A photo from the menu or dropped."""
     bpy.ops.wm.read_factory_settings()

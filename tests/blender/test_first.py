@@ -52,6 +52,14 @@ def test_metres_of_a_model_that_has_none_are_refused_before_the_run(python):
     assert "gives no metres" in seen["unknown"]
 
 
+def test_near_and_far_are_the_models_estimate_until_they_are_typed(python):
+    seen = facts(python, "estimate")
+    assert seen["ends"] == pytest.approx([2, 9]) and "near 2 m, far 9 m" in seen["note"]
+    assert seen["told"].startswith("Metres: estimated") and seen["again"] == [seen["ends"], [2.0, 9.0]]
+    assert seen["without"][0] == pytest.approx([1, 3]) and seen["without"][1].startswith("Metres: assumed")
+    assert seen["chosen"] == ["ESTIMATE", "NEAR_FAR"]
+
+
 def test_a_photo_from_the_menu_or_dropped_becomes_a_rig(python):
     seen = facts(python, "open")
     assert seen["open"] == "FINISHED" and seen["rigs"] == ["dropped"]
