@@ -147,7 +147,8 @@ def check_estimate(folder):
     without = place.place(bpy.context.scene, given._replace(estimate=None), recipe)
     found["without"] = ends(without.built.rig), without.built.rig["pro_told"]
     settings = bpy.context.scene.pro_depth
-    found["chosen"] = [settings.scale_source]
+    found["chosen"] = [settings.bl_rna.properties["scale_source"].default]
+    settings.scale_source = "ESTIMATE"
     settings.far = 5.0
     found["chosen"].append(settings.scale_source)
     return found
