@@ -23,6 +23,7 @@ from pro_engine.types import BoolMap, FloatMap, ImageArray, Intrinsics, LensSour
 
 _FOV_DEG = (1.0, 170.0)  # across the width; a model's lens beyond is none
 _SKY_ABOVE = 0.5
+_SKY_PIXELS = 1_000_000  # at which its outline is looked for
 _VALID_ABOVE = 0.5
 
 
@@ -63,14 +64,17 @@ class Whole:
     span: tuple[float, float] | None = None
 
     def sky_of(self, image: ImageArray) -> BoolMap | None:
-        """(H, W), where the sky is; its outline is that of the picture (H, W, 3)."""
+        """(H, W), where the sky is; its outline is that of the picture (H, W, 3) at a megapixel."""
         if self.sky is None:
             return None
         if self.sky.max() <= _SKY_ABOVE:
             return np.zeros(image.shape[:2], np.bool_)
-        share = _at_size_of(image, self.sky)
-        sharpen(share, image, self.sky.shape)
-        return share > _SKY_ABOVE
+        height, width = image.shape[:2]
+        less = max(1.0, math.sqrt(height * width / _SKY_PIXELS))
+        seen = resized(image, (round(height / less), round(width / less)))
+        share = _at_size_of(seen, self.sky)
+        sharpen(share, seen, self.sky.shape)
+        return _at_size_of(image, share) > _SKY_ABOVE
 
     def valid_of(self, image: ImageArray) -> BoolMap | None:
         """(H, W), where something is known."""
