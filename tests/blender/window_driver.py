@@ -280,7 +280,7 @@ def first(scene: Scene) -> Steps:
     for _ in range(2):
         yield from hands.press("Z", ctrl=True, shift=True)
     space.shading.light, space.region_3d.view_perspective = "STUDIO", "PERSP"
-    yield from scene.press("pro_depth.show_photo")
+    yield from scene.press("ops.pro_depth.show_photo")  # and not the checkbox of this name
     yield from hands.move(hands.middle)
     yield DRAWN_S
     facts["shown by the button"], facts["said of the photo"] = seen_of(space), scene.shown().text
