@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -27,6 +28,10 @@ from pro_engine.io.paths import check_size, writing_failed
 from pro_engine.types import FloatMap, Plate
 
 Header = dict[str, Any]
+
+_PARSING = threading.Lock()
+"""NumPy parses the header of an array with `ast`, and CPython 3.11 counts nested nodes for all threads together: where
+two parse at once, one may fail, or the program."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +109,16 @@ def _read_array(file: IO[bytes], path: Path, max_pixels: int) -> NDArray[Any]:
     elif np.prod(shape, dtype=np.float64) > max_pixels:
         raise FileError(f"{path} holds an array of shape {shape}, not one (H, W) map; export a single map.")
     file.seek(start)
-    return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    with _PARSING:
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
 def _read_array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, order and type of the array that follows in the file."""
     is_first = np.lib.format.read_magic(file) == (1, 0)
     read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
-    return read(file)
+    with _PARSING:
+        return read(file)
 
 
 def _read_text(file: IO[bytes]) -> object:
@@ -124,7 +131,8 @@ def _read_text(file: IO[bytes]) -> object:
     if shape != () or dtype.kind not in "SU" or dtype.itemsize > _LONGEST_TEXT:
         return None
     file.seek(start)
-    return np.lib.format.read_array(file, allow_pickle=False).item()
+    with _PARSING:
+        return np.lib.format.read_array(file, allow_pickle=False).item()
 
 
 # .npz: the entries `depth` or `disparity`, and `info`
