@@ -65,6 +65,11 @@ class Coarse:
             canvas[~self._surface_at(size)] = self.zero
         return canvas
 
+    def set_sky(self, disparity: FloatMap, sky: BoolMap | None) -> None:
+        """Give the sky (H, W), if there is any, a disparity of 0 in a normalised map (H, W)."""
+        if sky is not None:
+            disparity[sky] = self.zero
+
     def continued(self, values: FloatMap, sky: BoolMap | None) -> FloatMap:
         """A map (h, w) of the whole picture in which surfaces go on in the sky (H, W), if there is any, as enlarging it
         would mix them."""
@@ -74,10 +79,7 @@ class Coarse:
         return filled(values, self._surface_at(size) & (resized(sky.astype(np.float32), size) == 0))
 
     def metres(self, disparity: FloatMap, sky: BoolMap | None) -> tuple[FloatMap | None, ScaleShift | None]:
-        """Depth of a normalised map (H, W), in which the sky gets a disparity of 0, where Ψ tells metres: the
-        normalisation undone."""
-        if sky is not None:
-            disparity[sky] = self.zero
+        """Depth of a normalised map (H, W) where Ψ tells metres: the normalisation undone."""
         factor = self.whole.metric_factor
         if factor is None:
             return None, None

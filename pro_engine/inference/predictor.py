@@ -179,6 +179,7 @@ class DepthPredictor:
         coarse_map = tiling.to_image(coarse.normalised, layout) if options.keep_coarse else None
         if sharpens and not sharp:
             sharpen(disparity, image, layout.canvas)
+        coarse.set_sky(disparity, infinite)
         depth, scale_shift = coarse.metres(disparity, infinite)
         if known is not None:
             valid &= known

@@ -260,7 +260,10 @@ class ShotScale:
         """How far the nearest surface of the anchors is, and the farthest in front of a sky, in metres, as a model
         without metres estimates it; that of the first frame that has any."""
         if self._estimate is None and self._anchors is not None and result.span_m is not None:
-            link, limit = _estimated_link(result, result.span_m), SPAN_REACH * result.span_m[1]
+            try:
+                link, limit = _estimated_link(result, result.span_m), SPAN_REACH * result.span_m[1]
+            except InputError:  # no contrast but for a few pixels
+                return None
             ends = (1 / (link.scale * self._anchors[name] + link.shift) for name in ("near", "far_before_sky"))
             near, far = (end if 0 < end < limit else limit for end in ends)
             self._estimate = {"near_m": near, "far_m": far}

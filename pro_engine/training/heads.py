@@ -82,12 +82,6 @@ class HeadSamples(Dataset[HeadSample]):
         row = int(order[index % len(order)])
         return HeadSample(*(part[row] for part in self._seen))
 
-    @property
-    def sums(self) -> Tensor:
-        """Of all pictures: (N, C)."""
-        assert self._seen is not None, "build comes first"
-        return self._seen.sums
-
     def build(self, network: VitDepth, mark: str, progress: Progress) -> None:
         """Let the network see what no file holds yet. mark: hash of what the files depend on beside the settings."""
         total = len(self.views) * self.crops
