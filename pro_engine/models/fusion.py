@@ -85,17 +85,23 @@ def haar_sums(maps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return upper + lower, upper - lower, upper_step + lower_step, upper_step - lower_step
 
 
+def haar_cells(ll: Tensor, lh: Tensor, hl: Tensor, hh: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Four times the a, b, c and d of which `haar_sums` gives the bands, all (B, C, h, w)."""
+    row_sum, row_difference, column_sum, column_difference = ll + lh, ll - lh, hl + hh, hl - hh
+    return (
+        *(row_sum + column_sum, row_sum - column_sum),
+        *(row_difference + column_difference, row_difference - column_difference),
+    )
+
+
 def haar_synthesis(ll: Tensor, lh: Tensor, hl: Tensor, hh: Tensor) -> Tensor:
     """Undoes `haar_sums`: four bands (B, C, h, w) -> maps (B, C, 2h, 2w), channels last in memory."""
-    row_sum, row_difference = (ll + lh) * 0.25, (ll - lh) * 0.25
-    column_sum, column_difference = (hl + hh) * 0.25, (hl - hh) * 0.25
-    a, b = row_sum + column_sum, row_sum - column_sum
-    c, d = row_difference + column_difference, row_difference - column_difference
-    a, b, c, d = (cell.permute(0, 2, 3, 1) for cell in (a, b, c, d))  # (B, h, w, C)
+    cells = haar_cells(*(0.25 * band for band in (ll, lh, hl, hh)))
+    a, b, c, d = (cell.permute(0, 2, 3, 1) for cell in cells)  # (B, h, w, C)
     upper, lower = torch.stack((a, b), 3), torch.stack((c, d), 3)  # (B, h, w, 2, C)
-    cells = torch.stack((upper, lower), 2)  # (B, h, 2, w, 2, C)
-    batch, rows, _, columns, _, channels = cells.shape
-    return cells.reshape(batch, 2 * rows, 2 * columns, channels).permute(0, 3, 1, 2)  # (B, C, 2h, 2w)
+    joined = torch.stack((upper, lower), 2)  # (B, h, 2, w, 2, C)
+    batch, rows, _, columns, _, channels = joined.shape
+    return joined.reshape(batch, 2 * rows, 2 * columns, channels).permute(0, 3, 1, 2)  # (B, C, 2h, 2w)
 
 
 class WaveletFusion(nn.Module):
@@ -109,11 +115,17 @@ class WaveletFusion(nn.Module):
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """coarse and fine (P, C, h, w) -> (P, C, h, w); odd sides are padded with zeros at the right and the bottom."""
         height, width = coarse.shape[-2:]
-        if torch.compiler.is_exporting() or height % 2 or width % 2:  # an exported graph must not depend on the size
-            coarse, fine = (F.pad(maps, (0, width % 2, 0, height % 2)) for maps in (coarse, fine))
-        low, *details = zip(haar_sums(coarse), haar_sums(fine), strict=True)  # four pairs of (P, C, h/2, w/2)
+        low, *details = haar_pairs(coarse, fine)
         fused = haar_synthesis(self.low(low), *self.high(details))  # (P, C, h, w) and the padding
         return fused[:, :, :height, :width]
+
+
+def haar_pairs(coarse: Tensor, fine: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """`haar_sums` of two maps (P, C, h, w), band by band: four pairs of (P, C, h / 2, w / 2), rounded up."""
+    height, width = coarse.shape[-2:]
+    if torch.compiler.is_exporting() or height % 2 or width % 2:  # an exported graph must not depend on the size
+        coarse, fine = (F.pad(maps, (0, width % 2, 0, height % 2)) for maps in (coarse, fine))
+    return list(zip(haar_sums(coarse), haar_sums(fine), strict=True))
 
 
 class InputEncoder(nn.Module):

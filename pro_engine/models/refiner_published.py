@@ -38,6 +38,7 @@ from pro_engine.models.outlines import snap_to_outlines
 from pro_engine.models.refiner_blend import BlendRefiner
 
 _MIN_MAX_EPS = 1e-8
+_POSITION_ERROR = 1e-3  # pixels; boxes are float32
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
@@ -65,6 +66,13 @@ def sample_roi(maps: Tensor, boxes: Tensor, size: Sequence[int]) -> Tensor:
     Output pixel (i, j) looks at x = x0 * W + (j + 0.5) * (x1 - x0) * W / w - 0.5, likewise y, clamped to the centres of
     the border pixels. Gives (P, C, h, w) in the type and memory format of the maps.
     """
+    last = maps.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    if maps.device.type == "cpu":
+        enlarged = [_enlarged_box(maps, box, size, layout) for box in boxes.tolist()]
+        parts = [part for part in enlarged if part is not None]
+        if len(parts) == len(boxes):
+            return torch.cat(parts).contiguous(memory_format=layout)
     height, width = size
     grid_type = torch.promote_types(maps.dtype, torch.float32)  # half precision cannot hold positions
     x0, y0, x1, y1 = boxes.to(maps.device, grid_type).unbind(1)
@@ -76,8 +84,38 @@ def sample_roi(maps: Tensor, boxes: Tensor, size: Sequence[int]) -> Tensor:
     grid = torch.stack((x[:, None].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)), -1)  # (P, h, w, 2)
     spread = maps.to(grid_type).expand(len(boxes), -1, -1, -1)  # (P, C, H, W), one copy in memory
     sampled = F.grid_sample(spread, grid, mode="bilinear", padding_mode="border", align_corners=False)  # (P, C, h, w)
-    last = maps.is_contiguous(memory_format=torch.channels_last)
-    return sampled.to(maps.dtype, memory_format=torch.channels_last if last else torch.contiguous_format)
+    return sampled.to(maps.dtype, memory_format=layout)
+
+
+def _enlarged_box(
+    maps: Tensor, box: Sequence[float], size: Sequence[int], layout: torch.memory_format
+) -> Tensor | None:
+    """`sample_roi` of one box (x0, y0, x1, y1) whose edges fall on pixels of the map enlarged by whole numbers, which a
+    processor does several times as fast as sampling; None of any other box."""
+    columns = _enlargement(box[0], box[2], maps.shape[3], size[1])
+    rows = _enlargement(box[1], box[3], maps.shape[2], size[0])
+    if rows is None or columns is None:
+        return None
+    (top, bottom, down, y), (left, right, across, x) = rows, columns
+    part = maps[:, :, top:bottom, left:right].contiguous(memory_format=layout)  # else enlarging is slow
+    enlarged = (down * part.shape[2], across * part.shape[3])
+    part = F.interpolate(part, enlarged, mode="bilinear", align_corners=False)
+    return part[:, :, y : y + size[0], x : x + size[1]]  # (1, C, h, w)
+
+
+def _enlargement(low: float, high: float, count: int, wanted: int) -> tuple[int, int, int, int] | None:
+    """Of one side of a box, from low to high in [0, 1] of `count` pixels, sampled to `wanted`: first and last pixel to
+    enlarge, by how much, and where the box begins in that; None where its edges fall between pixels of that.
+
+    One pixel more on either side is enlarged, so that the border of what is enlarged does not show.
+    """
+    by = max(1, round(wanted / ((high - low) * count)))
+    edges = low * count * by, high * count * by
+    begin, end = round(edges[0]), round(edges[1])
+    if end - begin != wanted or max(abs(edges[0] - begin), abs(edges[1] - end)) > _POSITION_ERROR:
+        return None
+    first, last = max(0, begin // by - 1), min(count, -(-end // by) + 1)
+    return first, last, by, begin - first * by
 
 
 class ResidualUnit(nn.Module):

@@ -11,8 +11,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pro_engine.inference.work import flop_formulas
-from pro_engine.models.fusion import BandConv2d, DoubleConv
-from pro_engine.models.int8 import Int8BandConv2d, Int8Conv2d, int8_supported, quantize_convolutions
+from pro_engine.models.fusion import BandConv2d, DoubleConv, WaveletFusion
+from pro_engine.models.int8 import Int8Conv2d, Int8WaveletFusion, int8_supported, quantize_convolutions
 from pro_engine.models.refiner_light import LightRefiner
 from pro_engine.models.refiner_published import ProRefiner, fold_batch_norm
 
@@ -106,12 +106,18 @@ def test_a_relu_that_follows_is_merged_and_no_other():
     torch.testing.assert_close(network(maps), expected, rtol=0, atol=0.05)
 
 
-def test_bands_are_convolved_one_by_one():
+@pytest.mark.parametrize("size", [(6, 8), (7, 5)])
+def test_the_wavelets_synthesis_ends_in_the_mix(size):
     torch.manual_seed(0)
-    full = BandConv2d(96, 48, 3, padding=1, bias=False, groups=3)
-    bands = [(torch.randn(1, 16, 6, 5), torch.randn(1, 16, 6, 5)) for _ in range(3)]
-    for found, expected in zip(Int8BandConv2d(full)(bands), full(bands), strict=True):
-        torch.testing.assert_close(found, expected, rtol=0, atol=0.05)
+    fusion, mix = WaveletFusion(16), DoubleConv(48, 16, joins=True)
+    network = fold_batch_norm(nn.ModuleList([fusion, mix]))
+    own, coarse, fine = (torch.randn(2, 16, *size) for _ in range(3))
+    expected = mix((coarse, own, fusion(coarse, fine)))
+    quantize_convolutions(network)
+    found = network[1]((coarse, own, network[0](coarse, fine)))
+    assert isinstance(network[0], Int8WaveletFusion) and isinstance(mix[0], Int8Conv2d)
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.02 * (expected.max() - expected.min()).item())
 
 
 def test_its_work_is_counted_as_that_of_the_convolution():

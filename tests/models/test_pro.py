@@ -71,6 +71,20 @@ def test_sample_roi_against_a_loop_over_pixels(size, last):
         np.testing.assert_allclose(found.cpu().numpy(), _roi_by_hand(maps[0].cpu().numpy(), box, size), atol=2e-5)
 
 
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(("count", "move"), [(1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (2, 0.25), (3, 1 / 6)])
+def test_sample_roi_of_patches_as_large_as_the_picture(count, move, last):
+    torch.manual_seed(0)
+    maps = torch.randn(1, 2, 12, 37)
+    if last:
+        maps = maps.contiguous(memory_format=torch.channels_last)
+    starts = [k / count + move for k in range(count - (move > 0))]
+    boxes = [(x, y, x + 1 / count, y + 1 / count) for x in starts for y in starts]
+    sampled = sample_roi(maps, torch.tensor(boxes), (12, 37))
+    for found, box in zip(sampled, boxes, strict=True):
+        np.testing.assert_allclose(found.cpu().numpy(), _roi_by_hand(maps[0].cpu().numpy(), box, (12, 37)), atol=2e-5)
+
+
 def test_the_whole_box_at_the_same_size_is_the_map_itself():
     maps = torch.randn(1, 4, 19, 31)
     torch.testing.assert_close(sample_roi(maps, torch.tensor([[0.0, 0, 1, 1]]), (19, 31)), maps, atol=1e-5, rtol=0)
