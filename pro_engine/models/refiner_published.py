@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pro_engine.models.contract import Refiner, RefinerInput
-from pro_engine.models.fusion import LEVELS, FrequencyFusion
+from pro_engine.models.fusion import LEVELS, FrequencyFusion, JoinedConv2d
 from pro_engine.models.outlines import snap_to_outlines
 from pro_engine.models.refiner_blend import BlendRefiner
 
@@ -165,9 +165,9 @@ class ResidualHead(nn.Module):
         self.block3 = HeadBlock(c1, c2)
         self.block2 = HeadBlock(c2, c3)
         self.block1 = HeadBlock(c3, c4)
-        self.join = nn.Conv2d(2 * c4, c4 // 2, 3, padding=1)
+        self.join = JoinedConv2d(2 * c4, c4 // 2, 3, padding=1)
         self.last = nn.Sequential(
-            nn.Conv2d(c4 // 2 + c5, c5, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(c5, 1, 1, bias=False)
+            JoinedConv2d(c4 // 2 + c5, c5, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(c5, 1, 1, bias=False)
         )
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
@@ -177,9 +177,9 @@ class ResidualHead(nn.Module):
         x = self.block3(x, level1, level2.shape[-2:])  # (P, c2, h_2, w_2)
         x = self.block2(x, level2, level3.shape[-2:])  # (P, c3, h_3, w_3)
         x = self.block1(x, level3, level4.shape[-2:])  # (P, c4, h_4, w_4)
-        x = self.join(torch.cat((x, level4), 1))  # (P, c4 / 2, h_4, w_4)
+        x = self.join((x, level4))  # (P, c4 / 2, h_4, w_4)
         x = F.interpolate(x, level5.shape[-2:], mode="bilinear", align_corners=True)  # (P, c4 / 2, h_5, w_5)
-        return self.last(torch.cat((x, level5), 1))  # (P, 1, h_5, w_5)
+        return self.last((x, level5))  # (P, 1, h_5, w_5)
 
 
 Start = Literal["coarse", "snapped"]
