@@ -15,24 +15,25 @@ from ..maths.passes import CameraPose, passes_of
 from ..maths.simplify import FloatMap
 from .build import PHOTO_KEY, Built
 from .datablocks import NewDatablocks, new_float_image
+from .plate import keep_time
 
 PLAIN = {"R_LAYERS", "COMPOSITE", "VIEWER", "REROUTE", "GROUP_OUTPUT"}  # nodes of a tree in which nobody built anything
 
 
-def set_up(scene: bpy.types.Scene, parts: Built, depth: FloatMap, lens: Intrinsics) -> bool:
+def set_up(scene: bpy.types.Scene, parts: Built, depth: FloatMap | None, lens: Intrinsics) -> bool:
     """Put the render over the photo. Returns whether it is what the scene shows; else the nodes are there, beside those
     of the user, whose links stay.
 
     The film becomes transparent, as nothing of the photo would be seen behind it. Depth and lens are those of what is
-    built, see `place`.
+    built, see `shown_depth`; without depth, of a shot, there are no nodes for it and its mask.
     """
     rig = parts.rig
     stands = np.eye(3, dtype=np.float32) * np.float32(rig.scale.x)
-    maps = passes_of(depth, lens, CameraPose(stands, np.zeros(3, np.float32)))
+    maps = {} if depth is None else passes_of(depth, lens, CameraPose(stands, np.zeros(3, np.float32)))
     with NewDatablocks() as made:
         images = [
             rig[PHOTO_KEY],
-            *(new_float_image(made, f"{rig.name} {name}", maps[name]["Y"]) for name in ("z", "mask")),
+            *(new_float_image(made, f"{rig.name} {name}", maps[name]["Y"]) for name in ("z", "mask") if maps),
         ]
         tree = _tree_of(scene, rig.name)
         is_ours = all(node.type in PLAIN for node in tree.nodes)
@@ -45,8 +46,9 @@ def set_up(scene: bpy.types.Scene, parts: Built, depth: FloatMap, lens: Intrinsi
         ]
         render = _node(tree, "CompositorNodeRLayers", frame, -400, 400, scene=scene)
         over = _node(tree, "CompositorNodeAlphaOver", frame, 0, 200)
-        for name, node in zip(("Photo", "Z, units of the scene", "Mask"), nodes, strict=True):
+        for name, node in zip(("Photo", "Z, units of the scene", "Mask"), nodes, strict=False):
             node.label = name
+        keep_time(nodes[0], parts)
         below, above = [socket for socket in over.inputs if socket.type == "RGBA"][:2]
         tree.links.new(nodes[0].outputs["Image"], below)
         tree.links.new(render.outputs["Image"], above)

@@ -140,9 +140,9 @@ class Stage:
         for image in {node.image: None for node in nodes if node.image.is_float}:
             share = float((read_float_image(image)[..., :3] > 1).any(axis=2).mean())
             if share:
-                found.append(f"{share:.0%} of {image.name} is brighter than white and is clipped: GLB holds 8 bits a"
-                             " colour; USD keeps it.")  # fmt: skip
-        return " ".join(found)
+                found.append(f"{share:.0%} of {image.name}")
+        what = "is brighter than white and is" if len(found) == 1 else "are brighter than white and are"
+        return f"{' and '.join(found)} {what} clipped: GLB holds 8 bits a colour; USD keeps it." if found else ""
 
     def dress(self, shade: Shade, folder: Path | None = None, name: str = "") -> None:
         """Materials that emit an image become what the format has for it; `shade` links the image's node.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import bpy
 from mathutils import Vector
@@ -18,15 +19,22 @@ WHOLE = 0.95  # of the rays; what covers less may be meant to stand before the p
 SLACK = 1e-4  # relative; the surface itself is not in its own way
 
 
-def clear_view(context: bpy.types.Context, rig: bpy.types.Object, camera: bpy.types.Object) -> list[str]:
-    """Hide each mesh that stands between the camera and all of the photo; their names."""
+class Obstacles(NamedTuple):
+    """Names of what was hidden, and of what stays around the rig: behind the photo, before everybody who is outside."""
+
+    hidden: list[str]
+    around: list[str]
+
+
+def clear_view(context: bpy.types.Context, rig: bpy.types.Object, camera: bpy.types.Object) -> Obstacles:
+    """Hide each mesh that stands between the camera and all of the photo."""
     layer, family = context.view_layer, {rig, *rig.children_recursive}
     layer.update()
     graph = context.evaluated_depsgraph_get()
     rays = list(_rays(context.scene, camera))
     surfaces = [one for one in family if one.type == "MESH" and one.visible_get(view_layer=layer)]
     reach: list[float] = []
-    found = []
+    found, around = [], []
     for thing in list(layer.objects):
         if thing.type != "MESH" or thing in family or thing.library or not thing.visible_get(view_layer=layer):
             continue
@@ -36,11 +44,27 @@ def clear_view(context: bpy.types.Context, rig: bpy.types.Object, camera: bpy.ty
         reach = reach or [min((_distance(one, graph, *ray) for one in surfaces), default=0.0) for ray in rays]
         if sum(hit < far * (1 - SLACK) for hit, far in zip(hits, reach, strict=True)) >= WHOLE * len(rays):
             found.append(thing)
+        elif _encloses(thing, surfaces):
+            around.append(thing.name)
     for thing in found:
         thing[HIDDEN_KEY] = thing.hide_render
         thing.hide_render = True
         thing.hide_set(True, view_layer=layer)
-    return [thing.name for thing in found]
+    return Obstacles([thing.name for thing in found], around)
+
+
+def _encloses(thing: bpy.types.Object, surfaces: list[bpy.types.Object]) -> bool:
+    """Whether the box around a mesh holds the boxes around all of the rig's."""
+    low, high = _box([thing])
+    inner_low, inner_high = _box(surfaces)
+    return all(a <= b <= c <= d for a, b, c, d in zip(low, inner_low, inner_high, high, strict=True))
+
+
+def _box(things: list[bpy.types.Object]) -> tuple[Vector, Vector]:
+    """Lowest and highest corner in the world."""
+    corners = [thing.matrix_world @ Vector(corner) for thing in things for corner in thing.bound_box]
+    low, high = (Vector([choose(one[k] for one in corners) for k in range(3)]) for choose in (min, max))
+    return low, high
 
 
 def hidden_in(scene: bpy.types.Scene) -> list[bpy.types.Object]:

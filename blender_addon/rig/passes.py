@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import bpy
@@ -16,24 +17,40 @@ from ..maths.passes import CameraPose, passes_of
 from ..maths.simplify import FloatMap
 from .build import PHOTO_KEY, parts_of
 
-SPACE_CHOICES = ("CAMERA", "WORLD")
+PASSES = ("z", "position", "normal", "mask")  # of `passes_of`
 HEAD_BYTES = 1 << 16  # of a file, in which its header ends
 
 
+def pass_files(path: Path, frame: int | None = None) -> dict[str, Path]:
+    """NAME.z.exr, NAME.position.exr, NAME.normal.exr and NAME.mask.exr, by what is in them; of a frame NAME.z.0101.exr.
+
+    `path` has NAME as its stem; an ending .exr is left out.
+    """
+    stem = path.with_suffix("") if path.suffix.lower() == ".exr" else path
+    number = "" if frame is None else f".{frame:04d}"
+    return {name: stem.with_name(f"{stem.name}.{name}{number}.exr") for name in PASSES}
+
+
+def check_free(files: Iterable[Path]) -> None:
+    """UserError: one of the files is there."""
+    there = next((file for file in files if file.exists()), None)
+    if there is not None:
+        raise UserError(f"{there} is there already; choose another name, or turn on Replace.")
+
+
 def write_passes(
-    rig: bpy.types.Object, depth: FloatMap, lens: Intrinsics, path: Path, space: str, *, replace: bool = False
+    rig: bpy.types.Object, depth: FloatMap, lens: Intrinsics, path: Path, space: str, frame: int | None = None
 ) -> list[Path]:
-    """Write NAME.z.exr, NAME.position.exr, NAME.normal.exr and NAME.mask.exr; all in units of the scene.
+    """Write the files of `pass_files`, in the place of those that are there; all in units of the scene.
 
     Args:
         rig: made by `build`.
-        depth, lens: of what is built, see `place`.
-        path: of the files; an ending .exr is left out, and its stem is NAME.
+        depth, lens: of what it shows, see `shown_depth`.
+        path, frame: as of `pass_files`.
         space: "CAMERA" (x right, y up, looking along -z) or "WORLD"; z is along the axis of view in both.
-        replace: files of these names.
 
     Raises:
-        UserError: the rig is not whole, a file is there, or one cannot be written.
+        UserError: the rig is not whole, or a file cannot be written.
     """
     camera = parts_of(rig).camera
     bpy.context.view_layer.update()  # places of what was moved just now are not known before
@@ -44,19 +61,14 @@ def write_passes(
         if space == "WORLD"
         else CameraPose(np.eye(3, dtype=np.float32) * np.float32(rig_scale), np.zeros(3, np.float32))
     )
-    stem = path.with_suffix("") if path.suffix.lower() == ".exr" else path
-    frame = _frame(rig[PHOTO_KEY], depth.shape[1], depth.shape[0])
-    files = {stem.with_name(f"{stem.name}.{name}.exr"): maps for name, maps in
-             passes_of(depth, lens, pose).items()}  # fmt: skip
-    there = [file for file in files if file.exists()]
-    if there and not replace:
-        raise UserError(f"{there[0]} is there already; choose another name, or turn on Replace.")
-    for file, maps in files.items():
-        _write(file, zipped_exr(maps, frame))
-    return list(files)
+    windows = _windows(rig[PHOTO_KEY], depth.shape[1], depth.shape[0])
+    files = pass_files(path, frame)
+    for name, maps in passes_of(depth, lens, pose).items():
+        _write(files[name], zipped_exr(maps, windows))
+    return list(files.values())
 
 
-def _frame(photo: bpy.types.Image, width: int, height: int) -> ExrWindows:
+def _windows(photo: bpy.types.Image, width: int, height: int) -> ExrWindows:
     """Where the pixels of a photo lie: an EXR may be a part of a plate, and tells where."""
     try:
         head = photo.packed_file.data[:HEAD_BYTES] if photo.packed_file else _head_of(photo)

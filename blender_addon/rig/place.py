@@ -76,7 +76,7 @@ def place(scene: bpy.types.Scene, result: PhotoDepth, recipe: Recipe, plate: bpy
     if scene.library is not None:
         raise UserError(f"The scene {scene.name} comes from another file; make it local, or choose another scene.")
     source = Source.of_result(result)
-    choice, (intrinsics, note) = recipe.scale.settled(source.estimate), _lens(source, recipe)
+    choice, (intrinsics, note) = source.settled(recipe.scale), _lens(source, recipe)
     built = build(
         scene,
         name=result.photo.stem,
@@ -100,7 +100,7 @@ def place(scene: bpy.types.Scene, result: PhotoDepth, recipe: Recipe, plate: bpy
         built.rig[ESTIMATE_KEY] = list(source.estimate)
     built.rig[SOURCES_KEY] = f"{source.lens_source}|{source.scale_source}"
     _note_built(built.rig, recipe, source, intrinsics)
-    note = f"{note} {source.doubts(recipe)}".strip()
+    note = f"{note} {source.doubts(recipe, intrinsics)}".strip()
     stand_at(built.rig, recipe.lens)
     if result.reduced:
         note = f"{note} It was reduced to {result.width}x{result.height}: Blender keeps no larger map.".lstrip()
@@ -117,13 +117,13 @@ def rebuild(scene: bpy.types.Scene, rig: bpy.types.Object, recipe: Recipe) -> Pl
     parts_of(rig)
     source = Source.of_rig(rig)
     height, width = source.disparity.shape
-    choice, (intrinsics, note) = recipe.scale.settled(source.estimate), _lens(source, recipe)
+    choice, (intrinsics, note) = source.settled(recipe.scale), _lens(source, recipe)
     depth = source.depth(choice, source.scale(choice), intrinsics)
     sensor_mm = recipe.lens.sensor_width_mm(width, height)
     built = build_again(scene, rig, depth=depth, intrinsics=intrinsics, options=recipe.build, sensor_mm=sensor_mm)
     _note_built(rig, recipe, source, intrinsics)
     stand_at(rig, recipe.lens)
-    return Placed(built, source, f"{note} {source.doubts(recipe)}".strip())
+    return Placed(built, source, f"{note} {source.doubts(recipe, intrinsics)}".strip())
 
 
 def _lens(source: Source, recipe: Recipe) -> tuple[Intrinsics | Sphere, str]:
@@ -137,7 +137,7 @@ def _lens(source: Source, recipe: Recipe) -> tuple[Intrinsics | Sphere, str]:
 def _note_built(rig: bpy.types.Object, recipe: Recipe, source: Source, lens: Intrinsics | Sphere) -> None:
     """Note on a rig what it was built with."""
     rig[TOLD_KEY] = source.told(recipe)
-    choice = recipe.scale.settled(source.estimate)
+    choice = source.settled(recipe.scale)
     scale = source.scale(choice)
     ends = None if scale is None or source.sphere else source.ends(choice, scale)
     rig[BUILT_KEY] = json.dumps({"lens": asdict(lens), "scale": asdict(choice), RANGE: ends})
@@ -146,22 +146,14 @@ def _note_built(rig: bpy.types.Object, recipe: Recipe, source: Source, lens: Int
 def built_with(rig: bpy.types.Object) -> tuple[Intrinsics | Sphere, ScaleChoice]:
     """The lens and the metres with which a rig was built last. UserError: it does not tell."""
     if not has(rig, BUILT_KEY):
-        raise UserError(f"{rig.name} has no map of one photo: a shot has none, and others need Rebuild.")
+        raise UserError(f"{rig.name} does not tell its lens and metres, as older ones; press Rebuild.")
     told = json.loads(rig[BUILT_KEY])
     lens = Sphere(**told["lens"]) if has(rig, SPHERE_KEY) else Intrinsics(**told["lens"])
     return lens, ScaleChoice(**{**told["scale"], "point": tuple(told["scale"]["point"])})
 
 
-def pinhole_of(rig: bpy.types.Object) -> Intrinsics:
-    """The lens of a photo. UserError: as of `built_with`, or it is a panorama."""
-    lens = built_with(rig)[0]
-    if isinstance(lens, Sphere):
-        raise UserError(f"{rig.name} is a panorama; this is for photos of a lens.")
-    return lens
-
-
 def depth_of(rig: bpy.types.Object) -> FloatMap:
-    """(H, W) metres of what is built, NaN where there is nothing. UserError: the rig lacks the engine's map."""
+    """(H, W) metres of a photo's rig, NaN where there is nothing. UserError: it lacks the engine's map."""
     lens, choice = built_with(rig)
     source = Source.of_rig(rig)
     return source.depth(choice, source.scale(choice), lens)
@@ -231,7 +223,7 @@ def estimate_again(source: Source, recipe: Recipe) -> Estimate:
     options = recipe.build
     if options.kind == "adaptive" or options.has_layers:
         return estimate_before(width, height, options)
-    choice = recipe.scale.settled(source.estimate)
+    choice = source.settled(recipe.scale)
     scale = source.scale(choice)
     seen = used = 0
     for rows, inner in _bands(height, options.mesh):

@@ -32,7 +32,7 @@ def show_behind(parts: Built) -> None:
     _, _, aspect_x, aspect_y = parts.camera[FRAME_KEY]
     shown.frame_method = "CROP" if aspect_x == aspect_y else "STRETCH"  # the photo has the shape of the frame
     shown.show_background_image = data.show_background_images = True
-    _keep_time(shown.image_user, parts)
+    keep_time(shown.image_user, parts)
 
 
 def _check_flat(parts: Built) -> None:
@@ -40,7 +40,7 @@ def _check_flat(parts: Built) -> None:
         raise UserError(f"{parts.rig.name} is a panorama; this is for photos of a lens.")
 
 
-def _keep_time(user: Any, parts: Built) -> None:
+def keep_time(user: Any, parts: Built) -> None:
     """Show the same frame as the surface, if the photo is a movie or a sequence."""
     trees = [material.node_tree for material in parts.surface.data.materials if material and material.node_tree]
     for node in (node for tree in trees for node in tree.nodes):
@@ -97,7 +97,7 @@ def _projection(made: NewDatablocks, parts: Built, shading: str) -> bpy.types.Ma
     nodes.join(u, place.inputs[0])
     nodes.join(v, place.inputs[1])
     picture = nodes.new("ShaderNodeTexImage", image=rig[PHOTO_KEY], extension="CLIP")
-    _keep_time(picture.image_user, parts)
+    keep_time(picture.image_user, parts)
     nodes.join(place.outputs[0], picture.inputs[0])
     plain = nodes.new("ShaderNodeBsdfPrincipled")
     plain.inputs["Base Color"].default_value = OUTSIDE

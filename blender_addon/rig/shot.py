@@ -7,7 +7,9 @@ drawn for its own camera alone, as a material tells; so no frame has a gap in fr
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +20,9 @@ from ..errors import UserError
 from .build import NAME_LENGTH, PHOTO_KEY, Built, aim, parts_of
 from .datablocks import NewDatablocks, catch_shadows, has, new_material, new_mesh, replace_old
 from .nodes import Nodes
-from .place import Recipe, stand_at
+from .place import BUILT_KEY, RANGE, TOLD_KEY, Recipe, stand_at
 from .shot_cache import POINTS, Placement, Shot, ShotCache, grid_mesh, write_points
+from .source import Source
 from .surface_kinds import SURFACE_KEY
 
 SHOT_KEY = "pro_shot"  # on the rig: the folder of its depth cache
@@ -50,13 +53,14 @@ def build_shot(scene: bpy.types.Scene, cache: ShotCache, recipe: Recipe, *, has_
     shot = cache.shot
     if shot is None or not shot.numbers:
         raise UserError("No frame has depth; estimate the shot again.")
-    placement = Placement(shot, recipe)
+    placement = Placement.of_recipe(shot, recipe)
     if not has_points:
         write_points(cache, placement)
     name = cache.folder.stem[:NAME_LENGTH]
     with NewDatablocks() as made:
         photo = _photo(made, name, shot)
-        points = placement.points(next(cache.frames())[1])
+        first = cache.frame(shot.numbers[0])
+        points = placement.points(first)
         mesh = new_mesh(made, name, grid_mesh(shot, points))
         mesh.materials.append(_material(made, name, photo, shot, placement, recipe))
         surface = made.add(bpy.data.objects.new(f"{name} surface", mesh))
@@ -71,9 +75,9 @@ def build_shot(scene: bpy.types.Scene, cache: ShotCache, recipe: Recipe, *, has_
         for thing in (rig, camera, surface):
             collection.objects.link(thing)
         built = Built(collection, rig, camera, surface, None)
-        _finish(built, shot, placement, points, recipe)
+        note = _finish(built, shot, placement, first, recipe)
         scene.collection.children.link(collection)
-    return PlacedShot(built, shot, placement.note)
+    return PlacedShot(built, shot, note)
 
 
 def rebuild_shot(rig: bpy.types.Object, recipe: Recipe) -> PlacedShot:
@@ -82,7 +86,7 @@ def rebuild_shot(rig: bpy.types.Object, recipe: Recipe) -> PlacedShot:
     cache = ShotCache.read(Path(bpy.path.abspath(rig[SHOT_KEY])))
     shot = cache.shot
     assert shot is not None
-    placement = Placement(shot, recipe)
+    placement = Placement.of_recipe(shot, recipe)
     write_points(cache, placement)
     mesh = parts.surface.data
     old = list(mesh.materials)
@@ -92,8 +96,8 @@ def rebuild_shot(rig: bpy.types.Object, recipe: Recipe) -> PlacedShot:
     mesh.materials.append(material)
     replace_old(old, [material])
     _move(parts.surface, cache)
-    _finish(parts, shot, placement, placement.points(next(cache.frames())[1]), recipe)
-    return PlacedShot(parts, shot, placement.note)
+    note = _finish(parts, shot, placement, cache.frame(shot.numbers[0]), recipe)
+    return PlacedShot(parts, shot, note)
 
 
 def is_shot(rig: bpy.types.Object) -> bool:
@@ -148,14 +152,18 @@ def _move(surface: bpy.types.Object, cache: ShotCache) -> None:
     modifier.frame_start = cache.shot.span[0]
 
 
-def _finish(parts: Built, shot: Shot, placement: Placement, points: Any, recipe: Recipe) -> None:
-    """What a rig has beside its mesh."""
-    depth = np.append(-points[..., 2], 2 * recipe.scale.far_m).astype(np.float32)
+def _finish(parts: Built, shot: Shot, placement: Placement, first: Source, recipe: Recipe) -> str:
+    """What a rig has beside its mesh; what had to be guessed, of the first frame, whose scale all keep."""
+    depth = np.append(-placement.points(first)[..., 2], 2 * placement.far_m).astype(np.float32)
     sensor_mm = recipe.lens.sensor_width_mm(shot.width, shot.height)
     aim(parts.camera, depth, placement.lens, parts.rig.scale.x, sensor_mm)
     catch_shadows(parts.surface, recipe.build.material)
     parts.surface[SURFACE_KEY] = ["shot", recipe.build.material]
     stand_at(parts.rig, recipe.lens)
+    parts.rig[BUILT_KEY] = json.dumps({"lens": asdict(placement.lens), "scale": asdict(recipe.scale), RANGE: None})
+    parts.rig[TOLD_KEY] = first.told(recipe)
+    _, guess = recipe.lens.intrinsics(shot.width, shot.height, first.exif)
+    return f"{guess} {first.doubts(recipe, placement.lens)}".strip()
 
 
 def _material(

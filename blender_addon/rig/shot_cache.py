@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import bisect
 import json
 import math
 import os
@@ -27,7 +28,7 @@ from ..maths.scale import DepthScale
 from ..maths.simplify import FloatMap, cell_faces
 from ..options import Checked, option
 from .place import Recipe
-from .source import Source
+from .source import ScaleChoice, Source, farthest
 
 TABLE, POINTS = "shot.json", "points.pc2"
 DISPARITY, METRES = "disparity.f32", "metres.f32"
@@ -65,6 +66,8 @@ class Shot:
     has_metres: bool
     numbers: list[int] = field(default_factory=list)
     anchors: list[dict[str, float] | None] = field(default_factory=list)
+    estimates: list[list[float] | None] = field(default_factory=list)  # near and far; caches before had none
+    farthest_m: float = 0.0  # of the model's metres in all frames
 
     @property
     def vertices(self) -> int:
@@ -117,8 +120,10 @@ class ShotCache:
                     raise UserError(f"Frame {number} has no metres, others have; estimate the shot again.")
                 kept = kept._replace(metres=source.metres[grid])
                 _put(self.folder / METRES, len(shot.numbers), kept.metres)
+                shot.farthest_m = max(shot.farthest_m, farthest(source.metres, 0.0))
             shot.numbers.append(number)
             shot.anchors.append(source.anchors)
+            shot.estimates.append(None if source.estimate is None else list(source.estimate))
             _write_whole(self.folder / TABLE, json.dumps(asdict(shot)).encode())
         except OSError as error:
             raise UserError(
@@ -129,44 +134,94 @@ class ShotCache:
     def frames(self) -> Iterator[tuple[int, Source]]:
         """Number and content of every frame, one at a time. UserError: files are gone or cut short."""
         assert self.shot is not None
+        for k, number in enumerate(self.shot.numbers):
+            yield number, self._frame(k)
+
+    def frame(self, number: int) -> Source:
+        """What is shown at a frame of the scene: one that failed looks like the next. UserError: as of `frames`."""
+        assert self.shot is not None
+        numbers = self.shot.numbers
+        return self._frame(min(bisect.bisect_left(numbers, number), len(numbers) - 1))
+
+    def _frame(self, k: int) -> Source:
+        assert self.shot is not None
         shot, shape = self.shot, (len(self.shot.rows), len(self.shot.columns))
-        exif = None if shot.exif is None else (shot.exif[0], shot.exif[1], shot.exif[2], shot.exif[3])
-        for k, number in enumerate(shot.numbers):
-            disparity = _part(self.folder / DISPARITY, k, shape)
-            metres = _part(self.folder / METRES, k, shape) if shot.has_metres else None
-            yield number, Source(disparity, metres, shot.anchors[k], exif, shot.lens_source, shot.scale_source)
+        disparity = _part(self.folder / DISPARITY, k, shape)
+        metres = _part(self.folder / METRES, k, shape) if shot.has_metres else None
+        ends = shot.estimates[k] if k < len(shot.estimates) else None
+        return Source(
+            disparity,
+            metres,
+            shot.anchors[k],
+            _four(shot.exif),
+            shot.lens_source,
+            shot.scale_source,
+            estimate=None if ends is None else (ends[0], ends[1]),
+        )
 
 
 class Placement:
     """From what was kept of a frame to the places of its vertices. The scale is held as long as the anchors are."""
 
-    def __init__(self, shot: Shot, recipe: Recipe) -> None:
-        exif = None if shot.exif is None else (shot.exif[0], shot.exif[1], shot.exif[2], shot.exif[3])
-        self.lens, self.note = recipe.lens.intrinsics(shot.width, shot.height, exif)
-        self._choice = recipe.scale.settled(None)  # of a shot there is no estimate
-        rows, columns = np.array(shot.rows), np.array(shot.columns)
-        if recipe.scale.by == "POINT":  # the vertex next to it
+    def __init__(self, shot: Shot, lens: Intrinsics, choice: ScaleChoice) -> None:
+        self.lens, self.far_m = lens, choice.far_m
+        rows, columns = self._lines = np.array(shot.rows), np.array(shot.columns)
+        if choice.by == "POINT":  # the vertex next to it
             at = [
-                int(np.abs(lines - place).argmin())
-                for lines, place in zip((columns, rows), recipe.scale.point, strict=True)
+                int(np.abs(lines - place).argmin()) for lines, place in zip((columns, rows), choice.point, strict=True)
             ]
-            self._choice = replace(self._choice, point=(at[0], at[1]))
+            choice = replace(choice, point=(at[0], at[1]))
+        if choice.by == "ESTIMATE":
+            self.far_m = max((ends[1] for ends in shot.estimates if ends is not None), default=self.far_m)
+        elif choice.by == "METRIC" and not choice.cuts:
+            self.far_m = shot.farthest_m or self.far_m
+            choice = replace(choice, cuts=True, far_m=self.far_m)
+        self._choice = choice
         across, down = ((len(lines) - 1) / max(1, lines[-1]) for lines in (columns, rows))
         k = self.lens
         self._grid_lens = Intrinsics(k.fx * across, k.fy * down, k.cx * across, k.cy * down, len(columns), len(rows))
-        self._x = ((columns - k.cx) / k.fx).astype(np.float32)
-        self._y = ((k.cy - rows) / k.fy).astype(np.float32)
-        self.hides_from_m = recipe.scale.far_m * (1 + SKY_SLACK) if recipe.scale.sky == "drop" else math.inf
+        self._x = ((_beyond(columns) - k.cx) / k.fx).astype(np.float32)
+        self._y = ((k.cy - _beyond(rows)) / k.fy).astype(np.float32)
+        self.hides_from_m = self.far_m * (1 + SKY_SLACK) if choice.sky == "drop" else math.inf
         self._held: tuple[object, DepthScale | None] | None = None
+
+    @classmethod
+    def of_recipe(cls, shot: Shot, recipe: Recipe) -> Placement:
+        """That of a run or a rebuild."""
+        return cls(shot, recipe.lens.intrinsics(shot.width, shot.height, _four(shot.exif))[0], recipe.scale)
 
     def points(self, source: Source) -> FloatMap:
         """(rows, columns, 3) in the camera's space, metres. UserError: the distances fit no scale."""
-        if self._held is None or (self._held[0] != source.anchors and self._choice.by != "POINT"):
-            self._held = source.anchors, source.scale(self._choice)
-        depth = source.depth(self._choice, self._held[1], self._grid_lens)
-        wall = np.float32(self._choice.far_m * BEHIND_FAR)
-        depth = np.where(np.isfinite(depth) & (depth > 0), depth, wall)
+        depth = self._at_vertices(source)
+        depth = np.where(np.isfinite(depth), depth, np.float32(self.far_m * BEHIND_FAR))
         return np.stack([depth * self._x, depth * self._y[:, None], -depth], axis=-1).astype(np.float32)
+
+    def depth(self, source: Source) -> FloatMap:
+        """(H, W) metres of the frame, NaN where there is nothing: between vertices as the plane through them has it.
+
+        Raises:
+            UserError: as of `points`.
+        """
+        inverse = 1 / self._at_vertices(source)
+        ways = [
+            np.interp(np.arange(length), lines, np.arange(len(lines)))
+            for lines, length in zip(self._lines, (self.lens.height, self.lens.width), strict=True)
+        ]
+        below = [np.minimum(way.astype(int), len(lines) - 2) for way, lines in zip(ways, self._lines, strict=True)]
+        down, across = (np.float32(way - low) for way, low in zip(ways, below, strict=True))
+        nearest = inverse[np.ix_(*(np.rint(way).astype(int) for way in ways))]
+        rows = inverse[below[0]] * (1 - down[:, None]) + inverse[below[0] + 1] * down[:, None]
+        between = rows[:, below[1]] * (1 - across) + rows[:, below[1] + 1] * across
+        return np.where(np.isnan(between), 1 / nearest, 1 / between).astype(np.float32)
+
+    def _at_vertices(self, source: Source) -> FloatMap:
+        """(rows, columns) metres, NaN where there is nothing."""
+        shared = source.anchors, source.estimate
+        choice = source.settled(self._choice)
+        if self._held is None or (self._held[0] != shared and choice.by != "POINT"):
+            self._held = shared, source.scale(choice)
+        depth = source.depth(choice, self._held[1], self._grid_lens)
+        return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan))
 
 
 class PointFile:
@@ -214,10 +269,15 @@ def grid_mesh(shot: Shot, points: FloatMap) -> MeshArrays:
     rows, columns = np.array(shot.rows), np.array(shot.columns)
     faces = cell_faces(np.ones((len(rows) - 1, len(columns) - 1), np.bool_))
     uv = np.empty((len(rows), len(columns), 2), np.float32)
-    uv[..., 0] = (columns + 0.5) / shot.width
-    uv[..., 1] = (1 - (rows + 0.5) / shot.height)[:, None]
+    uv[..., 0] = (_beyond(columns) + 0.5) / shot.width
+    uv[..., 1] = (1 - (_beyond(rows) + 0.5) / shot.height)[:, None]
     starts = np.arange(0, faces.quads.size, 4, dtype=np.int32)
     return MeshArrays(points.reshape(-1, 3), uv.reshape(-1, 2), faces.quads.reshape(-1), starts)
+
+
+def _beyond(lines: NDArray[np.int_]) -> NDArray[np.int_]:
+    """Where vertices stand: those of the outermost pixels a pixel farther out, as a renderer's filter looks there."""
+    return lines + np.concatenate([[-1], np.zeros(len(lines) - 2, int), [1]])
 
 
 def _new_shot(photo: Path, source: Source, vertices: int) -> Shot:
@@ -230,6 +290,10 @@ def _new_shot(photo: Path, source: Source, vertices: int) -> Shot:
     exif = None if source.exif is None else list(source.exif)
     metric = source.metres is not None
     return Shot(str(photo), width, height, rows, columns, exif, source.lens_source, source.scale_source, metric)
+
+
+def _four(values: list[float] | None) -> tuple[float, float, float, float] | None:
+    return None if values is None else (values[0], values[1], values[2], values[3])
 
 
 def _put(path: Path, k: int, values: Any) -> None:

@@ -53,6 +53,7 @@ class ScaleChoice(Checked):
     )
     distance_m: float = option(5.0, "Distance of that pixel along the camera's axis of view", label="Distance", above=0)
     kept: str = option("FAR", "Which end stays where it is", label="Keep", choices=KEPT_CHOICES)
+    cuts: bool = option(False, "Take what lies beyond Far for sky, though the model has metres for it", label="Cut")
     sky: str = same_as(
         "GeometryOptions.sky",
         help="What becomes of what lies beyond Far",
@@ -66,13 +67,6 @@ class ScaleChoice(Checked):
             raise UserError(f"Near is {self.near_m:g} m and far {self.far_m:g} m; give 0 < near < far.")
         if self.by == "POINT" and not 0 < self.distance_m < math.inf:
             raise UserError(f"The distance of the point is {self.distance_m:g} m; give a number above 0.")
-
-    def settled(self, estimate: tuple[float, float] | None) -> ScaleChoice:
-        """With the near and far of the model's estimate if that is chosen and there is one, else with its own."""
-        if self.by != "ESTIMATE":
-            return self
-        near_m, far_m = estimate or (self.near_m, self.far_m)
-        return replace(self, by="NEAR_FAR", near_m=near_m, far_m=far_m)
 
 
 class Source(NamedTuple):
@@ -155,6 +149,17 @@ class Source(NamedTuple):
         """Some rows of the maps; anchors and lens are those of the photo."""
         return self._replace(disparity=self.disparity[part], metres=None if self.metres is None else self.metres[part])
 
+    def settled(self, choice: ScaleChoice) -> ScaleChoice:
+        """The choice with the distances that hold here: the model's estimate if that is chosen and there is one, and
+        Far at the end of the model's metres unless they are to be cut.
+        """
+        if choice.by == "ESTIMATE":
+            near_m, far_m = self.estimate or (choice.near_m, choice.far_m)
+            return replace(choice, by="NEAR_FAR", near_m=near_m, far_m=far_m)
+        if choice.by == "METRIC" and not choice.cuts and self.metres is not None:
+            return replace(choice, far_m=farthest(self.metres, choice.far_m))
+        return choice
+
     def scale(self, choice: ScaleChoice) -> DepthScale | None:
         """From the whole map; None for metres of the model. UserError: the distances fit no scale."""
         if choice.by == "METRIC":
@@ -192,17 +197,19 @@ class Source(NamedTuple):
             lens = "a whole panorama"
         return f"Metres: {scale}, lens: {lens}"
 
-    def doubts(self, recipe: Recipe) -> str:
+    def doubts(self, recipe: Recipe, lens: Intrinsics | Sphere) -> str:
         """What the user has to know of a lens or of metres that are guesses of the engine; "" if nothing."""
         found = []
         if self.sphere:
             found.append("It is a whole panorama, with the camera inside; its size follows from Near alone.")
         elif recipe.lens.source == "EXIF" and self.lens_source == "model" and self.exif is not None:
-            fov_deg = math.degrees(2 * math.atan(self.disparity.shape[1] / 2 / self.exif[0]))
+            fov_deg = math.degrees(2 * math.atan(lens.width / 2 / self.exif[0]))
             found.append(f"The photo does not tell its lens, the model estimates {fov_deg:.0f}°.")
         if recipe.scale.by == "ESTIMATE" and self.estimate is not None:
             near, far = (f"{float(f'{end:.2g}'):g}" for end in self.estimate)
             found.append(f"Sizes are the model's estimate: near {near} m, far {far} m.")
+        if recipe.scale.by == "METRIC" and self.metres is not None and not self.sphere:
+            found.append(_reach_told(self.metres, recipe.scale))
         if recipe.scale.by == "METRIC" and self.scale_source == "assumed":
             found.append("The model's metres follow from an assumed lens: sizes may be off by a factor.")
         return " ".join(found)
@@ -234,6 +241,21 @@ class Source(NamedTuple):
         far_m = SPHERE_REACH * float(np.quantile(there, NEAREST)) if len(there) else choice.far_m
         placed = place_sky(metres, far_m, sky=choice.sky)
         return np.where(np.isposinf(placed), np.float32(DOME * far_m), placed) if choice.sky == "dome" else placed
+
+
+def farthest(metres: FloatMap, else_m: float) -> float:
+    """The largest finite distance of a map."""
+    there = metres[np.isfinite(metres) & (metres > 0)]
+    return float(there.max()) if len(there) else else_m
+
+
+def _reach_told(metres: FloatMap, choice: ScaleChoice) -> str:
+    """How far metres of the model go, or what Far cuts off them."""
+    far_m = farthest(metres, choice.far_m)
+    if not choice.cuts or far_m <= choice.far_m:
+        return f"The model's metres reach to {far_m:.3g} m."
+    share = float((np.isfinite(metres) & (metres > choice.far_m)).mean())
+    return f"Beyond Far, {choice.far_m:g} m, all is taken for sky: {share:.0%} of the photo; turn off Cut to keep it."
 
 
 def _follows(metres: FloatMap, disparity: FloatMap, own: DepthScale) -> bool:

@@ -28,13 +28,15 @@ def look(context: bpy.types.Context, rig: bpy.types.Object) -> str:
     for collection in rig.users_collection:  # a batch hides all but its first
         show(scene, collection)
     in_the_way.show_again(scene, context.view_layer)
-    hidden = in_the_way.clear_view(context, rig, camera)
+    hidden, around = in_the_way.clear_view(context, rig, camera)
     if isinstance(context.space_data, bpy.types.SpaceView3D) and context.space_data.region_3d is not None:
         context.space_data.region_3d.view_perspective = "CAMERA"
     text = f"The scene renders {rig.name} at {scene.render.resolution_x} x {scene.render.resolution_y}."
     if hidden:
         text += f" {', '.join(hidden)} stood before the camera and {'is' if len(hidden) == 1 else 'are'} hidden;"
         text += " press Show hidden to have it back." if len(hidden) == 1 else " press Show hidden to have them back."
+    if around:
+        text += f" From outside it is hidden by {', '.join(around)}, around it; hide what you do not need."
     return text
 
 

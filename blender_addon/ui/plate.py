@@ -4,6 +4,7 @@
 Annotations are evaluated here: Blender makes properties of them.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,10 @@ from bpy_extras.io_utils import ExportHelper
 
 from ..rig.build import parts_of
 from ..rig.compositor import set_up
-from ..rig.passes import write_passes
-from ..rig.place import depth_of, pinhole_of
+from ..rig.passes import check_free, pass_files, write_passes
 from ..rig.plate import project, show_behind
+from ..rig.shot import is_shot
+from ..rig.shown_depth import depth_of, frames_of, pinhole_of
 from ..work import current
 from .panel import PanelBase
 from .properties import settings_of
@@ -47,6 +49,23 @@ class PRO_DEPTH_OT_project(OnRig, bpy.types.Operator):  # noqa: N801
         return f"The photo is projected onto {', '.join(names)}; hidden parts get it too."
 
 
+def _each(context: bpy.types.Context, frames: list[int | None]) -> Iterator[int | None]:
+    """The frames, with the scene at each of them; then it stands where it did."""
+    scene, manager = context.scene, context.window_manager
+    stood = scene.frame_current
+    manager.progress_begin(0, len(frames))
+    try:
+        for k, frame in enumerate(frames):
+            manager.progress_update(k)
+            if frame is not None and frame != scene.frame_current:
+                scene.frame_set(frame)
+            yield frame
+    finally:
+        manager.progress_end()
+        if scene.frame_current != stood:
+            scene.frame_set(stood)
+
+
 class PRO_DEPTH_OT_passes(OnRig, bpy.types.Operator, ExportHelper):  # type: ignore[misc]  # noqa: N801
     """Save distance, position, normal and mask of the selected rig as OpenEXR files of 32-bit floats"""
 
@@ -67,6 +86,14 @@ class PRO_DEPTH_OT_passes(OnRig, bpy.types.Operator, ExportHelper):  # type: ign
             ("WORLD", "World", "The axes of the scene"),
         ],
     )
+    frames: EnumProperty(
+        name="Frames",
+        description="Of a shot: which frames are written, each with its number",
+        items=[
+            ("CURRENT", "Current", "The frame at which the scene stands"),
+            ("ALL", "All", "Every frame of the shot; Blender waits for them"),
+        ],
+    )
     replace: BoolProperty(name="Replace", description="Replace files that are there")
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Returned:  # type: ignore[override]
@@ -79,15 +106,17 @@ class PRO_DEPTH_OT_passes(OnRig, bpy.types.Operator, ExportHelper):  # type: ign
 
     def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
         """Write them."""
-        files = write_passes(
-            rig,
-            depth_of(rig),
-            pinhole_of(rig),
-            Path(bpy.path.abspath(self.filepath)),
-            self.space,
-            replace=self.replace,
-        )
-        return f"Wrote {', '.join(file.name for file in files)}; where there is nothing, the mask is 0 and Z far away."
+        path, lens = Path(bpy.path.abspath(self.filepath)), pinhole_of(rig)
+        frames: list[int | None] = list(frames_of(rig)) or [None]
+        if self.frames == "CURRENT" and frames != [None]:
+            frames = [context.scene.frame_current]
+        if not self.replace:
+            check_free(file for frame in frames for file in pass_files(path, frame).values())
+        for frame in _each(context, frames):
+            files = write_passes(rig, depth_of(rig), lens, path, self.space, frame)
+        names = ", ".join(file.name for file in files)
+        more = f", and the same of {len(frames) - 1} frames before" if len(frames) > 1 else ""
+        return f"Wrote {names}{more}; where there is nothing, the mask is 0 and Z far away."
 
 
 class PRO_DEPTH_OT_compositor(OnRig, bpy.types.Operator):  # noqa: N801
@@ -98,9 +127,11 @@ class PRO_DEPTH_OT_compositor(OnRig, bpy.types.Operator):  # noqa: N801
 
     def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
         """Add the nodes."""
-        shown = set_up(context.scene, parts_of(rig), depth_of(rig), pinhole_of(rig))
+        lens = pinhole_of(rig)
+        shown = set_up(context.scene, parts_of(rig), None if is_shot(rig) else depth_of(rig), lens)
         what = "the render lies over the photo" if shown else "your nodes stay, link the new ones as you need them"
-        return f"The film is transparent, and {what}."
+        more = " Z and mask of a shot are files: Save Z, position, normal." if is_shot(rig) else ""
+        return f"The film is transparent, and {what}.{more}"
 
 
 class PRO_DEPTH_PT_plate(PanelBase, bpy.types.Panel):  # noqa: N801

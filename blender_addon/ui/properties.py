@@ -71,6 +71,12 @@ def _typed(settings: Any, _context: bpy.types.Context) -> None:
         settings.scale_source = "NEAR_FAR"
 
 
+def _typed_far(settings: Any, context: bpy.types.Context) -> None:
+    """So it is for metres of the model: what nobody typed cuts nothing off."""
+    settings.cuts = True
+    _typed(settings, context)
+
+
 def _models(_settings: Any, _context: bpy.types.Context, _typed: str) -> tuple[str, ...]:
     return (current.test.models if current.test is not None else ()) or MODELS
 
@@ -162,7 +168,8 @@ class PRO_DEPTH_PG_settings(bpy.types.PropertyGroup):  # noqa: N801 - Blender's 
         },
     )
     near: FloatProperty(**_distance("near_m", 1000.0), update=_typed)
-    far: FloatProperty(**_distance("far_m", 10_000.0), update=_typed)
+    far: FloatProperty(**_distance("far_m", 10_000.0), update=_typed_far)
+    cuts: BoolProperty(**_shown(ScaleChoice, "cuts"))
     point: IntVectorProperty(**_shown(ScaleChoice, "point"), size=2)
     distance: FloatProperty(**_shown(ScaleChoice, "distance_m", soft_max=1000.0, subtype="DISTANCE", unit="LENGTH"))
     point_keeps: _enum(
@@ -302,6 +309,7 @@ def recipe_of(scene: bpy.types.Scene, device: str = EngineOptions.device) -> Rec
             point=tuple(s.point),
             distance_m=s.distance * metres,
             kept=s.point_keeps,
+            cuts=s.cuts,
             sky=s.sky,
         ),
     )

@@ -10,7 +10,8 @@ import bpy
 from bpy.props import EnumProperty
 
 from ..maths.planes import Plane, ground_in, plane_around, plane_through, up_of_horizon
-from ..rig.place import built_with, depth_of, pixel_of
+from ..rig.place import pixel_of
+from ..rig.shown_depth import depth_of, lens_of
 from ..rig.space import (
     forget_picks,
     level,
@@ -37,7 +38,7 @@ LEVELS: dict[str, tuple[str, str, Any]] = {
 
 
 def _ground(rig: bpy.types.Object) -> Plane:
-    return ground_in(points_of(depth_of(rig), built_with(rig)[0]))
+    return ground_in(points_of(depth_of(rig), lens_of(rig)))
 
 
 class PRO_DEPTH_OT_level(OnRig, bpy.types.Operator):  # noqa: N801 - Blender's manner
@@ -61,7 +62,7 @@ class PRO_DEPTH_OT_level(OnRig, bpy.types.Operator):  # noqa: N801 - Blender's m
             plane = _ground(rig)
         elif self.to == "CURSOR":
             at = pixel_of(rig, context.scene.cursor.location)
-            plane = plane_around(patch_around(depth_of(rig), built_with(rig)[0], *at))
+            plane = plane_around(patch_around(depth_of(rig), lens_of(rig), *at))
         else:
             plane = plane_through(picked(rig))
         turned = level(rig, plane.normal, plane.point)

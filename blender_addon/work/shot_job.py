@@ -103,7 +103,7 @@ class ShotJob(RigJob):
             kept = self._cache.add(result.photo, number, Source.of_result(result), self._vertices)
             if self._points is None:
                 assert self._cache.shot is not None
-                self._placement = Placement(self._cache.shot, self.recipe)
+                self._placement = Placement.of_recipe(self._cache.shot, self.recipe)
                 self._points = PointFile(self._cache.folder / POINTS, self._cache.shot.vertices)
             assert self._placement is not None
             self._points.add(number, self._placement.points(kept))
@@ -130,7 +130,9 @@ class ShotJob(RigJob):
         if scene is None:
             self.stop(f"The scene {self._scene_name} is gone.", is_error=True)
             return
-        placed = build_shot(scene, self._cache, self.recipe, has_points=True)
+        assert self._cache.shot is not None and self._placement is not None
+        reach_m = Placement.of_recipe(self._cache.shot, self.recipe).far_m  # after a cut things may be farther away
+        placed = build_shot(scene, self._cache, self.recipe, has_points=reach_m == self._placement.far_m)
         self.rig_uid = placed.built.rig.session_uid
         self.built.append(placed.built.rig.name)
         push_undo(f"PRO {placed.built.rig.name}")

@@ -46,6 +46,9 @@ def check_first(folder):
     cube.location.y = 60  # behind everything
     called(bpy.ops.pro_depth.look_through)
     found["behind"] = cube.hide_get()
+    cube.location.y, cube.scale = 0, (1e5, 1e5, 1e5)  # around everything
+    called(bpy.ops.pro_depth.look_through)
+    found["around"] = [cube.hide_get(), said()[0]]
     return found
 
 
@@ -86,11 +89,11 @@ def check_metres(folder):
     return found
 
 
-def check_kept(folder):
-    """What a rig of a metric model keeps: metres that follow from the disparity are one channel, others are not."""
+def metric(folder):
+    """What the engine gives of a photo with a metric model: its metres, and a record of the files."""
     bpy.ops.wm.read_factory_settings()
     installed(folder)
-    place, run, (width, height) = part("rig.place"), part("engine.run"), SIZE
+    run, (width, height) = part("engine.run"), SIZE
     disparity = np.random.default_rng(0).uniform(0.1, 1, (height, width)).astype(np.float32)
     own = part("maths.scale").DepthScale(0.31, 0.017)
     metres = own.depth(disparity)
@@ -103,10 +106,32 @@ def check_kept(folder):
         photo=picture, disparity=folder / "disparity.npy", depth=folder / "depth.npy", picture=picture, width=width,
         height=height, anchors=None, intrinsics=None, model="m", seconds=1.0, scale_source="metric", scale=tuple(own),
     )  # fmt: skip
+    return disparity, metres, given
+
+
+def check_reach(folder):
+    """Metres of a model go as far as they go, unless a far distance is typed."""
+    _, metres, given = metric(folder)
+    settings, place = bpy.context.scene.pro_depth, part("rig.place")
+    settings.property_unset("cuts")
+    settings.scale_source = "METRIC"
+    found = {"farthest": float(metres[np.isfinite(metres)].max())}
+    for name in ("whole", "cut"):
+        placed = place.place(bpy.context.scene, given, part("ui.properties").recipe_of(bpy.context.scene))
+        depth = place.depth_of(placed.built.rig)
+        found[name] = [placed.note, float(np.nanmax(depth)), bool(np.isnan(depth[:8]).all())]
+        settings.far = 4.0
+    return found
+
+
+def check_kept(folder):
+    """What a rig of a metric model keeps: metres that follow from the disparity are one channel, others are not."""
+    disparity, metres, given = metric(folder)
+    place = part("rig.place")
     mesh = part("rig.surface_kinds").BuildOptions(mesh=part("maths.mesh").MeshOptions(edge_rtol=10.0))
     recipe = place.Recipe(scale=place.ScaleChoice(by="METRIC", far_m=50.0), build=mesh)
     found = {}
-    for name, scale in (("follows", tuple(own)), ("does not", (0.5, 0.5))):
+    for name, scale in (("follows", given.scale), ("does not", (0.5, 0.5))):
         rig = place.place(bpy.context.scene, given._replace(scale=scale), recipe).built.rig
         rig.name = name
         bpy.ops.wm.save_as_mainfile(filepath=str(folder / "saved.blend"))
@@ -170,7 +195,7 @@ def check_open(folder):
 def check_exports(folder):
     """What a file that clips says of it, and a video that was chosen as a photo."""
     bpy.ops.wm.read_factory_settings()
-    installed(folder)
+    installed(folder, torn=False)
     plate = bpy.data.images.new("plate", 96, 64, float_buffer=True)
     plate.pixels.foreach_set(np.tile(np.linspace(0, 4, 96 * 64, dtype=np.float32)[:, None], (1, 4)).ravel())
     settings = bpy.context.scene.pro_depth

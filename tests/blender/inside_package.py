@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import resource
 import sys
 import threading
 from pathlib import Path
@@ -52,16 +55,25 @@ def check_leaks(_, path):
     first = traces(timers)
     bpy.ops.preferences.addon_disable(module=MODULE)
     after_one = traces(timers)
+    resident = []
     for _ in range(OFTEN):
         bpy.ops.preferences.addon_enable(module=MODULE)
         assert ours(dir(bpy.types))
         bpy.ops.preferences.addon_disable(module=MODULE)
+        gc.collect()
+        resident.append(resident_mib())
     after_all = traces(timers)
     return {
         "adds": sorted(first["classes"] - before["classes"]),
         "left by one": different(before, after_one),
         "left by all": different(before, after_all),
+        "grown": resident[-1] - resident[OFTEN // 4],
     }
+
+
+def resident_mib():
+    """Memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
 def check_leak_once(_, path):
@@ -75,6 +87,14 @@ def check_leak_once(_, path):
 
 def different(before, after):
     return {kind: sorted(map(str, after[kind] ^ before[kind])) for kind in before if after[kind] != before[kind]}
+
+
+def opened(file):
+    """What a file descriptor of this process is open for."""
+    try:
+        return os.readlink(f"/proc/self/fd/{file}")
+    except OSError:  # that of the listing
+        return ""
 
 
 def record_timers():
@@ -122,6 +142,13 @@ def traces(timers):
             child for file in Path("/proc/self/task").glob("*/children") for child in file.read_text().split()
         },
         "path": set(sys.path),
+        "datablocks": {
+            (kind, one.name)
+            for kind in dir(bpy.data)
+            if isinstance(blocks := getattr(bpy.data, kind), bpy.types.bpy_prop_collection)
+            for one in blocks
+        },
+        "files": {link for file in os.listdir("/proc/self/fd") if (link := opened(file)).startswith("/")},
         "enabled": {addon.module for addon in bpy.context.preferences.addons},
     }
 

@@ -13,17 +13,20 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from blender_addon.maths.lens import LensOptions
 from blender_addon.maths.mesh import MeshOptions
-from blender_addon.maths.scale import Anchors
+from blender_addon.maths.scale import Anchors, DepthScale
+from blender_addon.rig.compositor import set_up
 from blender_addon.rig.place import Recipe, ScaleChoice, Source
 from blender_addon.rig.plate import project, show_behind
 from blender_addon.rig.shot import build_shot, rebuild_shot
 from blender_addon.rig.shot_cache import Placement, PointFile, ShotCache
+from blender_addon.rig.shown_depth import depth_of
 from blender_addon.rig.surface_kinds import BuildOptions
 from tests.blender.addon import called, installed, part, photo_of, said
 from tests.blender.inside_build import card, compared, load_png, main, render, save_png
 from tests.blender.inside_plate import quad
 
 WIDTH, HEIGHT, COUNT, FIRST = 160, 120, 8, 101
+LENS = (150.0, 150.0, 79.5, 59.5)  # of a model
 RECIPE = Recipe(
     lens=LensOptions(source="FOV", fov_deg=50),
     scale=ScaleChoice(near_m=2.0, far_m=8.0, sky="keep"),
@@ -82,11 +85,18 @@ def check_frames(folder):
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "shot.blend"))
     cache = cached(folder, left_out=(5,))
     built = build_shot(bpy.context.scene, cache, RECIPE).built
-    placement = Placement(cache.shot, RECIPE)
+    placement = Placement.of_recipe(cache.shot, RECIPE)
     expected = [placement.points(source(k)).reshape(-1, 3) for k in range(COUNT)]
     found = {"shape": [float(np.abs(shape(built.surface, k) - expected[k]).max()) for k in (0, 3, 7, 1, 4)]}
     found["left out"] = float(np.abs(shape(built.surface, 5) - expected[6]).max())
     found["match"] = {k: seen(built, folder, k) for k in (0, 3, 7)}
+    depth = depth_of(built.rig, FIRST + 3)
+    found["depth"] = float(np.abs(depth.ravel() + expected[3][:, 2]).max())
+    set_up(bpy.context.scene, built, None, placement.lens)
+    built.surface.hide_render = True
+    found["composed"] = {k: seen(built, folder, k) for k in (0, 7)}
+    built.surface.hide_render = bpy.context.scene.render.film_transparent = False
+    bpy.context.scene.render.use_compositing = False
     built.camera.location.x = 0.6
     bpy.context.scene.frame_set(FIRST + 3)
     found["aside"] = float((render(built, folder / "aside.png") < 0.01).all(-1).mean())
@@ -131,6 +141,48 @@ def check_coarse(folder):
     return {"vertices": len(built.surface.data.vertices), "finite": bool(np.isfinite(shape(built.surface, 2)).all())}
 
 
+def check_estimate(folder):
+    """Near and far as the model estimates them for the first frame hold for all; a cut begins anew, farther away."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    files, cache = frames(folder / "plates"), ShotCache(folder / "plate.shot")
+    for k, path in enumerate(files):
+        ends = (2.0, 8.0) if k < 4 else (3.0, 30.0)
+        cache.add(path, FIRST + k, source(k)._replace(estimate=ends, exif=LENS, lens_source="model"), 3000)
+    told = replace(RECIPE, lens=LensOptions(source="EXIF"), scale=ScaleChoice(sky="drop"))
+    placed = build_shot(bpy.context.scene, ShotCache.read(cache.folder), told)
+    rig, surface = placed.built.rig, placed.built.surface
+    reach = [[float(-side(shape(surface, k)[:, 2])) for side in (np.max, np.min)] for k in (0, 3, 4, 7)]
+    camera = placed.built.camera.data
+    found = {"ends": reach, "note": placed.note, "told": rig["pro_told"], "lens": camera.lens / camera.sensor_width}
+    hidden = [node for node in surface.data.materials[0].node_tree.nodes if node.type == "MATH"]
+    found["hides from"] = max(-socket.default_value for node in hidden for socket in node.inputs)
+    depths = {k: depth_of(rig, FIRST + k) for k in (3, 5)}
+    exact = {k: 1 / DepthScale.through((4.0, near), (1.0, far)).depth(disparity(k))
+             for k, near, far in ((3, 2.0, 8.0), (5, 3.0, 30.0))}  # fmt: skip
+    off = {k: np.abs(1 / depths[k] - exact[k]) < 1e-3 for k in depths}
+    found["between vertices"] = [float(one.mean()) for one in off.values()]
+    found["size"] = list(depths[3].shape)
+    return found
+
+
+def check_metric(folder):
+    """Metres of the model are cut by no distance that nobody typed; its sky is gone."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    files, cache = frames(folder / "plates"), ShotCache(folder / "plate.shot")
+    for k, path in enumerate(files[:3]):
+        metres = (100.0 + 10 * k) / disparity(k)
+        metres[:30] = np.inf
+        cache.add(path, FIRST + k, source(k)._replace(metres=metres), 0)
+    metric = replace(RECIPE, scale=ScaleChoice(by="METRIC", sky="drop"))
+    cut = replace(metric, scale=replace(metric.scale, cuts=True, far_m=40.0))
+    found = {}
+    for name, recipe in (("whole", metric), ("cut", cut)):
+        rig = build_shot(bpy.context.scene, cache, recipe).built.rig
+        depth = depth_of(rig, FIRST + 2)
+        found[name] = [float(np.nanmax(depth)), float(np.isnan(depth).mean())]
+    return found
+
+
 # ---- runs
 
 
@@ -156,7 +208,14 @@ def check_runs(folder):
     found["looks"] = called(bpy.ops.pro_depth.look_through)
     found["rigs"] = len([one for one in scene.objects if "pro_shot" in one])
     found["exported"] = called(bpy.ops.pro_depth.export, filepath=str(folder / "shot.glb"), format="GLB")
+    scene.frame_set(3)
     found["passes"] = called(bpy.ops.pro_depth.passes, filepath=str(folder / "shot.exr"))
+    found["all"] = [called(bpy.ops.pro_depth.passes, filepath=str(folder / "shot.exr"), frames="ALL", replace=True),
+                    scene.frame_current, said()[0]]  # fmt: skip
+    found["again"] = called(bpy.ops.pro_depth.passes, filepath=str(folder / "shot.exr"))
+    found["files"] = sorted(path.name for path in folder.glob("shot.z.*.exr"))
+    found["level"] = [called(bpy.ops.pro_depth.level, to="GROUND"), said()[0]]
+    found["compositor"] = [called(bpy.ops.pro_depth.compositor), said()[0]]
     found["loaded"] = called(bpy.ops.pro_depth.load_shot, directory=str(folder / "plate.shot"))
     found["no cache"] = called(bpy.ops.pro_depth.load_shot, directory=str(photos))
     settings.shot_first, settings.shot_last = 7, 9
@@ -216,7 +275,7 @@ def check_memory(folder):
         for k in range(count):
             values = np.random.default_rng(k).random((480, 640), np.float32) + 1
             kept = cache.add(folder / "x.png", 1 + k, Source(values, None, source(0).anchors, None), 0)
-            placement = Placement(cache.shot, RECIPE)
+            placement = Placement.of_recipe(cache.shot, RECIPE)
             points = points or PointFile(cache.folder / "points.pc2", cache.shot.vertices)
             points.add(1 + k, placement.points(kept))
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

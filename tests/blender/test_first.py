@@ -36,6 +36,20 @@ def test_what_hides_the_whole_photo_is_put_away_and_comes_back(python):
     assert not seen["behind"], "what stands behind the surface is in nobody's way"
 
 
+def test_what_stands_around_the_rig_is_told_and_stays(python):
+    shown, text = facts(python, "first")["around"]
+    assert not shown and "From outside it is hidden by Cube" in text
+
+
+def test_metres_of_a_model_are_cut_by_no_distance_that_nobody_typed(python):
+    seen = facts(python, "reach")
+    note, farthest, no_sky = seen["whole"]
+    assert farthest == pytest.approx(seen["farthest"]) and farthest > 4 and no_sky
+    assert f"reach to {farthest:.3g} m" in note
+    note, farthest, _ = seen["cut"]
+    assert farthest <= 4 and "Beyond Far, 4 m, all is taken for sky" in note
+
+
 def test_the_relief_moves_the_mesh_at_once_along_its_rays(python):
     seen = facts(python, "relief")
     assert seen["begins"] == pytest.approx(seen["of"])
@@ -68,7 +82,8 @@ def test_a_photo_from_the_menu_or_dropped_becomes_a_rig(python):
 
 def test_what_an_export_clips_is_said(python):
     seen = facts(python, "exports")
-    assert seen["GLB"].startswith("75% of plate is brighter than white and is clipped") and seen["USD"] == ""
+    assert seen["GLB"].startswith("75% of plate behind and 75% of plate are brighter than white and are clipped")
+    assert seen["USD"] == ""
 
 
 def test_a_video_is_called_one(python):
