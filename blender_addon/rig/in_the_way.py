@@ -44,7 +44,7 @@ def clear_view(context: bpy.types.Context, rig: bpy.types.Object, camera: bpy.ty
         reach = reach or [min((_distance(one, graph, *ray) for one in surfaces), default=0.0) for ray in rays]
         if sum(hit < far * (1 - SLACK) for hit, far in zip(hits, reach, strict=True)) >= WHOLE * len(rays):
             found.append(thing)
-        elif _encloses(thing, surfaces):
+        elif surfaces and _encloses(thing, surfaces):
             around.append(thing.name)
     for thing in found:
         thing[HIDDEN_KEY] = thing.hide_render
