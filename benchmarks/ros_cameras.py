@@ -20,6 +20,8 @@ from typing import Any
 
 from ros_rates import PROFILE, _line, _processor_s, _wait
 
+from ros2_pro.graph.transport import profile_variables
+
 NAMES = ("front", "left")
 LOST_S = 10.0  # without depth, until the next frame is sent all the same
 RUNS = 8  # passes of the model that are timed
@@ -149,7 +151,7 @@ def main() -> None:
     given = parser.parse_args()
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 9))  # tests are in 10 to 99
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(PROFILE)
+    os.environ.update(dict.fromkeys(profile_variables(os.environ), str(PROFILE)))
     width, height = map(int, given.size.split("x"))
     print(f"two passes of the model take {batch_gain():.2f} times the processor time of one pass of two\n")
     print(_line("cameras", "camera", "rate (Hz)", "frames a core-second", "of one camera's", "MB"))

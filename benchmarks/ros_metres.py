@@ -57,7 +57,7 @@ def depths(
         settings=lambda: from_values(values),
         now_s=lambda: now[0],
         stopping=lambda: False,
-        image_topic=lambda: "image_rect",
+        topic_of=lambda which: "image_rect",
         clock=lambda: now[0],
     )
     infos, sensor = CameraInfoCache(), SensorCache()

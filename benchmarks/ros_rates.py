@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from ros2_pro.graph.transport import profile_variables
+
 ROOT = Path(__file__).resolve().parents[1]
 PROFILE = ROOT / "config" / "fastdds_64mb.xml"
 SIZES = ((640, 480), (1280, 720), (1920, 1080), (3840, 2160))
@@ -234,7 +236,7 @@ def main() -> None:
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 9))  # tests are in 10 to 99
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     if not given.no_profile:
-        os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(PROFILE)
+        os.environ.update(dict.fromkeys(profile_variables(os.environ), str(PROFILE)))
     rows = [_measure(case, given.frames) for case in CASES if given.only in (None, case[0])]
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.platform(terse=True)}"
     if given.json:

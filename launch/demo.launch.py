@@ -7,7 +7,13 @@ import shlex
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, SetLaunchConfiguration
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    LogInfo,
+    OpaqueFunction,
+    SetLaunchConfiguration,
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
@@ -77,9 +83,9 @@ def camera_parameters(context: LaunchContext) -> dict[str, Any]:
 
 
 def check_camera(context: LaunchContext) -> list[Any]:
-    """Fail before anything runs: launch leaves what it has started behind where a later action fails."""
+    """Fail before anything runs, as launch leaves what it has started behind where a later action fails; doubts."""
     camera_parameters(context)
-    return []
+    return [LogInfo(msg=f"Warning: {text}") for text in arguments.misspelt(context.launch_configurations, CAMERA)]
 
 
 def start_camera(context: LaunchContext) -> list[Any]:

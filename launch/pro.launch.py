@@ -6,23 +6,24 @@ Several cameras: `cameras:=[front,left] image:=image_raw` listens to /front/imag
 """
 
 import os
+import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from pro_engine.options import field_of
-from ros2_pro import arguments, settings
+from ros2_pro import arguments, parameter_file, settings
 from ros2_pro.demo.settings import DemoSettings
-from ros2_pro.graph.transport import PROFILE_VARIABLES
+from ros2_pro.graph.transport import PROFILE_VARIABLES, profile_variables
 
 SHARE = FindPackageShare("ros2_pro")
 
@@ -47,6 +48,7 @@ SETTINGS = {
     "cameras": "cameras",
     "use_sim_time": "use_sim_time",
 }
+LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 CAMERA = "{camera}"  # in a topic: the camera's name
 NOT_GIVEN = ""  # left to the parameter file
 
@@ -60,10 +62,10 @@ OTHERS = {
     "python": (arguments.interpreter(), "interpreter of the node, with PyTorch; empty: python3 of the path"),
     "transport_profile": (
         "auto",
-        "auto: 64mb, unless FASTDDS_DEFAULT_PROFILES_FILE is set; 64mb: shared memory for large best-effort messages; "
+        "auto: 64mb, unless the environment names a profile; 64mb: shared memory for large best-effort messages; "
         "default: that of Fast DDS; or an XML file of it",
     ),
-    "log_level": ("info", "debug, info, warn, error or fatal"),
+    "log_level": ("info", ", ".join(LOG_LEVELS[:-1]) + f" or {LOG_LEVELS[-1]}"),
     "rviz": ("false", "true to start RViz"),
     "rviz_frame": (DemoSettings.frame_id, "RViz: fixed frame, by default that of the demo camera"),
 }
@@ -111,10 +113,11 @@ def start(context: LaunchContext) -> list[Any]:
         for name, parameter in SETTINGS.items()
         if given(name) != NOT_GIVEN
     }
+    check(context)
     params_file = given("params_file")
-    if params_file and not Path(params_file).is_file():
-        raise ValueError(f"params_file is {params_file}, and there is no such file; give a YAML file of parameters.")
-    cameras = [name for name in overrides.get("cameras") or cameras_in(params_file) if name]
+    sections = parameter_file.sections_of(params_file) if params_file else {}
+    in_file = next(filter(None, (parameters.get("cameras") for parameters in sections.values())), [])
+    cameras = [name for name in overrides.get("cameras") or in_file if name]
     if "cameras" in overrides:
         overrides["cameras"] = list(overrides["cameras"])
     image = given("image")
@@ -151,16 +154,37 @@ def start(context: LaunchContext) -> list[Any]:
         condition=wants_rviz,
         output="screen",
     )
-    return [*transport(given("transport_profile"), context), node, rviz]
+    names = [f"{base_of(context)}{camera and f'/{camera}'}/pro" for camera in cameras or [""]]
+    doubts = arguments.misspelt(context.launch_configurations, [*SETTINGS, *OTHERS])
+    told = [LogInfo(msg=f"Warning: {text}") for text in doubts + unused(params_file, sections, names)]
+    return [*told, *transport(given("transport_profile"), context), node, rviz]
 
 
-def cameras_in(params_file: str) -> list[str]:
-    """The parameter `cameras` of a file of parameters."""
-    if not params_file:
+def check(context: LaunchContext) -> None:
+    """Raise ValueError, which names the argument, for what rcl or the system would refuse in words of their own."""
+    given = {name: str(LaunchConfiguration(name).perform(context)) for name in OTHERS}
+    for name in ("image", "camera_info", "scale_topic", "namespace"):
+        value = re.sub(r"\{\w+\}", "x", given[name])
+        may_be_none = value.strip("/") == "" and name != "image"
+        if not may_be_none and not re.fullmatch(r"(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*/?", value, re.ASCII):
+            raise ValueError(
+                f"{name} is {given[name]!r}; give words of letters, digits and _, which begin with no digit, with / "
+                "between them."
+            )
+    if given["log_level"] not in LOG_LEVELS:
+        raise ValueError(f"log_level is {given['log_level']!r}; give {OTHERS['log_level'][1]}.")
+    if given["python"] and not shutil.which(given["python"]):
+        raise ValueError(f"python is {given['python']!r}, and there is no such program; give that of an environment.")
+
+
+def unused(params_file: str, sections: dict[str, Any], nodes: list[str]) -> list[str]:
+    """A sentence where a file of parameters has none for the nodes: rcl ignores it."""
+    if not sections or any(parameter_file.is_for(name, node) for name in sections for node in nodes):
         return []
-    nodes = (yaml.safe_load(Path(params_file).read_text("utf-8")) or {}).values()
-    given = (node.get("ros__parameters", {}).get("cameras") for node in nodes if isinstance(node, dict))
-    return next(filter(None, given), [])
+    return [
+        f"{params_file} has parameters for {', '.join(sections)}, and the node is {' or '.join(nodes)}; none is used. "
+        "Put them below that name, or below /**."
+    ]
 
 
 def base_of(context: LaunchContext) -> str:
@@ -192,7 +216,7 @@ def look_up_rviz() -> None:
 
 
 def transport(profile: str, context: LaunchContext) -> list[Any]:
-    """The variables that make Fast DDS read a profile; none for `default`, or where they are set and it is `auto`."""
+    """The variables that make Fast DDS read a profile; none for `default`, or where one is set and it is `auto`."""
     is_set = any(os.environ.get(variable) for variable in PROFILE_VARIABLES)
     if profile == "default" or (profile == "auto" and is_set):
         return []
@@ -202,7 +226,7 @@ def transport(profile: str, context: LaunchContext) -> list[Any]:
     if not Path(path).is_file():
         known = ", ".join(["auto", "default", *PROFILES])
         raise ValueError(f"transport_profile is {profile}, and there is no such file; give {known} or an XML file.")
-    return [SetEnvironmentVariable(variable, path) for variable in PROFILE_VARIABLES]
+    return [SetEnvironmentVariable(variable, path) for variable in profile_variables(os.environ)]
 
 
 def beside(topic: str, name: str) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -67,3 +69,9 @@ def value_of(argument: str, text: str, owner: type, name: str) -> Any:
     except OptionError as error:
         raise ValueError(error.worded(lambda _: argument)) from None
     return value
+
+
+def misspelt(given: Iterable[str], known: Sequence[str]) -> list[str]:
+    """Sentences on launch arguments that are not there, but nearly; launch ignores them."""
+    near = {name: get_close_matches(name, known, 1, 0.8) for name in given if name not in known}
+    return [f"There is no argument {name}; {like[0]} may be meant." for name, like in near.items() if like]

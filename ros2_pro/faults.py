@@ -33,6 +33,7 @@ NOTES: dict[str, str] = {
     "camera_info_frame": "the camera info names another frame than the image",
     "bad_camera_info": "the camera info is not one of a camera",
     "camera_info_scaled": "the camera info is of another image size and was scaled",
+    "camera_info_odd": "the camera info's centre or region of interest is outside its image",
     "unequal_focal": "the focal lengths differ by more than a tenth",
     "rectified_here": "the image is not rectified; it was, by P of its camera info, before the model saw it",
     "distorted": "the image is not rectified; points follow the bent rays, the depth image stays bent",
@@ -57,6 +58,13 @@ NOTES: dict[str, str] = {
     "bad_scale_source": "a message of the scale's source could not be used",
 }
 CAUSES = {**DROPS, **NOTES}
+MISLEADING = frozenset(
+    {
+        "bad_scale_source", "camera_info_frame", "camera_info_odd", "several_publishers", "unknown_distortion",
+        "unregistered_sensor",
+    }
+)  # fmt: skip
+"""Notes on frames that are used, whose depth or points may be wrong for it."""
 
 
 class MessageError(Exception):

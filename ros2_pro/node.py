@@ -19,7 +19,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, Point
 from std_srvs.srv import Trigger
 
 import pro_engine as pro
-from ros2_pro.faults import DROPS, MessageError
+from ros2_pro.faults import DROPS, MISLEADING, MessageError
 from ros2_pro.frames.diagnostics import WARN, Health
 from ros2_pro.frames.model import Engine, Loader, Models
 from ros2_pro.frames.newest_frame import FrameWorker, Turns, in_thread
@@ -30,7 +30,6 @@ from ros2_pro.graph.adaptive_subscription import AdaptiveSubscription
 from ros2_pro.graph.bond import Bond
 from ros2_pro.graph.publishers import Outputs
 from ros2_pro.messages.caches import CameraInfoCache, Frame, SensorCache
-from ros2_pro.messages.camera_info import is_rectified
 from ros2_pro.scale import sensor_samples
 from ros2_pro.settings import WAYS_TO_METRES, EngineSettings, Settings
 
@@ -156,9 +155,9 @@ class ProNode(LifecycleNode):
             settings=lambda: self._settings,
             now_s=lambda: self.get_clock().now().nanoseconds * 1e-9,
             stopping=lambda: worker.stopping,
-            image_topic=lambda: self._subscriptions_of_ours[0].topic if self._subscriptions_of_ours else "",
+            topic_of=lambda which: one.topic if (one := self._subscription(which)) else "",
+            silence_of=lambda which: one.silence() if (one := self._subscription(which)) else "",
             tf=self._tf,
-            sensor_is_rectified=self._sensor_is_rectified,
         )
         self._processor = Processor(around, self._engine, self._health, self._outputs, self._infos, self._sensor)
         self._subscribe()
@@ -262,10 +261,10 @@ class ProNode(LifecycleNode):
         processor.process(frame)
         worker.rest_until(begun_s + 1 / rate if rate else 0.0)
 
-    def _sensor_is_rectified(self) -> bool:
-        """Whether the name of the scale's topic says so."""
-        topics = [one.topic for one in self._subscriptions_of_ours[2:3]]
-        return bool(topics) and is_rectified(topics[0], "auto")
+    def _subscription(self, which: str) -> AdaptiveSubscription | None:
+        """That of "image", "camera_info" or "sensor"."""
+        names = ("image", "camera_info", "sensor")
+        return dict(zip(names, self._subscriptions_of_ours, strict=False)).get(which)
 
     def _look(self) -> None:
         if self._watch is not None:
@@ -375,7 +374,7 @@ class ProNode(LifecycleNode):
         logger = self.get_logger()
         if cause in _ERRORS:
             logger.error(line)
-        elif withheld or cause in DROPS:
+        elif withheld or cause in DROPS or cause in MISLEADING:
             logger.warning(line)
         else:
             logger.info(line)

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -26,6 +27,7 @@ SENSOR_WIDTH = 160  # pixels
 SENSOR_RANGE_M = 9.0
 SENSOR_NOISE = 0.01  # standard deviation, a share of the depth
 JPEG_QUALITY = 90
+FAREWELL_S = 1.0  # how long listeners may take to receive the last picture
 
 ENCODINGS: dict[str, int | None] = {
     "bgr8": cv2.COLOR_RGB2BGR,
@@ -73,12 +75,19 @@ class DemoCamera(Node):
     def _shoot(self) -> None:
         picture = next(self._pictures, None)
         if picture is None:
+            self._wait_until_received()
             self.finished = True
             return
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._settings.frame_id)
         self._publish(self._shot(picture, header))
         if picture.depth is not None:
             self._publish_depth(picture.depth, header)
+
+    def _wait_until_received(self) -> None:
+        """What is still under way ends with its publisher."""
+        for publisher in (self._image, self._info, self._compressed, self._truth, self._sensor):
+            if publisher is not None:
+                publisher.wait_for_all_acked(Duration(seconds=FAREWELL_S))
 
     def _shot(self, picture: DemoPicture, header: Any) -> Capture:
         encoding = self._settings.encoding

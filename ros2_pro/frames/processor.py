@@ -41,9 +41,9 @@ class Surroundings:
     settings: Callable[[], Settings]
     now_s: Callable[[], float]
     stopping: Callable[[], bool]
-    image_topic: Callable[[], str]
+    topic_of: Callable[[str], str]  # of "image", "camera_info" and "sensor": the resolved name
+    silence_of: Callable[[str], str] = lambda which: "nothing came"  # and why nothing may have come on it, in words
     tf: sensor_samples.TfLookup | None = None
-    sensor_is_rectified: Callable[[], bool] = lambda: False  # a depth image that is registered to the image
     clock: Callable[[], float] = time.monotonic  # steady, in seconds: of `Frame.received_s` and the scale's age
 
 
@@ -115,7 +115,7 @@ class Processor:
         picture = images.decode_compressed(message) if compressed else images.decode_image(message)
         image = picture.image
         info = self._infos.get(settings.input.camera_info_timeout_s)  # before the model, whose time newer ones pass
-        found, rectification = find_lens(info, image, settings.input, self._around.image_topic())
+        found, rectification = find_lens(info, image, settings.input, self._around.topic_of("image"))
         wanted = self._on_its_topic(wanted, found)
         if not wanted and not self._snapshots and not settings.engine.always_run:
             return
@@ -215,7 +215,8 @@ class Processor:
         fallback = fallback_lens(image, settings.input)
         withheld = fallback is None and bool(wanted & {"points", "camera_info"})
         if found is None:
-            self._health.count("no_camera_info", without_lens("There is no camera info", fallback), withheld=withheld)
+            what = f"There is no camera info; {self._around.silence_of('camera_info')}"
+            self._health.count("no_camera_info", without_lens(what, fallback), withheld=withheld)
             return None, fallback
         if isinstance(found, MessageError):
             self._health.count(found.cause, without_lens(str(found).rstrip("."), fallback), withheld=withheld)
@@ -225,7 +226,7 @@ class Processor:
         if notes != self._lens_notes:  # told when they change: they stay true for every frame
             self._lens_notes = notes
             for note in notes:
-                self._health.count(note)
+                self._health.count(note, camera_info.unknown_distortion(info) if note == "unknown_distortion" else "")
         offset_s = seconds(info.header.stamp) - seconds(header.stamp)
         if abs(offset_s) > INFO_OFFSET_S:
             self._health.count("camera_info_late", f"The newest camera info is {offset_s:+.1f} s from the image.")
@@ -248,6 +249,7 @@ class Processor:
             stamp_s,
             self._around.clock(),
             metric=result.scale_shift,
+            absence=self._absence(stamp_s, settings) if problem is None else str(problem),
         )
         withheld = scale.scale_shift is None
         if problem is not None:
@@ -285,7 +287,7 @@ class Processor:
         if message is None:
             return None
         height, width = view.disparity.shape
-        return sensor_samples.samples_of(
+        found = sensor_samples.samples_of(
             message,
             width,
             height,
@@ -294,7 +296,24 @@ class Processor:
             sensor_pose=settings.scale.sensor_pose,
             sensor_info=self._sensor.info,
             tf=self._around.tf,
-            rectification=None if self._around.sensor_is_rectified() else view.rectification,
+            rectification=None if self._sensor_is_rectified() else view.rectification,
+        )
+        return sensor_samples.in_metres(found)
+
+    def _sensor_is_rectified(self) -> bool:
+        """Whether a depth image that is registered to the image is, by the name of its topic."""
+        return camera_info.is_rectified(self._around.topic_of("sensor"), "auto")
+
+    def _absence(self, stamp_s: float, settings: Settings) -> str:
+        """Why there is no message of the sensor at the time of the image."""
+        if settings.scale.mode != "align":
+            return ""
+        offset_s = self._sensor.offset_s(stamp_s)
+        if offset_s is None:
+            return self._around.silence_of("sensor")
+        return (
+            f"the nearest stamp on {self._around.topic_of('sensor')} is {offset_s:+.2f} s from the image's, and "
+            f"scale.max_offset_s is {settings.scale.max_offset_s:g}"
         )
 
     def _finish_snapshots(self, view: FrameMaps, settings: Settings) -> None:

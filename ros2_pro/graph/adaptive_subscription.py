@@ -63,6 +63,16 @@ class AdaptiveSubscription:
         """How many publish on the topic now."""
         return self._node.count_publishers(self.topic) if self._subscription is not None else 0
 
+    def silence(self) -> str:
+        """Why nothing may have come, in words."""
+        topic, wanted = self.topic, f"{self._kind.__module__.partition('.')[0]}/msg/{self._kind.__name__}"
+        kinds = sorted({one.topic_type for one in self._node.get_publishers_info_by_topic(topic)}) if topic else []
+        if not kinds:
+            return f"nothing is published on {topic} ({wanted})"
+        if wanted not in kinds:
+            return f"{topic} is published as {' and '.join(kinds)}, and {wanted} is listened to"
+        return f"nothing came on {topic}, though it is published"
+
     def adapt(self) -> None:
         """Look at the publishers and subscribe again if they offer something else."""
         if self._fixed or self._subscription is None:

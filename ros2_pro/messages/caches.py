@@ -77,6 +77,10 @@ class SensorCache:
                 best, offset = message, distance
         return best
 
+    def offset_s(self, stamp_s: float) -> float | None:
+        """How much later than `stamp_s` the nearest stamp is, in seconds; None where nothing came."""
+        return min((seconds(one.header.stamp) - stamp_s for one in tuple(self._messages)), key=abs, default=None)
+
     def forget(self) -> None:
         """As at the start."""
         self._messages.clear()

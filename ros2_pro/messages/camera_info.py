@@ -24,7 +24,10 @@ UNEQUAL_FOCAL = 0.1  # relative difference of fx and fy that is told
 STRAIGHT = 1e-12  # distortion coefficients below this bend nothing
 _RECTIFIED = {"rect", "rectified"}
 _FISHEYE = ("equidistant", "fisheye")
-_COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (4, 5, 8, 12, 14), "equidistant": (4,), "fisheye": (4,)}
+_RADIAL, _ANGULAR = (4, 5, 8, 12, 14), (4,)
+_COEFFICIENTS = {
+    "plumb_bob": _RADIAL, "rational_polynomial": _RADIAL, **dict.fromkeys(_FISHEYE, _ANGULAR),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +97,8 @@ def lens_from_info(info: Any, width: int, height: int, *, rectified: bool) -> Ca
     notes: tuple[str, ...] = ()
     if (seen_width, seen_height) != (width, height):
         notes += ("camera_info_scaled",)
+    if _is_odd(info, cx, cy):
+        notes += ("camera_info_odd",)
     # Edges map to edges: pixel centres are integers, so half a pixel goes off and on again.
     sx, sy = width / seen_width / binning_x, height / seen_height / binning_y
     fx, fy, cx, cy = fx * sx, fy * sy, (cx - x0 + 0.5) * sx - 0.5, (cy - y0 + 0.5) * sy - 0.5
@@ -109,15 +114,25 @@ def lens_from_info(info: Any, width: int, height: int, *, rectified: bool) -> Ca
     d = tuple(float(value) for value in info.d)
     if rectified or all(abs(value) <= STRAIGHT for value in d):
         return _straight(intrinsics, rectified=rectified, notes=notes)
-    model = str(info.distortion_model)
-    if not _is_known(model, d):
+    model = str(info.distortion_model).lower()
+    coefficients = _coefficients(model, d)
+    if coefficients is None:
         return _straight(intrinsics, rectified=False, notes=(*notes, "unknown_distortion"))
-    distortion = Distortion(d, model in _FISHEYE)
+    distortion = Distortion(coefficients, model in _FISHEYE)
     matrix = (intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy)
     slopes = _bent_slopes(matrix, width, height, distortion)
     if np.isnan(slopes[0][:: max(1, height // 64), :: max(1, width // 64)]).all():
         raise MessageError("bad_camera_info", f"No ray leads through a lens of distortion {d}; calibrate the camera.")
     return CameraModel(intrinsics, slopes, False, (*notes, "distorted"), distortion)
+
+
+def unknown_distortion(info: Any) -> str:
+    """A sentence on a distortion model that is not known here, or has another number of coefficients."""
+    return (
+        f"The distortion model {info.distortion_model!r} with {len(info.d)} coefficients is unknown and was ignored: "
+        "points are off away from the middle. Give a rectified image, or one of "
+        f"{', '.join(_COEFFICIENTS)} with {' or '.join(map(str, _RADIAL))} (fisheye: {_ANGULAR[0]}) coefficients."
+    )
 
 
 def info_message(source: Any, lens: CameraModel, header: Any) -> CameraInfo:
@@ -172,10 +187,19 @@ def _straight(intrinsics: pro.Intrinsics, *, rectified: bool = True, notes: tupl
     return CameraModel(intrinsics, (columns.astype(np.float32), rows.astype(np.float32)), rectified, notes)
 
 
-def _is_known(model: str, d: tuple[float, ...]) -> bool:
-    if not all(math.isfinite(value) for value in d):
-        return False
-    return len(d) in _COEFFICIENTS.get(model, ())
+def _is_odd(info: Any, cx: float, cy: float) -> bool:
+    """Whether the centre, or the region of interest, is outside the sensor, as with numbers of another image size."""
+    roi = info.roi
+    sides = ((cx, roi.x_offset + roi.width, info.width), (cy, roi.y_offset + roi.height, info.height))
+    return any(side and not (0 <= center < side and end <= side) for center, end, side in sides)
+
+
+def _coefficients(model: str, d: tuple[float, ...]) -> tuple[float, ...] | None:
+    """The coefficients of a model that is known, without zeros at the end that are none of its; else None."""
+    lengths = _COEFFICIENTS.get(model, ())
+    while len(d) > max(lengths, default=len(d)) and d[-1] == 0:
+        d = d[:-1]
+    return d if len(d) in lengths and all(map(math.isfinite, d)) else None
 
 
 @lru_cache(maxsize=2)

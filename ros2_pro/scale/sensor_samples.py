@@ -30,6 +30,8 @@ DENSE = 5000  # points in the image, from which on hidden ones are looked for
 POINTS_A_CELL = 12.0
 SURFACE_RTOL = 0.05  # points of a cell within this of the nearest one are of the same surface
 
+FARTHEST_M = 1000.0  # no sensor sees most of its depths beyond
+
 _REAL_TYPES = {7: "f4", 8: "f8"}  # sensor_msgs/PointField FLOAT32, FLOAT64
 
 
@@ -164,6 +166,16 @@ def samples_of(
         "LaserScan": from_scan,
     }
     return readers[kind](message, lens, _pose(sensor_frame, frame_id, sensor_pose, tf))
+
+
+def in_metres(samples: Samples) -> Samples:
+    """The samples. Raises MessageError "bad_scale_source" where they cannot be metres."""
+    middle_m = float(np.median(samples.depth)) if len(samples.depth) else 0.0
+    if middle_m > FARTHEST_M:
+        raise _bad(
+            f"The sensor's depths have a median of {middle_m:.0f} m; send metres (16UC1: millimetres), not millimetres"
+        )
+    return samples
 
 
 def _registered(message: Any, width: int, height: int, rectification: Rectification | None) -> Samples:

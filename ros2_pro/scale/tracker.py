@@ -121,6 +121,7 @@ class ScaleTracker:
         now_s: float,
         *,
         metric: pro.ScaleShift | None = None,
+        absence: str = "no samples came",
     ) -> FrameScale:
         """The scale of a frame.
 
@@ -134,6 +135,7 @@ class ScaleTracker:
             now_s: of a clock that only goes forward, in seconds; ages are told by it where stamps stand still, and from
                 the last frame on.
             metric: what the model itself gives, for `metric` and `estimated`.
+            absence: why there are no samples, in words.
         """
         settings = self._settings
         modes: dict[str, Callable[[], FrameScale]] = {
@@ -141,7 +143,7 @@ class ScaleTracker:
             "fixed": lambda: _given(pro.ScaleShift(settings.factor, settings.shift)),
             "metric": lambda: _own(metric, ("metric",)),
             "estimated": lambda: _own(metric, ("metric", "estimated", "assumed")),
-            **dict.fromkeys(FITTED, lambda: self._align(disparity, valid, samples, stamp_s, now_s)),
+            **dict.fromkeys(FITTED, lambda: self._align(disparity, valid, samples, stamp_s, now_s, absence)),
         }
         scale = modes[settings.mode]()
         self._memory.last = scale
@@ -170,7 +172,7 @@ class ScaleTracker:
         return replace(current, state="stale", reason=_stale_reason(silent_s, why))
 
     def _align(
-        self, disparity: FloatMap, valid: BoolMap, samples: Samples | None, stamp_s: float, now_s: float
+        self, disparity: FloatMap, valid: BoolMap, samples: Samples | None, stamp_s: float, now_s: float, absence: str
     ) -> FrameScale:
         if stamp_s < self._memory.stamp_s or now_s < self._memory.now_s:
             self.reset()
@@ -180,8 +182,7 @@ class ScaleTracker:
         quantiles = quantiles_of(disparity, valid)
         good = memory.good.carried(quantiles) if memory.good and memory.age_s(time_s) <= settings.hold_s else None
         if samples is None:
-            what = f"the sensor sent nothing usable within {settings.max_offset_s:g} s of the image"
-            return self._held(good, "no ground was found" if settings.mode == "ground" else what)
+            return self._held(good, absence)
         try:
             fit = fit_line(
                 disparity, valid, samples, quantiles,

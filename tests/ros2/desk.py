@@ -56,25 +56,28 @@ class Desk:
         self.listeners = frozenset(TOPICS) - {"disparity"}  # which needs a baseline
         self.told = []  # causes, and whether an output is withheld for them
         self.model = Model()
-        self.health = Health(lambda cause, line, withheld: self.told.append((cause, withheld)))
+        self.lines = []  # of the log
+        self.health = Health(self._tell)
         self.infos, self.sensor = Infos(), SensorCache()
         self.now_s = 1000.0  # of the steady clock
         self.published = {}
         self.stamp_s = 0  # of the last image; every image is a second later
         self.ros_time_s = 1e9
-        self.image_topic = "/camera/image_raw"
-        self.sensor_is_rectified = False
+        self.topics = {"image": "/camera/image_raw", "sensor": "/camera/depth"}
         self.tf = None
         around = Surroundings(
             settings=lambda: from_values(self.values),
             now_s=lambda: self.ros_time_s,
             stopping=lambda: False,
-            image_topic=lambda: self.image_topic,
+            topic_of=lambda which: self.topics[which],
             tf=self,
-            sensor_is_rectified=lambda: self.sensor_is_rectified,
             clock=lambda: self.now_s,
         )
         self.processor = Processor(around, Engine(Models(self.model.load)), self.health, self, self.infos, self.sensor)
+
+    def _tell(self, cause, line, withheld):
+        self.told.append((cause, withheld))
+        self.lines.append(line)
 
     def pose(self, frame, sensor_frame):
         """What tf says."""

@@ -19,7 +19,7 @@ from lifecycle_msgs.srv import ChangeState
 from rig import PATIENCE_S, NodeProcess, Rig, camera_image, camera_info, stub_command, wait_for
 from sensor_msgs.msg import CompressedImage
 
-from ros2_pro.faults import DROPS
+from ros2_pro.faults import DROPS, MISLEADING
 from ros2_pro.frames.diagnostics import LOG_PERIOD_S
 
 REPORT_S = 0.1
@@ -28,9 +28,9 @@ AT_LEAST_S = LOG_PERIOD_S / 2  # between two lines: throttling counts from befor
 # Metres, so that all of a frame is worked on; quiet pauses between two tests are no fault.
 PARAMETERS = {"scale__mode": "fixed", "input__stale_after_s": 3600.0}
 _LINE = re.compile(r"^\[(\w+)\] \[(\d+\.\d+)\] \[[^\]]*\]: (\w+): (.+)$", re.MULTILINE)
-# Warnings, too: what withholds depth or its camera info, to which the rig listens.
+# Warnings, too: what withholds depth or its camera info, to which the rig listens, and what may make it wrong.
 _WITHHOLD = ("no_camera_info", "bad_camera_info", "input_stalled", "publish_failed")
-_LEVELS = dict.fromkeys((*DROPS, *_WITHHOLD), "WARN") | dict.fromkeys(
+_LEVELS = dict.fromkeys((*DROPS, *MISLEADING, *_WITHHOLD), "WARN") | dict.fromkeys(
     ("load_failed", "engine_error", "engine_memory", "engine_output", "internal_error"), "ERROR"
 )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from rclpy.duration import Duration
 from rclpy.serialization import deserialize_message
-from rig import Rig, qos, ros_arguments, wait_for
+from rig import PATIENCE_S, Rig, qos, ros_arguments, wait_for
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 pytestmark = pytest.mark.flaky(reruns=1)  # a real graph: DDS may lose what is sent while its parts find each other
@@ -56,9 +58,9 @@ def as_compressed_depth(message):
     return found
 
 
-def play(start, namespace, bag, topic, **parameters):
-    """The outputs of every image of a topic, by stamp; an image is sent when the one before is done. With compressed
-    images goes a compressed sensor."""
+def play(start, namespace, bag, topic, loops=1, **parameters):
+    """The depth of every image of a topic, in the order of the images; an image is sent when the one before is done.
+    With compressed images goes a compressed sensor. In a loop, as of `ros2 bag play --loop`, stamps go back."""
     compressed = KINDS[topic] is CompressedImage
     command = [sys.executable, "-m", "ros2_pro.main", *ros_arguments(namespace, **parameters)]
     transports = ("compressed", "compressedDepth") if compressed else ("raw", "raw")
@@ -79,6 +81,7 @@ def play(start, namespace, bag, topic, **parameters):
             rig.info.publish(bag["/camera/camera_info"][stamp])
             if depth := bag["/camera/depth/image_raw"].get(stamp):
                 sensor.publish(as_compressed_depth(depth) if compressed else depth)
+                assert sensor.wait_for_all_acked(Duration(seconds=PATIENCE_S))  # else the image may be done before it
             images.publish(bag[topic][stamp])
 
         for _ in range(5):  # what is published while the two are still finding each other can get lost
@@ -88,7 +91,8 @@ def play(start, namespace, bag, topic, **parameters):
         begin = rig.report(lambda report: int(report["frames received"]) == sum(map(int, ended(report))))
         for messages in rig.received.values():
             messages.clear()
-        for count, (stamp, image) in enumerate(sorted(bag[topic].items()), 1):
+        images_sent = sorted(bag[topic].items()) * loops
+        for count, (stamp, image) in enumerate(images_sent, 1):
             send(stamp)
             for output in ("depth/image_rect", "depth/camera_info"):
                 came = rig.take(output, count)
@@ -96,9 +100,12 @@ def play(start, namespace, bag, topic, **parameters):
                 assert came[-1].header == image.header
         report = rig.report()
         finished, dropped = (int(now) - int(then) for now, then in zip(ended(report), ended(begin), strict=True))
-        assert (finished, dropped) == (len(bag[topic]), 0), report
-        print(f"{len(bag[topic])} frames; engine {report['engine time (s)']} s; {report['scale fit']}")
-        return {stamp_ns(message): message for message in rig.received["depth/image_rect"]}
+        assert (finished, dropped) == (len(images_sent), 0), report
+        stamps = [first, *(stamp for stamp, _ in images_sent)]
+        jumped = int(report["count time_jump"]) - int(begin["count time_jump"])
+        assert jumped == sum(later < earlier for earlier, later in pairwise(stamps)) >= loops - 1
+        print(f"{len(images_sent)} frames; engine {report['engine time (s)']} s; {report['scale fit']}")
+        return list(rig.received["depth/image_rect"])
     finally:
         rig.close()
 
@@ -122,10 +129,22 @@ def values(message, dtype):
     ],
 )
 def test_a_recorded_camera_has_metric_depth_for_every_frame(start, namespace, bag, topic, parameters):
-    depths = play(start, namespace, bag, topic, scale__mode="align", scale__hold_s=600.0, **parameters)
-    assert depths.keys() == bag[topic].keys() and len(depths) in (30, 3)
+    played = play(start, namespace, bag, topic, scale__mode="align", scale__hold_s=600.0, **parameters)
+    depths = {stamp_ns(message): message for message in played}
+    assert depths.keys() == bag[topic].keys() and len(played) in (30, 3)
     for stamp, measured in bag["/camera/depth/image_raw"].items():
         depth, truth = values(depths[stamp], np.float32), values(measured, np.uint16) / MM_PER_M
         error, flat = abs_rel(depth, truth), abs_rel(np.full_like(truth, np.median(truth[truth > 0])), truth)
         print(f"AbsRel {error:.4f}, of one depth for all {flat:.4f}")
         assert error < min(flat, ABS_REL_AT_MOST)
+
+
+def test_played_again_and_again_a_recording_gives_the_same_depth(start, namespace, bag):
+    """Time jumps back by the length of the recording: what was known of later frames is forgotten."""
+    topic, loops = "/camera/image_raw", 3
+    played = play(start, namespace, bag, topic, loops, scale__mode="align", scale__hold_s=0.0, engine__refine="none")
+    count = len(bag[topic])
+    assert len(played) == loops * count
+    for n, message in enumerate(played):
+        assert stamp_ns(message) == stamp_ns(played[n % count])
+        np.testing.assert_allclose(values(message, np.float32), values(played[n % count], np.float32), rtol=1e-5)

@@ -193,6 +193,44 @@ def test_the_distortion_of_a_rectified_image_does_not_matter():
 def test_an_unknown_distortion_is_noted_and_left_out(model, d):
     lens = camera_info.lens_from_info(info(distortion_model=model, d=d), WIDTH, HEIGHT, rectified=False)
     assert lens.notes == ("unknown_distortion",) and values(lens) == (50, 51, 30, 20) and lens.slopes[0].ndim == 1
+    sentence = camera_info.unknown_distortion(info(distortion_model=model, d=d))
+    assert f"{model!r} with {len(d)} coefficients" in sentence and "equidistant" in sentence
+
+
+@pytest.mark.parametrize(
+    ("model", "d", "same_model", "same"),
+    [
+        ("Plumb_Bob", PLUMB_BOB, "plumb_bob", PLUMB_BOB),
+        ("plumb_bob", [*PLUMB_BOB, 0.01, 0.0, 0.0], "rational_polynomial", [*PLUMB_BOB, 0.01, 0.0, 0.0]),
+        ("plumb_bob", [*PLUMB_BOB, *[0.0] * 11], "plumb_bob", PLUMB_BOB),
+        ("equidistant", [0.1, 0.02, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], "fisheye", [0.1, 0.02, 0.0, 0.0]),
+    ],
+)
+def test_drivers_that_fill_up_with_zeros_or_write_a_model_otherwise_are_understood(model, d, same_model, same):
+    one, other = (
+        camera_info.lens_from_info(info(distortion_model=name, d=given), WIDTH, HEIGHT, rectified=False)
+        for name, given in ((model, d), (same_model, same))
+    )
+    assert one.notes == other.notes == ("distorted",)
+    np.testing.assert_array_equal(one.slopes[0], other.slopes[0])
+
+
+@pytest.mark.parametrize(
+    ("given", "is_odd"),
+    [
+        ({}, False),
+        ({"k": [50.0, 0, WIDTH + 1, 0, 51, 20, 0, 0, 1]}, True),  # K of a larger image
+        ({"k": [50.0, 0, 30, 0, 51, -1, 0, 0, 1]}, True),
+        ({"k": [50.0, 0, 500, 0, 51, 20, 0, 0, 1], "width": 0, "height": 0}, False),  # of what, it does not say
+        ({"width": 2 * WIDTH, "height": 2 * HEIGHT,
+          "roi": RegionOfInterest(x_offset=WIDTH, y_offset=HEIGHT, width=WIDTH, height=HEIGHT)}, False),
+        ({"width": 2 * WIDTH, "height": 2 * HEIGHT,
+          "roi": RegionOfInterest(x_offset=WIDTH + 1, y_offset=0, width=WIDTH, height=HEIGHT)}, True),
+    ],
+)  # fmt: skip
+def test_a_camera_info_that_shows_past_its_own_image_is_told(given, is_odd):
+    lens = camera_info.lens_from_info(info(**given), WIDTH, HEIGHT, rectified=False)
+    assert ("camera_info_odd" in lens.notes) == is_odd
 
 
 def test_camera_info_of_the_depth_fits_its_image_and_the_source_stays():

@@ -146,6 +146,22 @@ def test_it_ends_after_the_last_picture(
     assert process.process.wait(PATIENCE_S) == 0, process.text()
 
 
+@graph
+def test_it_ends_only_when_the_last_picture_has_been_received(
+    start: Callable[..., Any], listener: Listener, namespace: str, tmp_path: Path
+) -> None:
+    assert cv2.imwrite(str(tmp_path / "0.png"), np.zeros((720, 1280, 3), np.uint8))
+    assert cv2.imwrite(str(tmp_path / "z.png"), np.full((720, 1280, 3), 200, np.uint8))
+    for name in range(200):  # for as long as the two need to find each other
+        (tmp_path / f"{name:03}.png").hardlink_to(tmp_path / "0.png")
+    process = start(command(namespace, source=tmp_path, loop="false", rate_hz=1000))
+    came = listener.came["image"]
+    assert listener.until(lambda: process.process.poll() is not None)
+    assert process.process.returncode == 0, process.text()
+    listener.until(lambda: came and came[max(came)].data[0] == 200, 5.0)
+    assert came[max(came)].data[0] == 200
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [

@@ -137,7 +137,7 @@ def test_depth_that_stays_bent_has_another_topic(desk):
 def test_a_registered_sensor_is_of_the_image_as_it_arrives_unless_its_topic_says_rect(desk, is_rectified):
     info = bent_info()
     info.d[0] = -0.2
-    desk.sensor_is_rectified = is_rectified
+    desk.topics["sensor"] = "/camera/depth/image_rect" if is_rectified else "/camera/depth/image_raw"
     desk.set(scale__mode="align")
     lens = lens_from_info(info, WIDTH, HEIGHT, rectified=False)
     rectification = rectification_of(info, lens)

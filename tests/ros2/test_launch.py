@@ -52,7 +52,7 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def launch(prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launcher]:
     """Execute a launch file with arguments; gives its processes by name, and the descriptions of its arguments."""
     monkeypatch.syspath_prepend(str(DOUBLES))
-    for name in ("VIRTUAL_ENV", *PROFILE_VARIABLES):
+    for name in ("VIRTUAL_ENV", "ROS_DISTRO", *PROFILE_VARIABLES):
         monkeypatch.delenv(name, raising=False)
     ours = [name for name in sys.modules if name.partition(".")[0] in ("launch", "launch_ros")]
     for name in ours:
@@ -74,7 +74,9 @@ def launch(prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         source = PythonLaunchDescriptionSource(str(prefix / "share/ros2_pro/launch" / file))
         source.get_launch_description(context).visit(context)
         return SimpleNamespace(
-            processes={process.name: process for process in context.processes}, declared=context.declared
+            processes={process.name: process for process in context.processes},
+            declared=context.declared,
+            said=context.said,
         )
 
     run.left = left  # type: ignore[attr-defined]
@@ -117,7 +119,7 @@ def test_without_arguments_nothing_overrides_the_parameter_file(launch: Launcher
         "camera_info": "camera_info",
     }
     shipped = str(prefix / "share/ros2_pro/config/fastdds_64mb.xml")
-    assert [processes["pro_node"].env[name] for name in PROFILE_VARIABLES] == [shipped, shipped]
+    assert [processes["pro_node"].env.get(name) for name in PROFILE_VARIABLES] == [shipped, None]
 
 
 @pytest.mark.parametrize("text", ["20", "20.0"])
@@ -190,6 +192,17 @@ def test_an_argument_says_what_its_setting_says(launch: Launcher) -> None:
         ),
         ("pro.launch.py", "params_file", "/none.yaml", "params_file is /none.yaml, and there is no such file; give a "
          "YAML file of parameters."),
+        *(
+            ("pro.launch.py", name, text, f"{name} is {text!r}; give words of letters, digits and _, which begin with "
+             "no digit, with / between them.")
+            for name, text in (("image", ""), ("image", "a b"), ("image", "/cam-1/image"), ("namespace", "2nd"),
+                               ("camera_info", "a//b"), ("scale_topic", "é"))
+        ),
+        ("pro.launch.py", "log_level", "loud", "log_level is 'loud'; give debug, info, warn, error or fatal."),
+        ("pro.launch.py", "python", "/no/python", "python is '/no/python', and there is no such program; give that of "
+         "an environment."),
+        ("demo.launch.py", "python", "/no/python", "python is '/no/python', and there is no such program; give that "
+         "of an environment."),
         ("demo.launch.py", "rate_hz", "0", "rate_hz is 0.0; give a number from 0.01 to 1000."),
         ("demo.launch.py", "encoding", "nv12", "encoding is 'nv12'; give bgr8, rgb8, bgra8, rgba8 or mono8."),
     ],
@@ -264,6 +277,72 @@ def test_the_demo_has_a_camera_for_each_name_and_rviz_shows_the_first(launch: La
     assert overrides(processes["pro_node"].argv)["cameras"] == ["front", "left"]
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a: [1,", "which is no YAML: "),
+        ("- 1", "which is no file of parameters; below the name of a node, such as /**, it needs ros__parameters"),
+        ("pro: 3", "which is no file of parameters"),
+        ("ros__parameters: {a: 1}", "which is no file of parameters"),
+        ("pro: {ros__parameters: [1]}", "which is no file of parameters"),
+        ("\xff", "which is no file of parameters"),
+    ],
+)
+def test_a_file_that_is_none_of_parameters_is_told_in_one_sentence(
+    launch: Launcher, tmp_path: Path, content: str, words: str
+) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_bytes(content.encode("latin-1"))
+    with pytest.raises(ValueError, match=f"^params_file is {re.escape(str(file))}, {re.escape(words)}") as raised:
+        launch("pro.launch.py", params_file=file)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "given", "is_used"),
+    [
+        (["/**"], {}, True),
+        (["pro"], {}, True),
+        (["/pro"], {"namespace": "left"}, False),
+        (["/left/pro"], {"namespace": "left"}, True),
+        (["/*/pro"], {"namespace": "left"}, True),
+        (["/left/**"], {"namespace": "left"}, True),
+        (["/**/pro"], {"namespace": "a/left"}, True),
+        (["/lef/**", "depth"], {"namespace": "left"}, False),
+        (["/r/front/pro"], {"namespace": "r", "cameras": "front,left"}, True),
+        (["/r/back/pro"], {"namespace": "r", "cameras": "front,left"}, False),
+    ],
+)
+def test_a_file_without_a_parameter_for_the_node_is_told(
+    launch: Launcher, tmp_path: Path, names: list[str], given: dict[str, str], is_used: bool
+) -> None:
+    """rcl ignores it silently."""
+    file = tmp_path / "own.yaml"
+    file.write_text(yaml.safe_dump({name: {"ros__parameters": {"points.stride": 2}} for name in names}))
+    said = launch("pro.launch.py", params_file=file, **given).said
+    if is_used:
+        assert not said
+    else:
+        assert f"{file} has parameters for /" in said[0] and "none is used" in said[0]
+
+
+def test_a_section_within_a_section_is_for_a_node_in_a_namespace(launch: Launcher, tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("left: {pro: {ros__parameters: {points: {stride: 2}}}}")
+    assert not launch("pro.launch.py", params_file=file, namespace="left").said
+    assert launch("pro.launch.py", params_file=file).said
+
+
+def test_an_argument_that_is_nearly_there_is_told(launch: Launcher) -> None:
+    """launch ignores arguments that it does not know; those of a launch file around ours are none of our business."""
+    assert launch("pro.launch.py", max_depht=3, robot_name="r").said == [
+        "Warning: There is no argument max_depht; max_depth may be meant."
+    ]
+    said = launch("demo.launch.py", widht=640, max_depth=3, image_reliability="reliable").said
+    assert said == ["Warning: There is no argument widht; width may be meant."]
+    assert not launch("demo.launch.py").said
+
+
 def test_remapped_topics_are_those_of_the_node() -> None:
     """A rule for a name that the node does not use would do nothing, silently."""
     pytest.importorskip("rclpy", reason="ROS 2 is not installed; the extra `ros` has it")
@@ -281,8 +360,13 @@ def test_remapped_topics_are_those_of_the_node() -> None:
     assert {topic.removeprefix("/") for topic in topics} - {"image"} <= shown
 
 
-@pytest.mark.parametrize("python", ["/opt/my venv/bin/python", ""])
-def test_the_interpreter(launch: Launcher, prefix: Path, python: str) -> None:
+@pytest.mark.parametrize("folder", ["my venv/bin", None])
+def test_the_interpreter(launch: Launcher, prefix: Path, tmp_path: Path, folder: str | None) -> None:
+    python = ""
+    if folder:
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "python").touch(0o755)
+        python = str(tmp_path / folder / "python")
     argv = launch("pro.launch.py", python=python).processes["pro_node"].argv
     assert argv[: argv.index("--ros-args")] == [*([python] if python else []), str(prefix / "lib/ros2_pro/pro_node")]
 
@@ -294,7 +378,7 @@ def test_the_interpreter_of_an_active_virtual_environment(
     assert launch("pro.launch.py").processes["pro_node"].argv[0] == sys.executable  # it is gone
     python = tmp_path / "venv/bin/python"
     python.parent.mkdir(parents=True)
-    python.touch()
+    python.touch(0o755)
     for process in launch("demo.launch.py").processes.values():
         assert process.argv[0] == str(python)
 
@@ -302,11 +386,11 @@ def test_the_interpreter_of_an_active_virtual_environment(
 def test_a_transport_profile(launch: Launcher, prefix: Path, tmp_path: Path) -> None:
     shipped = str(prefix / "share/ros2_pro/config/fastdds_64mb.xml")
     env = launch("pro.launch.py", transport_profile="64mb").processes["pro_node"].env
-    assert [env[name] for name in PROFILE_VARIABLES] == [shipped, shipped]
+    assert [env.get(name) for name in PROFILE_VARIABLES] == [shipped, None]
     own = tmp_path / "own.xml"
     own.touch()
     env = launch("pro.launch.py", transport_profile=own).processes["pro_node"].env
-    assert [env[name] for name in PROFILE_VARIABLES] == [str(own), str(own)]
+    assert [env.get(name) for name in PROFILE_VARIABLES] == [str(own), None]
     env = launch("pro.launch.py", transport_profile="default").processes["pro_node"].env
     assert not set(PROFILE_VARIABLES) & set(env)
     with pytest.raises(ValueError, match=r"transport_profile is 65mb.*give auto, default, 64mb or an XML file"):
@@ -321,6 +405,23 @@ def test_a_profile_of_ones_own_is_kept_unless_another_is_asked_for(
         monkeypatch.setenv(PROFILE_VARIABLES[0], own)
         given = {"transport_profile": asked} if asked else {}
         assert launch("pro.launch.py", **given).processes["pro_node"].env[PROFILE_VARIABLES[0]] == wanted
+
+
+@pytest.mark.parametrize(
+    ("distribution", "set_before", "expected"),
+    [("humble", None, [1]), ("jazzy", None, [1]), ("kilted", None, [0]), ("rolling", 1, [0, 1]), ("jazzy", 0, [0, 1])],
+)
+def test_the_profile_has_the_name_that_fast_dds_of_the_distribution_looks_for(
+    launch: Launcher, prefix: Path, monkeypatch: pytest.MonkeyPatch, distribution: str, set_before: int | None,
+    expected: list[int],
+) -> None:  # fmt: skip
+    """Both names make Fast DDS 3 load the file twice, with errors in red."""
+    monkeypatch.setenv("ROS_DISTRO", distribution)
+    if set_before is not None:
+        monkeypatch.setenv(PROFILE_VARIABLES[set_before], "/own.xml")
+    env = launch("pro.launch.py", transport_profile="64mb").processes["pro_node"].env
+    shipped = str(prefix / "share/ros2_pro/config/fastdds_64mb.xml")
+    assert [name for name in range(2) if env.get(PROFILE_VARIABLES[name]) == shipped] == expected
 
 
 def test_rviz_starts_where_it_is_asked_for(launch: Launcher, prefix: Path) -> None:
@@ -366,7 +467,7 @@ def test_the_demo_starts_a_camera_and_hands_the_rest_on(launch: Launcher) -> Non
     assert given["source"] == "synthetic" and given["rate_hz"] == 5.0 and isinstance(given["rate_hz"], float)
     assert camera.argv[0] == sys.executable
     for process in (node, camera):
-        assert all(process.env[name].endswith("fastdds_64mb.xml") for name in PROFILE_VARIABLES)
+        assert process.env[PROFILE_VARIABLES[0]].endswith("fastdds_64mb.xml")
 
 
 @pytest.mark.parametrize(

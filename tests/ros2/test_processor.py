@@ -64,6 +64,37 @@ def test_what_gives_no_metres_withholds_depth_only_where_none_are_held(desk):
     assert desk.depth(wrong) is not None
 
 
+def test_the_state_of_the_scale_says_why_nothing_is_fitted(desk):
+    desk.set(scale__mode="align", scale__stale_after_s=0.1)
+    reasons = []
+    wrong = depth_message(np.ones((10, 60), np.float32))  # of another view
+    millimetres = 1000 * measured(0.3, 0.2)
+    for sensor, offset_s in ((None, 0.0), (measured(0.3, 0.2), 0.4), (wrong, 0.0), (millimetres, 0.0)):
+        desk.look(sensor, offset_s=offset_s)
+        reasons.append(desk.processor.scale_now().reason)
+    for reason, words in zip(
+        reasons,
+        (
+            "nothing came",
+            "nearest stamp on /camera/depth is +0.40 s from the image's, and scale.max_offset_s is 0.1.",
+            "do not show the same view",
+            "send metres (16UC1: millimetres), not millimetres.",
+        ),
+        strict=True,
+    ):
+        assert words in reason.replace("Nothing", "nothing"), reason
+    desk.set(scale__mode="ground")
+    desk.look()
+    assert "tf does not say where 'base_footprint' is" in desk.processor.scale_now().reason
+
+
+def test_an_unknown_distortion_is_named(desk):
+    other = camera_info(WIDTH, HEIGHT)
+    other.distortion_model, other.d = "bananas", [0.1] * 5
+    desk.look(info=other)
+    assert any("'bananas' with 5 coefficients" in line for line in desk.lines)
+
+
 def test_a_stale_scale_withholds_depth_once_it_is_no_longer_held(desk):
     desk.set(scale__mode="align", scale__stale_after_s=2.0, scale__hold_s=4.0)
     desk.depth(measured(0.3, 0.2))

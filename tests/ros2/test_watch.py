@@ -107,6 +107,29 @@ def test_a_node_on_a_wrong_topic_says_so_once_and_goes_on_when_images_come(start
         assert wait_for(came) and rig.counts()["no_image"] == 1
 
 
+def test_why_a_sensor_or_a_camera_info_does_not_come_is_told(start, namespace):
+    node = start(stub_command(namespace, scale__mode="align"), OFTEN)
+    with contextlib.closing(Rig(namespace, ("depth/image_rect", "points"), camera=False)) as rig:
+        images = rig.node.create_publisher(Image, "image", qos())
+        rig.node.create_publisher(PointCloud2, "scale/depth", qos())
+        rig.ready()
+
+        def told(words):
+            images.publish(camera_image(stamp=rig.stamp()))
+            return wait_for(lambda: words in node.text() or words in rig.diagnostics[-1]["scale fit"], 1.0)
+
+        assert wait_for(
+            lambda: told(
+                f"{namespace}/scale/depth is published as sensor_msgs/msg/PointCloud2, and sensor_msgs/msg/Image is "
+                "listened to."
+            )
+        ), rig.diagnostics[-1]
+        missing = (
+            f"There is no camera info; nothing is published on {namespace}/camera_info (sensor_msgs/msg/CameraInfo)"
+        )
+        assert wait_for(lambda: told(missing)), node.text()
+
+
 @pytest.mark.parametrize(
     ("rmw", "environment", "limit"),
     [

@@ -28,6 +28,7 @@ class LaunchContext:
         self.folder = folder
         self.processes: list[Process] = []
         self.declared: dict[str, str] = {}
+        self.said: list[str] = []
 
     def text(self, value: Any) -> str:
         """A text, a substitution, or a list of both, as text."""

@@ -37,6 +37,15 @@ class SetLaunchConfiguration(Action):
         context.launch_configurations[context.text(self._name)] = context.text(self._value)
 
 
+class LogInfo(Action):
+    def __init__(self, *, msg: Any, condition: Any = None) -> None:
+        super().__init__(condition)
+        self._msg = msg
+
+    def execute(self, context: LaunchContext) -> None:
+        context.said.append(context.text(self._msg))
+
+
 class OpaqueFunction(Action):
     def __init__(self, *, function: Callable[[LaunchContext], list[Action] | None], condition: Any = None) -> None:
         super().__init__(condition)
