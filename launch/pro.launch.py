@@ -48,7 +48,6 @@ SETTINGS = {
     "cameras": "cameras",
     "use_sim_time": "use_sim_time",
 }
-LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 CAMERA = "{camera}"  # in a topic: the camera's name
 NOT_GIVEN = ""  # left to the parameter file
 
@@ -65,7 +64,10 @@ OTHERS = {
         "auto: 64mb, unless the environment names a profile; 64mb: shared memory for large best-effort messages; "
         "default: that of Fast DDS; or an XML file of it",
     ),
-    "log_level": ("info", ", ".join(LOG_LEVELS[:-1]) + f" or {LOG_LEVELS[-1]}"),
+    "log_level": (
+        field_of(arguments.RclpySettings, "log_level").default,
+        arguments.described(arguments.RclpySettings, "log_level"),
+    ),
     "rviz": ("false", "true to start RViz"),
     "rviz_frame": (DemoSettings.frame_id, "RViz: fixed frame, by default that of the demo camera"),
 }
@@ -116,7 +118,7 @@ def start(context: LaunchContext) -> list[Any]:
     check(context)
     params_file = given("params_file")
     sections = parameter_file.sections_of(params_file) if params_file else {}
-    in_file = next(filter(None, (parameters.get("cameras") for parameters in sections.values())), [])
+    in_file: list[str] = next(filter(None, (parameters.get("cameras") for parameters in sections.values())), [])
     cameras = [name for name in overrides.get("cameras") or in_file if name]
     if "cameras" in overrides:
         overrides["cameras"] = list(overrides["cameras"])
@@ -171,8 +173,7 @@ def check(context: LaunchContext) -> None:
                 f"{name} is {given[name]!r}; give words of letters, digits and _, which begin with no digit, with / "
                 "between them."
             )
-    if given["log_level"] not in LOG_LEVELS:
-        raise ValueError(f"log_level is {given['log_level']!r}; give {OTHERS['log_level'][1]}.")
+    arguments.value_of("log_level", given["log_level"], arguments.RclpySettings, "log_level")
     if given["python"] and not shutil.which(given["python"]):
         raise ValueError(f"python is {given['python']!r}, and there is no such program; give that of an environment.")
 

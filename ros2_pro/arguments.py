@@ -25,9 +25,12 @@ def interpreter() -> str:
 
 @dataclass(frozen=True)
 class RclpySettings:
-    """Parameters that every node has by itself."""
+    """What every node has by itself."""
 
     use_sim_time: bool = option(False, "Take the time from /clock")
+    log_level: str = option(
+        "info", "What is logged, and all above", choices=("debug", "info", "warn", "error", "fatal")
+    )
 
 
 def described(owner: type, name: str, *, default: str | None = None) -> str:

@@ -48,7 +48,7 @@ TRAINING_PACKAGES = IO_PACKAGES | outside(
 )  # fmt: skip
 ROS_PACKAGES = outside(
     "ament_index_python", "bondpy", "cv2", "cv_bridge", "diagnostic_msgs", "lifecycle_msgs", "numpy", "rcl_interfaces",
-    "rclpy", "sensor_msgs", "std_msgs", "std_srvs", "stereo_msgs", "tf2_ros",
+    "rclpy", "sensor_msgs", "std_msgs", "std_srvs", "stereo_msgs", "tf2_ros", "yaml",
 )  # fmt: skip
 BLENDER_PACKAGES = outside("bmesh", "bpy", "bpy_extras", "gpu", "gpu_extras", "mathutils", "numpy")
 
