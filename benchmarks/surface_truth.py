@@ -10,7 +10,11 @@ true point lies within the first one's frame and behind all that is seen around 
 - apart: distance of the cameras, a share of the median depth; area: share of the second picture that is revealed;
 - open: share of that in which the surface of layers shows nothing;
 - depth and colour: median relative error of depth and mean difference of colours, of 255, over what is revealed, for
-  the layers and for a mesh that is not torn, whose faces are stretched from the near to the far side.
+  the layers and for a mesh that is not torn, whose faces are stretched from the near to the far side. Sky lies on its
+  dome, in the truth as well.
+
+Scenes in which less than a thousandth of the picture is revealed are left out: their few pixels lie at outlines, to
+which the near side keeps half a pixel more than it has.
 """
 
 from __future__ import annotations
@@ -29,11 +33,12 @@ from pro_engine import LayeredMesh, depth_to_layers, depth_to_mesh, load_depth, 
 from pro_engine.io.reconstruction import Reconstruction, View, load_reconstruction
 
 UNTORN = 1e6  # threshold of a mesh whose faces span every step
+LEAST_AREA = 1e-3
 AROUND = np.ones((3, 3), np.uint8)
 
 
 class Errors(NamedTuple):
-    """Of pixels that are not open: relative ones of depth (N,) where the truth has one, differences of colour (M,)."""
+    """Of the pixels that are not open, (N,) each: relative ones of depth, differences of colour."""
 
     depth: Floats
     colour: Floats
@@ -82,12 +87,11 @@ def maps_of(folder: Path, view: View) -> tuple[Floats, NDArray[np.uint8]]:
 def errors_of(hits: Hits, depth: Floats, image: Floats) -> Errors:
     """Of what rays met, beside the truth: depth (N,) and colours (N, 3)."""
     met = hits.layer > 0
-    known = np.isfinite(depth) & met
-    return Errors(np.abs(hits.depth[known] / depth[known] - 1), np.abs(hits.colour - image)[met].mean(axis=1))
+    return Errors(np.abs(hits.depth[met] / depth[met] - 1), np.abs(hits.colour - image)[met].mean(axis=1))
 
 
-def measured(folder: Path, model: Reconstruction, apart: float, rtol: float) -> Found:
-    """What the second view of a scene shows."""
+def measured(folder: Path, model: Reconstruction, apart: float, rtol: float) -> Found | None:
+    """What the second view of a scene shows, or None where next to nothing is revealed."""
     first = model.views[len(model.views) // 2]
     depth, image = maps_of(folder, first)
     known = np.isfinite(depth)
@@ -110,12 +114,14 @@ def measured(folder: Path, model: Reconstruction, apart: float, rtol: float) -> 
     within = (points[:, 2] > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     around = cv2.dilate(solid, AROUND)[row.clip(0, height - 1), column.clip(0, width - 1)]
     revealed = within & (points[:, 2] > around * (1 + rtol))
+    if revealed.mean() < LEAST_AREA:
+        return None
     distance = float(np.linalg.norm(origin)) / median
     layers = depth_to_layers(solid, camera, image=image, edge_rtol=rtol, reveal=max(distance, 0.01))
     stretched = depth_to_mesh(solid, camera, image=image, edge_rtol=UNTORN)
     alone = LayeredMesh(stretched, None, camera, np.zeros(depth.shape, np.bool_))
     ours, theirs = (Tracer(meshes).cast(ways[revealed], origin) for meshes in (layers, alone))
-    truth = true_depth.reshape(-1)[revealed], true_image.reshape(-1, 3)[revealed].astype(np.float32)
+    truth = z[revealed], true_image.reshape(-1, 3)[revealed].astype(np.float32)
     shares = float(revealed.mean()), float((ours.layer == 0).mean())
     return Found(distance, *shares, errors_of(ours, *truth), errors_of(theirs, *truth))
 
@@ -134,8 +140,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = done.with_suffix("")
         if not (folder / "sparse/0").is_dir():
             continue
-        found.append(measured(folder, load_reconstruction(folder / "sparse/0"), given.apart, given.threshold))
-        print(found[-1].line(folder.name), flush=True)
+        one = measured(folder, load_reconstruction(folder / "sparse/0"), given.apart, given.threshold)
+        if one is not None:
+            found.append(one)
+            print(one.line(folder.name), flush=True)
     print(pooled(found).line("all"))
 
 

@@ -34,6 +34,7 @@ MAX_BYTES = 2_000_000
 COPIES = {  # the same bytes as in the engine, under its licence
     "maths/layers.py": "pro_engine/geometry/layers.py",
     "maths/push_pull.py": "pro_engine/geometry/push_pull.py",
+    "maths/sheets.py": "pro_engine/geometry/sheets.py",
 }
 OPTIONS_FILE = "options.json"  # what the engine declares; `options.py` reads it
 LEFT_OUT = frozenset({"__pycache__", "package.py"})  # and what begins with a dot; the manifest tells Blender the same

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..options import Checked, option, same_as
-from .layers import Sheet, layers_of
+from .layers import layers_of
+from .sheets import Sheet
 from .simplify import BlockPyramid, BoolMap, Faces, FloatMap, Indices, cell_corners, cell_faces
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from .layers import sheet_of
 from .mesh import MeshArrays, MeshOptions, even_lines, open_cells
+from .sheets import sheet_of
 from .simplify import FloatMap, cell_corners, cell_faces
 
 

@@ -19,7 +19,8 @@ from pro_engine.geometry.checks import (
     usable_depth,
 )
 from pro_engine.geometry.depth import DEPTH_SLACK
-from pro_engine.geometry.layers import Sheet, layers_of, with_dome
+from pro_engine.geometry.layers import layers_of, with_dome
+from pro_engine.geometry.sheets import Sheet
 from pro_engine.options import GeometryOptions, Sky
 from pro_engine.types import BoolMap, FloatMap, ImageArray, Intrinsics, LayeredMesh, Mesh
 
@@ -37,9 +38,10 @@ def depth_to_layers(
 ) -> LayeredMesh:
     """Two meshes that show the photo from its own camera, and no gap when the camera moves by `reveal`.
 
-    Where one surface hides another, the near one keeps its outline and the far one goes on behind it, with depth and
-    colours continued smoothly. No face spans a step in depth above `edge_rtol` a pixel, the vertices of `front` lie at
-    the depth of their pixels (those at outlines once more at that of the near side), and `behind` is nowhere in front.
+    Where one surface hides another, the near one keeps its outline and the far one goes on behind it, at the depth of
+    its nearest part and with colours continued smoothly. No face spans a step in depth above `edge_rtol` a pixel, the
+    vertices of `front` lie at the depth of their pixels (those at outlines once more at that of the near side), and
+    `behind` is nowhere in front.
 
     Args:
         depth: (H, W) z in metres, at least 2x2; what is not finite and above 0 is no surface, see `place_sky`.
