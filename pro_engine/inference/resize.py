@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from pro_engine.geometry.large import large_empty
 from pro_engine.types import BoolMap, FloatMap
 
 AnyMap = TypeVar("AnyMap", bound=NDArray[Any])
@@ -31,7 +32,8 @@ def resized(array: AnyMap, size: tuple[int, int]) -> AnyMap:
         smaller = F.interpolate(planes, size, mode="bicubic", antialias=True)
         return cast(AnyMap, smaller[0].permute(1, 2, 0).contiguous().numpy())
     way = cv2.INTER_AREA if new_h < h or new_w < w else cv2.INTER_LINEAR
-    return cast(AnyMap, cv2.resize(array, (new_w, new_h), interpolation=way))
+    into = large_empty((new_h, new_w, *array.shape[2:]), array.dtype)
+    return cast(AnyMap, cv2.resize(array, (new_w, new_h), dst=into, interpolation=way))
 
 
 def filled(values: FloatMap, known: BoolMap) -> FloatMap:

@@ -51,7 +51,6 @@ _STRIP_VALUES = 1 << 22
 _CACHED_VALUES = 1 << 16
 _MARK = "pro_engine"
 _KEY = "pro_engine_depth"
-
 _PNG_NONE, _PNG_FIRST, _PNG_LAST = 0, 1, 65535
 _PNG_INFINITE = 65535  # of disparity alone, whose last code is the one before
 _MILLIMETRE = 0.001
@@ -66,10 +65,8 @@ def _to_header(text: object) -> Header | None:
     """The header in a text from a file; None where the text is something else."""
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
-    if not isinstance(text, str) or _KEY not in text:
-        return None
     try:
-        header = json.loads(text)
+        header = json.loads(text) if isinstance(text, str) and _KEY in text else None
     except ValueError:
         return None
     return header if isinstance(header, dict) and _KEY in header else None
@@ -206,20 +203,24 @@ def _write_png(path: Path, values: FloatMap, header: Header, target: Path, codin
     is_depth = header["quantity"] == "depth"
     offset, step, limits = _png_scale(values, header["quantity"], target)
     step = coding.step_m if is_depth and coding.step_m is not None else step
-    told: dict[str, Any] = {"offset": offset, "step": step, "none": _PNG_NONE}
-    told |= {"range": limits} if is_depth else {"infinite": _PNG_INFINITE, "range": limits}
+    told = {"offset": offset, "step": step, "none": _PNG_NONE, "range": limits}
+    told |= {} if is_depth else {"infinite": _PNG_INFINITE}
     last, beyond = (_PNG_LAST, _PNG_NONE) if is_depth else (_PNG_INFINITE - 1, _PNG_INFINITE)
-    codes = np.empty(values.shape, dtype=np.uint16)
-    for rows in _row_strips(*values.shape):
-        strip = values[rows].astype(np.float64)
-        unknown, infinite = np.isnan(strip), np.isinf(strip)
-        if is_depth:
-            infinite |= np.rint(strip / step) > last
-        strip[unknown | infinite] = offset
-        codes[rows] = np.clip(np.rint((strip - offset) / step), _PNG_FIRST, last)
-        codes[rows][unknown] = _PNG_NONE
-        codes[rows][infinite] = beyond
-    png.write_grey16(path, codes, {_MARK: _to_text({**header, "png": told})})
+
+    def codes(rows: slice) -> NDArray[np.uint16]:
+        found = np.empty((rows.stop - rows.start, values.shape[1]), dtype=np.uint16)
+        for part in _row_strips(*found.shape):
+            strip = values[rows][part].astype(np.float64)
+            unknown, infinite = np.isnan(strip), np.isinf(strip)
+            if is_depth:
+                infinite |= np.rint(strip / step) > last
+            strip[unknown | infinite] = offset
+            found[part] = np.clip(np.rint((strip - offset) / step), _PNG_FIRST, last)
+            found[part][unknown] = _PNG_NONE
+            found[part][infinite] = beyond
+        return found
+
+    png.write_grey16(path, (values.shape[0], values.shape[1]), codes, {_MARK: _to_text({**header, "png": told})})
 
 
 def _read_png(path: Path, max_pixels: int) -> Loaded:

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from pro_engine.errors import FileError
+from pro_engine.geometry.large import large_empty
 from pro_engine.io import exif, jpeg, png
 from pro_engine.io.bits import used_bits
 from pro_engine.io.linear import expose
 from pro_engine.io.panorama import find_panorama
 from pro_engine.io.paths import MAX_PIXELS, check_size, decoding
-from pro_engine.types import LoadedPhoto, Panorama
+from pro_engine.types import ImageArray, LoadedPhoto, Panorama
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ _log = logging.getLogger(__name__)
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000")
 
 _WAYS_OUT = "copy or export it again as JPEG, PNG or TIFF"
-_STRIP_PIXELS = 1 << 22
+_STRIP_PIXELS = 1 << 19
 _WITH_ALPHA = ("RGBA", "RGBa", "LA", "PA")
 _PROFILE_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
 
@@ -104,7 +105,7 @@ _pillow_limit = _PillowLimit()
 
 
 def strips(picture: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
-    """The rows of a loaded picture in strips of a few megapixels, each with its slice of rows.
+    """The rows of a loaded picture in strips of half a megapixel, each with its slice of rows.
 
     A whole picture as an array would pass through two more copies of it.
     """
@@ -175,7 +176,7 @@ def finished(
     """
     stored_width, stored_height = picture.size if isinstance(picture, Image.Image) else picture.shape[1::-1]
     width, height = exif.upright_size(stored_width, stored_height, turn)
-    image = np.empty((height, width, 3), dtype=np.uint8)
+    image: ImageArray = large_empty((height, width, 3), np.uint8)
     stored = exif.stored_view(image, turn)
     more: tuple[str, ...] = ()
     if not isinstance(picture, Image.Image):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ _SAME_GAMMA = 0.01
 _HIGH_BYTE_OF_14_BITS = 1 << 6
 _PLAIN, _UP = 0, 2  # filters of a row: none, and the difference from the row above
 _STRIP_BYTES = 1 << 21
+
+Codes = Callable[[slice], NDArray[np.uint16]]
+"""Some rows of a picture (H, W), for any slice of them."""
 
 
 def decoded(path: Path, picture: Image.Image) -> tuple[Image.Image | ImageArray, tuple[str, ...]]:
@@ -107,19 +110,19 @@ def _finished(picture: Image.Image, colours: NDArray[Any], alpha: NDArray[np.flo
     return image
 
 
-def write_grey16(path: Path, codes: NDArray[np.uint16], texts: Mapping[str, str]) -> None:
-    """Write (H, W) uint16 as a PNG with ASCII texts, not atomically. Strips of rows are packed at the same time: each
-    ends at a whole byte (a sync flush), so that one behind the other they are one stream.
+def write_grey16(path: Path, size: tuple[int, int], codes: Codes, texts: Mapping[str, str]) -> None:
+    """Write a PNG (H, W) of 16-bit grey with ASCII texts, not atomically; `codes` gives some of its rows.
 
-    Every row is the difference from the one above, which for smooth maps packs as well as Pillow's choice among five
-    filters, in a third of the time.
+    Strips of rows are packed at the same time, no more of them than there are processors: each ends at a whole byte (a
+    sync flush), so that one behind the other they are one stream. Every row is the difference from the one above, which
+    for smooth maps packs as well as Pillow's choice among five filters, in a third of the time.
     """
-    height, width = codes.shape
+    height, width = size
     with open(path, "wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", struct.pack(">2I5B", width, height, 16, 0, 0, 0, 0)))
         for key, text in texts.items():
             file.write(_chunk(b"tEXt", key.encode("ascii") + b"\0" + text.encode("ascii")))
-        file.writelines(_chunk(b"IDAT", part) for part in _zlib_stream(codes))
+        file.writelines(_chunk(b"IDAT", part) for part in _zlib_stream(size, codes))
         file.write(_chunk(b"IEND", b""))
 
 
@@ -127,29 +130,33 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 
-def _zlib_stream(codes: NDArray[np.uint16]) -> Iterator[bytes]:
+def _zlib_stream(size: tuple[int, int], codes: Codes) -> Iterator[bytes]:
     """The rows of a picture as they are packed, strip by strip."""
-    height, width = codes.shape
-    step = max(1, _STRIP_BYTES // (2 * width + 1))
+    height, width = size
+    step, at_once = max(1, _STRIP_BYTES // (2 * width + 1)), os.cpu_count() or 1
+    tops = range(0, height, step)
     yield b"\x78\x01"  # deflate with a window of 32 KB, packed fast
     checksum = 1
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        strips = threads.map(lambda top: _packed(codes, top, min(top + step, height)), range(0, height, step))
-        for packed, rows in strips:
-            checksum = zlib.adler32(rows.data, checksum)
-            yield packed
+
+    def pack(top: int) -> tuple[bytes, NDArray[np.uint8]]:
+        return _packed(codes, top, min(top + step, height), height)
+
+    with ThreadPoolExecutor(at_once) as threads:
+        for first in range(0, len(tops), at_once):
+            for packed, rows in threads.map(pack, tops[first : first + at_once]):
+                checksum = zlib.adler32(rows.data, checksum)
+                yield packed
     yield struct.pack(">I", checksum)
 
 
-def _packed(codes: NDArray[np.uint16], top: int, stop: int) -> tuple[bytes, NDArray[np.uint8]]:
+def _packed(codes: Codes, top: int, stop: int, height: int) -> tuple[bytes, NDArray[np.uint8]]:
     """Some rows as deflate's blocks, without the head and the checksum of a stream; and their bytes before that."""
-    first = max(top - 1, 0)
-    lines = codes[first:stop].astype(">u2").view(np.uint8)
+    lines = codes(slice(max(top - 1, 0), stop)).astype(">u2").view(np.uint8)
     rows = np.empty((stop - top, lines.shape[1] + 1), np.uint8)
     rows[:, 0] = _UP
     np.subtract(lines[1:], lines[:-1], out=rows[top == 0 :, 1:])
     if top == 0:
         rows[0, 0], rows[0, 1:] = _PLAIN, lines[0]
     packer = zlib.compressobj(1, zlib.DEFLATED, -15, 9)
-    end = zlib.Z_FINISH if stop == len(codes) else zlib.Z_SYNC_FLUSH
+    end = zlib.Z_FINISH if stop == height else zlib.Z_SYNC_FLUSH
     return packer.compress(rows.data) + packer.flush(end), rows

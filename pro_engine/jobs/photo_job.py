@@ -60,6 +60,7 @@ class InferredPhoto:
 
     def __init__(self, ready: ReadPhoto, work: PhotoWork, result: DepthResult, turn: ShotTurn | None) -> None:
         self.ready, self.work, self.turn = ready, work, turn
+        self.size = result.disparity.shape
         self._results = [result]
 
     def take(self) -> DepthResult:
@@ -174,7 +175,8 @@ class PhotoJob:
         infer = partial(infer_panorama, predictor) if lens.sphere else pinhole
         result = infer(work.image, options=inference, progress=None if step is None else partial(step, "infer"))
         result, turn = (result, None) if shot is None else shot.held(work.image, result)
-        return InferredPhoto(ready, work, result, turn)
+        work = work.without_picture()
+        return InferredPhoto(replace(ready, loaded=work.loaded), work, result, turn)
 
     def write(
         self, made: InferredPhoto | PhotoReport, predictor: DepthPredictor, *, step: Step | None = None
@@ -189,7 +191,7 @@ class PhotoJob:
             work.shot.begin(made.turn)
         maps = write_maps(made.take(), work)
         stride = write_geometry(maps, work)
-        height, width = work.image.shape[:2]
+        height, width = made.size
         camera = camera_of(maps.lens.summary(), (height, width), work.outputs, self.options)
         self._provenance(work.photo, predictor).write(work.outputs, ready.mark, camera)
         write_seconds = time.perf_counter() - start

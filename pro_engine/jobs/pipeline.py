@@ -9,12 +9,14 @@ from functools import partial
 from pro_engine.errors import CancelledError
 from pro_engine.inference.ahead import ahead
 from pro_engine.inference.predictor import DepthPredictor
+from pro_engine.jobs.kept_memory import give_memory_back
 from pro_engine.jobs.photo_job import InferredPhoto, Phase, PhotoJob, ReadPhoto
 from pro_engine.jobs.photos import Failure, Photo
 from pro_engine.jobs.report import PhotoReport
 from pro_engine.jobs.scale import ShotScale
 
 Outcome = PhotoReport | Failure
+_LARGE_VALUES = 1 << 24
 
 
 def attempt_all(
@@ -38,7 +40,11 @@ def attempt_all(
 
     def read() -> Iterator[tuple[Photo, ReadPhoto | Outcome]]:
         for photo in photos:
-            yield photo, job.caught(photo, partial(job.read, photo, predictor), strict=strict)
+            ready = job.caught(photo, partial(job.read, photo, predictor), strict=strict)
+            if isinstance(ready, ReadPhoto) and ready.loaded.image.size > _LARGE_VALUES:
+                give_memory_back()  # the decoder's, which lies in the way of the network's
+            yield photo, ready
+            del ready  # its picture may go while the next one is waited for
 
     def infer() -> Iterator[tuple[Photo, InferredPhoto | Outcome]]:
         with closing(ahead(read(), 1, breaks_off=True)) as pictures:

@@ -17,7 +17,7 @@ from pro_engine.jobs.intrinsics import png_step_of
 from pro_engine.jobs.metres import PhotoLens, PhotoScale
 from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.outputs import Output
-from pro_engine.jobs.photos import Photo
+from pro_engine.jobs.photos import FramePhoto, Photo
 from pro_engine.jobs.preview import make_preview
 from pro_engine.jobs.scale import ShotScale
 from pro_engine.jobs.shapes import write_shapes
@@ -45,6 +45,12 @@ class PhotoWork:
     def image(self) -> ImageArray:
         """The picture that the model sees."""
         return self.loaded.image
+
+    def without_picture(self) -> PhotoWork:
+        """The same, without the picture where no file needs it any more."""
+        if isinstance(self.photo, FramePhoto) or self.has_geometry or self.of("preview") or self.of("picture"):
+            return self
+        return replace(self, loaded=replace(self.loaded, image=self.image[:0, :0].copy()))
 
     @property
     def has_geometry(self) -> bool:
