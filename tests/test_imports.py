@@ -65,7 +65,7 @@ RULES = {
         outside("numpy", "cv2", "torch"),
     ),
     "inference.onnx": Rule(frozenset({"errors", "models"}), outside("numpy", "onnxruntime", "torch")),
-    "jobs": Rule(BASE | {"inference", "jobs", "public"}, outside("numpy", "cv2", "rich", "torch")),
+    "jobs": Rule(BASE | {"inference", "jobs", "jobs.kept_memory", "public"}, outside("numpy", "cv2", "rich", "torch")),
     "jobs.onnx_photo": Rule(frozenset(), outside("numpy", "cv2", "onnxruntime")),  # runs where nothing of ours is
     "jobs.export": Rule(BASE | {"inference", "inference.onnx"}, outside("numpy", "onnx", "onnxscript", "torch")),
     "jobs.cluster": Rule(BASE | {"inference", "jobs"}, outside("ray")),
