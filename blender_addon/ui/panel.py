@@ -195,8 +195,10 @@ class PRO_DEPTH_PT_scale(PanelBase, bpy.types.Panel):  # noqa: N801
             column.prop(settings, "near")
         if by == "METRIC":
             column.prop(settings, "cuts")
-        if by in ("ESTIMATE", "NEAR_FAR") or (by == "METRIC" and settings.cuts) or (
-            by == "POINT" and settings.point_keeps == "FAR"
+        if (
+            by in ("ESTIMATE", "NEAR_FAR")
+            or (by == "METRIC" and settings.cuts)
+            or (by == "POINT" and settings.point_keeps == "FAR")
         ):
             column.prop(settings, "far")
         column.prop(settings, "sky")

@@ -55,10 +55,11 @@ class Watch:
             self._look_for_silence()
         elif not self._absence_told:
             self._look_for_absence()
-        several = self._images.publishers() > 1
-        if several and not self._several:
-            self._health.count("several_publishers", "More than one camera publishes on the image topic; remap one.")
-        self._several = several
+        cameras = self._images.publishers()
+        if len(cameras) > 1 and not self._several:
+            text = f"{' and '.join(cameras)} publish on the image topic {self._images.topic}; remap one."
+            self._health.count("several_publishers", text)
+        self._several = len(cameras) > 1
         if self._carried_bytes is not None:
             lost = self._outputs.lost_above(self._carried_bytes)
             for topic in lost.keys() - self._lost:
@@ -95,7 +96,10 @@ def why_no_image(node: Node, topic: str, wanted: str) -> str:
     here = published.get(topic, {})
     if wanted in here:
         who = ", ".join(here[wanted])
-        return f"{who} publishes there, but sends nothing, or with a quality of service that does not fit."
+        return (
+            f"{who} publishes there, but sends nothing, or with a quality of service that does not fit "
+            "(input.reliability auto fits all)."
+        )
     for near in (topic, topic + SUFFIX, topic.removesuffix(SUFFIX)):
         for kind in (RAW, COMPRESSED):
             if kind in published.get(near, {}):

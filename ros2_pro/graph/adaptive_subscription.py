@@ -59,9 +59,10 @@ class AdaptiveSubscription:
         """What is asked of publishers now."""
         return self._reliability.name.lower()
 
-    def publishers(self) -> int:
-        """How many publish on the topic now."""
-        return self._node.count_publishers(self.topic) if self._subscription is not None else 0
+    def publishers(self) -> list[str]:
+        """The nodes that publish on the topic now, once for each publisher."""
+        found = self._node.get_publishers_info_by_topic(self.topic) if self._subscription is not None else []
+        return sorted(f"{one.node_namespace.rstrip('/')}/{one.node_name}" for one in found)
 
     def silence(self) -> str:
         """Why nothing may have come, in words."""

@@ -177,7 +177,9 @@ def decode_compressed(message: Any) -> DecodedImage:
         raise MessageError("bad_compressed", f"The compressed image cannot be decoded: {error.err}.") from error
     if image is None:
         raise MessageError(
-            "bad_compressed", f"The compressed image of {data.size} bytes is damaged or of an unknown kind."
+            "bad_compressed",
+            f"The compressed image of {data.size} bytes and format {message.format!r} is damaged or of a kind that "
+            "OpenCV does not read; give JPEG or PNG.",
         )
     picture = _BGR(image)  # OpenCV before 4.11 cannot decode to RGB itself
     return DecodedImage(picture, _featureless(picture))

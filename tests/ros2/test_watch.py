@@ -82,7 +82,8 @@ def graph(namespace):
             {"image": Image},
             "image",
             RAW,
-            "{ns}/camera publishes there, but sends nothing, or with a quality of service that does not fit.",
+            "{ns}/camera publishes there, but sends nothing, or with a quality of service that does not fit "
+            "(input.reliability auto fits all).",
         ),
     ],
 )
