@@ -1,9 +1,10 @@
 """What a second camera costs the ROS 2 node: rate of each, processor time of a frame, memory; and what a batch gains.
 
-    python benchmarks/ros_cameras.py [--size 1280x720] [--seconds 20]
+    python benchmarks/ros_cameras.py [--size 1280x720] [--seconds 10] [--rounds 3]
 
 Each camera is a process of its own and sends its next frame when the depth of the one before has come, so no frame is
-dropped and frames a core-second of the node do not depend on what else runs. `engine.refine` is none. Linux.
+dropped and frames a core-second of the node do not depend on what else runs. One and two cameras take turns; given are
+medians over the rounds. `engine.refine` is none. Linux.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import statistics
 import subprocess
 import sys
 import threading
@@ -147,22 +149,27 @@ def main() -> None:
     """See the module docstring."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--size", default="1280x720")
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of a round")
+    parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 9))  # tests are in 10 to 99
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ.update(dict.fromkeys(profile_variables(os.environ), str(PROFILE)))
     width, height = map(int, given.size.split("x"))
     print(f"two passes of the model take {batch_gain():.2f} times the processor time of one pass of two\n")
-    print(_line("cameras", "camera", "rate (Hz)", "frames a core-second", "of one camera's", "MB"))
-    print(_line(*["---"] * 6))
-    alone = [0.0]
-    for names in (NAMES[:1], NAMES):
-        rates, by_core, memory_mb = measure(names, (width, height), given.seconds)
-        alone = alone if len(names) > 1 else by_core
-        for name, rate, core in zip(names, rates, by_core, strict=True):
-            cells = f"{rate:.2f}", f"{core:.2f}", f"{core / alone[0]:.2f}", f"{memory_mb[0]:.0f}"
-            print(_line(len(names), name, *cells), flush=True)
+    print(_line("cameras", "camera", "rate (Hz)", "of one camera's", "frames a core-second", "of one camera's", "MB"))
+    print(_line(*["---"] * 7))
+    rounds: dict[int, list[tuple[list[float], ...]]] = {1: [], 2: []}
+    for _ in range(given.rounds):
+        for names in (NAMES[:1], NAMES):
+            rounds[len(names)].append(measure(names, (width, height), given.seconds))
+    alone = [statistics.median(found[part][0] for found in rounds[1]) for part in (0, 1)]
+    for count, all_found in rounds.items():
+        memory_mb = statistics.median(found[2][0] for found in all_found)
+        for index, name in enumerate(NAMES[:count]):
+            rate, core = (statistics.median(found[part][index] for found in all_found) for part in (0, 1))
+            cells = f"{rate:.2f}", f"{rate / alone[0]:.2f}", f"{core:.2f}", f"{core / alone[1]:.2f}", f"{memory_mb:.0f}"
+            print(_line(count, name, *cells))
 
 
 if __name__ == "__main__":

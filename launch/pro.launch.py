@@ -120,6 +120,8 @@ def start(context: LaunchContext) -> list[Any]:
     sections = parameter_file.sections_of(params_file) if params_file else {}
     in_file: list[str] = next(filter(None, (parameters.get("cameras") for parameters in sections.values())), [])
     cameras = [name for name in overrides.get("cameras") or in_file if name]
+    if CAMERA in given("image") and not cameras:
+        raise ValueError(f"image is {given('image')!r}, and no cameras are given; give cameras:=[front,left].")
     if "cameras" in overrides:
         overrides["cameras"] = list(overrides["cameras"])
     image = given("image")
@@ -166,9 +168,9 @@ def check(context: LaunchContext) -> None:
     """Raise ValueError, which names the argument, for what rcl or the system would refuse in words of their own."""
     given = {name: str(LaunchConfiguration(name).perform(context)) for name in OTHERS}
     for name in ("image", "camera_info", "scale_topic", "namespace"):
-        value = re.sub(r"\{\w+\}", "x", given[name])
+        value = re.sub(r"\{(camera|node|ns|namespace)\}", "x", given[name])  # the others are rcl's
         may_be_none = value.strip("/") == "" and name != "image"
-        if not may_be_none and not re.fullmatch(r"(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*/?", value, re.ASCII):
+        if not may_be_none and not re.fullmatch(r"(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", value, re.ASCII):
             raise ValueError(
                 f"{name} is {given[name]!r}; give words of letters, digits and _, which begin with no digit, with / "
                 "between them."

@@ -195,9 +195,11 @@ def test_an_argument_says_what_its_setting_says(launch: Launcher) -> None:
         *(
             ("pro.launch.py", name, text, f"{name} is {text!r}; give words of letters, digits and _, which begin with "
              "no digit, with / between them.")
-            for name, text in (("image", ""), ("image", "a b"), ("image", "/cam-1/image"), ("namespace", "2nd"),
+            for name, text in (("image", ""), ("image", "/a/"), ("image", "/{robot}/a"), ("namespace", "/a/"), ("image", "a b"), ("image", "/cam-1/image"), ("namespace", "2nd"),
                                ("camera_info", "a//b"), ("scale_topic", "é"))
         ),
+        ("pro.launch.py", "image", "/{camera}/a", "image is '/{camera}/a', and no cameras are given; give "
+         "cameras:=[front,left]."),
         ("pro.launch.py", "log_level", "loud", "log_level is 'loud'; give debug, info, warn, error or fatal."),
         ("pro.launch.py", "python", "/no/python", "python is '/no/python', and there is no such program; give that of "
          "an environment."),
