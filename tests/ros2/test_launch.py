@@ -195,7 +195,8 @@ def test_an_argument_says_what_its_setting_says(launch: Launcher) -> None:
         *(
             ("pro.launch.py", name, text, f"{name} is {text!r}; give words of letters, digits and _, which begin with "
              "no digit, with / between them.")
-            for name, text in (("image", ""), ("image", "/a/"), ("image", "/{robot}/a"), ("namespace", "/a/"), ("image", "a b"), ("image", "/cam-1/image"), ("namespace", "2nd"),
+            for name, text in (("image", ""), ("image", "/a/"), ("image", "/{robot}/a"), ("image", "a b"),
+                               ("image", "/cam-1/image"), ("namespace", "/a/"), ("namespace", "2nd"),
                                ("camera_info", "a//b"), ("scale_topic", "é"))
         ),
         ("pro.launch.py", "image", "/{camera}/a", "image is '/{camera}/a', and no cameras are given; give "
