@@ -118,10 +118,7 @@ def start(context: LaunchContext) -> list[Any]:
     check(context)
     params_file = given("params_file")
     sections = parameter_file.sections_of(params_file) if params_file else {}
-    in_file: list[str] = next(filter(None, (parameters.get("cameras") for parameters in sections.values())), [])
-    cameras = [name for name in overrides.get("cameras") or in_file if name]
-    if CAMERA in given("image") and not cameras:
-        raise ValueError(f"image is {given('image')!r}, and no cameras are given; give cameras:=[front,left].")
+    cameras = cameras_of(overrides.get("cameras", ()), sections, given("image"))
     if "cameras" in overrides:
         overrides["cameras"] = list(overrides["cameras"])
     image = given("image")
@@ -162,6 +159,15 @@ def start(context: LaunchContext) -> list[Any]:
     doubts = arguments.misspelt(context.launch_configurations, [*SETTINGS, *OTHERS])
     told = [LogInfo(msg=f"Warning: {text}") for text in doubts + unused(params_file, sections, names)]
     return [*told, *transport(given("transport_profile"), context), node, rviz]
+
+
+def cameras_of(given: tuple[str, ...], sections: dict[str, dict[str, Any]], image: str) -> list[str]:
+    """The names of the cameras, as given or as a file of parameters says; none for a single camera without one."""
+    in_file: list[str] = next(filter(None, (parameters.get("cameras") for parameters in sections.values())), [])
+    cameras = [name for name in given or in_file if name]
+    if CAMERA in image and not cameras:
+        raise ValueError(f"image is {image!r}, and no cameras are given; give cameras:=[front,left].")
+    return cameras
 
 
 def check(context: LaunchContext) -> None:
