@@ -1,7 +1,7 @@
 """Reconstructions of rendered scenes by COLMAP, and what `pro-engine scene` makes of them, against the truth.
 
-    pro-engine train scenes --out FOLDER --count 4 --seed 0 --orbit 12 --size 960x720
-    python benchmarks/scene.py FOLDER --scenes 0,1,3
+    pro-engine train scenes --out FOLDER --count 6 --seed 0 --orbit 12 --size 960x720
+    python benchmarks/scene.py FOLDER --scenes 1,3,5
 
 For each scene: COLMAP (pycolmap: SIFT, exhaustive matching, incremental mapping with the known lens), then the verb.
 The reconstruction's unit is taken from the true depth at its points (their median ratio), its frame from the true
@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pycolmap
 import trimesh
@@ -64,11 +65,12 @@ def true_depth(folder: Path, name: str) -> Array:
 
 
 def at(values: Array, pixels: Array) -> Array:
-    """(N,) of a map at pixels (N, 2); NaN outside it."""
-    column, row = np.rint(pixels).astype(int).T
-    inside = (column >= 0) & (column < values.shape[1]) & (row >= 0) & (row < values.shape[0])
-    found = np.full(len(pixels), np.nan)
-    found[inside] = values[row[inside], column[inside]]
+    """(N,) of a map at pixels (N, 2), between its own; NaN outside it."""
+    column, row = pixels.astype(np.float32).T
+    inside = (column > -0.5) & (column < values.shape[1] - 0.5) & (row > -0.5) & (row < values.shape[0] - 0.5)
+    found: Array = np.full(len(pixels), np.nan)
+    border = cv2.BORDER_REPLICATE
+    found[inside] = cv2.remap(values, column[None, inside], row[None, inside], cv2.INTER_LINEAR, borderMode=border)[0]
     return found
 
 
@@ -118,6 +120,7 @@ def poisson(folder: Path, model: Path, move: tuple[float, Array, Array], tree: c
     head = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(rows)}\n{fields}{colors}end_header\n"
     (folder / "points.ply").write_bytes(head.encode() + table.tobytes())
     options = pycolmap.PoissonMeshingOptions()
+    options.trim = 5  # the default of 10 leaves nothing of so few points
     pycolmap.poisson_meshing(folder / "points.ply", folder / "poisson.ply", options)
     mesh: Any = trimesh.load(folder / "poisson.ply", process=False)
     vertices = np.asarray(getattr(mesh, "vertices", ()))  # a file without faces is no mesh
@@ -147,7 +150,7 @@ def measure(folder: Path, predictor: DepthPredictor, refine: str) -> None:
     for view in made.views:
         z, k = true_depth(folder, view.name), move[0]
         known = np.isfinite(z)
-        fit = fit_points(maps[view.name], view.pixels, view.depth)
+        fit, _ = job.align(maps[view.name], view, load_image(folder / "images" / view.name)[0])
         aligned.append(np.abs(fit.depth(maps[view.name]) * k / z - 1)[known])
         own.append(np.abs(disparity_to_depth(maps[view.name], fit.scale_shift) * k / z - 1)[known])
         one.append(np.abs(disparity_to_depth(maps[view.name], shared.scale_shift) * k / z - 1)[known])
@@ -177,7 +180,7 @@ def measure(folder: Path, predictor: DepthPredictor, refine: str) -> None:
 
 def infer(folder: Path, name: str, predictor: DepthPredictor, inference: InferenceOptions) -> Array:
     """(H, W) disparity of a view; inferred once."""
-    kept = folder / "disparity" / f"{name}.{inference.refine}.npz"
+    kept = folder / "disparity" / f"{name}.{predictor.full_name}.{inference.refine}.npz"
     if not kept.exists():
         image = load_image(folder / "images" / name)[0]
         save_depth(kept, predictor.infer(image, options=inference).disparity, quantity="disparity")
@@ -203,10 +206,11 @@ def main() -> None:
     """Measure the scenes that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--scenes", default="0,1,3")
+    parser.add_argument("--scenes", default="1,3,5")
+    parser.add_argument("--model", default="hybrid")
     parser.add_argument("--refine", default="none", choices=choices_of(InferenceOptions, "refine"))
     given = parser.parse_args()
-    predictor = load_model("compact", device="cpu")
+    predictor = load_model(given.model, device="cpu")
     for number in map(int, given.scenes.split(",")):
         measure(given.folder / f"scene_{number:06d}", predictor, given.refine)
 

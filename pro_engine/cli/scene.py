@@ -101,7 +101,8 @@ def _line(report: ViewReport) -> str:
     if report.skipped:
         return f"{report.name}: is there already"
     how = "corrected" if report.corrected else "scale and shift"
+    more = f", {report.matched} more matched" if report.matched else ""
     return (
-        f"{report.name}: {report.inliers} of {report.points} points agree, {report.error:.2%} error where held out, "
-        f"{how}, {report.seconds:.1f} s"
+        f"{report.name}: {report.inliers} of {report.points} points agree{more}, {report.error:.2%} error where held "
+        f"out, {how}, {report.seconds:.1f} s"
     )

@@ -3,8 +3,9 @@ correction, never sharper than the points.
 
 The correction is the posterior mean of a Gaussian process (Rasmussen and Williams, Gaussian Processes for Machine
 Learning, 2.2) of the logarithm of depth, over the place in the picture and the logarithm of the depth that scale and
-shift give: what a network gets wrong, it gets wrong for a surface, not for a pixel. How far it reaches is chosen by
-points that are held out, and so is whether there is one at all.
+shift give: what a network gets wrong, it gets wrong for a surface, not for a pixel. It is a sum of parts that reach far
+and may be large and of parts that are sharper and smaller, so that a point that is far off alone is no surface. How
+sharp it is, how strong it may be, and whether there is one at all is chosen by points that are held out.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ Indices = NDArray[np.int64]
 
 MIN_POINTS = 12
 MIN_POINTS_CORRECTED = 40
-MOST_POINTS, MOST_TRIED = 900, 400  # that a correction is computed from, and each of those that are tried
+MOST_POINTS, MOST_TRIED = 1200, 400  # that a correction is computed from, and each of those that are tried
 FOLDS = 5
-REACHES = (0.5, 0.25, 0.12, 0.07)  # of the correction over the picture, as a share of the longer side
-DEPTH_REACHES = (1.5, 0.5)  # over the logarithm of depth, in its standard deviations
+REACHES = (1.0, 0.5, 0.25, 0.12, 0.07)  # of the correction over the picture, as a share of the longer side
+DEPTH_REACH = 0.7  # over the logarithm of depth, in its standard deviations
+STRENGTHS = (0.1, 0.3)  # standard deviation of the logarithm of depth that a reach of 1 may have, less in proportion
+BLOCKS = 10  # of the picture, of which some are held out as a whole: there the correction has to be sensible, too
+CLIPPED = 0.3  # error of the logarithm of depth, that is as bad as any
 SHARPEST = 1.5  # times the usual distance between neighbouring points: no correction is sharper
-PRIOR = 0.3  # standard deviation that the correction may have, of the logarithm of depth
 WORTH = 0.97  # of the error of scale and shift alone, that a correction has to stay below at held-out points
 AGREE = math.log(1.25)  # of the logarithm of depth, up to which a point counts as an inlier
 FAR_FLOOR = 0.1  # of the median inverse depth, below which relative errors count no more than there
@@ -100,7 +103,22 @@ class SparseFit:
         return {"points": self.points, "inliers": inliers, "error": self.error, "corrected": corrected}
 
 
-def fit_points(disparity: ArrayLike, pixels: ArrayLike, depth: ArrayLike, *, correct: bool = True) -> SparseFit:
+@dataclass(frozen=True, eq=False)
+class MorePoints:
+    """Points that a fit uses and of which it tells nothing: pixels (N, 2), column and row, and depth (N,)."""
+
+    pixels: Vector
+    depth: Vector
+
+
+def fit_points(
+    disparity: ArrayLike,
+    pixels: ArrayLike,
+    depth: ArrayLike,
+    *,
+    correct: bool = True,
+    more: MorePoints | None = None,
+) -> SparseFit:
     """Fit a relative map to points of known depth.
 
     Args:
@@ -108,50 +126,100 @@ def fit_points(disparity: ArrayLike, pixels: ArrayLike, depth: ArrayLike, *, cor
         pixels: (N, 2) column and row of the points, pixel centres at integers.
         depth: (N,) their z, above 0.
         correct: whether there may be a smooth correction.
+        more: points that are less sure; the figures are of the others.
 
     Raises:
         InputError: fewer than 12 points on the map, or a fit that is not increasing.
     """
     d_map = as_map(disparity, "disparity")
     places, z = np.asarray(pixels, dtype=np.float64), np.asarray(depth, dtype=np.float64)
+    given = len(z)
+    if more is not None:
+        places, z = np.concatenate([places, more.pixels]), np.concatenate([z, more.depth])
     height, width = d_map.shape
     column, row = (np.rint(places[:, axis]).astype(np.int64) for axis in (0, 1))
     on_map = (column >= 0) & (column < width) & (row >= 0) & (row < height) & np.isfinite(z) & (z > 0)
     d = np.full(len(z), np.nan)
-    d[on_map] = d_map[row[on_map], column[on_map]]
+    d[on_map] = _between(d_map, places[on_map])
     used = np.isfinite(d)
-    count = int(used.sum())
-    if count < MIN_POINTS:
-        raise InputError(f"Only {count} points of known depth lie on the map, and the fit needs {MIN_POINTS}.")
+    own, count = int(used[:given].sum()), int(used.sum())
+    if own < MIN_POINTS:
+        raise InputError(f"Only {own} points of known depth lie on the map, and the fit needs {MIN_POINTS}.")
     d, z, uv = d[used], z[used], places[used] / max(height, width)
     folds = np.random.default_rng(0).permutation(count) % FOLDS
-    line = _line(d, z)
-    held_line = _held_out(folds, lambda train, test: _depth_of(d[test], _line(d[train], z[train], line)))
-    line_error = _median_error(held_line, z)
-    best = _best_reach(d, z, uv, line, folds, line_error) if correct and count >= MIN_POINTS_CORRECTED else None
-    held = held_line if best is None else _held_out(folds, partial(_corrected, d, z, uv, line, best, MOST_POINTS))
-    everything = np.arange(count)
-    correction = None if best is None else _grid(d, z, uv, line, best, (height, width))
-    final = (
-        np.log(_depth_of(d, line))
-        if best is None
-        else np.log(_corrected(d, z, uv, line, best, MOST_POINTS, everything, everything))
-    )
-    share = float((np.abs(final - np.log(z)) < AGREE).mean())
-    told = np.full(len(used), np.nan)
-    told[used] = held
+    line = _line(d[:own], z[:own])
+    held_line = _held_out(folds[:own], lambda train, test: _depth_of(d[test], _line(d[train], z[train], line)))
+    best = _best_reach(d, z, uv, line, folds) if correct and count >= MIN_POINTS_CORRECTED else None
+    if best is None:
+        correction, held, final = None, held_line, _depth_of(d[:own], line)
+    else:
+        predict = partial(_corrected, d, z, uv, line, best)
+        correction, held = _grid(d, z, uv, line, best, (height, width)), _held_out(folds, predict)
+        final = predict(np.arange(count), np.arange(own))
+    share = float((np.abs(np.log(final / z[:own])) < AGREE).mean())
+    told = np.full(given, np.nan)
+    told[used[:given]] = held[:own]
     link = ScaleShift(line.scale, line.shift, inlier_share=share, source="fitted")
-    return SparseFit(link, correction, count, _median_error(held, z), line_error, used, told)
+    line_error = _median_error(held_line, z[:own])
+    return SparseFit(link, correction, own, _median_error(held[:own], z[:own]), line_error, used[:given], told)
 
 
-def _best_reach(d: Vector, z: Vector, uv: Vector, line: ScaleShift, folds: Indices, line_error: float) -> _Reach | None:
-    """The reach whose correction is best at points that are held out; None where none is worth it."""
-    errors = {
-        reach: _median_error(_held_out(folds, partial(_corrected, d, z, uv, line, reach, MOST_TRIED)), z)
-        for reach in _reaches(uv)
-    }
-    best = min(errors, key=lambda reach: errors[reach], default=None)
-    return best if best is not None and errors[best] < WORTH * line_error else None
+def _between(values: FloatMap, places: Vector) -> Vector:
+    """(N,) of a map between its pixels."""
+    column, row = places.T.astype(np.float32)
+    parts = [  # remap takes at most 32767 places in a row
+        cv2.remap(
+            values,
+            column[None, start : start + 10_000],
+            row[None, start : start + 10_000],
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )[0]
+        for start in range(0, len(column), 10_000)
+    ]
+    found: Vector = np.concatenate([np.empty(0), *parts])
+    return found
+
+
+def _best_reach(d: Vector, z: Vector, uv: Vector, line: ScaleShift, folds: Indices) -> _Reach | None:
+    """The reach whose correction is best at points that are held out; None where none is worth it.
+
+    Each point counts as the part of the picture that it has for itself, and is held out once alone and once with all
+    around it: most pixels lie between points, many far from any.
+    """
+    chosen = _thinned(len(d), MOST_TRIED)
+    spacing = _spacing(uv[chosen], uv)
+    d, z, uv = d[chosen], z[chosen], uv[chosen]
+    weight = np.minimum(spacing, 0.15) ** 2
+    ways = [folds[chosen], _blocks(uv)]
+
+    def loss(predict: Callable[[Indices, Indices], Vector]) -> float:
+        errors = [np.minimum(np.abs(np.log(_held_out(way, predict) / z)), CLIPPED) for way in ways]
+        return float(np.average(np.mean(errors, axis=0), weights=weight))
+
+    reaches = [reach for reach in REACHES[1:] if reach >= SHARPEST * np.median(spacing)]
+    tried = [_Reach(reach, strength) for reach in reaches for strength in STRENGTHS]
+    losses = {reach: loss(partial(_corrected, d, z, uv, line, reach)) for reach in tried}
+    best = min(losses, key=lambda reach: losses[reach], default=None)
+    plain = loss(lambda _train, test: _depth_of(d[test], line))
+    return best if best is not None and losses[best] < WORTH * plain else None
+
+
+def _spacing(some: Vector, uv: Vector) -> Vector:
+    """(N,) how far some points are from their fourth neighbour among all."""
+    apart = np.sqrt(_squares(some, uv))
+    near: Vector = np.partition(apart, 4, axis=1)[:, 4]
+    return near
+
+
+def _blocks(uv: Vector) -> Indices:
+    """(N,) folds of points that lie together."""
+    centers = uv[np.random.default_rng(1).permutation(len(uv))[:BLOCKS]]
+    for _ in range(10):  # k-means
+        nearest = ((uv[:, None] - centers[None]) ** 2).sum(-1).argmin(1)
+        centers = np.stack([uv[nearest == k].mean(0) if (nearest == k).any() else centers[k] for k in range(BLOCKS)])
+    folds: Indices = nearest % FOLDS
+    return folds
 
 
 def _median_error(found: Vector, z: Vector) -> float:
@@ -194,30 +262,28 @@ def _depth_of(d: Vector, line: ScaleShift) -> Vector:
 
 @dataclass(frozen=True)
 class _Reach:
-    """How far a correction reaches: over the picture in longer sides, and over the logarithm of depth."""
+    """How far the sharpest part of a correction reaches, in longer sides of the picture, and how strong it may be."""
 
     uv: float
-    log_depth: float
+    strength: float
 
 
-def _reaches(uv: Vector) -> list[_Reach]:
-    """The reaches to try: none is sharper than the points."""
-    sample = uv[np.random.default_rng(1).permutation(len(uv))[:MOST_POINTS]]
-    apart = np.sqrt(((sample[:, None] - uv[None]) ** 2).sum(-1))
-    spacing = SHARPEST * float(np.median(np.partition(apart, 4, axis=1)[:, 4]))
-    return [_Reach(reach, deep) for reach in REACHES if reach >= spacing for deep in DEPTH_REACHES]
-
-
-def _kernel(a: Vector, b: Vector) -> Vector:
-    """Squared exponential of points (N, 3) and (M, 3) in units of the reach."""
-    squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
-    kernel: Vector = PRIOR**2 * np.exp(-0.5 * np.maximum(squares, 0))
+def _kernel(a: Vector, b: Vector, reach: _Reach) -> Vector:
+    """Squared exponentials of points (N, 3) and (M, 3), place and depth, one for each reach that is not sharper."""
+    apart = _squares(a[:, :2], b[:, :2])
+    parts = [(part * reach.strength) ** 2 * np.exp(apart * (-0.5 / part**2)) for part in REACHES if part >= reach.uv]
+    kernel: Vector = np.sum(parts, axis=0) * np.exp(-0.5 * _squares(a[:, 2:], b[:, 2:]))
     return kernel
 
 
-def _weights(x: Vector, residual: Vector) -> Vector:
+def _squares(a: Vector, b: Vector) -> Vector:
+    squares: Vector = np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 0)
+    return squares
+
+
+def _weights(x: Vector, residual: Vector, reach: _Reach) -> Vector:
     """Weights (N,) of the kernel at points x (N, 3): those that lie far off count less."""
-    kernel, trust = _kernel(x, x), np.ones(len(x))
+    kernel, trust = _kernel(x, x, reach), np.ones(len(x))
     solved: Vector = np.zeros(len(x))
     noise = 1.4826 * float(np.median(np.abs(residual - np.median(residual)))) + 1e-3
     for _ in range(ROUNDS):
@@ -228,41 +294,38 @@ def _weights(x: Vector, residual: Vector) -> Vector:
     return solved
 
 
-def _space(log_depth: Vector, uv: Vector, reach: _Reach, spread: float) -> Vector:
-    return np.concatenate([uv / reach.uv, log_depth[:, None] / (reach.log_depth * spread)], axis=1)
+def _space(log_depth: Vector, uv: Vector, spread: float) -> Vector:
+    return np.concatenate([uv, log_depth[:, None] / (DEPTH_REACH * spread)], axis=1)
 
 
 def _thinned(count: int, most: int) -> Indices:
     return np.sort(np.random.default_rng(2).permutation(count)[:most])
 
 
-def _solved(
-    d: Vector, z: Vector, uv: Vector, line: ScaleShift, reach: _Reach, most: int
-) -> tuple[Vector, Vector, float]:
+def _solved(d: Vector, z: Vector, uv: Vector, line: ScaleShift, reach: _Reach) -> tuple[Vector, Vector, float]:
     """Points (N, 3) in units of the reach, their weights, and the spread of the logarithm of depth."""
-    chosen = _thinned(len(d), most)
+    chosen = _thinned(len(d), MOST_POINTS)
     log_depth = np.log(_depth_of(d[chosen], line))
     spread = float(log_depth.std()) + 1e-3
-    x = _space(log_depth, uv[chosen], reach, spread)
-    return x, _weights(x, np.log(z[chosen]) - log_depth), spread
+    x = _space(log_depth, uv[chosen], spread)
+    return x, _weights(x, np.log(z[chosen]) - log_depth, reach), spread
 
 
 def _corrected(
-    d: Vector, z: Vector, uv: Vector, start: ScaleShift, reach: _Reach, most: int, train: Indices, test: Indices
+    d: Vector, z: Vector, uv: Vector, line: ScaleShift, reach: _Reach, train: Indices, test: Indices
 ) -> Vector:
-    """Depth at `test` from a line and a correction that were fitted at `train`."""
-    line = _line(d[train], z[train], start)
-    x, weights, spread = _solved(d[train], z[train], uv[train], line, reach, most)
+    """Depth at `test` from a line and a correction of it that was fitted at `train`."""
+    x, weights, spread = _solved(d[train], z[train], uv[train], line, reach)
     ends = np.log(_depth_of(d[train], line))
     log_depth = np.log(_depth_of(d[test], line))
-    place = _space(np.clip(log_depth, ends.min(), ends.max()), uv[test], reach, spread)
-    found: Vector = np.exp(log_depth + _kernel(place, x) @ weights)
+    place = _space(np.clip(log_depth, ends.min(), ends.max()), uv[test], spread)
+    found: Vector = np.exp(log_depth + _kernel(place, x, reach) @ weights)
     return found
 
 
 def _grid(d: Vector, z: Vector, uv: Vector, line: ScaleShift, reach: _Reach, shape: tuple[int, int]) -> Correction:
     """The correction on a grid whose meshes are a third of its reach."""
-    x, weights, spread = _solved(d, z, uv, line, reach, MOST_POINTS)
+    x, weights, spread = _solved(d, z, uv, line, reach)
     log_depth, longer = np.log(_depth_of(d, line)), max(shape)
     near, far = float(log_depth.min()), float(log_depth.max()) + 1e-6
     rows, columns = (max(2, math.ceil(3 * side / longer / reach.uv) + 1) for side in shape)
@@ -270,7 +333,7 @@ def _grid(d: Vector, z: Vector, uv: Vector, line: ScaleShift, reach: _Reach, sha
     u = np.linspace(-0.5, shape[1] - 0.5, columns) / longer
     places = np.stack(np.meshgrid(u, v), axis=-1).reshape(-1, 2)
     levels = [
-        _kernel(_space(np.full(len(places), level), places, reach, spread), x) @ weights
+        _kernel(_space(np.full(len(places), level), places, spread), x, reach) @ weights
         for level in np.linspace(near, far, LEVELS)
     ]
     return Correction(np.stack(levels).reshape(LEVELS, rows, columns).astype(np.float32), near, far)

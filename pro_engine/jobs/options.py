@@ -282,6 +282,7 @@ class SceneOptions(Checked):
         "Programs to write the maps for",
         choices=("colmap", "graphdeco", "nerfstudio", "exr"),
     )
+    match: bool = option(True, "Measure more points by matching each picture with its neighbours")
     surface: tuple[str, ...] = option(("ply", "glb"), "Formats of the fused surface", choices=("ply", "glb"))
     points: tuple[str, ...] = option(("ply",), "Formats of the fused points", choices=("ply", "las", "laz"))
     voxel: float | None = option(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pro_engine.errors import FileError, InputError
-from pro_engine.geometry.sparse import SparseFit, fit_points
+from pro_engine.geometry.sparse import MorePoints, SparseFit, fit_points
 from pro_engine.io.lens import ColmapLens, lens_pixels
 from pro_engine.io.reconstruction import View, is_reconstruction, load_points, load_reconstruction, reconstruction_files
 from pro_engine.types import FloatMap, Intrinsics
@@ -66,10 +66,10 @@ def view_of(align: Path, photo: Path, width: int, height: int) -> View:
         raise FileError(f"{photo} is {width}x{height} but another shape in {align}; was it turned or cut?") from error
 
 
-def fit_to_view(disparity: FloatMap, view: View) -> SparseFit:
-    """Fit a map to the points that a view shows. Raises InputError: too few of them."""
+def fit_to_view(disparity: FloatMap, view: View, more: MorePoints | None = None, *, correct: bool = True) -> SparseFit:
+    """Fit a map to the points that a view shows, and to more. Raises InputError: too few of the view's."""
     try:
-        return fit_points(disparity, view.pixels, view.depth)
+        return fit_points(disparity, view.pixels, view.depth, correct=correct, more=more)
     except InputError as error:
         raise InputError(f"{view.name} cannot be aligned to the reconstruction: {error}") from error
 

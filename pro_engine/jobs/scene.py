@@ -13,21 +13,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import cv2
 import numpy as np
 
 from pro_engine.errors import CancelledError, FileError, ProEngineError
+from pro_engine.geometry.depth import disparity_to_depth
+from pro_engine.geometry.sparse import SparseFit
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.io.depth import load_depth, save_depth
 from pro_engine.io.image import read_photo, save_image
-from pro_engine.io.lens import ColmapLens, distorted, undistorted, undistorted_camera
-from pro_engine.io.reconstruction import View, load_reconstruction
+from pro_engine.io.reconstruction import Reconstruction, View, load_reconstruction
 from pro_engine.jobs.made import FileMark
 from pro_engine.jobs.options import SceneOptions
 from pro_engine.jobs.photos import Failure, Photo
 from pro_engine.jobs.points import fit_to_view, reconstruction_files
+from pro_engine.jobs.scene_matching import TURNED, match_view
+from pro_engine.jobs.straight import straightened
 from pro_engine.options import InferenceOptions
-from pro_engine.types import ImageArray, Intrinsics
+from pro_engine.types import FloatMap, ImageArray
 
 WRITTEN_PICTURES = (".jpg", ".jpeg", ".png")
 
@@ -35,7 +37,8 @@ WRITTEN_PICTURES = (".jpg", ".jpeg", ".png")
 @dataclass(frozen=True)
 class ViewReport:
     """What was done with one view: its photo, its name in the reconstruction, points, inliers, the median relative
-    error at points that were held out, whether a smooth correction was worth it, and seconds."""
+    error at points that were held out, whether a smooth correction was worth it, points that were measured by matching
+    its picture with others, and seconds."""
 
     input: str
     name: str
@@ -43,6 +46,7 @@ class ViewReport:
     inliers: int
     error: float
     corrected: bool
+    matched: int = 0
     seconds: float = 0.0
     skipped: bool = False
 
@@ -70,14 +74,17 @@ class SceneJob:
         found, failures = [], []
         source = load_reconstruction(self.model)
         for view in source.views:
-            name = PurePosixPath(view.name)
-            places = [self.options.images / name, source.folder / name, self.options.images / name.name]
-            path = next((place for place in places if place.is_file()), None)
+            path = self._photo_of(view.name, source)
             if path is None:
-                failures.append(Failure(view.name, f"There is no picture {name} in {self.options.images}."))
+                failures.append(Failure(view.name, f"There is no picture {view.name} in {self.options.images}."))
             else:
                 found.append(Photo(path, view.name))
         return found, failures
+
+    def _photo_of(self, view: str, source: Reconstruction) -> Path | None:
+        name = PurePosixPath(view)
+        places = [self.options.images / name, source.folder / name, self.options.images / name.name]
+        return next((place for place in places if place.is_file()), None)
 
     def map_of(self, name: str) -> Path:
         """The file of a view's map."""
@@ -109,25 +116,52 @@ class SceneJob:
         loaded = read_photo(photo.path)
         height, width = loaded.image.shape[:2]
         view = {view.name: view for view in load_reconstruction(self.model).views}[photo.name]
-        if abs(width / height * view.lens.height / view.lens.width - 1) > 0.01:
+        if abs(width / height * view.lens.height / view.lens.width - 1) > TURNED:
             raise FileError(f"{photo.path} is {width}x{height}, another shape than its camera; was it turned or cut?")
         image, view = straightened(loaded.image, view.resized(width, height))
         camera = view.lens.pinhole
         result = predictor.infer(image, intrinsics=camera, lens_source="given", options=self.inference)
         known_pixels = result.valid if result.sky is None else result.valid & ~result.sky
-        fit = fit_to_view(np.where(known_pixels, result.disparity, np.float32(np.nan)), view)
+        fit, matched = self.align(np.where(known_pixels, result.disparity, np.float32(np.nan)), view, image)
         depth = fit.depth(np.where(result.valid, result.disparity, np.float32(np.nan)), sky=result.sky)
         save_image(self.picture_of(photo.name), image)
-        about = {"made": made, "fit": fit.summary(), "camera": asdict(camera), "pose": view.pose.tolist()}
+        told: dict[str, Any] = {**fit.summary(), "matched": matched}
+        about = {"made": made, "fit": told, "camera": asdict(camera), "pose": view.pose.tolist()}
         save_depth(path, depth, metadata=about)
         seconds = time.perf_counter() - start
-        return ViewReport(str(photo.path), photo.name, seconds=seconds, **fit.summary())  # type: ignore[arg-type]
+        return ViewReport(str(photo.path), photo.name, seconds=seconds, **told)
+
+    def align(self, disparity: FloatMap, view: View, image: ImageArray) -> tuple[SparseFit, int]:
+        """Fit a map (H, W) to what the reconstruction tells of it.
+
+        Args:
+            disparity: NaN where it is not known.
+            view: without distortion, of the size of its picture `image` (H, W, 3).
+
+        Returns:
+            The fit, and how many points were measured by matching the picture with others.
+
+        Raises:
+            InputError: too few points.
+        """
+        if not self.options.match:
+            return fit_to_view(disparity, view), 0
+        line = fit_to_view(disparity, view, correct=False).scale_shift
+        source = load_reconstruction(self.model)
+        places = {one.name: place for one in source.views if (place := self._photo_of(one.name, source)) is not None}
+        more = match_view(source, places, view, image, disparity_to_depth(disparity, line))
+        return fit_to_view(disparity, view, more), len(more.depth)
 
     def _made(self, photo: Photo, predictor: DepthPredictor) -> dict[str, Any]:
         """What a map is made of, in plain values."""
         marks = [FileMark.of(path).crc32 for path in reconstruction_files(self.model)]
         made = {"photo": FileMark.of(photo.path).crc32, "model": predictor.full_name, "weights": predictor.mark}
-        made |= {"reconstruction": marks, "dtype": str(predictor.dtype), "inference": asdict(self.inference)}
+        made |= {
+            "reconstruction": marks,
+            "match": self.options.match,
+            "dtype": str(predictor.dtype),
+            "inference": asdict(self.inference),
+        }
         plain: dict[str, Any] = json.loads(json.dumps(made))
         return plain
 
@@ -141,34 +175,6 @@ def picture_name(name: str) -> str:
     """The name of a view's picture: another suffix where no picture of that kind is written."""
     path = PurePosixPath(safe_name(name))
     return path.as_posix() if path.suffix.lower() in WRITTEN_PICTURES else path.with_suffix(".png").as_posix()
-
-
-def straight_view(view: View) -> View:
-    """A view without distortion, as COLMAP's image_undistorter makes it."""
-    if view.lens.is_pinhole:
-        return view
-    k = undistorted_camera(view.lens)
-    pixels = undistorted(view.lens, view.pixels) * (k.fx, k.fy) + (k.cx, k.cy)
-    lens = ColmapLens("PINHOLE", (k.fx, k.fy, k.cx + 0.5, k.cy + 0.5), k.width, k.height)
-    return View(view.name, lens, view.pose, pixels, view.depth, view.points)
-
-
-def straightened(image: ImageArray, view: View) -> tuple[ImageArray, View]:
-    """A picture and its view without distortion."""
-    made = straight_view(view)
-    if made is view:
-        return image, view
-    x, y = _sources(view.lens, made.lens.pinhole)
-    straight: Any = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return straight, made
-
-
-def _sources(lens: ColmapLens, k: Intrinsics) -> tuple[Any, Any]:
-    """(H, W) float32: column and row of the distorted picture that each pixel of the straight one shows."""
-    column, row = np.meshgrid(np.arange(k.width), np.arange(k.height))
-    slopes = np.stack([(column.ravel() - k.cx) / k.fx, (row.ravel() - k.cy) / k.fy], axis=1)
-    places = distorted(lens, slopes).astype(np.float32).reshape(k.height, k.width, 2)
-    return np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
 
 
 def infer_views(

@@ -24,7 +24,8 @@ from pro_engine.io.image import load_image, save_image
 from pro_engine.io.lens import ColmapLens
 from pro_engine.io.mesh import save_mesh
 from pro_engine.io.reconstruction import Reconstruction, View, load_reconstruction
-from pro_engine.jobs.scene import SceneJob, ViewReport, picture_name, safe_name, straight_view
+from pro_engine.jobs.scene import SceneJob, ViewReport, picture_name, safe_name
+from pro_engine.jobs.straight import straight_view
 from pro_engine.types import FloatMap, ImageArray, Intrinsics, PointCloud
 
 WORK_SIDE = 1600  # pixels of the longer side at which maps are compared and fused

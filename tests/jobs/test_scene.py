@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,8 +19,9 @@ from pro_engine.io.reconstruction import Reconstruction, View, load_reconstructi
 from pro_engine.io.scene_files import write_colmap_model
 from pro_engine.jobs.options import SceneOptions
 from pro_engine.jobs.photos import Failure, Photo
-from pro_engine.jobs.scene import SceneJob, straightened
+from pro_engine.jobs.scene import SceneJob
 from pro_engine.jobs.scene_results import finish
+from pro_engine.jobs.straight import straightened
 from pro_engine.types import DepthResult, Intrinsics
 
 pycolmap = pytest.importorskip("pycolmap")
@@ -45,6 +47,16 @@ def true_depth(number: int) -> np.ndarray:
     wall, board = ((at - center[2]) / ray[..., 2] for at in (5.0, 4.0))
     hit = center + board[..., None] * ray
     return np.where((np.abs(hit[..., 0]) < 0.6) & (np.abs(hit[..., 1]) < 0.5), board, wall)
+
+
+def texture(number: int) -> np.ndarray:
+    """(H, W) grey levels that lie on the surface."""
+    x, y = (np.arange(SIZE[1]) - K.cx) / K.fx, (np.arange(SIZE[0]) - K.cy) / K.fy
+    rays = np.stack([*np.meshgrid(x, y), np.ones(SIZE)], axis=-1)
+    world = (rays * true_depth(number)[..., None] - pose(number)[:, 3]) @ pose(number)[:, :3]
+    noise = np.random.default_rng(1).uniform(0, 255, (200, 200)).astype(np.float32)
+    place = (world[..., :2] * 20 + 100).astype(np.float32)
+    return cv2.remap(noise, place[..., 0], place[..., 1], cv2.INTER_LINEAR)
 
 
 class KnownDepth:
@@ -80,7 +92,8 @@ def write_scene(folder: Path) -> None:
         lens = ColmapLens("PINHOLE", (K.fx, K.fy, K.cx + 0.5, K.cy + 0.5), K.width, K.height)
         views.append(View(f"cam/{number}.png", lens, pose(number), pixels[rows], there[rows, 2], rows))
         picture = np.full((*SIZE, 3), 20 * number, dtype=np.uint8)
-        picture[10:, :, 1] = 200
+        picture[10:, :, 1] = texture(number)[10:]
+        picture[10:, :, 2] = 200
         (folder / "images/cam").mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(folder / f"images/cam/{number}.png")
     source = Reconstruction(folder, "colmap", tuple(views), xyz, np.full(xyz.shape, 90, dtype=np.uint8))
@@ -125,7 +138,7 @@ def test_maps_are_aligned_and_agree(made):
     for number, view in enumerate(report.views):
         depth, info = load_depth(job.map_of(view.name))
         assert np.median(np.abs(depth / true_depth(number) - 1)) < 0.01
-        assert view.error < 0.01 and view.corrected and view.points > 100
+        assert view.error < 0.01 and view.corrected and view.points > 100 and view.matched > 30
         assert info.metadata["fit"]["points"] == view.points
         np.testing.assert_allclose(load_depth(job.folder / f"exr/{view.name}.exr")[0], depth)
     confidence = np.asarray(Image.open(job.folder / "confidence/cam/2.png.png"))[..., 0]
@@ -145,7 +158,7 @@ def test_the_surface_lies_on_the_truth(made):
     assert len(mesh.faces) == report.faces > 1000
     facing = mesh.face_normals[:, 2] < -0.5  # towards the cameras, which look along z
     assert facing.mean() > 0.8
-    assert tuple(np.median(mesh.visual.vertex_colors[:, 1:2], axis=0)) == (200,)
+    assert tuple(np.median(mesh.visual.vertex_colors[:, 2:3], axis=0)) == (200,)
     scene = trimesh.load(job.folder / "surface.glb", process=False)
     assert len(next(iter(scene.geometry.values())).faces) == report.faces
     cloud = trimesh.load(job.folder / "points.ply", process=False)
