@@ -9,6 +9,7 @@ user's and stays as it is; with AgX or Filmic the geometry still matches, the co
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ FRAME_KEY = "pro_frame"  # on the camera object: width, height, pixel aspect x a
 SOURCE_KEY, PHOTO_KEY = "pro_source", "pro_photo"  # on the rig: the images
 NAME_LENGTH = 48  # Blender cuts names after 63 bytes, endings included
 SPHERE_FOV_DEG = 90.0  # across a panorama in the viewport, which shows no more
+UNEVEN = 1e-3  # relative, between the axes
 CLIP_SLACK = 10.0  # room in front of the nearest and behind the farthest point
 
 
@@ -166,18 +168,62 @@ def _extension(lens: Intrinsics | Sphere) -> str:
 
 def parts_of(rig: bpy.types.Object) -> Built:
     """What `build` left, found again. UserError: a part is gone, comes from another file, or is being edited."""
+    camera, surface = ends_of(rig)
+    if is_linked(rig):
+        raise UserError(f"{rig.name} comes from another file; open that file, or make the rig local.")
+    if surface.mode != "OBJECT":
+        raise UserError(f"{surface.name} is being edited; go back to Object Mode first.")
+    if not rig.users_collection:
+        raise UserError(f"{rig.name} is in no collection; press Estimate again.")
+    return Built(rig.users_collection[0], rig, camera, surface, rig.get(SOURCE_KEY))
+
+
+def ends_of(rig: bpy.types.Object) -> tuple[bpy.types.Object, bpy.types.Object]:
+    """Camera and surface of a rig, which may come from another file. UserError: one of them or the photo is gone."""
     cameras = [child for child in rig.children if has(child, FRAME_KEY) and child.type == "CAMERA"]
     surfaces = [child for child in rig.children if has(child, SURFACE_KEY) and child.type == "MESH"]
     if not (cameras and surfaces and rig.get(PHOTO_KEY)):
         raise UserError(f"{rig.name} is not whole: its camera, surface or photo is gone; press Estimate again.")
-    things = (rig, cameras[0], cameras[0].data, surfaces[0], surfaces[0].data)
-    if any(thing.library or thing.override_library for thing in things):
-        raise UserError(f"{rig.name} comes from another file; open that file, or make the rig local.")
-    if surfaces[0].mode != "OBJECT":
-        raise UserError(f"{surfaces[0].name} is being edited; go back to Object Mode first.")
-    if not rig.users_collection:
-        raise UserError(f"{rig.name} is in no collection; press Estimate again.")
-    return Built(rig.users_collection[0], rig, cameras[0], surfaces[0], rig.get(SOURCE_KEY))
+    return cameras[0], surfaces[0]
+
+
+def is_whole(rig: bpy.types.Object) -> bool:
+    """Whether camera, surface and photo of a rig are there."""
+    with suppress(UserError):
+        return bool(ends_of(rig))
+    return False
+
+
+def is_linked(rig: bpy.types.Object) -> bool:
+    """Whether a part of a rig comes from another file, where changes of it are not saved."""
+    things = [rig, *(thing for child in rig.children for thing in (child, child.data))]
+    return any(thing is not None and (thing.library or thing.override_library) for thing in things)
+
+
+def unit_of(camera: bpy.types.Object) -> float:
+    """Units of the scene that a metre before the camera of a rig is long.
+
+    Raises:
+        UserError: the rig or a parent of it is mirrored, or scaled unevenly or to nothing.
+    """
+    bpy.context.view_layer.update()  # places of what was moved just now are not known before
+    turn = np.array(camera.matrix_world.to_3x3(), np.float64)
+    unit = float(np.cbrt(np.linalg.det(turn)))
+    if not unit > 0 or np.abs(turn.T @ turn / unit**2 - np.eye(3)).max() > UNEVEN:
+        raise UserError(
+            f"{camera.parent.name if camera.parent else camera.name} or a parent of it is mirrored, or scaled unevenly "
+            "or to nothing, so the photo does not line up; clear that scale (Alt S)."
+        )
+    return unit
+
+
+def lines_up_told(camera: bpy.types.Object) -> str:
+    """What keeps the photo of a rig from lining up, "" if nothing."""
+    try:
+        unit_of(camera)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def frame_scene(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:

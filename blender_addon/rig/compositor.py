@@ -13,7 +13,7 @@ import numpy as np
 from ..maths.mesh import Intrinsics
 from ..maths.passes import CameraPose, passes_of
 from ..maths.simplify import FloatMap
-from .build import PHOTO_KEY, Built
+from .build import PHOTO_KEY, Built, unit_of
 from .datablocks import NewDatablocks, new_float_image
 from .plate import keep_time
 
@@ -28,7 +28,7 @@ def set_up(scene: bpy.types.Scene, parts: Built, depth: FloatMap | None, lens: I
     built, see `shown_depth`; without depth, of a shot, there are no nodes for it and its mask.
     """
     rig = parts.rig
-    stands = np.eye(3, dtype=np.float32) * np.float32(rig.scale.x)
+    stands = np.eye(3, dtype=np.float32) * np.float32(unit_of(parts.camera))
     maps = {} if depth is None else passes_of(depth, lens, CameraPose(stands, np.zeros(3, np.float32)))
     with NewDatablocks() as made:
         images = [

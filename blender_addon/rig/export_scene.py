@@ -19,7 +19,7 @@ import numpy as np
 from mathutils import Matrix
 
 from ..errors import UserError
-from .build import FRAME_KEY, frame_scene
+from .build import FRAME_KEY, ends_of, frame_scene, lines_up_told
 from .datablocks import has, read_float_image
 
 Datablock = TypeVar("Datablock", bound="bpy.types.ID")
@@ -31,7 +31,8 @@ AWAY = "pro original"  # name of an original while its copy has its own
 
 
 class Stage:
-    """A scene with copies of a rig and all that hangs on it. `undo` takes everything back.
+    """A scene with copies of a rig and all that hangs on it. `undo` takes everything back. `uneven` says what keeps the
+    photo from lining up, "" if nothing.
 
     Raises:
         UserError: the rig is in no scene, its camera is missing or not perspective, or its shape exists only in Cycles.
@@ -42,6 +43,7 @@ class Stage:
         if home is None:
             raise UserError(f"{rig.name} is in no scene; link its collection to one, then export.")
         home.view_layers[0].update()  # places of new objects are not known before
+        self.uneven = lines_up_told(ends_of(rig)[0])
         originals = _family(rig, home)
         camera = next((thing for thing in originals if thing.type == "CAMERA" and has(thing, FRAME_KEY)), None)
         if camera is None or camera.data.type not in ("PERSP", "PANO"):
@@ -165,6 +167,9 @@ class Stage:
         if folder is not None:
             folder.mkdir()
         slots = [slot for thing in self._copies.values() for slot in thing.material_slots if slot.material]
+        for image in (node.image for slot in slots for node in _image_nodes(slot.material)):
+            if not _is_there(image):
+                raise UserError(f"The file of the image {image.name} is gone; find it, or estimate the photo again.")
         for original in {slot.material: None for slot in slots}:
             if image := _emitted_image(original):
                 dressed[original] = self._replace(original, _image_material(shown(image), shade))
@@ -196,6 +201,15 @@ def _refuse_displacement(thing: bpy.types.Object) -> None:
             raise UserError(
                 f'{thing.name} has its shape only while Cycles renders; rebuild it as "mesh" or "live", then export.'
             )
+
+
+def _is_there(image: bpy.types.Image) -> bool:
+    """Whether an exporter can read an image: some read the file, whatever is in memory."""
+    if image.source in ("MOVIE", "SEQUENCE"):
+        return True
+    if image.source == "FILE" and not image.packed_file and not image.is_dirty:
+        return Path(bpy.path.abspath(image.filepath, library=image.library)).is_file()
+    return 0 not in image.size
 
 
 def _output(material: bpy.types.Material) -> bpy.types.Node | None:

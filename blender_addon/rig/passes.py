@@ -15,7 +15,7 @@ from ..maths.exr import ExrWindows, frame_of_exr, zipped_exr
 from ..maths.mesh import Intrinsics
 from ..maths.passes import CameraPose, passes_of
 from ..maths.simplify import FloatMap
-from .build import PHOTO_KEY, parts_of
+from .build import PHOTO_KEY, parts_of, unit_of
 
 PASSES = ("z", "position", "normal", "mask")  # of `passes_of`
 HEAD_BYTES = 1 << 16  # of a file, in which its header ends
@@ -50,11 +50,10 @@ def write_passes(
         space: "CAMERA" (x right, y up, looking along -z) or "WORLD"; z is along the axis of view in both.
 
     Raises:
-        UserError: the rig is not whole, or a file cannot be written.
+        UserError: the rig is not whole, as of `unit_of`, or a file cannot be written.
     """
     camera = parts_of(rig).camera
-    bpy.context.view_layer.update()  # places of what was moved just now are not known before
-    rig_scale = float(np.cbrt(abs(camera.matrix_world.determinant())))
+    rig_scale = unit_of(camera)
     stands = np.array(camera.matrix_world, np.float32)
     pose = (
         CameraPose(stands[:3, :3], stands[:3, 3])

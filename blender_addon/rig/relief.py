@@ -13,7 +13,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from .build import CLIP_SLACK
+from .build import CLIP_SLACK, is_linked
 from .datablocks import has
 from .layers import BEHIND_KEY
 from .place import BUILT_KEY, RANGE, camera_of_rig
@@ -33,6 +33,8 @@ def range_of(rig: bpy.types.Object) -> tuple[float, float] | None:
 def can_move(rig: bpy.types.Object) -> bool:
     """Whether its surface is a mesh that a relief can move."""
     surface = next((one for one in rig.children if has(one, SURFACE_KEY)), None)
+    if is_linked(rig):
+        return False
     return surface is not None and surface[SURFACE_KEY][0] == "mesh" and range_of(rig) is not None
 
 

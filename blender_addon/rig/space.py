@@ -17,7 +17,7 @@ from ..maths.planes import Plane
 from ..maths.simplify import FloatMap
 from ..maths.sphere import Sphere
 from ..options import Checked, option
-from .build import parts_of
+from .build import parts_of, unit_of
 from .datablocks import has
 
 Vector = NDArray[np.float64]
@@ -95,7 +95,7 @@ def level(rig: bpy.types.Object, up: Vector, floor: Vector | None = None) -> flo
     `floor`, a point in that space, comes to lie at the height 0 of the scene. Returns the degrees that it was turned.
     """
     camera = parts_of(rig).camera
-    bpy.context.view_layer.update()
+    unit_of(camera)
     pivot = camera.matrix_world.to_translation()
     was = (camera.matrix_world.to_3x3() @ mathutils.Vector(up.tolist())).normalized()
     turn = was.rotation_difference(UP)
@@ -152,10 +152,11 @@ def put_at(rig: bpy.types.Object, place: mathutils.Vector) -> None:
 
 def _into_camera(rig: bpy.types.Object) -> mathutils.Matrix:
     """From the world to the camera, in metres."""
-    bpy.context.view_layer.update()
-    return parts_of(rig).camera.matrix_world.inverted_safe()
+    camera = parts_of(rig).camera
+    unit_of(camera)
+    return camera.matrix_world.inverted()
 
 
 def _units(rig: bpy.types.Object) -> float:
     """Units of the scene that a unit of the camera's space is long."""
-    return float(parts_of(rig).camera.matrix_world.to_scale().x)
+    return unit_of(parts_of(rig).camera)

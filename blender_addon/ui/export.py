@@ -130,13 +130,13 @@ def export_rig(rig: bpy.types.Object, path: str | Path, format: str) -> Exported
     with ExitStack() as undo:
         stage = Stage(undo, rig)
         folder = _folder_beside(undo, path)
-        note = f"{stage.widen()} {stage.clipped()}".strip() if format == "GLB" else ""
+        notes = [stage.uneven, *([stage.widen(), stage.clipped()] if format == "GLB" else [])]
         if format == "GLB":
             stage.dress(unlit)
         elif format == "USD":
             stage.dress(emissive, folder / "images", path.name)
         _write(exporter, stage.scene, folder / path.name, wanted.options)
-        return ExportedFiles(_publish(folder, path), note)
+        return ExportedFiles(_publish(folder, path), " ".join(filter(None, notes)))
 
 
 def _write(exporter: Any, scene: bpy.types.Scene, path: Path, options: Mapping[str, Any]) -> None:

@@ -10,10 +10,9 @@ import bpy
 from bpy.props import FloatProperty
 
 from ..rig import in_the_way
-from ..rig.build import frame_scene, parts_of
-from ..rig.place import camera_of_rig
+from ..rig.build import ends_of, frame_scene, lines_up_told
 from ..rig.relief import LEAST, MOST, can_move, range_of, set_relief
-from ..rig.shown import show
+from ..rig.shown import hidden_of, leave_out_others, show
 from . import properties
 from .sentence import AtOnce, OnRig
 
@@ -23,11 +22,13 @@ STANDARD = {"view_transform": "Standard", "look": "None", "exposure": 0.0, "gamm
 def look(context: bpy.types.Context, rig: bpy.types.Object) -> str:
     """Make a rig's camera that of the scene and of the view, and hide what hides the photo; what was done."""
     scene = context.scene
-    camera = camera_of_rig(rig) or parts_of(rig).camera
+    camera, surface = ends_of(rig)
     frame_scene(scene, camera)
     for collection in rig.users_collection:  # a batch hides all but its first
-        show(scene, collection)
+        if collection != scene.collection:
+            show(scene, collection)
     in_the_way.show_again(scene, context.view_layer)
+    left_out = leave_out_others(scene, context.view_layer, rig)
     hidden, around = in_the_way.clear_view(context, rig, camera)
     if isinstance(context.space_data, bpy.types.SpaceView3D) and context.space_data.region_3d is not None:
         context.space_data.region_3d.view_perspective = "CAMERA"
@@ -35,6 +36,11 @@ def look(context: bpy.types.Context, rig: bpy.types.Object) -> str:
     if hidden:
         text += f" {', '.join(hidden)} stood before the camera and {'is' if len(hidden) == 1 else 'are'} hidden;"
         text += " press Show hidden to have it back." if len(hidden) == 1 else " press Show hidden to have them back."
+    if left_out:
+        text += f" {', '.join(left_out)}, in the same place, is left out; the Outliner's check boxes show it."
+    if hidden_of(rig, context.view_layer):
+        text += f" {surface.name} is hidden in the viewport or in renders; turn it on in the Outliner."
+    text = f"{text} {lines_up_told(camera)}".rstrip()
     if around:
         text += f" From outside it is hidden by {', '.join(around)}, around it; hide what you do not need."
     return text

@@ -12,6 +12,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper
 
+from ..errors import UserError
 from ..rig.build import parts_of
 from ..rig.compositor import set_up
 from ..rig.passes import check_free, pass_files, write_passes
@@ -20,6 +21,7 @@ from ..rig.shot import is_shot
 from ..rig.shown_depth import depth_of, frames_of, pinhole_of
 from ..work import current
 from .panel import PanelBase
+from .photos import file_of
 from .properties import settings_of
 from .sentence import OnRig, Returned
 
@@ -106,7 +108,9 @@ class PRO_DEPTH_OT_passes(OnRig, bpy.types.Operator, ExportHelper):  # type: ign
 
     def work(self, context: bpy.types.Context, rig: bpy.types.Object) -> str:
         """Write them."""
-        path, lens = Path(bpy.path.abspath(self.filepath)), pinhole_of(rig)
+        path, lens = file_of(self.filepath, "file name"), pinhole_of(rig)
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; give a file name in it.")
         frames: list[int | None] = list(frames_of(rig)) or [None]
         if self.frames == "CURRENT" and frames != [None]:
             frames = [context.scene.frame_current]

@@ -124,7 +124,7 @@ class PRO_DEPTH_OT_load_shot(AtOnce, bpy.types.Operator):  # noqa: N801
 
     def work(self, context: bpy.types.Context, _rig: bpy.types.Object) -> str:
         """Build it."""
-        cache = ShotCache.read(Path(bpy.path.abspath(self.directory)))
+        cache = ShotCache.read(file_of(self.directory, "folder"))
         placed = build_shot(context.scene, cache, properties.recipe_of(context.scene))
         return f"{placed.built.rig.name} has {len(placed.shot.numbers)} frames. {placed.note}".strip()
 

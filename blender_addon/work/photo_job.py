@@ -141,11 +141,17 @@ class RigJob(EngineRun):
             text = self.failure or skipped[0].reason
             return Notice(text, is_error=True, details=lines_of(skipped) if count > 1 else ())
         if count == 1:
-            return Notice(" ".join([f"{self.built[0]} is done after {spent}.", *self._notes]))
+            return Notice(" ".join([f"{self.built[0]} is done after {spent}.", *self._elsewhere(), *self._notes]))
         text = f"{len(self.built)} of {count} photos are done after {spent}; all but the first are hidden."
         if skipped:
             text += f" {len(skipped)} failed:"
         return Notice(text, bool(skipped), lines_of(skipped))
+
+    def _elsewhere(self) -> list[str]:
+        """Which scene the rig is in, if no window shows it."""
+        scene = _found(bpy.data.scenes, self._scene_uid)
+        shown = [window.scene for window in bpy.context.window_manager.windows]
+        return [f"It is in the scene {scene.name}."] if scene is not None and shown and scene not in shown else []
 
 
 def _found(datablocks: Iterable[Any], uid: int) -> Any:
