@@ -222,6 +222,20 @@ def row_depth_file(given: Given) -> str:
     return f"not finite: {', '.join(bad)}, kept map {float((~np.isfinite(kept)).mean()):.1%}; {told}"
 
 
+def row_panorama(given: Given) -> str:
+    """A picture twice as wide as high as a whole panorama, seen again through its camera."""
+    settings = begin(given.engine)
+    image = bpy.data.images.load(str(given.table))
+    image.scale(512, 256)
+    image.filepath_raw, image.file_format = str(given.folder / "around.png"), "PNG"
+    image.save()
+    settings.photo, settings.projection = image.filepath_raw, "equirectangular"
+    told = done(ops.estimate)
+    ops.show_photo()
+    seen = rendered(given.folder / "panorama.png", (100, 8))
+    return f"{psnr(seen, pixels_of(given.folder / 'around.png')):.1f} dB; {told}"
+
+
 def row_review(_: Given) -> str:
     """What reviewers of extensions refuse: modules that the add-on imports."""
     text = "\n".join(path.read_text("utf-8") for path in (ROOT / "blender_addon").rglob("*.py"))
@@ -326,6 +340,7 @@ ROWS: dict[str, tuple[Callable[[Given], str], str]] = {
     "shadow": (row_shadow, "a shadow, and nothing of the photo"),
     "projection": (row_projection, "the photo on own geometry, as background, and under a render"),
     "depth file": (row_depth_file, "no number that is not finite"),
+    "panorama": (row_panorama, "the picture again"),
     "review": (row_review, "none"),
     "sandbox": (row_sandbox, "told that it is a link, and the way out"),
     "short PATH": (row_short_path, "found"),

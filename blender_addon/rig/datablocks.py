@@ -144,6 +144,22 @@ def load_photo(made: NewDatablocks, name: str, path: Path, width: int, height: i
     return image
 
 
+def bits_of_picture(path: Path) -> int:
+    """Bits a colour of a PNG, or 16 for a TIFF of more than 8; 8 for all else, and what cannot be read."""
+    try:
+        if path.suffix.lower() == ".png":
+            with path.open("rb") as file:
+                return max(8, file.read(25)[24])
+        if path.suffix.lower() in (".tif", ".tiff"):
+            image = bpy.data.images.load(str(path))
+            is_deep = image.is_float
+            bpy.data.images.remove(image)
+            return 16 if is_deep else 8
+    except (OSError, IndexError, RuntimeError):
+        return 8
+    return 8
+
+
 def load_plate(made: NewDatablocks, plate: Path | bpy.types.Image, width: int, height: int) -> bpy.types.Image | None:
     """A picture that holds more than a screen shows, as Blender has it: a file, which is read, or an image as it is.
 

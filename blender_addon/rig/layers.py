@@ -51,7 +51,7 @@ def new_layers(
     Raises:
         UserError: no face is left.
     """
-    colours = read_float_image(picture)[..., :3]
+    colours = np.nan_to_num(read_float_image(picture)[..., :3])  # what is no number would spread in what is made up
     front, behind, plate = layered_meshes(
         depth, colours, intrinsics, mesh, reveal=options.reveal, extend=options.extend
     )

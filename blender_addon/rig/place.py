@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import bpy
@@ -23,7 +24,7 @@ from ..maths.simplify import FloatMap, cell_corners
 from ..maths.sphere import Sphere
 from .build import FRAME_KEY, PHOTO_KEY, Built, build, parts_of
 from .build import rebuild as build_again
-from .datablocks import has
+from .datablocks import bits_of_picture, has
 from .source import (
     ANCHORS_KEY,
     ESTIMATE_KEY,
@@ -102,9 +103,21 @@ def place(scene: bpy.types.Scene, result: PhotoDepth, recipe: Recipe, plate: bpy
     _note_built(built.rig, recipe, source, intrinsics)
     note = f"{note} {source.doubts(recipe, intrinsics)}".strip()
     stand_at(built.rig, recipe.lens)
+    note = f"{note} {_depth_told(result.photo, built.rig[PHOTO_KEY], plate)}".strip()
     if result.reduced:
         note = f"{note} It was reduced to {result.width}x{result.height}: Blender keeps no larger map.".lstrip()
     return Placed(built, source, note)
+
+
+def _depth_told(photo: Path, shown: bpy.types.Image, plate: bpy.types.Image | None) -> str:
+    """What of a file of more than 8 bits a colour its surface does not show; "" if nothing."""
+    if shown.is_float:
+        return ""
+    if photo.suffix.lower() in PLATES:
+        return f"The surface shows {photo.name} in 8 bits a colour: Blender's materials take no EXR of several layers."
+    if plate is None and bits_of_picture(photo) > 8:
+        return f"The surface shows {photo.name} in 8 bits a colour; save it as EXR to keep all of them."
+    return ""
 
 
 def rebuild(scene: bpy.types.Scene, rig: bpy.types.Object, recipe: Recipe) -> Placed:

@@ -52,11 +52,15 @@ class PRO_DEPTH_OT_open(bpy.types.Operator):  # noqa: N801 - Blender's manner
         settings = properties.settings_of(context.scene)
         settings.photo_source, settings.photo = "FILE", self.filepath
         self.filepath = ""
-        if bpy.app.background:
-            done: Returned = _ours().estimate()
-            return done
-        open_tab(context)
-        _ours().estimate("INVOKE_DEFAULT")
+        try:
+            if bpy.app.background:
+                done: Returned = _ours().estimate()
+                return done
+            open_tab(context)
+            _ours().estimate("INVOKE_DEFAULT")
+        except RuntimeError as error:  # what the other operator reports
+            self.report({"ERROR"}, str(error).strip().removeprefix("Error: "))
+            return {"CANCELLED"}
         return {"FINISHED"}
 
 

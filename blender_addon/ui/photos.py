@@ -40,10 +40,18 @@ def file_of(text: str, what: str = "photo") -> Path:
 
 
 def photo_file(text: str) -> Path:
-    """The path of the photo that a field of the panel means. UserError: as of `file_of`, or it is a video."""
+    """The path of the photo that a field of the panel means.
+
+    Raises:
+        UserError: as of `file_of`, it is not there, or it is a folder or a video.
+    """
     path = file_of(text)
     if path.suffix.lower() in VIDEOS:
         raise UserError(f"{path.name} is a video, not a photo; choose it under Shot.")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; choose a photo in it, or the folder under Batch.")
+    if not path.exists():
+        raise UserError(f"{path} is not there; choose the photo again.")
     return path
 
 

@@ -187,6 +187,9 @@ def check_open(folder):
     found = {"open": called(bpy.ops.pro_depth.open, filepath=str(path))}
     found["rigs"] = [one.name for one in bpy.data.objects if "pro_photo" in one]
     handler = part("ui.open").PRO_DEPTH_FH_photo
+    for name in ("clip.mp4", "gone.png", "bad.png"):
+        path = photo_of(folder / "photos", name) if name == "bad.png" else folder / name
+        found[name] = called(bpy.ops.pro_depth.open, filepath=str(path))
     found["endings"] = handler.bl_file_extensions
     found["operator"] = handler.bl_import_operator
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.blender.blenders import facts_of, needs_blender
+from tests.blender.engines import one_sentence
 
 facts = facts_of("inside_first.py")
 
@@ -77,6 +78,8 @@ def test_near_and_far_are_the_models_estimate_until_they_are_typed(python):
 def test_a_photo_from_the_menu_or_dropped_becomes_a_rig(python):
     seen = facts(python, "open")
     assert seen["open"] == "FINISHED" and seen["rigs"] == ["dropped"]
+    for name, words in {"clip.mp4": "is a video", "gone.png": "is not there", "bad.png": "is damaged"}.items():
+        assert words in one_sentence(seen[name])
     assert seen["operator"] == "pro_depth.open" and ".jpg;" in seen["endings"]
 
 
