@@ -88,6 +88,7 @@ def row(photo: Path, given: argparse.Namespace, folder: Path) -> str:
     """The row of one photo."""
     settings = begin(given.engine, empty=False)
     settings.photo = str(photo)
+    settings.extend = given.extend
     if given.model:
         settings.model = given.model
     told = done(bpy.ops.pro_depth.estimate)
@@ -125,6 +126,7 @@ def main() -> None:
     parser.add_argument("photos", nargs="+", type=Path)
     parser.add_argument("--engine", required=True)
     parser.add_argument("--model", help="as in the panel; its default if not given")
+    parser.add_argument("--extend", action="store_true", help="go on beyond the border of the photo")
     parser.add_argument("--move", type=float, default=0.04, help="share of the median depth")
     parser.add_argument("--pictures", type=Path, help="folder that keeps the renders")
     given = parser.parse_args()

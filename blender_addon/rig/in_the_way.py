@@ -55,16 +55,14 @@ def clear_view(context: bpy.types.Context, rig: bpy.types.Object, camera: bpy.ty
 
 def _encloses(thing: bpy.types.Object, surfaces: list[bpy.types.Object]) -> bool:
     """Whether the box around a mesh holds the boxes around all of the rig's."""
-    low, high = _box([thing])
-    inner_low, inner_high = _box(surfaces)
-    return all(a <= b <= c <= d for a, b, c, d in zip(low, inner_low, inner_high, high, strict=True))
+    outer, inner = _box([thing]), _box(surfaces)
+    return all(low <= least and most <= high for (low, high), (least, most) in zip(outer, inner, strict=True))
 
 
-def _box(things: list[bpy.types.Object]) -> tuple[Vector, Vector]:
-    """Lowest and highest corner in the world."""
+def _box(things: list[bpy.types.Object]) -> list[tuple[float, float]]:
+    """From where to where in the world, along x, y and z."""
     corners = [thing.matrix_world @ Vector(corner) for thing in things for corner in thing.bound_box]
-    low, high = (Vector([choose(one[k] for one in corners) for k in range(3)]) for choose in (min, max))
-    return low, high
+    return [(min(one[k] for one in corners), max(one[k] for one in corners)) for k in range(3)]
 
 
 def hidden_in(scene: bpy.types.Scene) -> list[bpy.types.Object]:

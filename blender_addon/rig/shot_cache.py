@@ -212,7 +212,8 @@ class Placement:
         nearest = inverse[np.ix_(*(np.rint(way).astype(int) for way in ways))]
         rows = inverse[below[0]] * (1 - down[:, None]) + inverse[below[0] + 1] * down[:, None]
         between = rows[:, below[1]] * (1 - across) + rows[:, below[1] + 1] * across
-        return np.where(np.isnan(between), 1 / nearest, 1 / between).astype(np.float32)
+        depth: FloatMap = np.where(np.isnan(between), 1 / nearest, 1 / between).astype(np.float32)
+        return depth
 
     def _at_vertices(self, source: Source) -> FloatMap:
         """(rows, columns) metres, NaN where there is nothing."""
@@ -277,7 +278,10 @@ def grid_mesh(shot: Shot, points: FloatMap) -> MeshArrays:
 
 def _beyond(lines: NDArray[np.int_]) -> NDArray[np.int_]:
     """Where vertices stand: those of the outermost pixels a pixel farther out, as a renderer's filter looks there."""
-    return lines + np.concatenate([[-1], np.zeros(len(lines) - 2, int), [1]])
+    outward = np.zeros_like(lines)
+    outward[0], outward[-1] = -1, 1
+    moved: NDArray[np.int_] = lines + outward
+    return moved
 
 
 def _new_shot(photo: Path, source: Source, vertices: int) -> Shot:

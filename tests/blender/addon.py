@@ -87,7 +87,8 @@ def installed(folder, *, torn=True):
     torn: the surface is the one whose vertices are the pixels and whose sky is a hole, which most checks count on.
     """
     target = Path(bpy.utils.user_resource("EXTENSIONS", path="user_default", create=True)) / "pro_depth"
-    shutil.copytree(ROOT / "blender_addon", target, ignore=shutil.ignore_patterns("__pycache__"))
+    if not target.exists():
+        shutil.copytree(ROOT / "blender_addon", target, ignore=shutil.ignore_patterns("__pycache__"))
     preferences = enable()
     (folder / "engine").mkdir()
     preferences.engine = str(program(folder / "engine", ENGINE))

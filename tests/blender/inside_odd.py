@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import bpy
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.blender.addon import PACKAGE, called, installed, part, photo_of, said
+from tests.blender.addon import PACKAGE, SIZE, called, installed, part, photo_of, said
 from tests.blender.inside_build import main
 
 
@@ -21,6 +22,7 @@ def estimated(folder, name):
 
 def begin(folder):
     bpy.ops.wm.read_factory_settings(use_empty=True)
+    folder.mkdir(exist_ok=True)
     installed(folder, torn=False)
     return estimated(folder, "card")
 
@@ -129,6 +131,63 @@ def check_linked(folder):
     bpy.context.view_layer.objects.active = rig
     found = {name: called(getattr(bpy.ops.pro_depth, name)) for name in ("look_through", "rebuild", "background")}
     return found | {"relief": part("rig.relief").can_move(rig)}
+
+
+KINDS = {
+    "layers": {},
+    "layers, catcher": {"material": "catcher", "extend": True},
+    "torn": {"layers": False, "sky": "drop"},
+    "live": {"kind": "live"},
+    "adaptive": {"kind": "adaptive"},
+    "sphere": {"projection": "equirectangular", "photo": "around.png"},
+    "metres": {"photo": "metric.png", "model": "mine", "scale_source": "METRIC", "cuts": False},
+    "point": {"scale_source": "POINT", "point": (10, 40), "distance": 4.0},
+}
+
+
+def content(rig):
+    """Every vertex of a rig, where modifiers have it, and every pixel that its materials and textures show."""
+    found = {}
+    graph = bpy.context.evaluated_depsgraph_get()
+    for child in (one for one in rig.children if one.type == "MESH"):
+        mesh = child.evaluated_get(graph).data
+        places = np.empty(len(mesh.vertices) * 3, np.float32)
+        mesh.vertices.foreach_get("co", places)
+        found[child.name] = places.tobytes()
+        shown = [node.image for one in child.data.materials for node in one.node_tree.nodes if node.type == "TEX_IMAGE"]
+        shown += [one.texture.image for one in child.modifiers if one.type == "DISPLACE"]
+        for image in shown:
+            pixels = np.empty(len(image.pixels), np.float32)
+            image.pixels.foreach_get(pixels)
+            found[f"{child.name}, {'map' if image.is_float else 'picture'}"] = pixels.tobytes()
+    return found
+
+
+def check_reopened(folder):
+    """Saved, opened again and rebuilt: what differs from what was built, by kind."""
+    found = {}
+    for name, values in KINDS.items():
+        begin(folder / name)
+        settings = bpy.context.scene.pro_depth
+        size = (128, 64) if name == "sphere" else SIZE
+        for key, value in values.items():
+            setattr(settings, key, str(photo_of(folder / name / "photos", value, size)) if key == "photo" else value)
+        bpy.context.view_layer.objects.active = None
+        called(bpy.ops.pro_depth.estimate)
+        rig = part("work.current").rig_in(bpy.context)
+        rig_name, before = rig.name, content(rig)
+        bpy.ops.wm.save_as_mainfile(filepath=str(folder / f"{name}.blend"))
+        bpy.ops.wm.open_mainfile(filepath=str(folder / f"{name}.blend"))
+        rig = bpy.data.objects[rig_name]
+        opened = content(rig)
+        bpy.context.view_layer.objects.active = rig
+        result = called(bpy.ops.pro_depth.rebuild)
+        after = content(rig)
+        found[name] = [result, len(before), *(
+            sorted(key for key in before.keys() | other.keys() if before.get(key) != other.get(key))
+            for other in (opened, after)
+        )]  # fmt: skip
+    return found
 
 
 if __name__ == "__main__":

@@ -58,6 +58,12 @@ def test_names_of_files_that_are_none_are_refused(python):
     assert "not saved yet" in one_sentence(seen["shot"]) and seen["left"] == []
 
 
+@pytest.mark.parametrize("kind", ["layers", "layers, catcher", "torn", "live", "adaptive", "sphere", "metres", "point"])
+def test_7_what_is_saved_opened_and_rebuilt_is_the_same_bit_for_bit(python, kind):
+    result, count, opened, rebuilt = facts(python, "reopened")[kind]
+    assert result == "FINISHED" and count >= 2 and opened == [] and rebuilt == []
+
+
 def test_a_linked_rig_is_looked_at_and_not_changed(python):
     seen = facts(python, "linked")
     assert seen["look_through"] == "FINISHED" and not seen["relief"]
