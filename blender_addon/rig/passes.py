@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import bpy
@@ -91,5 +92,6 @@ def _write(path: Path, data: bytes) -> None:
         unfinished.write_bytes(data)
         os.replace(unfinished, path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that is not to be written to
+            unfinished.unlink(missing_ok=True)
         raise UserError(f"{path} cannot be written ({error.strerror}); choose another folder.") from error

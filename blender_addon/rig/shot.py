@@ -163,7 +163,8 @@ def _finish(parts: Built, shot: Shot, placement: Placement, first: Source, recip
     parts.rig[BUILT_KEY] = json.dumps({"lens": asdict(placement.lens), "scale": asdict(recipe.scale), RANGE: None})
     parts.rig[TOLD_KEY] = first.told(recipe)
     _, guess = recipe.lens.intrinsics(shot.width, shot.height, first.exif)
-    return f"{guess} {first.doubts(recipe, placement.lens)}".strip()
+    kind = "" if recipe.build.kind == "mesh" else "A shot is a mesh; Live and Adaptive are for photos."
+    return " ".join(filter(None, [guess, first.doubts(recipe, placement.lens), kind]))
 
 
 def _material(

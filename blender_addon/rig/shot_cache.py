@@ -15,6 +15,7 @@ import math
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -262,7 +263,8 @@ def write_points(cache: ShotCache, placement: Placement) -> None:
             f"{cache.folder} cannot be written ({error.strerror}); make room, or save elsewhere."
         ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that is not to be written to
+            unfinished.unlink(missing_ok=True)
 
 
 def grid_mesh(shot: Shot, points: FloatMap) -> MeshArrays:

@@ -58,6 +58,16 @@ def frames_of(rig: bpy.types.Object) -> range:
     return range(first, first + count)
 
 
+def cache_told(rig: bpy.types.Object) -> str:
+    """What keeps the frames of a shot from having their shape, "" if nothing, or it is a photo."""
+    try:
+        if is_shot(rig):
+            cache_of(rig)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 def cache_of(rig: bpy.types.Object) -> ShotCache:
     """The depth cache of a shot. UserError: it is not there."""
     return ShotCache.read(Path(bpy.path.abspath(rig[SHOT_KEY], library=rig.library)))

@@ -13,6 +13,7 @@ from ..rig import in_the_way
 from ..rig.build import ends_of, frame_scene, lines_up_told
 from ..rig.relief import LEAST, MOST, can_move, range_of, set_relief
 from ..rig.shown import hidden_of, leave_out_others, show
+from ..rig.shown_depth import cache_told
 from . import properties
 from .sentence import AtOnce, OnRig
 
@@ -37,10 +38,11 @@ def look(context: bpy.types.Context, rig: bpy.types.Object) -> str:
         text += f" {', '.join(hidden)} stood before the camera and {'is' if len(hidden) == 1 else 'are'} hidden;"
         text += " press Show hidden to have it back." if len(hidden) == 1 else " press Show hidden to have them back."
     if left_out:
-        text += f" {', '.join(left_out)}, in the same place, is left out; the Outliner's check boxes show it."
+        are, them = ("is", "it") if len(left_out) == 1 else ("are", "them")
+        text += f" {', '.join(left_out)}, in the same place, {are} left out; the Outliner's check boxes show {them}."
     if hidden_of(rig, context.view_layer):
         text += f" {surface.name} is hidden in the viewport or in renders; turn it on in the Outliner."
-    text = f"{text} {lines_up_told(camera)}".rstrip()
+    text = " ".join(filter(None, [text, lines_up_told(camera), cache_told(rig)]))
     if around:
         text += f" From outside it is hidden by {', '.join(around)}, around it; hide what you do not need."
     return text

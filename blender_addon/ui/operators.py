@@ -150,10 +150,7 @@ class PRO_DEPTH_OT_estimate(Running, bpy.types.Operator):  # noqa: N801 - Blende
         if settings.photo_source == "FILE" and not settings.photo.strip():
             bpy.ops.pro_depth.open("INVOKE_DEFAULT")  # type: ignore[attr-defined]
             return {"CANCELLED"}
-        found = super().invoke(context, event)
-        if found == {"RUNNING_MODAL"}:
-            current.job.show_photo = _show_as_chosen
-        return found
+        return invoke_and_show(super().invoke(context, event))
 
     def photos(self, scene: bpy.types.Scene, folder: Path) -> Photos:
         """The one that is chosen."""
@@ -163,6 +160,13 @@ class PRO_DEPTH_OT_estimate(Running, bpy.types.Operator):  # noqa: N801 - Blende
         if settings.image is None:
             raise UserError("No image is chosen; choose one.")
         return Photos([image_file(settings.image, folder)], plate=settings.image)
+
+
+def invoke_and_show(found: Returned) -> Returned:
+    """What an operator returns that has begun a run, whose first rig is to be shown if that is chosen."""
+    if found == {"RUNNING_MODAL"}:
+        current.job.show_photo = _show_as_chosen
+    return found
 
 
 def _show_as_chosen(rig: bpy.types.Object) -> str:

@@ -18,7 +18,7 @@ from ..work import current
 from ..work.folders import drop_folder, new_folder
 from ..work.shot_job import Frames, ShotJob
 from . import preferences, properties
-from .operators import Running
+from .operators import Running, invoke_and_show
 from .panel import PanelBase
 from .photos import file_of
 from .sentence import AtOnce, Returned
@@ -79,6 +79,10 @@ class PRO_DEPTH_OT_shot(Running, bpy.types.Operator):  # noqa: N801 - Blender's 
 
     bl_idname = "pro_depth.shot"
     bl_label = "Estimate shot"
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Returned:
+        """Start, and show the frames in the end."""
+        return invoke_and_show(super().invoke(context, event))
 
     def begin(self, scene: bpy.types.Scene) -> Activity:
         """Start the run."""

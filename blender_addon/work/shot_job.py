@@ -18,6 +18,7 @@ from ..rig.shot import build_shot
 from ..rig.shot_cache import POINTS, Placement, PointFile, ShotCache
 from ..rig.source import Source
 from .photo_job import RigJob, push_undo, undo_holds_objects
+from .present import present
 
 
 class Frames(NamedTuple):
@@ -133,11 +134,13 @@ class ShotJob(RigJob):
         assert self._cache.shot is not None and self._placement is not None
         reach_m = Placement.of_recipe(self._cache.shot, self.recipe).far_m  # after a cut things may be farther away
         placed = build_shot(scene, self._cache, self.recipe, has_points=reach_m == self._placement.far_m)
+        present(scene, placed.built)
+        shown = self.show_photo(placed.built.rig)
         self.rig_uid = placed.built.rig.session_uid
         self.built.append(placed.built.rig.name)
         push_undo(f"PRO {placed.built.rig.name}")
         first, count = placed.shot.span
         text = f"{placed.built.rig.name} has the frames {first} to {first + count - 1}, at these frames of the scene."
-        more = [one for one in (self._ended or self.failure, placed.note) if one]
+        more = [one for one in (self._ended or self.failure, *self._elsewhere(), placed.note, shown) if one]
         details = lines_of(self.skipped)
         self.notice = Notice(" ".join([text, *more]), bool(self.failure or self.skipped), details)

@@ -202,6 +202,7 @@ def check_runs(folder):
     table = json.loads((folder / "plate.shot" / "shot.json").read_text())
     log = (folder / "engine" / "log").read_text().split("\n")
     found["numbers"], found["rig"] = table["numbers"], rig.name
+    found["active"] = bpy.context.active_object.name
     found["asked"] = [line for line in log if line.endswith(".png of a shot")]
     found["left"] = sorted(path.name for path in (folder / "cache").rglob("*.npy"))
     found["rebuilt"] = [called(bpy.ops.pro_depth.rebuild), said()[0]]
@@ -217,6 +218,9 @@ def check_runs(folder):
     found["level"] = [called(bpy.ops.pro_depth.level, to="GROUND"), said()[0]]
     found["compositor"] = [called(bpy.ops.pro_depth.compositor), said()[0]]
     found["loaded"] = called(bpy.ops.pro_depth.load_shot, directory=str(folder / "plate.shot"))
+    (folder / "plate.shot").rename(folder / "away")
+    found["looks without"] = [called(bpy.ops.pro_depth.look_through), said()[0]]
+    (folder / "away").rename(folder / "plate.shot")
     found["no cache"] = called(bpy.ops.pro_depth.load_shot, directory=str(photos))
     settings.shot_first, settings.shot_last = 7, 9
     found["no frame"] = called(bpy.ops.pro_depth.shot)

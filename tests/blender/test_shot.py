@@ -72,6 +72,8 @@ def test_17_a_run_makes_one_rig_and_a_cache_beside_the_file(python):
     assert "save the file first" in one_sentence(seen["unsaved"])
     assert seen["run"][0] == "FINISHED" and seen["run"][1][0].startswith("plate has the frames 1 to 5")
     assert seen["numbers"] == [1, 2, 3, 5] and seen["rig"] == "plate" and seen["rigs"] == 1 and seen["left"] == []
+    assert seen["active"] == "plate surface"
+    assert seen["looks without"][0] == "FINISHED" and "is no depth cache" in seen["looks without"][1]
     assert seen["asked"] == [f"plate.{k:04d}.png of a shot" for k in (1, 2, 3, 5)]
     assert seen["rebuilt"][0] == seen["looks"] == seen["exported"] == seen["loaded"] == "FINISHED"
 
