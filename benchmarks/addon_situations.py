@@ -37,7 +37,7 @@ class Given(NamedTuple):
     close: Path
 
 
-def small(photo: Path, folder: Path, width: int = SMALL, *, tall: bool = False, name: str = "") -> Path:
+def small(photo: Path, folder: Path, width: int = SMALL, *, tall: bool = False, file: str = "") -> Path:
     """A copy of that width as PNG, cut to a portrait on request."""
     image = bpy.data.images.load(str(photo))
     image.scale(width, round(image.size[1] * width / image.size[0]))
@@ -45,7 +45,7 @@ def small(photo: Path, folder: Path, width: int = SMALL, *, tall: bool = False, 
     values = values[:, : values.shape[0] * 2 // 3] if tall else values
     saved = bpy.data.images.new("x", values.shape[1], values.shape[0])
     saved.pixels.foreach_set(np.ascontiguousarray(values[::-1]).ravel())
-    path = folder / (name or f"{photo.stem}.png")
+    path = folder / (file or f"{photo.stem}.png")
     path.parent.mkdir(exist_ok=True, parents=True)
     saved.filepath_raw, saved.file_format = str(path), "PNG"
     saved.save()
@@ -129,7 +129,7 @@ def row_batch(given: Given) -> str:
     """Another photo of a batch, shown by the check box of the Outliner alone."""
     settings = begin(given.engine)
     for k in range(2):
-        small(given.table, given.folder / "batch", 200, name=f"{k}.png")
+        small(given.table, given.folder / "batch", 200, file=f"{k}.png")
     settings.batch_folder, settings.quality = str(given.folder / "batch"), "DRAFT"
     told = done(ops.batch)
     layer = bpy.context.view_layer.layer_collection.children["1"]
@@ -271,7 +271,7 @@ def row_short_path(given: Given) -> str:
 def row_names(given: Given) -> str:
     """Folders and photos with spaces and letters beyond ASCII."""
     settings = begin(given.engine)
-    path = small(given.table, given.folder / "in" / "sp äce ß 日本", 300, name="fötö #1 (x).png")
+    path = small(given.table, given.folder / "in" / "sp äce ß 日本", 300, file="fötö #1 (x).png")
     settings.photo, settings.quality = str(path), "DRAFT"
     return done(ops.estimate)
 
