@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from surface_views import FOV_DEG, MOVES, Scene, psnr, read  # noqa: E402
+from surface_views import FOV_DEG, MOVES, Scene, borders, psnr, read  # noqa: E402
 
 from pro_engine import LayeredMesh, Mesh, depth_to_layers  # noqa: E402
 
@@ -129,11 +129,16 @@ def compared(picture: tuple[Floats, Floats], photo: NDArray[np.uint8]) -> tuple[
     return float(1 - alpha.mean()), psnr(shown, photo.astype(np.float64))
 
 
-def open_inside(alpha: Floats, axis: int) -> float:
-    """Share that is open between the first and the last that is seen along each line."""
-    seen = alpha > 0.5
-    inside = np.logical_or.accumulate(seen, axis) & np.flip(np.logical_or.accumulate(np.flip(seen, axis), axis), axis)
-    return float(((1 - alpha) * inside).mean())
+def open_inside(alpha: Floats, ends: tuple[Floats, Floats], axis: int) -> float:
+    """Share that is open between the first and the last pixel of each line of the photo.
+
+    alpha (h, w) of a picture that may be smaller than the photo; ends: of its lines, as of `borders`.
+    """
+    lines, length = alpha.shape if axis else alpha.shape[::-1]
+    line = ((np.arange(lines) + 0.5) * len(ends[0]) / lines).astype(np.intp)
+    along = (np.arange(length) + 0.5) * len(ends[0]) / lines - 0.5
+    inside = (along >= ends[0][line, None]) & (along <= ends[1][line, None])
+    return float(((1 - alpha) * (inside if axis else inside.T)).mean())
 
 
 def steep(layers: LayeredMesh, rtol: float, stride: int) -> int:
@@ -158,7 +163,7 @@ def rows_of(name: str, photo: Scene, given: argparse.Namespace, folder: Path) ->
         aside = []
         for way in MOVES.values():
             _, alpha = stage.seen((way[0] * step, way[1] * step, 0), ASIDE)
-            aside.append(f"{open_inside(alpha, 1 if way[0] else 0):.3%}")
+            aside.append(f"{open_inside(alpha, borders(photo, way, given.move), 1 if way[0] else 0):.3%}")
         counts = " + ".join(f"{len(part.vertices) / 1000:.0f}" for part in parts)
         front = f"{gap:.3%} | {ours:.2f} | {flat:.2f}"
         bad = steep(layers, rtol, given.stride)

@@ -9,8 +9,8 @@ the rays. A row of the table says, for each photo and threshold:
 - front: share of the picture that the photo's own camera sees through, and PSNR against the photo, beside that of a
   flat card of the photo; both are averages of 16 rays within a pixel and a half, as a renderer takes them;
 - left, right, up: share of the pixels that a camera moved by `--move` of the median depth sees through, inside the
-  photo's border (pixels between the frame and the first of the front lie outside), and in brackets the share in which
-  it sees what was behind.
+  photo's border, and in brackets the share in which it sees what was behind. Such a camera sees each line of the photo
+  that runs along its way on the same line: inside are the pixels between the places of its first and its last pixel.
 """
 
 from __future__ import annotations
@@ -147,10 +147,26 @@ def aside(tracer: Tracer, scene: Scene, way: tuple[int, int], move: float, rando
     along = np.tile(np.arange(length), LINES)
     pixels = np.stack([along, line] if way[0] else [line, along], axis=1) + random.uniform(-0.5, 0.5, (len(line), 2))
     origin = np.array([*way, 0], np.float32) * np.float32(move * np.median(scene.depth))
-    layer = tracer.look(pixels.astype(np.float32), scene.camera, origin).layer.reshape(LINES, length)
-    photo = layer == 1
-    inside = np.logical_or.accumulate(photo, axis=1) & np.logical_or.accumulate(photo[:, ::-1], axis=1)[:, ::-1]
+    layer = tracer.look(pixels.astype(np.float32), scene.camera, origin).layer
+    first, last = borders(scene, way, move)
+    inside = (along >= first[line]) & (along <= last[line])
     return f"{(inside & (layer == 0)).mean():.3%} ({(layer == 2).mean():.1%})"
+
+
+def borders(scene: Scene, way: tuple[int, int], move: float) -> tuple[Floats, Floats]:
+    """Where a moved camera has the first and the last pixel of each row, or of each column if it moves up.
+
+    Args:
+        scene: a photo.
+        way: of the camera, x and y, one of them 0.
+        move: length of the way, a share of the median depth.
+
+    Returns:
+        (lines,) columns of the one and of the other, or rows.
+    """
+    depth, focal_px = (scene.depth, scene.camera.fx) if way[0] else (scene.depth.T, scene.camera.fy)
+    shift_px = np.float32(sum(way) * move * np.median(depth) * focal_px)
+    return -shift_px / depth[:, 0], depth.shape[1] - 1 - shift_px / depth[:, -1]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -123,13 +123,15 @@ def _band(log_z: FloatMap, free: BoolMap, step: float, shift_px: float, halo: fl
     seeds = np.full(log_z.shape, NOTHING, np.int64)
     near = np.full(log_z.shape, NOTHING, np.int64)
     beyond = _farthest(log_z, round(SLOPE_HALOS * halo))  # outlines are slopes, of some pixels between both sides
+    before = _farthest(-log_z, round(SLOPE_HALOS * halo))
     corners = [torn + offset for offset in offsets_of(log_z.shape)]
     meets = np.zeros_like(free)
     meets.reshape(-1)[corners] = True
     depths = [log_z.reshape(-1)[corner] for corner in corners]
     near_side = all_of(np.fmin, depths)
     far_side = all_of(np.fmax, [beyond.reshape(-1)[corner] for corner in corners])
-    reach = DIAGONAL * shift_px * (np.exp(-near_side) - np.exp(-far_side)) + around
+    nearest = -all_of(np.fmax, [before.reshape(-1)[corner] for corner in corners])
+    reach = DIAGONAL * shift_px * (np.exp(-nearest) - np.exp(-far_side)) + around
     spill_key = round(halo * PIXEL_STEPS) << PAYLOAD_BITS
     for corner, depth in zip(corners, depths, strict=True):
         is_far = depth > near_side + step

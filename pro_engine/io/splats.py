@@ -79,40 +79,39 @@ def _gaussians(mesh: Mesh) -> NDArray[np.float32]:
     row = np.clip((1 - uv[:, 1]) * height - 0.5, 0, height - 1)
     colour = mesh.texture[np.rint(row).astype(np.intp), np.rint(column).astype(np.intp)] / 255
 
-    normal = _unit(np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]))
-    axes = _axes(normal, centre)
-    # Four corners of a square deviate by half a side along any direction; steep cells are long in depth alone.
-    away = np.einsum("qck,qak->qca", corners - centre[:, None], axes[:, :2])
-    wide = np.maximum(2 * away.std(axis=1) * _SIGMAS, 1e-9)
+    # Four corners of a square deviate by half a side along any direction. Along their main axes, and not along a plane,
+    # a steep or bent cell is long in depth alone: from the photo's camera it is a pixel, and no needle.
+    away = corners - centre[:, None]
+    variances, axes = np.linalg.eigh(np.einsum("qci,qcj->qij", away, away) / 4)
+    axes = _turned(axes.transpose(0, 2, 1)[:, ::-1])
+    wide = np.maximum(2 * _SIGMAS * np.sqrt(np.maximum(variances[:, ::-1], 0)), 1e-9)
+    wide[:, 2] = np.maximum(wide[:, 2], wide[:, 1] * _FLAT)
     rows = np.zeros((half, len(_FIELDS)), np.float32)
-    rows[:, 0:3], rows[:, 3:6] = centre, normal
+    rows[:, 0:3], rows[:, 3:6] = centre, axes[:, 2]
     rows[:, 6:9] = (colour - 0.5) / _BAND_0
     rows[:, 9] = _OPACITY
-    rows[:, 10:12], rows[:, 12] = np.log(wide), np.log(wide.min(axis=1) * _FLAT)
+    rows[:, 10:13] = np.log(wide)
     rows[:, 13:17] = _quaternions(axes)
     return rows
 
 
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(Q, 3) of length 1, or 0."""
-    unit: NDArray[np.float64] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-20)
-    return unit
-
-
-def _axes(normal: NDArray[np.float64], centre: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(Q, 3, 3), rows: along the surface in the direction of view, across it, and the normal that points away."""
-    away = np.where(normal[:, 2:] < 0, -normal, normal)
-    along = _unit(centre)
-    along = np.where(np.abs((along * away).sum(axis=1, keepdims=True)) < 0.999, along, (1.0, 0.0, 0.0))
-    along = _unit(along - (along * away).sum(axis=1, keepdims=True) * away)
-    along = np.where(along[:, :1] < 0, -along, along)
-    return np.stack([along, np.cross(away, along), away], axis=1)
+def _turned(axes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(Q, 3, 3), rows: right-handed, with a first one to the right and a third one away from the camera."""
+    first, third = (np.where(axes[:, k, at : at + 1] < 0, -axes[:, k], axes[:, k]) for k, at in ((0, 0), (2, 2)))
+    return np.stack([first, np.cross(third, first), third], axis=1)
 
 
 def _quaternions(axes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(Q, 4), w first, of rotations (Q, 3, 3) that turn x, y and z to these rows, by less than half a turn."""
+    """(Q, 4), w first, of rotations (Q, 3, 3) that turn x, y and z to these rows."""
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = axes.transpose(1, 2, 0)
-    squares = np.stack([1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz], axis=1)
-    turn: NDArray[np.float64] = np.sqrt(np.maximum(squares, 0)) / 2
-    turn[:, 1:] = np.copysign(turn[:, 1:], np.stack([yz - zy, zx - xz, xy - yx], axis=1))
-    return _unit(turn)
+    products = np.array(  # of each two parts of the quaternion, four times
+        [
+            [1 + xx + yy + zz, yz - zy, zx - xz, xy - yx],
+            [yz - zy, 1 + xx - yy - zz, xy + yx, xz + zx],
+            [zx - xz, xy + yx, 1 - xx + yy - zz, yz + zy],
+            [xy - yx, xz + zx, yz + zy, 1 - xx - yy + zz],
+        ]
+    )
+    largest = products.diagonal().argmax(axis=1)  # one of the four is half at least
+    turn = products[:, largest, np.arange(len(largest))].T
+    return turn / np.linalg.norm(turn, axis=1, keepdims=True)  # type: ignore[no-any-return]

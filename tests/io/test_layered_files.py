@@ -167,6 +167,28 @@ def test_splats_of_a_steep_surface_are_long_in_depth_alone(tmp_path: Path) -> No
     assert sides[:, 0].min() > 1.7 / CAMERA.fx and (sides[:, 0] < 0.08).all()
 
 
+def test_splats_of_bent_and_steep_cells_are_a_pixel_wide_for_the_camera(tmp_path: Path) -> None:
+    depth = np.random.default_rng(0).uniform(2, 2.09, (HEIGHT, WIDTH)).astype(np.float32)
+    bent = depth_to_layers(depth, CAMERA, image=np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    save_splats(tmp_path / "a.ply", bent)
+    _, _, body = (tmp_path / "a.ply").read_bytes().partition(b"end_header\n")
+    rows = np.frombuffer(body, np.float32).reshape(-1, 17).astype(float)
+    w, x, y, z = rows[:, 13:17].T
+    turn = np.array(
+        [
+            [1 - 2 * (y**2 + z**2), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x**2 + z**2), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x**2 + y**2)],
+        ]
+    ).transpose(2, 0, 1)
+    slopes = np.zeros((len(rows), 2, 3))  # of columns and rows by x, y and z, as viewers take them
+    slopes[:, 0, 0], slopes[:, 1, 1] = CAMERA.fx / rows[:, 2], CAMERA.fy / rows[:, 2]
+    slopes[:, :, 2] = -rows[:, :2] * (CAMERA.fx, CAMERA.fy) / rows[:, 2:3] ** 2
+    sides = np.linalg.svd(slopes @ turn * np.exp(rows[:, None, 10:13]), compute_uv=False)
+    assert sides == pytest.approx(0.55, abs=0.02)
+    assert np.exp(rows[:, 10] - rows[:, 11]).max() > 1.5
+
+
 @pytest.mark.parametrize(("save", "name"), [(save_splats, "a.obj"), (save_page, "a.htm")])
 def test_other_suffixes_are_refused(layers: LayeredMesh, tmp_path: Path, save: object, name: str) -> None:
     more = {"reveal": 0.05} if save is save_page else {}
