@@ -18,6 +18,7 @@ from functools import partial
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 from pro_engine.errors import InputError
 from pro_engine.geometry.checks import as_map
@@ -147,15 +148,16 @@ def fit_points(
         raise InputError(f"Only {own} points of known depth lie on the map, and the fit needs {MIN_POINTS}.")
     d, z, uv = d[used], z[used], places[used] / max(height, width)
     folds = np.random.default_rng(0).permutation(count) % FOLDS
-    line = _line(d[:own], z[:own])
-    held_line = _held_out(folds[:own], lambda train, test: _depth_of(d[test], _line(d[train], z[train], line)))
-    best = _best_reach(d, z, uv, line, folds) if correct and count >= MIN_POINTS_CORRECTED else None
-    if best is None:
-        correction, held, final = None, held_line, _depth_of(d[:own], line)
-    else:
-        predict = partial(_corrected, d, z, uv, line, best)
-        correction, held = _grid(d, z, uv, line, best, (height, width)), _held_out(folds, predict)
-        final = predict(np.arange(count), np.arange(own))
+    with threadpool_limits(1, "blas"):  # many small systems: threads only wait for each other
+        line = _line(d[:own], z[:own])
+        held_line = _held_out(folds[:own], lambda train, test: _depth_of(d[test], _line(d[train], z[train], line)))
+        best = _best_reach(d, z, uv, line, folds) if correct and count >= MIN_POINTS_CORRECTED else None
+        if best is None:
+            correction, held, final = None, held_line, _depth_of(d[:own], line)
+        else:
+            predict = partial(_corrected, d, z, uv, line, best)
+            correction, held = _grid(d, z, uv, line, best, (height, width)), _held_out(folds, predict)
+            final = predict(np.arange(count), np.arange(own))
     share = float((np.abs(np.log(final / z[:own])) < AGREE).mean())
     told = np.full(given, np.nan)
     told[used[:given]] = held[:own]

@@ -90,6 +90,7 @@ class _AlignedMaps:
         self.low, self.high = low - room, high + room
         self.small = lru_cache(maxsize=2 * NEIGHBOURS)(self._small)
         self.cameras: dict[int, Intrinsics] = {}
+        self.agreed: dict[int, NDArray[np.uint8]] = {}
         self.nearest = 0.0
         self.voxel = job.options.voxel or self._usual_voxel()
 
@@ -117,6 +118,9 @@ class _AlignedMaps:
         by = math.ceil(max(image.shape[:2]) / WORK_SIDE)
         return np.ascontiguousarray(image[by // 2 :: by, by // 2 :: by])
 
+    def _confidence_file(self, number: int) -> Path:
+        return self.job.folder / "confidence" / f"{safe_name(self.names[number])}.png"
+
     def agreement(self, number: int) -> Agreement:
         """What its neighbours say of a view."""
         return compare(self.small(number), {self.names[other]: self.small(other) for other in self.near[number]})
@@ -127,7 +131,8 @@ class _AlignedMaps:
         small = self.small(number)
         grey = np.round(agreement.confidence * 255).astype(np.uint8)
         grey[agreement.contradicted] = 0
-        save_image(folder / "confidence" / f"{name}.png", np.repeat(grey[..., None], 3, axis=2))
+        save_image(self._confidence_file(number), np.repeat(grey[..., None], 3, axis=2))
+        self.agreed[number] = np.packbits(agreement.agree > 0)
         with np.errstate(invalid="ignore", divide="ignore"):
             self.nearest = max(self.nearest, float(np.nanpercentile(1 / small.depth, 99.9)))
         if "colmap" in layouts:
@@ -200,17 +205,19 @@ class _AlignedMaps:
         truncation = float(np.clip(error * depth, 3 * self.voxel, 8 * self.voxel))
         volume = Volume(self.voxel, truncation, self.low, self.high)
         for number in range(len(self.done)):
-            volume.reserve(self._fusible(number)[0])
+            volume.reserve(self._fusible(number, self._confidence(number)))
         points: list[NDArray[np.float32]] = []
         colors: list[NDArray[np.uint8]] = []
         for number in range(len(self.done)):
             step("fuse")
-            view, agreement = self._fusible(number)
-            trust = agreement.confidence * (depth / np.nan_to_num(view.depth, nan=np.inf, posinf=np.inf)) ** 2
+            confidence = self._confidence(number)
+            view = self._fusible(number, confidence)
+            trust = confidence * (depth / np.nan_to_num(view.depth, nan=np.inf, posinf=np.inf)) ** 2
             trust = np.where(np.isfinite(view.depth) & ~depth_edges(view.depth), trust, 0).astype(np.float32)
             image = self._picture(number)
             volume.add(view, trust, image)
-            chosen = (trust > 0) & (agreement.agree > 0)
+            agreed = np.unpackbits(self.agreed[number], count=trust.size).reshape(trust.shape)
+            chosen = (trust > 0) & (agreed > 0)
             every = max(1, math.ceil(chosen.sum() * len(self.done) / MOST_POINTS))
             points.append(view.world_points()[chosen][::every])
             colors.append(image[chosen][::every])
@@ -226,13 +233,18 @@ class _AlignedMaps:
             made.append(target.name)
         return len(mesh.faces), len(cloud.xyz), made
 
-    def _fusible(self, number: int) -> tuple[DepthView, Agreement]:
+    def _confidence(self, number: int) -> FloatMap:
+        """(H, W) as `write` left it: from 0, where others contradict, to 1."""
+        grey: FloatMap = load_image(self._confidence_file(number))[0][..., 0].astype(np.float32) / 255
+        return grey
+
+    def _fusible(self, number: int, confidence: FloatMap) -> DepthView:
         """A view without what others contradict and what lies far behind its points."""
-        view, agreement = self.small(number), self.agreement(number)
+        view = self.small(number)
         far = FAR * float(np.percentile(self.views[number].depth, 95))
         with np.errstate(invalid="ignore"):
-            depth: FloatMap = np.where(agreement.contradicted | (view.depth > far), np.float32(np.nan), view.depth)
-        return DepthView(depth, view.intrinsics, view.pose, view.error), agreement
+            depth: FloatMap = np.where((confidence == 0) | (view.depth > far), np.float32(np.nan), view.depth)
+        return DepthView(depth, view.intrinsics, view.pose, view.error)
 
 
 def _neighbours(points: Sequence[NDArray[np.int64]], count: int) -> list[list[int]]:
