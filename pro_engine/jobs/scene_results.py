@@ -235,8 +235,8 @@ class _AlignedMaps:
 
     def _confidence(self, number: int) -> FloatMap:
         """(H, W) as `write` left it: from 0, where others contradict, to 1."""
-        grey: FloatMap = load_image(self._confidence_file(number))[0][..., 0].astype(np.float32) / 255
-        return grey
+        grey = load_image(self._confidence_file(number))[0][..., 0]
+        return grey * np.float32(1 / 255)
 
     def _fusible(self, number: int, confidence: FloatMap) -> DepthView:
         """A view without what others contradict and what lies far behind its points."""
