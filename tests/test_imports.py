@@ -56,7 +56,7 @@ RULES = {
     "errors": Rule(),
     "options": Rule(frozenset({"errors"})),
     "types": Rule(frozenset({"errors"}), outside("numpy")),
-    "geometry": Rule(CORE | {"geometry"}, outside("numpy", "cv2")),
+    "geometry": Rule(CORE | {"geometry"}, outside("numpy", "cv2", "threadpoolctl")),
     "io": Rule(CORE | {"geometry", "io"}, IO_PACKAGES),
     "io.weights": Rule(CORE | {"io"}, outside("huggingface_hub", "safetensors", "torch")),
     "models": Rule(frozenset({"errors", "models"}), outside("torch", "transformers"), FILES),

@@ -236,7 +236,7 @@ class _AlignedMaps:
     def _confidence(self, number: int) -> FloatMap:
         """(H, W) as `write` left it: from 0, where others contradict, to 1."""
         grey = load_image(self._confidence_file(number))[0][..., 0]
-        return grey * np.float32(1 / 255)
+        return np.asarray(grey / np.float32(255), dtype=np.float32)
 
     def _fusible(self, number: int, confidence: FloatMap) -> DepthView:
         """A view without what others contradict and what lies far behind its points."""
