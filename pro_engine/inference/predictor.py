@@ -82,7 +82,7 @@ class DepthPredictor:
         self.fine = None if fine is None else self._ready(fine)
         self.refiner = None if refiner is None else self._ready(refiner)
         self.outlines = None if outlines is None else self._ready(outlines)
-        self._notes: tuple[str, ...] = ()
+        self._notes = runtime.slow_dtype_notes(self.dtype, self.device)
         if self.dtype == torch.int8:
             self._use_int8()
         if self.device.type == "cpu" and packing_supported():

@@ -28,6 +28,7 @@ _DTYPES = {
 }
 _FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")
 """Features of processors that multiply matrices in bfloat16 about twice as fast as in float32, or faster."""
+_FAST_FLOAT16 = ("avx512_fp16", "amx_fp16")
 # Working memory of a patch over the bytes of its features, Ψ's and the refiner's maps together. Peaks measured on a CPU
 # in float32: 7 for the compact model, 9 and 11 for the published refiner on Depth Anything V2 small and large.
 _MEMORY_FACTOR = 12
@@ -89,6 +90,15 @@ def fastest_dtype() -> torch.dtype:
     has: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     fast = packing_supported() and any(has.get(feature) for feature in _FAST_BFLOAT16)
     return torch.bfloat16 if fast else torch.float32
+
+
+def slow_dtype_notes(dtype: torch.dtype, device: torch.device) -> tuple[str, ...]:
+    """A sentence where this is an x86 processor that has no instructions for a format of 16 bits."""
+    features = {torch.bfloat16: _FAST_BFLOAT16, torch.float16: _FAST_FLOAT16}.get(dtype)
+    has: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    if device.type != "cpu" or features is None or not has.get("avx2") or any(has.get(name) for name in features):
+        return ()
+    return (f"This processor does not compute in {str(dtype).removeprefix('torch.')}; float32 is faster.",)
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[object]:

@@ -45,9 +45,8 @@ def _resized(image: Array, size: tuple[int, int]) -> Array:
         weights *= (index < old) / (weights * (index < old)).sum(1, keepdims=True)
         bits = next(k for k in range(22) if int(0.5 + weights.max() * 2 ** (k + 1)) >= 2**15)
         taps = zip(np.round(weights * 2**bits).astype(np.int32).T, np.minimum(index, old - 1).T, strict=True)
-        total = sum(weight[:, None, None] * image[rows] for weight, rows in taps) + 2 ** (bits - 1)
-        image = np.clip(total >> bits, 0, 255).astype(np.uint8)
-    return image
+        image = np.clip(sum((w[:, None, None] * image[at] for w, at in taps), 2 ** (bits - 1)) >> bits, 0, 255)
+    return image.astype(np.uint8)
 
 
 def _planes(image: Array) -> Array:
@@ -177,8 +176,9 @@ def infer(image: Array, folder: Path, grid: tuple[int, ...] = ()) -> Array:
 
 
 if __name__ == "__main__":
-    photo = cv2.imread(sys.argv[1]) if len(sys.argv) in (3, 4) else None
-    if photo is None:
-        sys.exit(f"{__doc__}\nPHOTO is a picture that OpenCV reads.")
-    tiles = tuple(int(one) for argument in sys.argv[3:] for one in argument.split("x"))
-    np.save(sys.argv[2], infer(cv2.cvtColor(photo, cv2.COLOR_BGR2RGB), Path(__file__).parent, tiles))
+    tiles = tuple(int(one) for one in "".join(sys.argv[3:]).split("x") if one.isdecimal())
+    is_asked = len(sys.argv) in (3, 4) and len(tiles) == 2 * len(sys.argv[3:]) and all(tiles)
+    photo, out = (cv2.imread(sys.argv[1]), Path(sys.argv[2])) if is_asked else (None, Path())
+    if photo is None or out.suffix != ".npy" or not out.parent.is_dir():
+        sys.exit(f"{__doc__}\nPHOTO is a picture that OpenCV reads; the folder of OUT.npy is there.")
+    np.save(out, infer(cv2.cvtColor(photo, cv2.COLOR_BGR2RGB), Path(__file__).parent, tiles))

@@ -101,6 +101,27 @@ def test_a_photo_becomes_its_map_without_pytorch(compact, exported, tmp_path, si
     assert got.dtype == np.float32 and difference(wanted, got) < PARITY
 
 
+@pytest.mark.parametrize(
+    ("photo", "out", "words"),
+    [
+        ("photo.png", "", ()),
+        ("none.png", "out.npy", ()),
+        ("photo.png", "out.png", ()),
+        ("photo.png", "no/out.npy", ()),
+        *(
+            ("photo.png", "out.npy", words)
+            for words in (("2",), ("0x2",), ("axb",), ("2x2x2",), ("2x2", "2x2"), ("-1x2",))
+        ),
+    ],
+)
+def test_what_the_program_cannot_do_is_said_before_it_begins(tmp_path, photo, out, words):
+    Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
+    command = [sys.executable, RUNNER, photo, *([out] if out else []), *words]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert said.returncode == 1 and "python run.py PHOTO OUT.npy" in said.stderr and "Traceback" not in said.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+
+
 def test_the_program_beside_the_files_is_short():
     lines = RUNNER.read_text("utf-8").splitlines()
     assert len([line for line in lines if line]) <= 150

@@ -50,6 +50,26 @@ def test_the_fastest_goes_by_what_the_processor_says(monkeypatch, features, want
     assert runtime.fastest_dtype() == wanted
 
 
+@pytest.mark.parametrize(
+    ("features", "slow"),
+    [
+        ({"avx2": True}, ["bfloat16", "float16"]),
+        ({"avx2": True, "avx512_bf16": True}, ["float16"]),
+        ({"avx2": True, "amx_bf16": True, "amx_fp16": True}, []),
+        ({}, []),  # of another kind, of which nothing is known
+    ],
+)
+def test_a_format_that_the_processor_lacks_is_noted(monkeypatch, tiny, features, slow):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    noted = [
+        name
+        for name in ("float32", "bfloat16", "float16")
+        for note in DepthPredictor(tiny.Psi(), device="cpu", dtype=name)._notes
+        if name in note
+    ]
+    assert noted == slow and runtime.slow_dtype_notes(torch.float16, torch.device("cuda")) == ()
+
+
 @pytest.mark.parametrize("fast", [torch.float32, torch.bfloat16])
 def test_auto_is_the_fastest_for_networks_that_lose_nothing(monkeypatch, tiny, fast):
     monkeypatch.setattr(runtime, "fastest_dtype", lambda: fast)
