@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -11,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 _LARGE_BYTES = 1 << 24
 
 
-def large_empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[np.generic]:
+def large_empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
     """As `np.empty`, but a large array has pages of its own.
 
     The system gets these back as soon as nothing holds the array. In the heap, where several threads take memory for
