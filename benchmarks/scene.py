@@ -7,8 +7,9 @@ For each scene: COLMAP (pycolmap: SIFT, exhaustive matching, incremental mapping
 The reconstruction's unit is taken from the true depth at its points (their median ratio), its frame from the true
 poses. The lines give the median relative error of all pixels of the aligned maps, of each map with its own scale and
 shift, and of all maps with one; the error at points that were held out beside the true one at the same pixels; and
-the median distance of the fused surface to the truth, of the surface that is fused from maps with one scale and
-shift, and of COLMAP's points meshed by its Poisson mesher, as a share of the size of the scene.
+the median distance of the fused surface to the truth and of the truth to the surface, of the surface that is fused
+from maps with one scale and shift, and of COLMAP's points meshed by its Poisson mesher, as a share of the size of the
+scene.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from pro_engine.options import InferenceOptions, choices_of
 from pro_engine.types import Intrinsics
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+NOTHING = (float("nan"), float("nan"))
 
 
 def reconstruct(folder: Path) -> Path:
@@ -98,13 +101,18 @@ def points_of(folder: Path, truth: Reconstruction, step: int) -> Array:
     return np.concatenate(found)
 
 
-def distance(vertices: Array, move: tuple[float, Array, Array], tree: cKDTree, size: float) -> float:
-    """Median distance of vertices to the truth, as a share of the scene's size."""
+def distance(vertices: Array, move: tuple[float, Array, Array], tree: cKDTree, size: float) -> tuple[float, float]:
+    """Median distance of vertices to the truth, and of the truth to the nearest vertex, as a share of the scene's
+    size: the first is of what a surface has, the second also of what it lacks."""
     scale, turn, shift = move
-    return float(np.median(tree.query(scale * vertices @ turn.T + shift)[0])) / size
+    found = scale * vertices @ turn.T + shift
+    there, back = tree.query(found)[0], cKDTree(found).query(tree.data[::10])[0]
+    return float(np.median(there)) / size, float(np.median(back)) / size
 
 
-def poisson(folder: Path, model: Path, move: tuple[float, Array, Array], tree: cKDTree, size: float) -> float:
+def poisson(
+    folder: Path, model: Path, move: tuple[float, Array, Array], tree: cKDTree, size: float
+) -> tuple[float, float]:
     """COLMAP's points, whose normals point at the cameras that see them, meshed by its Poisson mesher."""
     made = load_reconstruction(model)
     normals = np.zeros_like(made.xyz)
@@ -124,7 +132,7 @@ def poisson(folder: Path, model: Path, move: tuple[float, Array, Array], tree: c
     pycolmap.poisson_meshing(folder / "points.ply", folder / "poisson.ply", options)
     mesh: Any = trimesh.load(folder / "poisson.ply", process=False)
     vertices = np.asarray(getattr(mesh, "vertices", ()))  # a file without faces is no mesh
-    return distance(vertices, move, tree, size) if len(vertices) else float("nan")
+    return distance(vertices, move, tree, size) if len(vertices) else NOTHING
 
 
 def measure(folder: Path, predictor: DepthPredictor, refine: str) -> None:
@@ -165,17 +173,16 @@ def measure(folder: Path, predictor: DepthPredictor, refine: str) -> None:
     surface: Any = trimesh.load(job.folder / "surface.ply", process=False)
     fused = distance(np.asarray(surface.vertices), move, tree, size)
     rough = fuse_unaligned(folder, job, reports, maps, shared.scale_shift)
-    plain = float("nan") if rough is None else distance(rough, move, tree, size)
+    plain = NOTHING if rough is None else distance(rough, move, tree, size)
     meshed = poisson(folder, model, move, tree, size)
     print(
         f"{folder.name}: {len(reports)} views, {len(made.xyz)} points, {report.contradicted:.0%} of pixels contradicted"
     )
     print("  error of maps: aligned {:.4f}, own scale and shift {:.4f}, one for all {:.4f}".format(*figures[:3]))
     print("  error at held-out points: told {:.4f}, true {:.4f}".format(*figures[3:]))
-    print(
-        f"  surface / scene size: fused {fused:.4f}, unaligned {plain:.4f}, COLMAP's points meshed {meshed:.4f}",
-        flush=True,
-    )
+    surfaces = {"fused": fused, "unaligned": plain, "COLMAP's points meshed": meshed}
+    told = ", ".join(f"{name} {there:.4f} / {back:.4f}" for name, (there, back) in surfaces.items())
+    print(f"  surface to truth / truth to surface, of the scene's size: {told}", flush=True)
 
 
 def infer(folder: Path, name: str, predictor: DepthPredictor, inference: InferenceOptions) -> Array:
