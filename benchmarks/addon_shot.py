@@ -1,6 +1,6 @@
 """A shot through the whole add-on with the real engine: one rig, its files, its memory, its frames seen again.
 
-    python benchmarks/addon_shot.py --engine ENGINE [--frames 100] [--size 1920x1080] [--photo PHOTO] [--quality DRAFT]
+    python benchmarks/addon_shot.py --engine ENGINE [--frames 100] [--size 1920x1080] [--photo PHOTO] [--movie]
 
 For a Python that has Blender as a module and OpenCV; ENGINE is a Python that has the engine. The frames are JPEGs of a
 slow pan over a photo. After the run three frames are rendered by Cycles and compared with their pictures; then the shot
@@ -32,6 +32,16 @@ def pan(photo: Path, folder: Path, count: int, width: int, height: int) -> Path:
         path = folder / f"plate.{k + 1:04d}.jpg"
         cv2.imwrite(str(path), large[top : top + height, left : left + width], [cv2.IMWRITE_JPEG_QUALITY, 92])
     return folder / "plate.0001.jpg"
+
+
+def movie(first: Path, count: int, width: int, height: int) -> Path:
+    """The frames as one file, at 24 a second."""
+    path = first.with_name("plate.mp4")
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 24, (width, height))
+    for k in range(count):
+        writer.write(cv2.imread(str(first.with_name(f"plate.{k + 1:04d}.jpg"))))
+    writer.release()
+    return path
 
 
 def megabytes(*paths: Path) -> float:
@@ -82,6 +92,7 @@ def main() -> None:
     parser.add_argument("--photo", type=Path, default=ROOT / "docs" / "photos" / "drum.jpg")
     parser.add_argument("--quality", default="DRAFT", help="as in the panel")
     parser.add_argument("--model", default="compact")
+    parser.add_argument("--movie", action="store_true", help="the frames as one MP4 file")
     given = parser.parse_args()
     width, height = map(int, given.size.split("x"))
 
@@ -93,7 +104,8 @@ def main() -> None:
         begin(given.engine)
         bpy.ops.wm.save_as_mainfile(filepath=str(folder / "shot.blend"))
         settings = bpy.context.scene.pro_depth
-        settings.shot = str(pan(given.photo, folder, given.frames, width, height))
+        first = pan(given.photo, folder, given.frames, width, height)
+        settings.shot = str(movie(first, given.frames, width, height) if given.movie else first)
         settings.quality, settings.model = given.quality, given.model
         begun_s = time.monotonic()
         say(f"Blender {bpy.app.version_string}, {given.frames} frames of {given.size}: {done(bpy.ops.pro_depth.shot)}")
