@@ -146,7 +146,9 @@ def test_f23_best_effort_camera_that_starts_after_the_node(start, namespace):
         assert before["count resubscribed"] == "0"
         rig.image = rig.node.create_publisher(Image, "image", qos("best_effort"))
         rig.ready()
-        assert rig.tally() == {"resubscribed": 1}
+        counted = rig.tally()
+        counted.pop("no_image", 0)  # of camera infos that came before the node listened to the images
+        assert counted == {"resubscribed": 1}
         rig.told("resubscribed", begun_s)
         rig.healthy()
     finally:
