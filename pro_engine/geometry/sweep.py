@@ -88,11 +88,9 @@ def _correlation(picture: Picture, depth: FloatMap, other: Picture) -> Values:
     k = other.intrinsics
     matrix = np.array([[k.fx, 0, k.cx], [0, k.fy, k.cy], [0, 0, 1]])
     ray, start = (matrix @ turn).astype(np.float32), (matrix @ shift).astype(np.float32)
-    place = [
-        depth * (ray[axis, 0] * x[None, :] + ray[axis, 1] * y[:, None] + ray[axis, 2]) + start[axis]
-        for axis in range(3)
-    ]
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):  # of depth that is not known
+        place = [depth * (across * x[None] + down * y[:, None] + ahead) for across, down, ahead in ray]
+        place = [part + begin for part, begin in zip(place, start, strict=True)]
         column, row = place[0] / place[2], place[1] / place[2]
         seen = (place[2] > 0) & (column >= 0) & (column <= k.width - 1) & (row >= 0) & (row <= k.height - 1)
     column, row = (np.where(seen, part, 0).astype(np.float32) for part in (column, row))

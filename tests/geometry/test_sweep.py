@@ -50,7 +50,7 @@ def test_even_and_repeated_walls_and_unknown_depth_are_not_measured():
         picture, z = seen_from(0, wall)
         assert len(match_depth(picture, z, [seen_from(0.4, wall)[0], seen_from(-0.4, wall)[0]])[1]) <= most
     picture, z = seen_from(0, texture())
-    z[:, :80] = np.nan
+    z[:, :80], z[:, 85] = np.nan, np.inf
     pixels, depth = match_depth(picture, z, [seen_from(0.4, texture())[0]])
     assert len(depth) and pixels[:, 0].min() >= 80 and np.isfinite(depth).all()
     behind = Picture(picture.grey, K, np.concatenate([np.diag([-1.0, 1, -1]), [[0], [0], [-9]]], axis=1))
