@@ -96,7 +96,7 @@ def play(start, namespace, bag, topic, loops=1, **parameters):
             send(stamp)
             for output in ("depth/image_rect", "depth/camera_info"):
                 came = rig.take(output, count)
-                assert len(came) == count, f"{output} {count}: {rig.diagnostics[-1]}\n{process.text()}"
+                assert len(came) == count, f"{output} {count}: {rig.diagnostics[-1:]}\n{process.text()}"
                 assert came[-1].header == image.header
         report = rig.report()
         finished, dropped = (int(now) - int(then) for now, then in zip(ended(report), ended(begin), strict=True))
