@@ -39,7 +39,8 @@ def movie(first: Path, count: int, width: int, height: int) -> Path:
     path = first.with_name("plate.mp4")
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 24, (width, height))
     for k in range(count):
-        writer.write(cv2.imread(str(first.with_name(f"plate.{k + 1:04d}.jpg"))))
+        frame: Any = cv2.imread(str(first.with_name(f"plate.{k + 1:04d}.jpg")))
+        writer.write(frame)
     writer.release()
     return path
 
