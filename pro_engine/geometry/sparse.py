@@ -193,7 +193,7 @@ def _best_reach(d: Vector, z: Vector, uv: Vector, line: ScaleShift, folds: Indic
     spacing = _spacing(uv[chosen], uv)
     d, z, uv = d[chosen], z[chosen], uv[chosen]
     weight = np.minimum(spacing, 0.15) ** 2
-    ways = [folds[chosen], _blocks(uv)]
+    ways = [way for way in (folds[chosen], _blocks(uv)) if np.ptp(way)]  # points in one place are one block
 
     def loss(predict: Callable[[Indices, Indices], Vector]) -> float:
         errors = [np.minimum(np.abs(np.log(_held_out(way, predict) / z)), CLIPPED) for way in ways]
@@ -231,7 +231,7 @@ def _median_error(found: Vector, z: Vector) -> float:
 def _held_out(folds: Indices, predict: Callable[[Indices, Indices], Vector]) -> Vector:
     """Depth at each point from a fit to the points of other folds."""
     found = np.empty(len(folds))
-    for fold in range(FOLDS):
+    for fold in np.unique(folds):
         test = np.flatnonzero(folds == fold)
         found[test] = predict(np.flatnonzero(folds != fold), test)
     return found

@@ -71,3 +71,14 @@ def test_too_few_points_are_refused_and_unknown_pixels_are_not_used():
         fit_points(disparity, pixels, z)
     with pytest.raises(InputError, match="Only 0 points"):
         fit_points(scene()[1], pixels + 1000, z)
+
+
+def test_points_in_one_place_are_fitted():
+    depth, disparity = scene()
+    pixels, z = points(depth, 60)
+    crowd = np.concatenate([np.repeat(pixels[:1], 50, axis=0), pixels[:12]])
+    fit = fit_points(disparity, crowd, np.concatenate([np.repeat(z[:1], 50), z[:12]]))
+    assert np.median(np.abs(fit.depth(disparity) / depth - 1)) < 0.05
+    same = np.repeat(pixels[:1], 60, axis=0)
+    with pytest.raises(InputError):
+        fit_points(disparity, same, np.repeat(z[:1], 60))
