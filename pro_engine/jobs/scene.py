@@ -26,7 +26,7 @@ from pro_engine.jobs.made import FileMark
 from pro_engine.jobs.options import SceneOptions
 from pro_engine.jobs.photos import Failure, Photo
 from pro_engine.jobs.points import fit_to_view, reconstruction_files
-from pro_engine.jobs.scene_matching import TURNED, match_view
+from pro_engine.jobs.scene_matching import has_other_shape, match_view
 from pro_engine.jobs.straight import straightened
 from pro_engine.options import InferenceOptions
 from pro_engine.types import FloatMap, ImageArray
@@ -116,7 +116,7 @@ class SceneJob:
         loaded = read_photo(photo.path)
         height, width = loaded.image.shape[:2]
         view = {view.name: view for view in load_reconstruction(self.model).views}[photo.name]
-        if abs(width / height * view.lens.height / view.lens.width - 1) > TURNED:
+        if has_other_shape(loaded.image, view):
             raise FileError(f"{photo.path} is {width}x{height}, another shape than its camera; was it turned or cut?")
         image, view = straightened(loaded.image, view.resized(width, height))
         camera = view.lens.pinhole
@@ -148,8 +148,9 @@ class SceneJob:
             return fit_to_view(disparity, view), 0
         line = fit_to_view(disparity, view, correct=False).scale_shift
         source = load_reconstruction(self.model)
-        places = {one.name: place for one in source.views if (place := self._photo_of(one.name, source)) is not None}
-        more = match_view(source, places, view, image, disparity_to_depth(disparity, line))
+        more = match_view(
+            source, lambda name: self._photo_of(name, source), view, image, disparity_to_depth(disparity, line)
+        )
         return fit_to_view(disparity, view, more), len(more.depth)
 
     def _made(self, photo: Photo, predictor: DepthPredictor) -> dict[str, Any]:

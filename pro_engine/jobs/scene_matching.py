@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,27 +26,27 @@ TURNED = 0.01  # of the shape, by which a picture may differ from its camera
 
 
 def match_view(
-    source: Reconstruction, photos: dict[str, Path], view: View, image: ImageArray, depth: FloatMap
+    source: Reconstruction, photo_of: Callable[[str], Path | None], view: View, image: ImageArray, depth: FloatMap
 ) -> MorePoints:
     """Measure points of a view.
 
     Args:
-        source: the reconstruction. photos: the pictures by the names of their views; others are not matched with.
+        source: the reconstruction. photo_of: the picture of the view of a name, None where there is none.
         view: without distortion, of the size of its picture `image` (H, W, 3).
         depth: (H, W) of about what it shows, in the unit of the reconstruction.
     """
-    grey, small = _thinned(image, view)
-    height, width = grey.shape
+    small, seen = _shrunk(image, view)
+    height, width = small.shape[:2]
     columns = ((np.arange(width) + 0.5) * (image.shape[1] / width)).astype(int)
     rows = ((np.arange(height) + 0.5) * (image.shape[0] / height)).astype(int)
     others = [
         other
         for partner in partners(source, view.name)
-        if partner.name in photos and (other := _picture(photos[partner.name], partner)) is not None
+        if (path := photo_of(partner.name)) is not None and (other := _picture(path, partner)) is not None
     ]
     if not others:
         return MorePoints(np.empty((0, 2)), np.empty(0))
-    picture = Picture(grey, small.lens.pinhole, view.pose)
+    picture = Picture(_grey(small), seen.lens.pinhole, view.pose)
     pixels, measured = match_depth(picture, np.ascontiguousarray(depth[np.ix_(rows, columns)]), others)
     factors = np.array([image.shape[1] / width, image.shape[0] / height])
     return MorePoints((pixels + 0.5) * factors - 0.5, measured)
@@ -67,6 +68,12 @@ def partners(source: Reconstruction, name: str) -> list[View]:
     return [other for _, other in sorted(found, key=lambda one: -one[0])[:PARTNERS]]
 
 
+def has_other_shape(image: ImageArray, view: View) -> bool:
+    """Whether a picture was turned or cut since its view was placed."""
+    height, width = image.shape[:2]
+    return bool(abs(width / height * view.lens.height / view.lens.width - 1) > TURNED)
+
+
 @lru_cache(maxsize=64)
 def _picture(path: Path, view: View) -> Picture | None:
     """A partner's picture, small and straight; None where it cannot be read, which is told when it has its turn."""
@@ -74,16 +81,10 @@ def _picture(path: Path, view: View) -> Picture | None:
         image = read_photo(path).image
     except ProEngineError:
         return None
-    height, width = image.shape[:2]
-    if abs(width / height * view.lens.height / view.lens.width - 1) > TURNED:
+    if has_other_shape(image, view):
         return None
     small, seen = straightened(*_shrunk(image, view))
     return Picture(_grey(small), seen.lens.pinhole, view.pose)
-
-
-def _thinned(image: ImageArray, view: View) -> tuple[FloatMap, View]:
-    small, seen = _shrunk(image, view)
-    return _grey(small), seen
 
 
 def _shrunk(image: ImageArray, view: View) -> tuple[ImageArray, View]:
