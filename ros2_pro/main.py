@@ -65,6 +65,7 @@ class _Signals:
 
 def main(argv: Sequence[str] | None = None, *, load: Callable[..., Any] | None = None) -> NoReturn:
     """Run the node until SIGINT or SIGTERM, and end the process. `load` replaces `pro_engine.load_model`."""
+    faulthandler.enable()  # a fault in native code, as of DDS, is told of
     signals = _Signals()  # before the imports, which take a second
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait by spinning steal the camera's cores
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 28))  # as codec.MAX_PIXELS, for files of all kinds

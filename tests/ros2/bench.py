@@ -23,7 +23,7 @@ class Bench:
             yield
         finally:
             for listener, topic in zip(listeners, topics, strict=True):
-                self.rig.node.destroy_subscription(listener)
+                self.rig.drop(listener)
                 del self.rig.received[topic]
 
     def send(self, image=None):

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `from rig import ...`
+# Threads that look up types end one process in a few hundred at its start, be it a node or that of the tests.
+os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(Path(__file__).with_name("fastdds_no_types.xml"))
 
 # What `colcon test` runs: a few minutes' tests that need no more than a robot has. It tells pytest the package's name.
 OF_COLCON = {f"test_{name}.py" for name in ("camera", "docs", "health", "launch", "lifecycle", "settings")}

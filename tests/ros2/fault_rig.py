@@ -211,7 +211,7 @@ class CompressedRig(FaultRig):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self.node.destroy_publisher(self.image)
+        self.drop(self.image)
         self.image = self.node.create_publisher(CompressedImage, "image/compressed", 1)
 
     def good_frame(self, width: int = WIDTH, height: int = HEIGHT) -> Any:

@@ -159,6 +159,13 @@ class Rig:
         keep = self.received[topic].append
         return self.node.create_subscription((OUTPUTS | RARE)[topic], topic, keep, qos(reliability, depth))
 
+    def drop(self, entity: Any) -> None:
+        """Destroy a publisher or a subscription: by the thread that spins, as rclpy may be waiting for it otherwise."""
+        is_publisher = entity in list(self.node.publishers)
+        destroy = self.node.destroy_publisher if is_publisher else self.node.destroy_subscription
+        task = self.executor.create_task(destroy, entity)
+        assert wait_for(task.done) and task.result(), "it is not the node's"
+
     def ready(self, timeout_s: float = PATIENCE_S, *, topic: str = "image") -> None:
         """Wait until the node listens and its outputs are found."""
         assert wait_for(lambda: self.node.count_subscribers(topic), timeout_s), "the node does not listen"

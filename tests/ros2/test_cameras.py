@@ -186,7 +186,7 @@ def test_rubbish_of_one_camera_and_its_death_are_not_the_others(pair):
         look(left)
     assert not left.counts()["short_data"] and left.counts()["internal_error"] == 0
     front.set(input__stale_after_s=0.5)
-    front.node.destroy_publisher(front.image)  # the driver dies
+    front.drop(front.image)  # the driver dies
     assert wait_for(lambda: front.levels[-1][0] == STALE and "no image" in front.levels[-1][1])
     look(left)
     assert left.levels[-1][0] != STALE

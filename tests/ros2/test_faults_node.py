@@ -100,7 +100,7 @@ def test_f22_input_stops_and_resumes(rig):
 def test_f22_camera_starts_again(rig):
     before = rig.tally()
     for publisher in (rig.image, rig.info):
-        rig.node.destroy_publisher(publisher)
+        rig.drop(publisher)
     assert wait_for(lambda: not rig.node.count_publishers("image"))
     rig.image = rig.node.create_publisher(Image, "image", qos())
     rig.info = rig.node.create_publisher(CameraInfo, "camera_info", qos())
@@ -130,7 +130,7 @@ def test_f22_two_cameras_on_one_topic(rig):
         while time.monotonic() < end_s:
             assert both_come()
     finally:
-        rig.node.destroy_publisher(second)
+        rig.drop(second)
     rig.goes_on()
     assert rig.moved(before) == {"several_publishers": 1}
 
@@ -139,7 +139,7 @@ def test_f23_best_effort_camera_that_starts_after_the_node(start, namespace):
     rig = FaultRig(start_stub(start, namespace), namespace)
     try:
         for publisher in (rig.image, rig.info):
-            rig.node.destroy_publisher(publisher)
+            rig.drop(publisher)
         rig.info = rig.node.create_publisher(CameraInfo, "camera_info", qos())
         begun_s = time.time()
         before = rig.report(lambda report: report["state"] == "active")

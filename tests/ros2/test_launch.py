@@ -548,8 +548,8 @@ def test_the_demo_shows_depth_and_points(launch: Launcher, start: Callable[..., 
 
     arguments = {"namespace": namespace, "width": 256, "height": 192, "rate_hz": 2, "device": "cpu"}
     rig = Rig(namespace, ("depth/image_rect", "points"))
-    rig.node.destroy_publisher(rig.image)  # the demo has a camera of its own
-    rig.node.destroy_publisher(rig.info)
+    rig.drop(rig.image)  # the demo has a camera of its own
+    rig.drop(rig.info)
     try:
         started = [
             start(process.argv, process.env) for process in launch("demo.launch.py", **arguments).processes.values()

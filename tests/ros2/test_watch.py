@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from rig import OFTEN, Rig, camera_image, qos, rclpy, stub_command, wait_for
@@ -166,6 +167,9 @@ def test_a_best_effort_listener_that_a_message_does_not_reach_is_told_of(start, 
             return wait_for(lambda: any(int(one["frames finished"]) >= 3 for one in rig.diagnostics[-1:]), 1.0)
 
         assert wait_for(finished)
+        threads = {path.read_text().strip() for path in Path(f"/proc/{node.process.pid}/task").glob("*/comm")}
+        assert {name[:7] for name in threads} >= {"dds.shm", "dds.udp"}
+        assert not [name for name in threads if name.startswith("dds.tls")], "types are looked up"
         if env:
             assert len(rig.received["relative_disparity"]) >= 1 and not rig.counts()["lost_best_effort"]
             return
