@@ -22,6 +22,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from pro_engine.jobs.options import BenchInference
 from pro_engine.options import ModelOptions
@@ -31,14 +34,14 @@ PHASES = ("preprocess", "coarse", "patches", "refiner", "canvas")
 FEATURES = ("avx2", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 
 
-def serve(model: str, dtype: str, tiles: tuple[int, int], size: tuple[int, int]) -> None:
-    """Infer once for every line on stdin and answer with a line of JSON; runs in either tree."""
+def serve(model: str, dtype: str, tiles: tuple[int, int], file: Path) -> None:
+    """Infer a picture, a file of numpy, once for every line on stdin and answer with a line of JSON; runs in either
+    tree."""
     import torch
 
     from pro_engine.inference import runtime
     from pro_engine.inference.load import load_model
     from pro_engine.inference.predictor import DepthPredictor
-    from pro_engine.jobs.bench import sample_picture
     from pro_engine.jobs.kept_memory import prepare
     from pro_engine.models.depth_anything import DepthAnything
     from pro_engine.models.refiner_published import ProRefiner
@@ -54,7 +57,7 @@ def serve(model: str, dtype: str, tiles: tuple[int, int], size: tuple[int, int])
     else:
         predictor = load_model(model, device="cpu", dtype=dtype)
     runtime.time.perf_counter = time.process_time  # type: ignore[attr-defined]  # phases in processor time, too
-    picture, options = sample_picture(*size), InferenceOptions(tiles=tiles, batch_size=1)
+    picture, options = np.load(file), InferenceOptions(tiles=tiles, batch_size=1)
     predictor.infer(picture, options=options)
     print("ready", flush=True)
     for _ in sys.stdin:
@@ -123,14 +126,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", default="3840x2160")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--picture", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.serve:
-        width, height = map(int, chosen.size.split("x"))
         rows, columns = map(int, chosen.tiles.split("x"))
-        serve(chosen.model, chosen.serve, (rows, columns), (height, width))
+        serve(chosen.model, chosen.serve, (rows, columns), chosen.picture)
         return
-    given = ("--model", chosen.model, "--tiles", chosen.tiles, "--size", chosen.size)
-    table = [Row(name, chosen.before, given) for name in chosen.rows.split(",")]
+    from pro_engine.jobs.bench import sample_picture  # imports torch, which the rows do later
+
+    width, height = map(int, chosen.size.split("x"))
+    with TemporaryDirectory() as folder:  # made here, as what is needed to make it would count as memory of the rows
+        picture = Path(folder) / "picture.npy"
+        np.save(picture, sample_picture(height, width))
+        given = ("--model", chosen.model, "--tiles", chosen.tiles, "--picture", str(picture))
+        table = [Row(name, chosen.before, given) for name in chosen.rows.split(",")]
     for _ in range(chosen.runs):
         for row in table:
             row.once()

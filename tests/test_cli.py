@@ -50,6 +50,14 @@ def test_disparity_is_always_written(run, photo, tmp_path):
     assert done.stderr == ""
 
 
+def test_what_is_noted_of_the_model_is_told_once_for_all_photos(run, photo, tmp_path, monkeypatch):
+    monkeypatch.setattr("pro_engine.inference.runtime.slow_dtype_notes", lambda *_: ("It is slow.",))
+    write_photo(photo.with_name("house.png"))
+    done = run("infer", photo.parent, "-o", tmp_path / "out", "--json")
+    assert done.exit_code == 0 and done.stderr == "note: It is slow.\n"
+    assert [one["warnings"] for one in json.loads(done.stdout)["results"]] == 2 * [["It is slow."]]
+
+
 def test_every_format_at_once(run, photo, tmp_path):
     done = run(
         "infer", photo, "-o", "out", "--maps", "npz,npy,png16,exr,tiff,pfm", "--near", 1, "--far", 10, "--fov", 60,

@@ -29,7 +29,7 @@ class Told:
         self._videos: list[VideoReport] = []
         self._places = {photo: place for place, photo in enumerate(photos, 1)}
         self._as_json = as_json
-        self._noted: set[tuple[str, str]] = set()
+        self._noted: set[str] = set()
         self._video: tuple[Video, int | None] | None = None
         for failure in failures:
             self.add(failure)
@@ -42,15 +42,17 @@ class Told:
         show(f"{self._places[photo]}/{len(self._places)} {photo.path.name}", done, total)
 
     def add(self, outcome: Outcome) -> None:
-        """Take the next outcome and tell it; what is noted of every frame of a video is told once."""
+        """Take the next outcome and tell it; what is noted of a model, or of every frame of a video, is told once."""
         if isinstance(outcome, Failure):
             self.failures.append(outcome)
             complain(outcome.input, outcome.error)
             return
+        of_model = outcome.of_model if isinstance(outcome, PhotoReport) else ()
         for warning in outcome.warnings:
-            if (outcome.input, warning) not in self._noted:
-                print(f"note: {outcome.input}: {warning}", file=sys.stderr)
-        self._noted.update((outcome.input, warning) for warning in outcome.warnings)
+            note = warning if warning in of_model else f"{outcome.input}: {warning}"
+            if note not in self._noted:
+                print(f"note: {note}", file=sys.stderr)
+            self._noted.add(note)
         if isinstance(outcome, PhotoReport):
             self.reports.append(outcome)
         else:

@@ -47,7 +47,7 @@ class DepthPredictor:
     works. fine: another Ψ, which looks at the patches in place of psi; `fine_name` is its name. Where the refiner looks
     at features they are those of this other Ψ, which sees the whole picture, too; share: how much of the coarse map is
     its own then, from 0 to 1. outlines: says where they are for `refine="sharp"`, which is refused without. `mark` is a
-    text that tells the weights from others.
+    text that tells the weights from others, `notes` are sentences on how it computes.
 
     Raises:
         InputError: an unknown device or dtype name, or a refiner that looks at features which the Ψ of the patches
@@ -82,7 +82,7 @@ class DepthPredictor:
         self.fine = None if fine is None else self._ready(fine)
         self.refiner = None if refiner is None else self._ready(refiner)
         self.outlines = None if outlines is None else self._ready(outlines)
-        self._notes = runtime.slow_dtype_notes(self.dtype, self.device)
+        self.notes = runtime.slow_dtype_notes(self.dtype, self.device)
         if self.dtype == torch.int8:
             self._use_int8()
         if self.device.type == "cpu" and packing_supported():
@@ -98,7 +98,7 @@ class DepthPredictor:
             quantize_convolutions(self.refiner)
             return
         self.dtype = fastest
-        self._notes = (f"int8 is no faster than {self.dtype_name} for this refiner, and was not used.",)
+        self.notes = (f"int8 is no faster than {self.dtype_name} for this refiner, and was not used.",)
 
     def infer(
         self,
@@ -200,7 +200,7 @@ class DepthPredictor:
             tiles=layout.grid,
             model=self.full_name,
             dtype=self.dtype_name,
-            notes=self._notes + ((whole.note,) if whole.note else ()),
+            notes=self.notes + ((whole.note,) if whole.note else ()),
         )
 
     def _surfaces(self, values: FloatMap, image: ImageArray, layout: Plan, coarse: Coarse) -> surfaces.Surfaces:

@@ -214,6 +214,7 @@ class PhotoJob:
             estimate=maps.estimate,
             stride=stride,
             warnings=((f"Redone: {ready.objection}.",) if ready.objection else ()) + notes_of(maps, work),
+            of_model=frozenset(predictor.notes),
         )
 
     def objection(self, photo: Photo, predictor: DepthPredictor) -> str | None:

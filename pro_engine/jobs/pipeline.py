@@ -41,7 +41,7 @@ def attempt_all(
     def read() -> Iterator[tuple[Photo, ReadPhoto | Outcome]]:
         for photo in photos:
             ready = job.caught(photo, partial(job.read, photo, predictor), strict=strict)
-            if isinstance(ready, ReadPhoto) and ready.loaded.image.size > _LARGE_VALUES:
+            if _is_large(ready):
                 give_memory_back()  # the decoder's, which lies in the way of the network's
             yield photo, ready
             del ready  # its picture may go while the next one is waited for
@@ -53,9 +53,11 @@ def attempt_all(
                     yield photo, ready
                     continue
 
-                def step(_: Phase, done: int, total: int, photo: Photo = photo) -> None:
+                def step(_: Phase, done: int, total: int, photo: Photo = photo, large: bool = _is_large(ready)) -> None:
                     if progress is not None and progress(photo, done, total) is False:
                         raise CancelledError(f"Stopped on request at {photo.path}.")
+                    if done == total and large:
+                        give_memory_back()  # the networks', which the maps do not use
 
                 part = partial(job.infer, photo, ready, predictor, shot=shot, step=step)
                 yield photo, job.caught(photo, part, strict=strict)
@@ -68,3 +70,8 @@ def attempt_all(
                 outcome = job.caught(photo, partial(job.write, made, predictor), strict=strict)
             del made  # its maps may go while those of the next photo are waited for
             yield photo, outcome
+
+
+def _is_large(ready: ReadPhoto | Outcome) -> bool:
+    """Whether it is a picture whose maps are worth the time that it takes to ask the system for memory anew."""
+    return isinstance(ready, ReadPhoto) and ready.loaded.image.size > _LARGE_VALUES

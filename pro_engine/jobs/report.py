@@ -12,7 +12,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PhotoReport:
-    """What was done with one photo. Seconds are wall time; sizes are in pixels, of the picture that the model saw."""
+    """What was done with one photo. Seconds are wall time; sizes are in pixels, of the picture that the model saw.
+
+    of_model: those of the warnings that hold for every photo of this model.
+    """
 
     input: str
     outputs: tuple[dict[str, str], ...] = ()
@@ -32,10 +35,11 @@ class PhotoReport:
     estimate: dict[str, float] | None = None
     stride: int | None = None
     warnings: tuple[str, ...] = ()
+    of_model: frozenset[str] = frozenset()
 
     def to_json(self) -> dict[str, Any]:
         """The record in plain values, as docs/json.md describes it."""
-        return dataclasses.asdict(self)
+        return {key: value for key, value in dataclasses.asdict(self).items() if key != "of_model"}
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,24 @@ def test_while_one_is_written_the_next_are_inferred_and_read(tiny, photos, tmp_p
     assert max(n - place for place, n in enumerate(seen)) <= 4, "no photo is read before it is needed"
 
 
+def test_what_is_told_of_the_model_is_told_of_every_photo_and_marked(tiny, photos, tmp_path):
+    predictor = tiny.predictor()
+    predictor.notes = ("It is slow.",)
+    for _, outcome in attempt_all(photos[:2], PhotoJob(tmp_path), predictor):
+        assert outcome.of_model == {"It is slow."} < {*outcome.warnings, "more"}
+        assert "of_model" not in outcome.to_json() and "It is slow." in outcome.to_json()["warnings"]
+
+
+def test_memory_of_large_pictures_is_given_back_once_read_and_once_inferred(tiny, photos, tmp_path, monkeypatch):
+    given: list[str] = []
+    monkeypatch.setattr("pro_engine.jobs.pipeline.give_memory_back", lambda: given.append("back"))
+    list(attempt_all(photos, PhotoJob(tmp_path), tiny.predictor()))
+    assert not given
+    monkeypatch.setattr("pro_engine.jobs.pipeline._LARGE_VALUES", 100)
+    list(attempt_all(photos, PhotoJob(tmp_path / "large"), tiny.predictor()))
+    assert len(given) == 2 * len(photos)
+
+
 def test_failures_keep_their_place(tiny, photos, tmp_path):
     photos[1].path.write_bytes(b"no picture")
     photos[3].path.unlink()
