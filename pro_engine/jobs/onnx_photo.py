@@ -2,11 +2,9 @@
 
     python run.py PHOTO OUT.npy [ROWSxCOLUMNS]
 
-OUT.npy is float32 (H, W), larger is nearer: within 1e-3 of its range what `pro-engine infer` gives in float32.
-"""
+OUT.npy is float32 (H, W), larger is nearer: within 1e-3 of its range what `pro-engine infer` gives in float32."""
 
 import json
-import math
 import sys
 from itertools import product
 from pathlib import Path
@@ -16,30 +14,31 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 
-Array = Any  # of numpy
 NOISE, TILE = 0.05, 256
 ALIKE = np.exp(-0.5 * (np.arange(256) / 255 / NOISE) ** 2).astype(np.float32)  # by the distance of 8-bit colours
 
 
 class _Network:
     def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            sys.exit(f"{path} is not there; run.py needs all files of `pro-engine export` beside it.")
         self.session = ort.InferenceSession(str(path), providers=ort.get_available_providers())
         self.facts = json.loads(self.session.get_modelmeta().custom_metadata_map["pro_engine"])
 
-    def __call__(self, **given: Any) -> dict[str, Array]:
+    def __call__(self, **given: Any) -> dict[str, Any]:
         wanted, names = ([one.name for one in ends] for ends in (self.session.get_inputs(), self.session.get_outputs()))
         values = self.session.run(None, {name: np.ascontiguousarray(given[name], np.float32) for name in wanted})
         return dict(zip(names, values, strict=True))
 
 
-def _resized(image: Array, size: tuple[int, int]) -> Array:
+def _resized(image: Any, size: tuple[int, int]) -> Any:
     between = tuple(min(pair) for pair in zip(image.shape, size, strict=False))
     if image.ndim == 2 or between != size:  # averaged where it shrinks
         return cv2.resize(cv2.resize(image, between[::-1], interpolation=cv2.INTER_AREA), size[::-1])
     for new in size[::-1]:  # of columns, then of rows: PyTorch's antialiased bicubic filter, in its whole numbers
         image, old = image.swapaxes(0, 1), image.shape[1]
         scale, at = old / new, (np.arange(new)[:, None] + 0.5) * (old / new)
-        index = np.maximum((at - 2 * scale + 0.5).astype(int), 0) + np.arange(math.ceil(2 * scale) * 2 + 1)
+        index = np.maximum((at - 2 * scale + 0.5).astype(int), 0) + np.arange(int(np.ceil(2 * scale)) * 2 + 1)
         d = np.abs(index - at + 0.5) / scale
         weights = np.where(d < 1, (1.5 * d - 2.5) * d * d + 1, np.where(d < 2, ((2.5 - 0.5 * d) * d - 4) * d + 2, 0))
         weights *= (index < old) / (weights * (index < old)).sum(1, keepdims=True)
@@ -49,11 +48,11 @@ def _resized(image: Array, size: tuple[int, int]) -> Array:
     return image.astype(np.uint8)
 
 
-def _planes(image: Array) -> Array:
+def _planes(image: Any) -> Any:
     return (image / np.float32(255)).transpose(2, 0, 1)[None]
 
 
-def _region(maps: Array, box: Any, size: Any) -> Array:  # (C, H, W) over x0 y0 x1 y1 from 0 to 1 -> (1, C, h, w)
+def _region(maps: Any, box: Any, size: Any) -> Any:  # (C, H, W) over x0 y0 x1 y1 from 0 to 1 -> (1, C, h, w)
     lines = []
     for low, high, old, new in ((box[1], box[3], maps.shape[1], size[0]), (box[0], box[2], maps.shape[2], size[1])):
         at = np.clip((low + (np.arange(new) + 0.5) / new * (high - low)) * old - 0.5, 0, old - 1)
@@ -65,35 +64,33 @@ def _auto_grid(area: int, h: int, w: int) -> tuple[int, int]:
     most = 1 if h * w <= 1.3 * area and max(w / h, h / w) <= 4 else 64
     wanted, shape = min(max(h * w / (960 * 540), min(h * w / area, 16), 4), 64), min(max(w / h, 0.5), 2)
     grids = [(r, c) for r, c in product(range(1, 33), repeat=2) if r * c <= most]
-    return min(grids, key=lambda g: math.log(g[0] * g[1] / wanted) ** 2 + math.log(w / h * g[0] / g[1] / shape) ** 2)
+    return min(grids, key=lambda g: np.log(g[0] * g[1] / wanted) ** 2 + np.log(w / h * g[0] / g[1] / shape) ** 2)
 
 
 def _input_size(spec: dict[str, Any], height: float, width: float) -> tuple[int, int]:
     step, area, aspect = spec["multiple"], spec["input_area"], width / height if spec["keep_aspect"] else 1
-    h, w = (max(2, round(math.sqrt(side) / step)) * step for side in (area / aspect, area * aspect))
+    h, w = (max(2, round(side**0.5 / step)) * step for side in (area / aspect, area * aspect))
     most = max(2, round(area / min(h, w) / step)) * step if min(h, w) == 2 * step else max(h, w)
     return tuple(spec["fixed_size"] or (min(h, most), min(w, most)))
 
 
-def _center_and_spread(disparity: Array) -> tuple[Any, Any]:
+def _center_and_spread(disparity: Any) -> tuple[Any, Any]:
     center = np.sort(disparity, None)[(disparity.size - 1) // 2]
     return center, max(np.abs(disparity - center).mean(), 1e-12 + 1e-6 * abs(center))
 
 
-def _blended(coarse: Array, own: Array) -> Array:  # (h, w): low frequencies of one, high ones of the other
+def _blended(coarse: Any, own: Any) -> Any:  # (h, w): low frequencies of one, high ones of the other
     own, side = (own - own.mean()) / (own.std() or 1), min(own.shape)
     step, radius = side // 16, 3 * side // 16
     padded = (np.pad(one, radius, "reflect", reflect_type="odd") for one in (own, coarse))
     blurred = (cv2.GaussianBlur(one, (2 * radius + 1,) * 2, side / 16) for one in padded)
     low_own, low = (one[radius:-radius, radius:-radius] for one in blurred)
-    x, y = (one[::step, ::step].ravel().astype(float) for one in (low_own, low))
-    weights = np.ones_like(x)
+    x, y, weights = (one[::step, ::step].ravel().astype(float) for one in (low_own, low, np.ones_like(low)))
     for _ in range(8):  # towards the least absolute deviation
         dx, dy = (one - np.average(one, weights=weights) for one in (x, y))
         variance, covariance = (np.average(dx * one, weights=weights) for one in (dx, dy))
         scale = covariance / variance if covariance > 0 and variance > 1e-12 else 0
-        off = np.abs(scale * dx - dy)
-        weights = 1 / np.maximum(off, 0.02)
+        weights = 1 / np.maximum(off := np.abs(scale * dx - dy), 0.02)
     explained = 1 - off.sum() / max(np.abs(y - _center_and_spread(y)[0]).sum(), 1e-12) if scale else 0
     padded = (np.pad(one, [(0, -n % step) for n in own.shape], constant_values=-np.inf) for one in (coarse, -coarse))
     highest = (one.reshape(len(one) // step, step, -1, step).max((1, 3)) for one in padded)
@@ -102,13 +99,13 @@ def _blended(coarse: Array, own: Array) -> Array:  # (h, w): low frequencies of 
     return (coarse + np.clip((explained - 0.1) / 0.4, 0, 1) * detail).astype(np.float32)
 
 
-def _weight(one: Array, other: Array) -> Array:
+def _weight(one: Any, other: Any) -> Any:
     if one.dtype == np.uint8:
         return cv2.LUT(cv2.transform(cv2.absdiff(one, other), np.full((1, 3), 3**-0.5, np.float32)), ALIKE)
     return np.exp(-np.minimum(((one - other) ** 2).sum(2) * (0.5 / NOISE**2), 20))
 
 
-def _snapped(values: Array, colours: Array, strides: Any) -> Array:  # outlines of (h, w) to those of (h, w, 3)
+def _snapped(values: Any, colours: Any, strides: Any) -> Any:  # outlines of (h, w) to those of (h, w, 3)
     (h, w), colours = values.shape, cv2.blur(np.ascontiguousarray(colours), (3, 3), borderType=cv2.BORDER_REPLICATE)
     for s in strides:
         padded, guide = (cv2.copyMakeBorder(one, s, s, s, s, cv2.BORDER_REPLICATE) for one in (values, colours))
@@ -119,7 +116,7 @@ def _snapped(values: Array, colours: Array, strides: Any) -> Array:  # outlines 
     return values
 
 
-def _level(canvas: Array, guide: Array, grid: Any) -> None:  # out of (h, w) the steps that the guide lacks
+def _level(canvas: Any, guide: Any, grid: Any) -> None:  # out of (h, w) the steps that the guide lacks
     for lines, whole, count, across in ((canvas, guide, grid[1], grid[0]), (canvas.T, guide.T, grid[0], grid[1])):
         size, sigma = lines.shape[1] // count, lines.shape[0] // across / 12
         for at in range(size, lines.shape[1], size):
@@ -127,12 +124,11 @@ def _level(canvas: Array, guide: Array, grid: Any) -> None:  # out of (h, w) the
             smooth = cv2.GaussianBlur(step[None], (0, 0), sigmaX=sigma, sigmaY=1e-3)[0]
             for part, reach in ((smooth, size // 4), (step - smooth, max(4, size // 24))):
                 fade = part[:, None] * (0.5 - 0.5 * np.arange(reach, dtype=np.float32) / reach)
-                lines[:, at : at + reach] -= fade
-                lines[:, at - reach : at] += fade[:, ::-1]
+                lines[:, at - reach : at + reach] += np.hstack((fade[:, ::-1], -fade))
 
 
-def _sharpened(values: Array, image: Array, zoom: float) -> Array:  # outlines of a map (H, W) that was enlarged
-    strides, found = [2**k for k in range(round(math.log2(2 * zoom)), -1, -1)], values.copy()
+def _sharpened(values: Any, image: Any, zoom: float) -> Any:  # outlines of a map (H, W) that was enlarged
+    strides, found = [2**k for k in range(round(np.log2(2 * zoom)), -1, -1)], values.copy()
     halo, every = sum(strides) + 1, round(zoom)
     low, high = np.percentile(values[:: int(4 * zoom), :: int(4 * zoom)], (1, 99))
     for top, left in product(*(range(0, side, TILE) for side in values.shape)):
@@ -145,7 +141,7 @@ def _sharpened(values: Array, image: Array, zoom: float) -> Array:  # outlines o
     return found
 
 
-def infer(image: Array, folder: Path, grid: tuple[int, ...] = ()) -> Array:
+def infer(image: Any, folder: Path, grid: tuple[int, ...] = ()) -> Any:
     """Of an image (H, W, 3) uint8 RGB the disparity (H, W) in mean deviations from the median of the coarse map."""
     psi, refiner = _Network(folder / "psi.onnx"), _Network(folder / "refiner.onnx")
     fine, size = _Network(folder / "fine.onnx") if psi.facts["fine"] else psi, image.shape[:2]
@@ -153,13 +149,11 @@ def infer(image: Array, folder: Path, grid: tuple[int, ...] = ()) -> Array:
     (rows, cols), disparity = grid or _auto_grid(spec["input_area"], *size), whole["disparity"][0, 0]
     if fine is not psi:
         whole = fine(image=_planes(_resized(image, _input_size(spec, *size))))
-        own, (center, spread) = whole["disparity"][0, 0], _center_and_spread(disparity)
-        own = (own - _center_and_spread(own)[0]) / _center_and_spread(own)[1] * spread + center
-        own = cv2.resize(own, disparity.shape[::-1], interpolation=cv2.INTER_CUBIC)
-        disparity = disparity + np.float32(psi.facts["share"]) * (own - disparity)
+        (center, spread), (low, unit) = map(_center_and_spread, (disparity, whole["disparity"][0, 0]))
+        own = cv2.resize(whole["disparity"][0, 0], disparity.shape[::-1], interpolation=cv2.INTER_CUBIC)
+        disparity = disparity + np.float32(psi.facts["share"]) * ((own - low) / unit * spread + center - disparity)
     (h, w), (center, spread) = _input_size(spec, size[0] / rows, size[1] / cols), _center_and_spread(disparity)
-    source, guide = (_resized(one, (rows * h, cols * w)) for one in (image, (disparity - center) / spread))
-    out = guide.copy()
+    source, guide, out = (_resized(one, (rows * h, cols * w)) for one in (image, *[(disparity - center) / spread] * 2))
     for row, col in product(range(rows), range(cols)):
         cell = slice(row * h, (row + 1) * h), slice(col * w, (col + 1) * w)
         box, rgb = (col / cols, row / rows, (col + 1) / cols, (row + 1) / rows), _planes(source[cell])
@@ -178,7 +172,13 @@ def infer(image: Array, folder: Path, grid: tuple[int, ...] = ()) -> Array:
 if __name__ == "__main__":
     tiles = tuple(int(one) for one in "".join(sys.argv[3:]).split("x") if one.isdecimal())
     is_asked = len(sys.argv) in (3, 4) and len(tiles) == 2 * len(sys.argv[3:]) and all(tiles)
-    photo, out = (cv2.imread(sys.argv[1]), Path(sys.argv[2])) if is_asked else (None, Path())
-    if photo is None or out.suffix != ".npy" or not out.parent.is_dir():
-        sys.exit(f"{__doc__}\nPHOTO is a picture that OpenCV reads; the folder of OUT.npy is there.")
+    source, out = map(Path, sys.argv[1:3] if is_asked else ("", ""))
+    if not source.is_file() or out.suffix != ".npy" or not out.parent.is_dir():
+        sys.exit(f"{__doc__}\nPHOTO and the folder of OUT.npy are there.")
+    data = np.frombuffer(source.read_bytes() or b"-", np.uint8)  # from memory, or half a JPEG would be read as a whole
+    photo, stored = (cv2.imdecode(data, flag) for flag in (cv2.IMREAD_COLOR, cv2.IMREAD_UNCHANGED))
+    if photo is None or stored is None:
+        sys.exit(f"{source} is cut short, or no picture that OpenCV reads; copy it again or save it as PNG.")
+    if stored.shape[2:] == (4,) and np.ptp(stored[..., 3]):
+        sys.exit(f"{source} has transparent parts, which run.py does not see; save it without.")
     np.save(out, infer(cv2.cvtColor(photo, cv2.COLOR_BGR2RGB), Path(__file__).parent, tiles))

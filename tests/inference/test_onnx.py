@@ -116,10 +116,33 @@ def test_a_photo_becomes_its_map_without_pytorch(compact, exported, tmp_path, si
 )
 def test_what_the_program_cannot_do_is_said_before_it_begins(tmp_path, photo, out, words):
     Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
-    command = [sys.executable, RUNNER, photo, *([out] if out else []), *words]
-    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert said.returncode == 1 and "python run.py PHOTO OUT.npy" in said.stderr and "Traceback" not in said.stderr
+    said = refusal(tmp_path, photo, *([out] if out else []), *words)
+    assert "python run.py PHOTO OUT.npy" in said
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+
+
+def refusal(folder, *words):
+    """What the program says in this folder before it ends with the exit code of an error."""
+    done = subprocess.run([sys.executable, RUNNER, *words], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_photo_that_would_be_seen_wrongly_is_refused_by_the_program_in_a_sentence(tmp_path):
+    photo = Image.fromarray(load_image(PHOTO)[0][:90, :120])
+    photo.save(tmp_path / "photo.jpg")
+    whole = (tmp_path / "photo.jpg").read_bytes()
+    (tmp_path / "half.jpg").write_bytes(whole[: len(whole) * 3 // 4])
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    for name in ("half.jpg", "empty.jpg"):
+        assert f"{name} is cut short, or no picture" in refusal(tmp_path, name, "out.npy")
+    photo.putalpha(Image.linear_gradient("L").resize(photo.size))
+    photo.save(tmp_path / "clear.png")
+    assert "clear.png has transparent parts" in refusal(tmp_path, "clear.png", "out.npy")
+    photo.putalpha(255)
+    photo.save(tmp_path / "opaque.png")
+    for name in ("photo.jpg", "opaque.png"):  # where the program lies there are no networks
+        assert "psi.onnx is not there; run.py needs" in refusal(tmp_path, name, "out.npy")
 
 
 def test_the_program_beside_the_files_is_short():
