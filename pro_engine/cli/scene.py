@@ -84,17 +84,18 @@ def _outcomes(
     job: SceneJob, photos: list[Photo], model: ModelOptions, cluster: ClusterOptions
 ) -> Iterator[ViewReport | Failure]:
     from pro_engine.inference.load import load
+    from pro_engine.jobs.scene import infer_views
 
     if cluster.cluster is None:
         if photos:
             predictor = load(model)
-            yield from (job.attempt(photo, predictor) for photo in photos)
+            yield from (outcome for _, outcome in infer_views(photos, job, predictor))
         return
     from pro_engine.jobs.cluster import address_of, spread
 
-    loading = partial(load, model.absolute())
+    loading, attempts = partial(load, model.absolute()), partial(infer_views, job=job.absolute())
     address, gpu = address_of(cluster.cluster), model.device != "cpu"
-    yield from spread(photos, job.absolute(), loading, address=address, workers=cluster.workers, gpu=gpu)
+    yield from spread(photos, attempts, loading, address=address, workers=cluster.workers, gpu=gpu)
 
 
 def _line(report: ViewReport) -> str:

@@ -1,22 +1,27 @@
-"""The same job over the workers of a Ray cluster: one model each, one photo at a time.
+"""The same job over the workers of a Ray cluster: one model each, which reads, infers and writes at the same time.
 
 The machines must see photos and results under the same paths. Results appear whole or not at all, so a photo that is
-done a second time, because its worker ended on the way, leaves the same files. Ray starts workers that ended anew.
+done a second time, because its worker ended on the way, leaves the same files. Another takes the place of such a one.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from pro_engine.errors import DependencyError, ProEngineError
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.jobs.photo_job import PhotoJob
 from pro_engine.jobs.photos import Failure, Photo, Video
+from pro_engine.jobs.pipeline import attempt_all
 from pro_engine.jobs.report import PhotoReport
 from pro_engine.options import OptionError
 
@@ -25,6 +30,8 @@ _Made_co = TypeVar("_Made_co", covariant=True)
 SCHEME = "ray"
 DEATHS = 2
 """A photo is given up when this many workers have ended at it."""
+AT_ONCE = 3
+"""Photos that a worker has: one that it reads, one that it infers and one that it writes."""
 
 
 def address_of(cluster: str) -> str | None:
@@ -71,14 +78,17 @@ def infer_on_ray(
     for video in photos:
         if isinstance(video, Video):
             yield Failure(str(video.path), "The frames of a video depend on one another; leave out --cluster for it.")
-    yield from spread(stills, job, load, address=address, workers=workers, gpu=gpu)
+    attempts = partial(attempt_all, job=job)
+    yield from spread(stills, attempts, load, address=address, workers=workers, gpu=gpu)
 
 
 class Attempts(Protocol[_Made_co]):
-    """A job that can be sent to another process: what it makes of a photo, or a failure."""
+    """A job that can be sent to another process: what it makes of photos, or failures, each with its photo."""
 
-    def attempt(self, photo: Photo, predictor: DepthPredictor) -> _Made_co | Failure:
-        """Raises CancelledError."""
+    def __call__(
+        self, photos: Iterable[Photo], *, predictor: DepthPredictor
+    ) -> Iterator[tuple[Photo, _Made_co | Failure]]:
+        """In their order; may take a few ahead. Raises CancelledError."""
 
 
 def spread(
@@ -90,53 +100,107 @@ def spread(
     workers: int | None = None,
     gpu: bool = True,
 ) -> Iterator[_Made_co | Failure]:
-    """`job.attempt` for each photo on a cluster; arguments and errors as for `infer_on_ray`, with absolute paths."""
+    """What `job` makes of each photo on a cluster; arguments and errors as for `infer_on_ray`, with absolute paths."""
     if not photos:
         return
-    waiting = iter([replace(photo, path=photo.path.absolute()) for photo in photos])
     with _connected(address) as ray:
         resources, count = _crew_size(ray, workers, gpu)
-        hired = ray.remote(_Worker).options(**resources, max_restarts=-1, max_task_retries=DEATHS - 1)
-        busy: dict[Any, tuple[Any, Photo]] = {}
+        hired = ray.remote(_Worker).options(**resources, max_concurrency=AT_ONCE)
+        waiting = [replace(photo, path=photo.path.absolute()) for photo in reversed(photos)]
+        yield from _Crew(ray, partial(hired.remote, load, job), min(count, len(photos)), waiting).outcomes()
 
-        def give(worker: Any) -> None:
-            if (photo := next(waiting, None)) is not None:
-                busy[worker.infer.remote(photo)] = worker, photo
 
-        for _ in range(min(count, len(photos))):
-            give(hired.remote(load, job))
-        while busy:
-            (done,), _ = ray.wait(list(busy), num_returns=1)
-            worker, photo = busy.pop(done)
-            outcome = _outcome(ray, done, photo)
-            give(worker)
+@dataclass(eq=False)
+class _Hired:
+    """A worker, its calls under way, and the photos that it has not answered for."""
+
+    worker: Any
+    calls: list[Any] = field(default_factory=list)
+    photos: set[Photo] = field(default_factory=set)
+
+
+class _Crew:
+    """`count` workers, each given so many photos that it can read, infer and write at the same time.
+
+    Photos at which a worker ended are given to one that has no other, so that the next end tells whose fault it is.
+    """
+
+    def __init__(self, ray: Any, hire: Callable[[], Any], count: int, waiting: list[Photo]) -> None:
+        self._ray, self._hire, self._waiting = ray, hire, waiting  # the last of the waiting is the next
+        self._ended: Counter[Photo] = Counter()
+        self._crew = [_Hired(hire()) for _ in range(count)]
+
+    def outcomes(self) -> Iterator[Any]:
+        """Of all photos. Raises ProEngineError: the model was not loaded."""
+        while True:
+            while self._waiting and (free := [one for one in self._crew if self._has_room(one)]):
+                one = min(free, key=lambda one: len(one.photos))
+                photo = self._waiting.pop()
+                one.photos.add(photo)
+                one.calls.append(one.worker.infer.remote(photo))
+            calls = {call: one for one in self._crew for call in one.calls}
+            if not calls:
+                return
+            (done,), _ = self._ray.wait(list(calls), num_returns=1)
+            one = calls[done]
+            one.calls.remove(done)
+            answer = self._answer(done)
+            if answer is None:
+                yield from self._replaced(one)
+                continue
+            photo, outcome = answer
+            one.photos.remove(photo)
             yield outcome
 
+    def _has_room(self, one: _Hired) -> bool:
+        """For the next photo."""
+        alone = any(photo in self._ended for photo in (self._waiting[-1], *one.photos))
+        return len(one.photos) < (1 if alone else AT_ONCE)
 
-def _outcome(ray: Any, done: Any, photo: Photo) -> Any:
-    """What a worker says of a photo, or that it ended too often. Raises ProEngineError: the model was not loaded."""
-    try:
-        return ray.get(done)
-    except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError):
-        return Failure(str(photo.path), f"Its worker ended {DEATHS} times; is there memory for it? Try it alone.")
-    except ray.exceptions.RayTaskError as error:  # no photo's fault: those are outcomes
-        if isinstance(error.cause, ProEngineError):
-            raise error.cause from None
-        raise
+    def _answer(self, call: Any) -> tuple[Photo, Any] | None:
+        """A photo and its outcome; None where the worker ended."""
+        errors = self._ray.exceptions
+        try:
+            answer: tuple[Photo, Any] = self._ray.get(call)
+        except (errors.RayActorError, errors.OutOfMemoryError):
+            return None
+        except errors.RayTaskError as error:  # no photo's fault: those are outcomes
+            if isinstance(error.cause, ProEngineError):
+                raise error.cause from None
+            raise
+        return answer
+
+    def _replaced(self, one: _Hired) -> Iterator[Any]:
+        """The outcomes that a worker left as it ended, with those of photos that are given up; another takes over."""
+        for photo, outcome in filter(None, map(self._answer, one.calls)):
+            one.photos.remove(photo)
+            yield outcome
+        self._crew[self._crew.index(one)] = _Hired(self._hire())
+        self._ended.update(one.photos)
+        for photo in one.photos:
+            if self._ended[photo] < DEATHS:
+                self._waiting.append(photo)
+            else:
+                why = f"Its worker ended {DEATHS} times; is there memory for it? Try it alone."
+                yield Failure(str(photo.path), why)
 
 
 class _Worker:
-    """What runs on the cluster: a model, loaded with the first photo."""
+    """What runs on the cluster: a model, loaded with the first photo. Its calls come in several threads."""
 
     def __init__(self, load: Callable[[], DepthPredictor], job: Attempts[Any]) -> None:
         self._load, self._job = load, job
-        self._predictor: DepthPredictor | None = None
+        self._photos: SimpleQueue[Photo] = SimpleQueue()
+        self._outcomes: Iterator[tuple[Photo, Any]] | None = None
+        self._lock = threading.Lock()
 
-    def infer(self, photo: Photo) -> Any:
-        """The photo's outcome. Raises ProEngineError where the model cannot be loaded."""
-        if self._predictor is None:
-            self._predictor = self._load()
-        return self._job.attempt(photo, self._predictor)
+    def infer(self, photo: Photo) -> tuple[Photo, Any]:
+        """The next photo that is done, and its outcome. Raises ProEngineError where the model cannot be loaded."""
+        self._photos.put(photo)
+        with self._lock:
+            if self._outcomes is None:
+                self._outcomes = self._job(iter(self._photos.get, None), predictor=self._load())
+            return next(self._outcomes)
 
 
 @contextmanager

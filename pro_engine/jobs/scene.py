@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -179,9 +179,8 @@ def picture_name(name: str) -> str:
 
 
 def infer_views(
-    job: SceneJob, photos: Sequence[Photo], predictor: DepthPredictor, progress: Callable[[Photo], object]
-) -> Iterator[ViewReport | Failure]:
-    """`SceneJob.attempt` for one picture after the other; `progress` is called before each, and may raise."""
+    photos: Iterable[Photo], job: SceneJob, predictor: DepthPredictor
+) -> Iterator[tuple[Photo, ViewReport | Failure]]:
+    """`SceneJob.attempt` for one picture after the other."""
     for photo in photos:
-        progress(photo)
-        yield job.attempt(photo, predictor)
+        yield photo, job.attempt(photo, predictor)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,11 +25,12 @@ from pro_engine.cli.main import app
 from pro_engine.errors import InputError, ProEngineError, WeightsError
 from pro_engine.inference.load import load_model
 from pro_engine.io.depth import load_depth
-from pro_engine.jobs.cluster import address_of, infer_on_ray
+from pro_engine.jobs.cluster import AT_ONCE, _Worker, address_of, infer_on_ray, spread
 from pro_engine.jobs.infer import infer_all
 from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.photo_job import PhotoJob
 from pro_engine.jobs.photos import Failure, Photo
+from pro_engine.jobs.pipeline import attempt_all
 from pro_engine.jobs.report import PhotoReport
 from pro_engine.options import InferenceOptions
 
@@ -124,6 +127,46 @@ def test_a_photo_at_which_workers_end_is_given_up(photos, share_out):
     outcomes = list(share_out(photos[:2], load=partial(deadly, photos[0].path)))
     assert len(outcomes) == 2
     assert all(isinstance(o, Failure) and "ended 2 times" in o.error for o in outcomes), outcomes
+
+
+def deadly_at(photos, *, predictor, name):
+    """A job that ends its process at one photo."""
+    for photo in photos:
+        if photo.name == name:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield photo, PhotoReport(str(photo.path))
+
+
+def test_photos_beside_one_at_which_workers_end_are_done(photos, cluster):
+    try:
+        outcomes = list(spread(photos[:6], partial(deadly_at, name="01"), Path, address=cluster, workers=2))
+    finally:
+        ray.shutdown()
+    assert sorted(Path(outcome.input).stem for outcome in outcomes) == [photo.name for photo in photos[:6]]
+    (failure,) = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    assert Path(failure.input).stem == "01" and "ended 2 times" in failure.error
+
+
+def test_a_worker_is_given_photos_to_read_and_infer_while_it_writes(photos, tmp_path, monkeypatch):
+    """The first photo is written once the third is read: a worker with one photo at a time would never end."""
+    third, read, write = threading.Event(), PhotoJob.read, PhotoJob.write
+
+    def reading(self, photo, *arguments, **options):
+        if photo == photos[2]:
+            third.set()
+        return read(self, photo, *arguments, **options)
+
+    def writing(self, *arguments, **options):
+        assert third.wait(60)
+        return write(self, *arguments, **options)
+
+    monkeypatch.setattr(PhotoJob, "read", reading)
+    monkeypatch.setattr(PhotoJob, "write", writing)
+    worker = _Worker(LOAD, partial(attempt_all, job=PhotoJob(tmp_path / "out", inference=COARSE)))
+    with ThreadPoolExecutor(AT_ONCE) as calls:
+        answers = list(calls.map(worker.infer, photos[:AT_ONCE]))
+    assert sorted(photo.name for photo, _ in answers) == [photo.name for photo in photos[:AT_ONCE]]
+    assert all(isinstance(outcome, PhotoReport) and Path(outcome.input) == photo.path for photo, outcome in answers)
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_job_with_its_own_sentence(photos, share_out, tmp_path):
