@@ -1,4 +1,4 @@
-"""`pro-engine scene` over many large pictures: what it holds as it goes, a kill in the middle, a picture that is broken.
+"""`pro-engine scene` over many large pictures: what it holds as it goes, a kill in the middle, a broken picture.
 
     pro-engine train scenes --out FOLDER --count 1 --seed 0 --orbit 12 --size 960x720
     python benchmarks/scene_many.py FOLDER/scene_000000 [--count 200] [--size 4000x3000] [--flags "--refine none"]

@@ -75,6 +75,8 @@ def scene(
     if as_json:
         print_json({**dataclasses.asdict(report), "failures": [dataclasses.asdict(one) for one in failures]})
     else:
+        alone = "" if report.map_error is None else f", {report.map_error:.2%} without that of the points themselves"
+        say(f"{out}: {report.error:.2%} error at points that were held out{alone}")
         say(f"{out}: {len(reports)} views, {report.faces} faces, {report.points} points -> {', '.join(report.outputs)}")
     if failures:
         raise typer.Exit(FAILED)

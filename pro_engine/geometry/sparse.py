@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 from pro_engine.errors import InputError
 from pro_engine.geometry.checks import as_map
 from pro_engine.geometry.depth import disparity_to_depth, fit_scale_shift
+from pro_engine.geometry.neighbours import shared_error
 from pro_engine.types import BoolMap, FloatMap, ScaleShift
 
 Vector = NDArray[np.float64]
@@ -78,7 +79,8 @@ class SparseFit:
     scale_shift: with source "fitted"; its inlier_share is that of the points within a factor of 1.25 afterwards.
     correction: or None. points: how many were used. error: median relative error at points that were held out, each
     once; line_error: the same of scale and shift alone. used (N,) bool: which of the points that were given. held_out
-    (N,): depth at each of these from a fit without it, NaN for the others.
+    (N,): depth at each of these from a fit without it, NaN for the others. shared, pairs: how far neighbouring points
+    have the same of these errors, see `shared_error`.
     """
 
     scale_shift: ScaleShift
@@ -88,6 +90,8 @@ class SparseFit:
     line_error: float
     used: BoolMap
     held_out: Vector
+    shared: float
+    pairs: int
 
     def depth(self, disparity: ArrayLike, *, max_depth_m: float | None = None, sky: BoolMap | None = None) -> FloatMap:
         """As `disparity_to_depth`, corrected."""
@@ -101,7 +105,8 @@ class SparseFit:
         """Plain values for people and files."""
         inliers = round(self.scale_shift.inlier_share * self.points)
         corrected = self.correction is not None
-        return {"points": self.points, "inliers": inliers, "error": self.error, "corrected": corrected}
+        plain = {"points": self.points, "inliers": inliers, "error": self.error, "corrected": corrected}
+        return plain | {"shared": self.shared, "pairs": self.pairs}
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +152,7 @@ def fit_points(
     if own < MIN_POINTS:
         raise InputError(f"Only {own} points of known depth lie on the map, and the fit needs {MIN_POINTS}.")
     d, z, uv = d[used], z[used], places[used] / max(height, width)
-    folds = np.random.default_rng(0).permutation(count) % FOLDS
+    folds = _folds(places[used])
     with threadpool_limits(1, "blas"):  # many small systems: threads only wait for each other
         line = _line(d[:own], z[:own])
         held_line = _held_out(folds[:own], lambda train, test: _depth_of(d[test], _line(d[train], z[train], line)))
@@ -163,7 +168,9 @@ def fit_points(
     told[used[:given]] = held[:own]
     link = ScaleShift(line.scale, line.shift, inlier_share=share, source="fitted")
     line_error = _median_error(held_line, z[:own])
-    return SparseFit(link, correction, own, _median_error(held[:own], z[:own]), line_error, used[:given], told)
+    error = _median_error(held[:own], z[:own])
+    shared, pairs = shared_error(held[:own] / z[:own] - 1, uv[:own], np.log(z[:own]), folds[:own])
+    return SparseFit(link, correction, own, error, line_error, used[:given], told, shared, pairs)
 
 
 def _between(values: FloatMap, places: Vector) -> Vector:
@@ -181,6 +188,14 @@ def _between(values: FloatMap, places: Vector) -> Vector:
     ]
     found: Vector = np.concatenate([np.empty(0), *parts])
     return found
+
+
+def _folds(places: Vector) -> Indices:
+    """(N,) which points are held out together. Points in one pixel are one measurement: a feature with two orientations
+    becomes two points with the same error, and one of them would tell the other's."""
+    cells, cell = np.unique(np.rint(places), axis=0, return_inverse=True)
+    folds: Indices = (np.random.default_rng(0).permutation(len(cells)) % FOLDS)[cell.reshape(-1)]
+    return folds
 
 
 def _best_reach(d: Vector, z: Vector, uv: Vector, line: ScaleShift, folds: Indices) -> _Reach | None:

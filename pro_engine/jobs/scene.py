@@ -37,8 +37,9 @@ WRITTEN_PICTURES = (".jpg", ".jpeg", ".png")
 @dataclass(frozen=True)
 class ViewReport:
     """What was done with one view: its photo, its name in the reconstruction, points, inliers, the median relative
-    error at points that were held out, whether a smooth correction was worth it, points that were measured by matching
-    its picture with others, and seconds."""
+    error at points that were held out, whether a smooth correction was worth it, how far neighbouring points share that
+    error and of how many pairs that is (see `SparseFit`), points that were measured by matching its picture with
+    others, and seconds."""
 
     input: str
     name: str
@@ -46,6 +47,8 @@ class ViewReport:
     inliers: int
     error: float
     corrected: bool
+    shared: float = 0.0
+    pairs: int = 0
     matched: int = 0
     seconds: float = 0.0
     skipped: bool = False

@@ -35,13 +35,20 @@ DIVISIONS = 800  # of the scene's diagonal at most, which bound its number of vo
 MARGIN = 0.15  # of the scene's size, around what the points span
 FAR = 3.0  # times the farthest usual point of a view, up to which its map is fused
 MOST_POINTS = 3_000_000
+MIN_PAIRS = 200  # of neighbouring points, that tell the maps' share of errors
 
 
 @dataclass(frozen=True)
 class SceneReport:
-    """What came of a scene: its views, and figures of the fused surface in the unit of the reconstruction."""
+    """What came of a scene: its views, and figures of the fused surface in the unit of the reconstruction.
+
+    error: median over the views of the relative error at points that were held out, which is of maps and points.
+    map_error: the same without what points have each for itself; None where too few points are neighbours.
+    """
 
     views: tuple[ViewReport, ...]
+    error: float
+    map_error: float | None
     contradicted: float
     voxel: float
     faces: int
@@ -68,11 +75,23 @@ def finish(job: SceneJob, done: Sequence[ViewReport], step: Callable[[str], obje
         notes += scene.write(number, agreement)
     outputs = scene.write_indices()
     mesh, points, made = scene.fuse(step)
-    report = SceneReport(
-        tuple(done), float(np.mean(shares)), scene.voxel, mesh, points, (*outputs, *made), tuple(notes)
-    )
+    error, share = float(np.median([view.error for view in done])), float(np.mean(shares))
+    figures = (error, map_error(done), share, scene.voxel, mesh, points)
+    report = SceneReport(tuple(done), *figures, (*outputs, *made), tuple(notes))
     files.write_json(job.folder / "scene.json", {**vars(report), "views": [view.to_json() for view in done]})
     return report
+
+
+def map_error(views: Sequence[ViewReport]) -> float | None:
+    """Median relative error of maps at points that were held out, without the points' own; None: too few neighbours.
+
+    The share of the maps is told by all views together: in one there are few neighbours.
+    """
+    pairs = np.array([view.pairs for view in views])
+    if pairs.sum() < MIN_PAIRS:
+        return None
+    share = float(np.average([view.shared for view in views], weights=pairs))
+    return float(np.median([view.error for view in views])) * math.sqrt(max(share, 0.0))
 
 
 class _AlignedMaps:

@@ -82,3 +82,10 @@ def test_points_in_one_place_are_fitted():
     same = np.repeat(pixels[:1], 60, axis=0)
     with pytest.raises(InputError):
         fit_points(disparity, same, np.repeat(z[:1], 60))
+
+
+def test_points_in_one_pixel_are_held_out_together():
+    depth, disparity = scene(bend=0.15)
+    pixels, z = points(depth, 200)
+    fit = fit_points(disparity, np.concatenate([pixels, pixels]), np.concatenate([z, z]))
+    np.testing.assert_allclose(fit.held_out[:200], fit.held_out[200:])

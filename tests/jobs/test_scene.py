@@ -19,8 +19,8 @@ from pro_engine.io.reconstruction import Reconstruction, View, load_reconstructi
 from pro_engine.io.scene_files import write_colmap_model
 from pro_engine.jobs.options import SceneOptions
 from pro_engine.jobs.photos import Failure, Photo
-from pro_engine.jobs.scene import SceneJob
-from pro_engine.jobs.scene_results import finish
+from pro_engine.jobs.scene import SceneJob, ViewReport
+from pro_engine.jobs.scene_results import finish, map_error
 from pro_engine.jobs.straight import straightened
 from pro_engine.types import DepthResult, Intrinsics
 
@@ -123,6 +123,17 @@ def unprojected(depth: np.ndarray, k: Intrinsics, to_world: np.ndarray) -> np.nd
     z = depth[row, column]
     there = np.stack([(column - k.cx) / k.fx * z, (row - k.cy) / k.fy * z, z, np.ones_like(z)], axis=1)
     return there @ to_world[:3].T
+
+
+def test_the_error_of_maps_is_told_by_all_views_together():
+    def view(error: float, shared: float, pairs: int) -> ViewReport:
+        return ViewReport("a.jpg", "a", 90, 90, error, True, shared, pairs)
+
+    assert map_error([view(0.02, 0.5, 300), view(0.01, 0.0, 100), view(0.03, 0.25, 200)]) == pytest.approx(
+        0.02 * np.sqrt(200 / 600)
+    )
+    assert map_error([view(0.02, -0.2, 300)]) == 0.0
+    assert map_error([view(0.02, 0.5, 100)]) is None
 
 
 def pixel_errors(world: np.ndarray, number: int) -> np.ndarray:
