@@ -22,7 +22,7 @@ from pro_engine.inference.coarse import Coarse
 from pro_engine.inference.prompt import patch_prompts, photo_prompt
 from pro_engine.inference.resize import resized
 from pro_engine.inference.runtime import Progress, Stopwatch
-from pro_engine.inference.seams import level_seams
+from pro_engine.inference.seams import join_patches
 from pro_engine.inference.sharpen import sharpen
 from pro_engine.inference.tiling import Plan
 from pro_engine.inference.whole import Lens, settle
@@ -344,7 +344,7 @@ class DepthPredictor:
             if averages:
                 divide(canvas, layouts, weights)
             elif refiner.level_borders:
-                level_seams(canvas[layout.covered], guide, layout.laid)
+                join_patches(canvas[layout.covered], guide, layout.laid, resized(source, layout.canvas)[layout.covered])
         return canvas
 
     def _step(

@@ -8,7 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pro_engine.types import FloatMap
+from pro_engine.types import FloatMap, ImageArray
+
+EVEN, UNEVEN = 8, 24
+"""Levels of 255 by which a picture differs around a pixel, to which it counts as even, and from which it does not."""
+EVEN_PX = 4
+_BAND = 256
+_AROUND = np.ones((2 * EVEN_PX + 5,) * 2, np.uint8)
+_MEAN = (2 * EVEN_PX + 1,) * 2
 
 
 class SeamJumps(NamedTuple):
@@ -42,6 +49,12 @@ def _jumps(lines: FloatMap, at: int) -> FloatMap:
     return np.abs(lines[at] - lines[at - 1])
 
 
+def join_patches(canvas: FloatMap, coarse: FloatMap, grid: tuple[int, int], picture: ImageArray) -> None:
+    """Make one map of the patches of a canvas, in place: `level_seams`, then `smooth_even`."""
+    level_seams(canvas, coarse, grid)
+    smooth_even(canvas, coarse, picture)
+
+
 def level_seams(canvas: FloatMap, coarse: FloatMap, grid: tuple[int, int]) -> None:
     """Make the patches of a canvas (rows * h, columns * w) meet, in place.
 
@@ -60,6 +73,29 @@ def level_seams(canvas: FloatMap, coarse: FloatMap, grid: tuple[int, int]) -> No
             smooth = _blur(step, patch_length / 12)
             _share(lines, at, smooth, size // 4)
             _share(lines, at, step - smooth, max(4, size // 24))
+
+
+def smooth_even(canvas: FloatMap, coarse: FloatMap, picture: ImageArray) -> None:
+    """Where a picture is even, make what the patches add to the coarse map even, too, in place.
+
+    canvas and coarse (H, W), picture (H, W, 3) uint8 RGB. Nothing is to be seen there that a patch could add: what it
+    adds is noise, and the lines at its borders. Even is where grey levels stay within EVEN around; there what is added
+    becomes its mean over `EVEN_PX` pixels, twice; up to UNEVEN it is mixed.
+    """
+    margin, before = 3 * EVEN_PX, None
+    for top in range(0, len(canvas), _BAND):
+        stop = min(top + _BAND, len(canvas))
+        rows = slice(max(0, top - margin), stop + margin)
+        grey = cv2.blur(cv2.cvtColor(picture[rows], cv2.COLOR_RGB2GRAY), (3, 3))
+        contrast = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, _AROUND).astype(np.float32)
+        even = cv2.blur(np.clip((UNEVEN - contrast) / (UNEVEN - EVEN), 0, 1), (5, 5))
+        added = canvas[rows] - coarse[rows]
+        smooth = canvas[rows] + even * (cv2.blur(cv2.blur(added, _MEAN), _MEAN) - added)
+        if before is not None:  # only now, as this band looked at the last one
+            canvas[before[0]] = before[1]
+        before = slice(top, stop), smooth[top - rows.start : stop - rows.start]
+    if before is not None:
+        canvas[before[0]] = before[1]
 
 
 def _blur(profile: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:

@@ -81,10 +81,9 @@ def _center_and_spread(disparity: Any) -> tuple[Any, Any]:
 
 def _blended(coarse: Any, own: Any) -> Any:  # (h, w): low frequencies of one, high ones of the other
     own, side = (own - own.mean()) / (own.std() or 1), min(own.shape)
-    step, radius = side // 16, 3 * side // 16
-    padded = (np.pad(one, radius, "reflect", reflect_type="odd") for one in (own, coarse))
-    blurred = (cv2.GaussianBlur(one, (2 * radius + 1,) * 2, side / 16) for one in padded)
-    low_own, low = (one[radius:-radius, radius:-radius] for one in blurred)
+    step, r = side // 16, 3 * side // 16
+    padded = (np.pad(one, r, "reflect", reflect_type="odd") for one in (own, coarse))
+    low_own, low = (cv2.GaussianBlur(one, (2 * r + 1,) * 2, side / 16)[r:-r, r:-r] for one in padded)
     x, y, weights = (one[::step, ::step].ravel().astype(float) for one in (low_own, low, np.ones_like(low)))
     for _ in range(8):  # towards the least absolute deviation
         dx, dy = (one - np.average(one, weights=weights) for one in (x, y))
@@ -116,7 +115,7 @@ def _snapped(values: Any, colours: Any, strides: Any) -> Any:  # outlines of (h,
     return values
 
 
-def _level(canvas: Any, guide: Any, grid: Any) -> None:  # out of (h, w) the steps that the guide lacks
+def _level(canvas: Any, guide: Any, grid: Any, picture: Any) -> None:  # out of (h, w) steps, and noise where it is even
     for lines, whole, count, across in ((canvas, guide, grid[1], grid[0]), (canvas.T, guide.T, grid[0], grid[1])):
         size, sigma = lines.shape[1] // count, lines.shape[0] // across / 12
         for at in range(size, lines.shape[1], size):
@@ -125,17 +124,19 @@ def _level(canvas: Any, guide: Any, grid: Any) -> None:  # out of (h, w) the ste
             for part, reach in ((smooth, size // 4), (step - smooth, max(4, size // 24))):
                 fade = part[:, None] * (0.5 - 0.5 * np.arange(reach, dtype=np.float32) / reach)
                 lines[:, at - reach : at + reach] += np.hstack((fade[:, ::-1], -fade))
+    grey, added = cv2.blur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (3, 3)), canvas - guide
+    even = np.clip(1.5 - cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((13, 13))) / 16.0, 0, 1)
+    canvas += cv2.blur(even, (5, 5)) * (cv2.blur(cv2.blur(added, (9, 9)), (9, 9)) - added)
 
 
 def _sharpened(values: Any, image: Any, zoom: float) -> Any:  # outlines of a map (H, W) that was enlarged
     strides, found = [2**k for k in range(round(np.log2(2 * zoom)), -1, -1)], values.copy()
-    halo, every = sum(strides) + 1, round(zoom)
-    low, high = np.percentile(values[:: int(4 * zoom), :: int(4 * zoom)], (1, 99))
+    halo, (low, high) = sum(strides) + 1, np.percentile(values[:: int(4 * zoom), :: int(4 * zoom)], (1, 99))
     for top, left in product(*(range(0, side, TILE) for side in values.shape)):
         y, x = max(0, top - halo), max(0, left - halo)
         around = slice(y, min(top + TILE, len(values)) + halo), slice(x, min(left + TILE, values.shape[1]) + halo)
-        steps = (np.abs(np.diff(values[around][::every, ::every], axis=axis)).max(initial=0) for axis in (0, 1))
-        if max(steps) > 0.03 * (high - low):
+        thinned = values[around][:: round(zoom), :: round(zoom)]
+        if max(np.abs(np.diff(thinned, axis=axis)).max(initial=0) for axis in (0, 1)) > 0.03 * (high - low):
             inner = _snapped(values[around], image[around], strides)[top - y :, left - x :]
             found[top : top + TILE, left : left + TILE] = inner[:TILE, :TILE]
     return found
@@ -158,13 +159,12 @@ def infer(image: Any, folder: Path, grid: tuple[int, ...] = ()) -> Any:
         cell = slice(row * h, (row + 1) * h), slice(col * w, (col + 1) * w)
         box, rgb = (col / cols, row / rows, (col + 1) / cols, (row + 1) / rows), _planes(source[cell])
         seen, coarse = fine(image=rgb), (_region(disparity[None], box, (h, w))[0, 0] - center) / spread
-        own = seen["disparity"][0, 0]
-        start = _snapped(_blended(coarse, own), rgb[0].transpose(1, 2, 0), (16, 7, 3, 1))
+        start = _snapped(_blended(coarse, own := seen["disparity"][0, 0]), rgb[0].transpose(1, 2, 0), (16, 7, 3, 1))
         given: dict[str, Any] = {"maps": [[coarse, start, (own - own.min()) / (np.ptp(own) + 1e-8), *rgb[0]]]}
         for key in [key for key in seen if key.startswith("level")]:
             given |= {f"fine_{key}": seen[key], f"coarse_{key}": _region(whole[key][0], box, seen[key].shape[2:])}
         out[cell] = start + refiner(**given)["residual"][0, 0]
-    _level(out, guide, (rows, cols))
+    _level(out, guide, (rows, cols), source)
     zoom = (size[0] * size[1] / out.size) ** 0.5
     return _resized(out, size) if zoom < 1.25 else _sharpened(_resized(out, size), image, zoom)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pro_engine.inference.load import load_model
-from pro_engine.inference.seams import level_seams, seam_jumps
+from pro_engine.inference.seams import level_seams, seam_jumps, smooth_even
 from pro_engine.io.image import load_image
 
 PHOTOS = sorted((Path(__file__).parents[2] / "docs" / "photos").glob("*.jpg"))
@@ -56,3 +56,18 @@ def test_levelling_takes_out_steps_and_keeps_what_is_inside_patches():
     assert seam_jumps(stepped, (3, 4)).ratio > 5
     assert seam_jumps(levelled, (3, 4)).ratio < 1.2
     assert levelled[32, 42] - levelled[32, 46] > 1.5
+
+
+def test_what_is_added_where_the_picture_is_even_is_even_and_else_as_it_was():
+    rng = np.random.default_rng(1)
+    picture = np.full((600, 90, 3), 120, np.uint8)
+    picture[:, 60:] = rng.integers(0, 256, (600, 30, 1), dtype=np.uint8)
+    ramp = np.linspace(0, 3, 600, dtype=np.float32)[:, None].repeat(90, 1)
+    added = rng.normal(0, 0.1, ramp.shape).astype(np.float32)
+    added[250:] += 1  # a border of patches, near one of the bands that are worked on
+    smooth = ramp + added
+    smooth_even(smooth, ramp, picture)
+    left = smooth - ramp
+    assert np.allclose(left[:, 75:], added[:, 75:], atol=1e-5)
+    assert np.abs(np.diff(left[:, 8:40], axis=0)).max() < 0.15 < np.abs(np.diff(added[:, 8:40], axis=0)).max()
+    assert abs(left[:240, :40].mean()) < 0.01 and abs(left[260:, :40].mean() - 1) < 0.01
