@@ -64,7 +64,7 @@ def test_a_format_that_the_processor_lacks_is_noted(monkeypatch, tiny, features,
     noted = [
         name
         for name in ("float32", "bfloat16", "float16")
-        for note in DepthPredictor(tiny.Psi(), device="cpu", dtype=name)._notes
+        for note in DepthPredictor(tiny.Psi(), device="cpu", dtype=name).notes
         if name in note
     ]
     assert noted == slow and runtime.slow_dtype_notes(torch.float16, torch.device("cuda")) == ()
