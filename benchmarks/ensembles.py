@@ -1,6 +1,6 @@
 """Patches once against patches again and again, with one model on the same pictures:
 
-    python benchmarks/ensembles.py --data FOLDER [--items N] --out FILE.json
+    python benchmarks/ensembles.py --data FOLDER [--items N] [--out FILE.json]
 
 Earlier patch methods average overlapping patches, 49 or more for a 4x4 grid; PRO trains so that 16 suffice. Each row of
 the table is a way to lay the patches over a 4x4 grid: seconds, the consistency error CE between two runs whose patches
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="a folder that `pro-engine eval` knows")
     parser.add_argument("--items", type=int, default=10, help="at most so many pictures")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file of every figure")
+    parser.add_argument("--out", type=Path, help="JSON file of every figure")
     parser.add_argument("--weights", type=Path, help="instead of the bundled ones")
     chosen = parser.parse_args(arguments)
     predictor, data = load_model(weights=chosen.weights, device="cpu"), open_dataset(chosen.data)
@@ -162,8 +162,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for way in WAYS:
             rows.append(measure(predictor, data[index], way))
             print(rows[-1], file=sys.stderr, flush=True)
-        with atomic_path(chosen.out) as temporary:
-            temporary.write_text(json.dumps([row._asdict() for row in rows], indent=1))
+        if chosen.out is not None:
+            with atomic_path(chosen.out) as temporary:
+                temporary.write_text(json.dumps([row._asdict() for row in rows], indent=1))
     print(table(rows))
 
 

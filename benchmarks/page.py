@@ -1,10 +1,10 @@
 """Makes the marked parts of docs/benchmarks.md again: what stands between `<!-- by COMMAND -->` and `<!-- end -->`.
 
-    python benchmarks/page.py --data EVAL [--before OLD] [--only TEXT] [--list]
+    python benchmarks/page.py --data EVAL [--before OLD] [--scenes SCENES] [--only TEXT] [--list]
 
-In a command EVAL stands for a folder that `pro-engine eval` knows and OLD for a tree of the commit named beside it. A
-part whose command fails, or needs a folder that is not given, stays as it is, which is told. Parts without marks were
-put together by hand from what the command above them prints.
+In a command EVAL stands for a folder that `pro-engine eval` knows, SCENES for one of rendered pictures, and OLD for a
+tree of the commit named beside it. A part whose command fails, or needs a folder that is not given, stays as it is,
+which is told. Parts without marks were put together by hand from what the command above them prints.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--before", type=Path)
+    parser.add_argument("--scenes", type=Path)
     parser.add_argument("--only", default="", help="parts whose command has this text in it")
     parser.add_argument("--list", action="store_true", help="the commands alone")
     chosen = parser.parse_args(arguments)
-    given = {"EVAL": chosen.data, "OLD": chosen.before}
+    given = {"EVAL": chosen.data, "OLD": chosen.before, "SCENES": chosen.scenes}
     folders = {name: folder and folder.absolute() for name, folder in given.items()}
     for command in [part["command"] for part in PART.finditer(PAGE.read_text("utf-8"))]:
         if chosen.only not in command:
