@@ -190,9 +190,12 @@ class _Worker:
 
     def __init__(self, load: Callable[[], DepthPredictor], job: Attempts[Any]) -> None:
         self._load, self._job = load, job
-        self._photos: SimpleQueue[Photo] = SimpleQueue()
+        self._photos: SimpleQueue[Photo | None] = SimpleQueue()
         self._outcomes: Iterator[tuple[Photo, Any]] | None = None
         self._lock = threading.Lock()
+
+    def __del__(self) -> None:
+        self._photos.put(None)  # or the thread that waits for the next photo would wait on, and the job for it
 
     def infer(self, photo: Photo) -> tuple[Photo, Any]:
         """The next photo that is done, and its outcome. Raises ProEngineError where the model cannot be loaded."""
