@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pro_engine.geometry.color import colorize
     from pro_engine.geometry.depth import depth_edges, disparity_to_depth, fit_scale_shift, range_scale_shift
     from pro_engine.geometry.flying import flying_points
-    from pro_engine.geometry.ground import GroundFit, down_vector, ground_scale_shift
+    from pro_engine.geometry.ground import GroundFit, GroundPlane, down_vector, ground_plane, ground_scale_shift
     from pro_engine.geometry.mesh import depth_to_mesh
     from pro_engine.geometry.normals import depth_to_normals
     from pro_engine.geometry.sphere import sphere_to_cloud, sphere_to_mesh
@@ -67,7 +67,7 @@ _HOMES = {
     "geometry.color": ("colorize",),
     "geometry.depth": ("depth_edges", "disparity_to_depth", "fit_scale_shift", "range_scale_shift"),
     "geometry.flying": ("flying_points",),
-    "geometry.ground": ("GroundFit", "down_vector", "ground_scale_shift"),
+    "geometry.ground": ("GroundFit", "GroundPlane", "down_vector", "ground_plane", "ground_scale_shift"),
     "geometry.mesh": ("depth_to_mesh",),
     "geometry.normals": ("depth_to_normals",),
     "inference.cost": ("Cost", "expected_cost"),
@@ -96,6 +96,7 @@ __all__ = [
     "DeviceError",
     "FileError",
     "GroundFit",
+    "GroundPlane",
     "InferenceOptions",
     "InputError",
     "Intrinsics",
@@ -124,6 +125,7 @@ __all__ = [
     "expected_cost",
     "fit_scale_shift",
     "flying_points",
+    "ground_plane",
     "ground_scale_shift",
     "infer_panorama",
     "load_depth",

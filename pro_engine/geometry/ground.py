@@ -26,6 +26,10 @@ REFITS = 12
 HORIZON = 0.03  # n . r from which on a pixel looks at the ground: about 2 degrees below the horizon
 RELATIVE = 0.05  # of the ground's inverse depth, up to which a pixel is of the ground
 NOISE = 0.004  # of the map's range, on top
+PLANE_TRIALS, PLANE_PIXELS = 600, 4000
+ON_PLANE = 0.02  # of the distance, up to which a pixel is on a plane
+MIN_ON_PLANE = 0.08  # of all pixels
+MIN_DOWN = 0.2  # of the normal of the ground along y: cameras that look straight down see a floor as they see walls
 BELOW_COSTS = 2.0  # ground pixels that one pixel below the ground outweighs
 NEAREST = 0.1  # of the camera's height: nothing in view is nearer to it, but for 1 % of the pixels
 MIN_SHARE, MAX_BELOW = 0.12, 0.15  # of the pixels below the horizon
@@ -73,6 +77,74 @@ def down_vector(pitch_deg: float, roll_deg: float) -> Vector:
         raise InputError(f"Pitch and roll are {pitch_deg!r} and {roll_deg!r}; give degrees, the pitch from -90 to 90.")
     pitch, roll = math.radians(pitch_deg), math.radians(roll_deg)
     return np.array([math.sin(roll) * math.cos(pitch), math.cos(roll) * math.cos(pitch), math.sin(pitch)])
+
+
+@dataclass(frozen=True, eq=False)
+class GroundPlane:
+    """The ground in a depth map.
+
+    normal: (3,) float64, unit, in the camera frame (x right, y down, z forward), from the camera down to the ground.
+    height: of the camera over it, in the unit of the depth. mask: (H, W) bool, the pixels that lie on it.
+    """
+
+    normal: Vector
+    height: float
+    mask: BoolMap
+
+
+def ground_plane(depth: ArrayLike, intrinsics: Intrinsics, *, valid: ArrayLike | None = None) -> GroundPlane:
+    """The plane that much of a depth map lies on and next to nothing below, to level what was made of it.
+
+    Draws are seeded, so the same input gives the same answer.
+
+    Args:
+        depth: (H, W) z in any unit; what is not above 0 and finite is not used.
+        intrinsics: of the map.
+        valid: (H, W) bool, the pixels to look at.
+
+    Raises:
+        InputError: sizes that differ, or no such plane, such as in a view of walls alone.
+    """
+    z_map = as_map(depth, "depth")
+    check_intrinsics(intrinsics, z_map.shape)
+    usable = as_mask(valid, z_map.shape) & np.isfinite(z_map) & (z_map > 0)
+    rows, columns = np.nonzero(usable)
+    chosen = np.random.default_rng(0).permutation(len(rows))[:PLANE_PIXELS]
+    z = z_map[rows[chosen], columns[chosen]].astype(np.float64)
+    x, y = (columns[chosen] - intrinsics.cx) / intrinsics.fx, (rows[chosen] - intrinsics.cy) / intrinsics.fy
+    points = np.stack([x * z, y * z, z], axis=1)
+    slope = _best_plane(points)
+    height = 1 / float(np.linalg.norm(slope))
+    mask = np.zeros(z_map.shape, dtype=np.bool_)
+    across = slope[0] * (np.arange(z_map.shape[1]) - intrinsics.cx) / intrinsics.fx + slope[2]
+    for row in range(z_map.shape[0]):
+        law = across + slope[1] * (row - intrinsics.cy) / intrinsics.fy
+        with np.errstate(invalid="ignore"):
+            mask[row] = usable[row] & (np.abs(law * z_map[row] - 1) <= ON_PLANE)
+    return GroundPlane(slope * height, height, mask)
+
+
+def _best_plane(points: Vector) -> Vector:
+    """Of planes slope . point = 1 through three of the points (N, 3), that with the most, less those below it."""
+    if len(points) < 100:
+        raise _no_plane("too few pixels are known")
+    trials = points[np.random.default_rng(1).integers(0, len(points), (PLANE_TRIALS, 3))]  # (T, 3, 3)
+    spans = np.abs(np.linalg.det(trials / np.linalg.norm(trials, axis=2, keepdims=True)))
+    slopes = np.linalg.solve(trials[spans > 1e-6], np.ones((int((spans > 1e-6).sum()), 3, 1)))[..., 0]
+    slopes = slopes[slopes[:, 1] > MIN_DOWN * np.linalg.norm(slopes, axis=1)]
+    if not len(slopes):
+        raise _no_plane("no plane in view looks up")
+    apart = slopes @ points.T - 1  # (T, N), 0 on the plane and above 0 below it
+    score = (np.abs(apart) <= ON_PLANE).sum(axis=1) - BELOW_COSTS * (apart > ON_PLANE).sum(axis=1)
+    slope: Vector = slopes[int(np.argmax(score))]
+    for _ in range(REFITS):
+        inside = np.abs(points @ slope - 1) <= ON_PLANE
+        if inside.mean() < MIN_ON_PLANE:
+            raise _no_plane(f"only {inside.mean():.0%} of the pixels are on one plane with nothing below")
+        slope = np.linalg.lstsq(points[inside], np.ones(int(inside.sum())), rcond=None)[0]
+    if slope[1] <= MIN_DOWN * np.linalg.norm(slope) or (points @ slope - 1 > ON_PLANE).mean() > MAX_BELOW:
+        raise _no_plane("no plane has much of the pixels on it and next to nothing below")
+    return slope
 
 
 def ground_scale_shift(
@@ -224,3 +296,7 @@ def _no_ground(why: str) -> InputError:
     return InputError(
         f"The ground cannot be found: {why}; check the camera's pitch and roll, or give the scale another way."
     )
+
+
+def _no_plane(why: str) -> InputError:
+    return InputError(f"No ground is in view: {why}; take a picture that shows more of it.")

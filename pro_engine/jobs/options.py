@@ -111,11 +111,15 @@ class JobOptions(Checked):
     camera_height_m: float | None = option(
         None, "Height of the camera over flat ground, from which the scale is taken", above=0, unit="m"
     )
-    pitch_deg: float = option(
-        0.0, "How far the camera looks down; goes with the camera's height", minimum=-90, maximum=90, unit="degrees"
+    pitch_deg: float | None = option(
+        None,
+        "How far the camera looks down; goes with the camera's height; without it and the roll both are estimated",
+        minimum=-90,
+        maximum=90,
+        unit="degrees",
     )
-    roll_deg: float = option(
-        0.0,
+    roll_deg: float | None = option(
+        None,
         "How far the camera is turned clockwise, seen from behind; goes with the camera's height",
         minimum=-180,
         maximum=180,
@@ -165,8 +169,8 @@ class JobOptions(Checked):
             raise OptionError("Both {0} and {1} are given; the scale comes from one of them.", *ways[:2])
         if self.scale_from == "metric" and ways:
             raise OptionError("{0} is metric and {1} is given; the scale comes from one of them.", "scale_from", *ways)
-        if self.camera_height_m is None and (self.pitch_deg or self.roll_deg):
-            turned = "pitch_deg" if self.pitch_deg else "roll_deg"
+        if self.camera_height_m is None and not (self.pitch_deg is None and self.roll_deg is None):
+            turned = "pitch_deg" if self.pitch_deg is not None else "roll_deg"
             raise OptionError("{0} is given without {1}; they go together.", turned, "camera_height_m")
         if ways in ([], ["near_m"]) and self.scale_from == "auto" and (self.near_m is None) != (self.far_m is None):
             raise OptionError(

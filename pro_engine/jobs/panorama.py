@@ -58,7 +58,7 @@ def _check(job: JobOptions, path: Path) -> None:
     unused = [name for name in ("normal_maps", "html", "alpha", "length", "extend") if getattr(job, name)]
     unused += ["cloud"] * ("splat" in job.cloud)
     unused += ["align"] * (job.align is not None and has_points(job.align, path.stem))
-    unused += [name for name in ("pitch_deg", "roll_deg") if getattr(job, name)]
+    unused += [name for name in ("pitch_deg", "roll_deg") if getattr(job, name) is not None]
     if unused:
         raise OptionError(sentence, unused[0], "projection")
 

@@ -16,12 +16,10 @@ from pro_engine.errors import InputError, ScaleUnknownError
 from pro_engine.geometry.depth import (
     AGREEMENT_RATIO,
     SPAN_REACH,
-    disparity_to_depth,
     fit_scale_shift,
     range_scale_shift,
     span_scale_shift,
 )
-from pro_engine.geometry.ground import down_vector, ground_scale_shift
 from pro_engine.geometry.known import Measured, fit_known
 from pro_engine.geometry.sparse import SparseFit
 from pro_engine.inference.resize import resized
@@ -30,6 +28,7 @@ from pro_engine.jobs.metres import PhotoLens, PhotoScale
 from pro_engine.jobs.options import JobOptions
 from pro_engine.jobs.panorama import ONE_UNIT, is_whole_panorama, panorama_scale
 from pro_engine.jobs.points import fit_to_points, has_points, is_reconstruction, view_of
+from pro_engine.jobs.scale_ground import ground_scale
 from pro_engine.jobs.sensor import Sensor, read_sensor
 from pro_engine.options import GeometryOptions
 from pro_engine.types import BoolMap, DepthResult, FloatMap, ImageArray, Intrinsics, LoadedPhoto, ScaleShift
@@ -108,7 +107,7 @@ def find_scale(
     if job.camera_height_m is not None and lens.sphere:
         return panorama_scale(result, job.camera_height_m, job)
     if job.camera_height_m is not None:
-        return _ground_scale(result, job, lens, job.camera_height_m)
+        return ground_scale(result, job, lens, job.camera_height_m)
     if measured := job.measured():
         return _known_scale(result, job, lens, measured)
     if job.near_m is not None and job.far_m is not None:
@@ -290,22 +289,6 @@ def _estimated_scale(result: DepthResult, span_m: tuple[float, float], job: JobO
 
 def _estimated_link(result: DepthResult, span_m: tuple[float, float]) -> ScaleShift:
     return span_scale_shift(result.disparity, *span_m, None if result.sky is None else ~result.sky)
-
-
-def _ground_scale(result: DepthResult, job: JobOptions, lens: PhotoLens, height_m: float) -> PhotoScale:
-    """Metres from the ground. The lens and the attitude decide how good they are, so guesses are told."""
-    surfaces = result.valid if result.sky is None else result.valid & ~result.sky
-    found = ground_scale_shift(
-        result.disparity, lens.intrinsics, height_m, down_vector(job.pitch_deg, job.roll_deg), valid=surfaces
-    )
-    warnings: tuple[str, ...] = ()
-    if lens.source == "assumed":
-        warnings += ("Metres from the ground depend on the lens, which is assumed; give --fov or --focal-35mm.",)
-    if not job.pitch_deg:
-        warnings += ("The camera is taken to look level; a degree changes the metres by 5 to 15 %, see --pitch.",)
-    depth = disparity_to_depth(result.disparity[found.mask][None], found.scale_shift)
-    far_m = job.far_m or _SENSOR_REACH * float(np.percentile(depth, 99))
-    return PhotoScale(found.scale_shift, far_m, warnings=warnings)
 
 
 def _known_scale(result: DepthResult, job: JobOptions, lens: PhotoLens, measured: list[Measured]) -> PhotoScale:

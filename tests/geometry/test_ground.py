@@ -8,7 +8,7 @@ from rooms import HEIGHT, LENS, WIDTH, directions, rays, relative, room
 
 from pro_engine.errors import InputError
 from pro_engine.geometry.depth import disparity_to_depth
-from pro_engine.geometry.ground import GroundFit, down_vector, ground_scale_shift
+from pro_engine.geometry.ground import GroundFit, down_vector, ground_plane, ground_scale_shift
 
 
 @pytest.mark.parametrize("roll", [0.0, -6.0])
@@ -54,6 +54,27 @@ def test_a_camera_that_looks_up_sees_no_ground() -> None:
     depth, _ = room(1.2, 0.0, 0.0)
     with pytest.raises(InputError, match="hardly any pixel looks below the horizon"):
         ground_scale_shift(relative(depth), LENS, 1.2, down_vector(-60.0, 0.0))
+
+
+@pytest.mark.parametrize("roll", [0.0, -6.0])
+@pytest.mark.parametrize("pitch", [0.0, 12.0, 25.0])
+@pytest.mark.parametrize("camera_m", [0.3, 1.7])
+def test_the_ground_of_a_depth_map_levels_it(camera_m: float, pitch: float, roll: float) -> None:
+    depth, floor = room(camera_m, pitch, roll)
+    noisy = 3.0 * depth * (1 + np.random.default_rng(0).normal(0, 0.01, depth.shape))  # in another unit
+    noisy[:, :10] = np.nan
+    found = ground_plane(noisy, LENS)
+    assert found.height == pytest.approx(3.0 * camera_m, rel=0.02)
+    assert np.degrees(np.arccos(found.normal @ down_vector(pitch, roll))) < 0.5
+    assert found.mask[floor].mean() > 0.85 and found.mask[~floor].mean() < 0.05
+
+
+def test_walls_have_no_ground() -> None:
+    wall = 3.0 / (rays() @ directions(10.0, 0.0)[1])
+    with pytest.raises(InputError, match="No ground is in view"):
+        ground_plane(wall, LENS)
+    with pytest.raises(InputError, match="too few pixels"):
+        ground_plane(np.zeros((HEIGHT, WIDTH), np.float32), LENS)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from rooms import LENS, relative, room
@@ -21,10 +23,11 @@ def result(camera_m: float = 1.2, pitch: float = 10.0) -> tuple[DepthResult, np.
 
 
 @pytest.mark.parametrize(
-    ("source", "pitch", "told"), [("exif", 10.0, []), ("assumed", 10.0, ["lens"]), ("given", 0.0, ["level"])]
+    ("source", "pitch", "told"),
+    [("exif", 10.0, []), ("assumed", 10.0, ["lens"]), ("given", 0.0, []), ("given", None, ["level"])],
 )
-def test_a_photo_gets_metres_and_guesses_are_told(source: str, pitch: float, told: list[str]) -> None:
-    seen, depth = result(pitch=pitch)
+def test_a_photo_gets_metres_and_guesses_are_told(source: str, pitch: float | None, told: list[str]) -> None:
+    seen, depth = result(pitch=pitch or 0.0)
     job = JobOptions(camera_height_m=1.2, pitch_deg=pitch)
     scale = find_scale(seen, "a", job, PhotoLens(LENS, source), assume=False)
     assert scale is not None and scale.scale_shift.source == "fitted"
@@ -33,6 +36,22 @@ def test_a_photo_gets_metres_and_guesses_are_told(source: str, pitch: float, tol
     assert len(scale.warnings) == len(told) and all(
         word in text for word, text in zip(told, scale.warnings, strict=True)
     )
+
+
+@pytest.mark.parametrize("pitch", [0.0, 12.0, 25.0])
+def test_the_attitude_is_estimated_where_the_model_estimates_depth(pitch: float) -> None:
+    seen, depth = result(pitch=pitch)
+    flat = LENS.height * LENS.width
+    ends = 1 / np.partition(1 / depth.ravel(), (flat // 100, flat - flat // 100))[[flat - flat // 100, flat // 100]]
+    estimated = replace(seen, span_m=(1.7 * float(ends[0]), 1.7 * float(ends[1])))  # its unit is off
+    job = JobOptions(camera_height_m=1.2)
+    scale = find_scale(estimated, "a", job, PhotoLens(LENS, "given"), assume=False)
+    assert scale is not None and "estimated to look down" in scale.warnings[0]
+    found = 1 / (scale.scale_shift.scale * seen.disparity + scale.scale_shift.shift)
+    assert np.median(np.abs(found / depth - 1)) < 0.05
+    wall = replace(estimated, disparity=np.tile(np.linspace(1, 2, LENS.width, dtype=np.float32), (LENS.height, 1)))
+    with pytest.raises(InputError, match="give --pitch and --roll"):
+        find_scale(wall, "a", job, PhotoLens(LENS, "given"), assume=False)
 
 
 def test_frames_of_a_shot_keep_the_metres_of_the_first() -> None:
