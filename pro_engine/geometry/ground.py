@@ -141,7 +141,7 @@ def _best_plane(points: Vector) -> Vector:
         inside = np.abs(points @ slope - 1) <= ON_PLANE
         if inside.mean() < MIN_ON_PLANE:
             raise _no_plane(f"only {inside.mean():.0%} of the pixels are on one plane with nothing below")
-        slope = np.linalg.lstsq(points[inside], np.ones(int(inside.sum())), rcond=None)[0]
+        slope = np.asarray(np.linalg.lstsq(points[inside], np.ones(int(inside.sum())), rcond=None)[0], np.float64)
     if slope[1] <= MIN_DOWN * np.linalg.norm(slope) or (points @ slope - 1 > ON_PLANE).mean() > MAX_BELOW:
         raise _no_plane("no plane has much of the pixels on it and next to nothing below")
     return slope
