@@ -1,11 +1,16 @@
 """How right is what a model tells of a photo as such: its lens, its metres, its sky?
 
-    python benchmarks/photo_heads.py --data FOLDER [--renders FOLDER] [--model hybrid] [--weights FILE]
+    python benchmarks/photo_heads.py --data FOLDER [--renders FOLDER] [--lenses FOLDER] [--weights FILE]
 
 FOLDER is of the plain form (`datasets/flat.py`); its index also says `indoor_outdoor`. Lens: items whose focal length
 is known, beside the best constant. Metres: items with depth in metres, the median of log2(estimated / true) over the
 pixels of each. Sky: photos whose sky was outlined by hand (`sky_outlines.json`, polygons in thousandths of the width).
-RENDERS: scenes of `pro-engine train scenes` that no network was trained on; lens and sky alone.
+RENDERS: scenes of `pro-engine train scenes` that no network was trained on; lens and sky alone. LENSES: where the
+Debian packages mate-backgrounds and plasma-workspace-wallpapers put their files (/usr/share), twelve of which tell the
+focal length and have a sensor of known size (`lenses.json`, degrees across the longer side).
+
+The lens that is told lies between a usual one and what the head reads (`READ_SHARE`). Lines of the lens say what other
+shares would give. A sky that is told in photos without an outline is listed with its share of the picture.
 """
 
 from __future__ import annotations
@@ -25,10 +30,16 @@ from pro_engine.datasets.sample import EvalSample
 from pro_engine.geometry.depth import disparity_to_depth, span_scale_shift
 from pro_engine.inference.load import load_model
 from pro_engine.inference.predictor import DepthPredictor
+from pro_engine.io.image import load_image
+from pro_engine.models.photo_heads import READ_SHARE, USUAL_FOCAL
 from pro_engine.options import InferenceOptions
-from pro_engine.types import BoolMap, DepthResult
+from pro_engine.types import BoolMap, DepthResult, ImageArray
 
 OUTLINES = Path(__file__).with_name("sky_outlines.json")
+LENSES = Path(__file__).with_name("lenses.json")
+SHARES = (1.0, 0.5, 0.25, 0.1, 0.0)
+TOLD = 0.01
+"""A sky of at least this share of a photo is listed."""
 
 Polygon = list[tuple[float, float]]
 
@@ -65,9 +76,15 @@ def log2_error(result: DepthResult, sample: EvalSample) -> float:
     return float(np.median(np.log2(at_truth[known]) + np.log2(sample.disparity[known])))
 
 
-def longer_fov_deg(focal_px: float, sample: EvalSample) -> float:
+def longer_fov_deg(focal_px: float, image: ImageArray) -> float:
     """Across the longer side."""
-    return math.degrees(2 * math.atan(max(sample.image.shape[:2]) / (2 * focal_px)))
+    return math.degrees(2 * math.atan(max(image.shape[:2]) / (2 * focal_px)))
+
+
+def fovs_at_shares(focal_px: float, image: ImageArray) -> list[float]:
+    """Fields of view with each of `SHARES` of what is read, from the focal length that is told."""
+    usual = USUAL_FOCAL * math.sqrt(image.shape[0] * image.shape[1])
+    return [longer_fov_deg(usual * (focal_px / usual) ** (share / READ_SHARE), image) for share in SHARES]
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
@@ -85,32 +102,43 @@ def lens_line(found: Sequence[float], true: Sequence[float]) -> str:
     )
 
 
+def lens_lines(at_shares: Sequence[Sequence[float]], true: Sequence[float]) -> Iterator[str]:
+    """`lens_line` for each share; at_shares: see `fovs_at_shares`, of each picture."""
+    for share, found in zip(SHARES, zip(*at_shares, strict=True), strict=True):
+        told = " (told)" if share == READ_SHARE else ""
+        yield f"share {share:g}{told}: {lens_line(found, true)}"
+
+
 def photos(model: DepthPredictor, root: Path) -> Iterator[str]:
     """The lines for a folder of photos."""
     with open(root / "index.csv", newline="", encoding="utf-8") as file:
         index = {row["name"]: row for row in csv.DictReader(file)}
     outlines, dataset = read_outlines(), open_dataset(root)
     lenses: list[list[float]] = []
+    true_fovs: list[float] = []
     metres: dict[str, list[float]] = {"indoor": [], "outdoor": []}
     skies: list[float] = []
     yield "| photo | field of view (true) | log2 of metres | overlap of sky |\n|---|---|---|---|"
     for sample in map(dataset.__getitem__, range(len(dataset))):
         row, cells = index[sample.name], ["", "", ""]
         in_metres = row["kind"] == "depth" and sample.real
-        if sample.intrinsics is None and not in_metres and sample.name not in outlines:
-            continue
         result = model.infer(sample.image, options=InferenceOptions(refine="none"))
         if sample.intrinsics is not None and sample.real and result.intrinsics is not None:
-            lenses.append([longer_fov_deg(one.fx, sample) for one in (result.intrinsics, sample.intrinsics)])
-            cells[0] = "{:.1f} ({:.1f})".format(*lenses[-1])
+            lenses.append(fovs_at_shares(result.intrinsics.fx, sample.image))
+            true_fovs.append(longer_fov_deg(sample.intrinsics.fx, sample.image))
+            cells[0] = f"{longer_fov_deg(result.intrinsics.fx, sample.image):.1f} ({true_fovs[-1]:.1f})"
         if in_metres:
             metres[row["indoor_outdoor"]].append(log2_error(result, sample))
             cells[1] = f"{metres[row['indoor_outdoor']][-1]:+.2f}"
         if sample.name in outlines:
             skies.append(overlap(result.sky, sky_of(outlines[sample.name], *sample.image.shape[:2])))
             cells[2] = f"{skies[-1]:.3f}"
-        yield f"| {sample.name} | {' | '.join(cells)} |"
-    yield "\n" + lens_line(*zip(*lenses, strict=True))
+        elif result.sky is not None and result.sky.mean() >= TOLD:
+            cells[2] = f"{result.sky.mean():.0%} told"
+        if any(cells):
+            yield f"| {sample.name} | {' | '.join(cells)} |"
+    yield ""
+    yield from lens_lines(lenses, true_fovs)
     for place, errors in metres.items():
         yield f"metres, {len(errors)} {place}: median of the size of log2 {np.median(np.abs(errors)):.2f}"
     yield f"sky, {len(skies)} photos: mean overlap {np.mean(skies):.3f}, least {min(skies):.3f}"
@@ -119,18 +147,33 @@ def photos(model: DepthPredictor, root: Path) -> Iterator[str]:
 def renders(model: DepthPredictor, root: Path, count: int) -> Iterator[str]:
     """The lines for renders; the overlap of sky is that of all pixels together."""
     dataset = open_dataset(root)
-    lenses, both, either = [], 0, 0
+    lenses, true_fovs, both, either, told = [], [], 0, 0, []
     for sample in map(dataset.__getitem__, range(min(count, len(dataset)))):
         result = model.infer(sample.image, options=InferenceOptions(refine="none"))
         assert sample.intrinsics is not None and sample.disparity is not None
         if result.intrinsics is not None:
-            lenses.append([longer_fov_deg(one.fx, sample) for one in (result.intrinsics, sample.intrinsics)])
+            lenses.append(fovs_at_shares(result.intrinsics.fx, sample.image))
+            true_fovs.append(longer_fov_deg(sample.intrinsics.fx, sample.image))
         true = sample.disparity == 0
         found = np.zeros_like(true) if result.sky is None else result.sky
         both += np.count_nonzero(found & true)
         either += np.count_nonzero(found | true)
-    yield "renders: " + lens_line(*zip(*lenses, strict=True))
-    yield f"renders: overlap of sky {both / max(either, 1):.3f}"
+        if not true.any():
+            told.append(found.mean())
+    yield from (f"renders, {line}" for line in lens_lines(lenses, true_fovs))
+    yield f"renders: overlap of sky {both / max(either, 1):.3f}; told in {len(told)} without one: {np.mean(told):.2%}"
+
+
+def wallpapers(model: DepthPredictor, root: Path) -> Iterator[str]:
+    """The lines for photos whose lens is known from their files."""
+    known: dict[str, float] = json.loads(LENSES.read_text(encoding="utf-8"))
+    found = []
+    for name in known:
+        image = load_image(root / name)[0]
+        told = model.infer(image, options=InferenceOptions(refine="none")).intrinsics
+        assert told is not None
+        found.append(fovs_at_shares(told.fx, image))
+    yield from (f"other photos, {line}" for line in lens_lines(found, list(known.values())))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -138,6 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--renders", type=Path)
+    parser.add_argument("--lenses", type=Path)
     parser.add_argument("--count", type=int, default=300, help="renders at most")
     parser.add_argument("--model", default="hybrid")
     parser.add_argument("--weights", type=Path)
@@ -147,6 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(line, flush=True)
     if options.renders is not None:
         for line in renders(model, options.renders, options.count):
+            print(line, flush=True)
+    if options.lenses is not None:
+        for line in wallpapers(model, options.lenses):
             print(line, flush=True)
 
 

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pro_engine.geometry.affine_points import find_lens, find_shift
-from pro_engine.geometry.layers import lies_like_sky
 from pro_engine.inference.resize import resized
 from pro_engine.inference.sharpen import sharpen
+from pro_engine.inference.sky import averaged, believed
 from pro_engine.models.contract import PsiOutput, PsiSpec, WholeOutput
 from pro_engine.types import BoolMap, FloatMap, ImageArray, Intrinsics, LensSource, ScaleSource
 
@@ -49,7 +49,7 @@ class Whole:
     lens: None where nothing tells it; note: why the model does not, or "". metric_factor: inverse metres a unit of
     disparity, or None; `scale_source` is that of it. sky, valid: (h, w) in [0, 1] at any size, or None. normals:
     (h, w, 3) at any size, or None. span: metres of the nearest and the farthest surface as the model estimates them, or
-    None.
+    None. sky_estimated: it is a guess of heads on a frozen network.
     """
 
     disparity: Tensor
@@ -62,18 +62,24 @@ class Whole:
     note: str = ""
     surface: Tensor | None = None
     span: tuple[float, float] | None = None
+    sky_estimated: bool = False
 
     def sky_of(self, image: ImageArray) -> BoolMap | None:
-        """(H, W), where the sky is; its outline is that of the picture (H, W, 3) at a megapixel."""
-        if self.sky is None:
+        """(H, W), where the sky is; its outline is that of the picture (H, W, 3) at a megapixel. An estimate tells
+        nothing, None, where it finds none: another rule may."""
+        sky = self.sky
+        if sky is None:
             return None
-        if self.sky.max() <= _SKY_ABOVE:
-            return np.zeros(image.shape[:2], np.bool_)
+        if self.sky_estimated:
+            sky = averaged(sky, resized(image, sky.shape))
+            sky = np.where(believed(sky > _SKY_ABOVE), sky, np.minimum(sky, _SKY_ABOVE))
+        if sky.max() <= _SKY_ABOVE:
+            return None if self.sky_estimated else np.zeros(image.shape[:2], np.bool_)
         height, width = image.shape[:2]
         less = max(1.0, math.sqrt(height * width / _SKY_PIXELS))
         seen = resized(image, (round(height / less), round(width / less)))
-        share = _at_size_of(seen, self.sky)
-        sharpen(share, seen, self.sky.shape)
+        share = _at_size_of(seen, sky)
+        sharpen(share, seen, sky.shape)
         return _at_size_of(image, share) > _SKY_ABOVE
 
     def valid_of(self, image: ImageArray) -> BoolMap | None:
@@ -118,12 +124,9 @@ def settle(output: PsiOutput, spec: PsiSpec, seen: tuple[int, int], photo: tuple
         share = F.interpolate(whole.sky.float(), disparity.shape[-2:], mode="bilinear", align_corners=False)
         surface = 1 - share
         disparity = torch.where(is_surface(surface), disparity, 0)
-    sky = _array(whole.sky)
-    if spec.gives_span and sky is not None and not lies_like_sky(sky > _SKY_ABOVE):
-        sky = None  # an estimate is believed where a sky would be; elsewhere nothing is told
-    told = {"sky": sky, "valid": _array(valid), "normals": _array(whole.normals)}
-    span = _span(whole.span)
-    return Whole(disparity, lens, factor, source, **told, note=note, surface=surface, span=span)
+    told = {"sky": _array(whole.sky), "valid": _array(valid), "normals": _array(whole.normals)}
+    span, guess = _span(whole.span), spec.gives_span
+    return Whole(disparity, lens, factor, source, **told, note=note, surface=surface, span=span, sky_estimated=guess)
 
 
 def _own_lens(whole: WholeOutput, seen: tuple[int, int], photo: tuple[int, int]) -> tuple[Lens | None, str]:

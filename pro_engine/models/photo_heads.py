@@ -1,8 +1,9 @@
 """What a vision transformer tells of a photo as such, beside its map: the lens, the range of its distances, the sky.
 
 The lens and the range are read from the tokens of the two deepest taps, summed up so that the size of the picture does
-not count; the sky from the same tokens, place by place, and from the decoder's maps, which still have its outline. All
-of them come from a network that is frozen while these are trained (`training/heads.py`).
+not count; the sky from the tokens of all taps, place by place, and from the decoder's maps, which still have its
+outline. All of them come from a network that is frozen while these are trained (`training/heads.py`). The shallow taps
+know less of renders and of what the network makes of a picture: a sky in a frame that it takes for near is one to them.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ TAPS = 2
 """How many of the trunk's taps are summed up, deepest ones."""
 SKY_LEVELS = slice(3, 5)
 """The decoder's levels of strides 4 and 2, which have the sky's outline."""
-USUAL_FOCAL = 1.0
-"""Of cameras, as a share of the square root of the picture's area: 60 degrees across the width of a 4:3 picture. Photos
-are less like renders than renders are like each other, so the estimate is halfway between this and what is read."""
+USUAL_FOCAL, READ_SHARE = 1.0, 0.1
+"""The focal length of cameras, as a share of the square root of the picture's area (60 degrees across the width of a
+4:3 picture), and how far the estimate goes from there to what is read, in logarithms. What is read is right about
+renders and little more than a guess for photos (`docs/training.md`)."""
 _KEYS = "heads."
 _SUMS = 6
 _HIDDEN, _SKY_HIDDEN = 128, 32
@@ -44,9 +46,9 @@ def summed_up(taps: list[Tensor], rows: int, columns: int) -> Tensor:
 
 
 def sky_maps(taps: list[Tensor], levels: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """What the sky is read from: tokens (B, TAPS * C, h/14, w/14) and fine maps (B, sum of channels, h/2, w/2)."""
+    """What the sky is read from: tokens of all taps (B, sum of C, h/14, w/14) and fine maps (B, sum of C, h/2, w/2)."""
     rows, columns = levels[0].shape[-2:]
-    tokens = torch.cat([one[:, 1:].float() for one in taps[-TAPS:]], 2)
+    tokens = torch.cat([one[:, 1:].float() for one in taps], 2)
     fine = levels[SKY_LEVELS]
     size = fine[-1].shape[-2:]
     joined = torch.cat([F.interpolate(one.float(), size, mode="bilinear", align_corners=False) for one in fine], 1)
@@ -59,9 +61,10 @@ def without_heads(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 class PhotoHeads(nn.Module):
-    """Tokens and levels of a whole picture -> `WholeOutput` with focal length, range and sky."""
+    """Tokens and levels of a whole picture -> `WholeOutput` with focal length, range and sky. taps: how many there are;
+    width, channels: of their tokens and of the levels."""
 
-    def __init__(self, width: int, channels: tuple[int, ...]) -> None:
+    def __init__(self, taps: int, width: int, channels: tuple[int, ...]) -> None:
         super().__init__()
         sums = TAPS * _SUMS * width
         self.photo = nn.Sequential(
@@ -72,13 +75,13 @@ class PhotoHeads(nn.Module):
             nn.Dropout(0.2),
             nn.Linear(_HIDDEN, 3),
         )
-        self.sky = SkyHead(TAPS * width, sum(channels[SKY_LEVELS]))
+        self.sky = SkyHead(taps * width, sum(channels[SKY_LEVELS]))
 
     def forward(self, taps: list[Tensor], levels: tuple[Tensor, ...], size: tuple[int, int]) -> WholeOutput:
         """taps: see `summed_up`; levels: of the decoder; size: height and width of the input in pixels."""
         rows, columns = levels[0].shape[-2:]
         focal, span = lens_and_range(self.photo(summed_up(taps, rows, columns)))
-        focal = (focal * USUAL_FOCAL).sqrt()
+        focal = USUAL_FOCAL * (focal / USUAL_FOCAL) ** READ_SHARE
         sky = torch.sigmoid(self.sky(*sky_maps(taps, levels)))
         return WholeOutput(sky=sky, focal_px=focal * (size[0] * size[1]) ** 0.5, span=span)
 

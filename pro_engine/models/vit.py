@@ -214,7 +214,8 @@ class VitDepth(DepthBase):
         self.trunk = DinoV2Trunk(shape or TrunkShape())
         self.decoder = _Decoder(self.trunk.shape.width, spec.feature_channels)
         self.head = nn.Conv2d(spec.feature_channels[-1], 1, 1)
-        self.heads = PhotoHeads(self.trunk.shape.width, spec.feature_channels) if spec.gives_span else None
+        taps, width = len(self.trunk.shape.taps), self.trunk.shape.width
+        self.heads = PhotoHeads(taps, width, spec.feature_channels) if spec.gives_span else None
 
     def load_published(self, tensors: Mapping[str, Tensor]) -> None:
         """Load the weights of a base run strictly; where they have no heads, there are none. Raises WeightsError."""

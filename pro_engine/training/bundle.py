@@ -30,7 +30,7 @@ def bundle(config: BundleConfig) -> None:
     parts: list[tuple[str, Path, nn.Module]] = []
     preset = PRESETS["hybrid" if config.refiner is None else "compact"]
     name = preset.name if config.base is not None else "maps"
-    if config.heads is not None and name != "hybrid":
+    if config.heads and name != "hybrid":
         raise OptionError("{0} are of the base of hybrid; give that as {1} and no {2}.", "heads", "base", "refiner")
     if config.base is not None:
         parts.append((preset.weights.prefix, config.base, build_psi(preset)))
@@ -47,8 +47,10 @@ def bundle(config: BundleConfig) -> None:
     tensors: dict[str, Tensor] = {}
     for prefix, path, module in parts:
         weights = part_or_all(read_weights(path), prefix)
-        if config.heads is not None:
-            weights = {**without_heads(weights), **read_weights(config.heads)}
+        if config.heads:
+            weights = without_heads(weights)
+            for heads in config.heads:
+                weights.update(read_weights(heads))
         if isinstance(module, DepthBase):
             load_psi(module, weights)
         else:

@@ -4,9 +4,8 @@ cameras and sizes are known. The network itself is frozen, so it sees every pict
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -20,7 +19,8 @@ from torch.utils.data import Dataset
 from pro_engine.datasets.scenes import RenderedImage, list_rendered, read_rendered, read_rendered_lens
 from pro_engine.geometry.depth import SPAN_PERCENTILES
 from pro_engine.io.weights import read_weights, save_weights
-from pro_engine.models.photo_heads import PhotoHeads, lens_and_range, sky_maps, summed_up, without_heads
+from pro_engine.models.contract import PsiOutput
+from pro_engine.models.photo_heads import lens_and_range, sky_maps, summed_up, without_heads
 from pro_engine.models.vit import PATCH, VIT_HEADS_SPEC, VitDepth
 from pro_engine.training.base import initial_weights
 from pro_engine.training.data import photograph, to_tensor
@@ -28,29 +28,41 @@ from pro_engine.training.loop import Progress, train
 from pro_engine.training.options import HeadsConfig
 from pro_engine.training.processes import launch
 from pro_engine.training.provenance import file_hash, names_hash
+from pro_engine.training.run_folder import TrainingError
+from pro_engine.training.skies import composed
+from pro_engine.types import ImageArray
 
-POINTS, SKY_POINTS = 400, 64
+POINTS, SKY_POINTS = 400, 128
 """Pixels of a picture that its metres are judged at, and its sky."""
 ASPECTS = (4 / 3, 3 / 2, 16 / 9, 3 / 4, 1.0, 2.4)
 TOKENS = (300, 300, 440, 588)
 NEAREST_M, FARTHEST_M = 0.05, 1000.0
 SKY_BAND_PX = 9
+SKY_SHARE = 0.03
+"""From here on a picture counts as one with a sky."""
+WITH_SKY = 0.6
+"""At least this share of the pictures for the sky have one."""
 PER_FILE = 200
-METRES_WEIGHT, SKY_WEIGHT = 0.5, 0.5
+METRES_WEIGHT = 0.5
 WORST = 3.0
 """Errors of the logarithm of depth count up to here, so that what the map has wrong does not rule."""
 
 
-class HeadSample(NamedTuple):
+class LensSample(NamedTuple):
     """A picture as the frozen network sees it: sums, see `summed_up`; focal, the logarithm of the focal length as a
     share of the square root of the picture's area; place (POINTS), where the map lies between its farthest (0) and its
-    nearest surface (1), and metres there, the logarithm or NaN; tokens and fine (SKY_POINTS, C), see `sky_maps`,
-    and the sky there."""
+    nearest surface (1), and metres there, the logarithm or NaN."""
 
     sums: Tensor
     focal: Tensor
     place: Tensor
     metres: Tensor
+
+
+class SkySample(NamedTuple):
+    """Pixels of a picture as the frozen network sees them: tokens and fine (SKY_POINTS, C), see `sky_maps`, and the sky
+    (SKY_POINTS)."""
+
     tokens: Tensor
     fine: Tensor
     sky: Tensor
@@ -64,73 +76,39 @@ class _Crop(NamedTuple):
     focal_px: float
 
 
-class HeadSamples(Dataset[HeadSample]):
-    """`views` as a frozen network sees them, `crops` times each; sample i of a run is picture i modulo their number.
-    What was seen is kept in files of `PER_FILE` pictures, which a run that goes on reads again."""
+Sample = TypeVar("Sample", LensSample, SkySample)
 
-    def __init__(self, folder: Path, views: list[RenderedImage], seed: int, crops: int, steps: int, batch: int) -> None:
-        self.folder, self.views, self.seed, self.crops = folder, views, seed, crops
-        self._length = steps * batch
-        self._seen: HeadSample | None = None
+
+class Samples(Dataset[Sample], Generic[Sample]):
+    """Pictures as a frozen network sees them; sample i of a run is one of them, each once before any comes again. What
+    was seen is kept in files of `PER_FILE` pictures, which a run that goes on reads again."""
+
+    def __init__(self, config: HeadsConfig, kind: type[Sample], total: int) -> None:
+        self._folder, self._seed, self._kind, self._total = config.out / "seen", config.seed, kind, total
+        self._length = config.steps * config.batch
+        self._seen: Sample | None = None
 
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, index: int) -> HeadSample:
+    def __getitem__(self, index: int) -> Sample:
         assert self._seen is not None, "build comes first"
-        order = np.random.default_rng((self.seed, 1, index // len(self._seen.focal))).permutation(len(self._seen.focal))
-        row = int(order[index % len(order)])
-        return HeadSample(*(part[row] for part in self._seen))
+        order = np.random.default_rng((self._seed, 1, index // self._total)).permutation(self._total)
+        row = int(order[index % self._total])
+        return self._kind(*(part[row] for part in self._seen))
 
-    def build(self, network: VitDepth, mark: str, progress: Progress) -> None:
-        """Let the network see what no file holds yet. mark: hash of what the files depend on beside the settings."""
-        total = len(self.views) * self.crops
-        parts = []
-        for start in range(0, total, PER_FILE):
-            path = self.folder / f"{mark[:12]}-{start:06d}.safetensors"
+    def build(self, see: Callable[[int], Sample], mark: str, progress: Progress) -> None:
+        """See what no file holds yet. mark: hash of what the files depend on."""
+        parts, kind = [], self._kind
+        for start in range(0, self._total, PER_FILE):
+            path = self._folder / f"{mark[:12]}-{start:06d}.safetensors"
             if not path.exists():
-                stop = min(start + PER_FILE, total)
-                rows = [self._see(network, index) for index in range(start, stop)]
-                joined = HeadSample(*(torch.stack(part) for part in zip(*rows, strict=True)))
+                stop = min(start + PER_FILE, self._total)
+                joined = kind(*(torch.stack(part) for part in zip(*map(see, range(start, stop)), strict=True)))
                 save_weights(path, joined._asdict(), {"format": "pt"})
             parts.append(read_weights(path))
-            progress(min(start + PER_FILE, total), total, "pictures seen")
-        self._seen = HeadSample(*(torch.cat([part[name] for part in parts]) for name in HeadSample._fields))
-
-    def _see(self, network: VitDepth, index: int) -> HeadSample:
-        rng = np.random.default_rng((self.seed, 0, index))
-        view = self.views[index % len(self.views)]
-        crop = _cut(rng, view)
-        image = to_tensor(photograph(rng, crop.image))[None]
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            output, taps = network.with_taps(image)
-            rows, columns = output.features[0].shape[-2:]
-            sums, maps = summed_up(taps, rows, columns)[0], sky_maps(taps, output.features)
-        disparity = output.disparity[0, 0].float().numpy()
-        height, width = crop.depth.shape
-        y, x = rng.integers(0, height, POINTS), rng.integers(0, width, POINTS)
-        finite = np.isfinite(crop.depth)
-        place, metres = np.zeros(POINTS, np.float32), np.full(POINTS, np.nan, np.float32)
-        if finite.any():
-            far, near = np.percentile(disparity[finite], SPAN_PERCENTILES)
-            place = ((disparity[y, x] - far) / max(near - far, 1e-3)).astype(np.float32)
-            depth = np.clip(crop.depth[y, x], NEAREST_M, FARTHEST_M)
-            metres = np.where(finite[y, x], np.log(depth), np.nan).astype(np.float32)
-        y, x = _sky_points(rng, ~finite)
-        at = np.stack(((x + 0.5) / width * 2 - 1, (y + 0.5) / height * 2 - 1), -1).astype(np.float32)
-        grid = torch.from_numpy(at)[None, None]
-        picked = (F.grid_sample(one, grid, padding_mode="border", align_corners=False)[0, :, 0].T for one in maps)
-        tokens, fine = (one.half().contiguous() for one in picked)
-        focal = math.log(crop.focal_px / math.sqrt(height * width))
-        return HeadSample(
-            sums=sums.half(),
-            focal=torch.tensor(focal),
-            place=torch.from_numpy(place),
-            metres=torch.from_numpy(metres),
-            tokens=tokens,
-            fine=fine,
-            sky=torch.from_numpy((~finite[y, x]).astype(np.float32)),
-        )
+            progress(min(start + PER_FILE, self._total), self._total, "pictures seen")
+        self._seen = kind(*(torch.cat([part[name] for part in parts]) for name in kind._fields))
 
 
 def _cut(rng: np.random.Generator, view: RenderedImage) -> _Crop:
@@ -175,36 +153,35 @@ def _sky_points(rng: np.random.Generator, sky: NDArray[np.bool_]) -> tuple[NDArr
     return y, x
 
 
-class _OnSeen(nn.Module):
-    """The heads on what was seen: sums (B, C), tokens and fine (B, P, C) -> three numbers (B, 3) and the sky (B, P),
-    logits."""
+class _OneHead(nn.Module):
+    """A part of `PhotoHeads` alone, under its key there."""
 
-    def __init__(self, heads: PhotoHeads) -> None:
+    def __init__(self, name: str, head: nn.Module) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self._name = nn.ModuleDict({name: head}), name
 
-    def forward(self, sums: Tensor, tokens: Tensor, fine: Tensor) -> tuple[Tensor, Tensor]:
-        """See the class."""
-        sky = self.heads.sky(*(part.float().transpose(1, 2)[..., None] for part in (tokens, fine)))  # (B, 1, P, 1)
-        return self.heads.photo(sums.float()), sky[:, 0, :, 0]
+    def forward(self, *seen: Tensor) -> Tensor:
+        """What that part makes of it."""
+        told: Tensor = self.heads[self._name](*seen)
+        return told
 
 
-class HeadsTask:
-    """The heads of a frozen network; they alone are in the weights file."""
+class _HeadTask:
+    """A head of a frozen network; it alone is in the weights file."""
 
     kind = "heads"
     about: Mapping[str, str] = {}
+    samples: Samples[Any]
 
-    def __init__(self, config: HeadsConfig) -> None:
+    def __init__(self, config: HeadsConfig, name: str) -> None:
         torch.manual_seed(config.seed)
         network = VitDepth(VIT_HEADS_SPEC)
         assert network.heads is not None
-        self.model: nn.Module = _OnSeen(network.heads)
+        self.model: nn.Module = _OneHead(name, getattr(network.heads, name))
         network.load_published(without_heads(initial_weights(config.base, "psi.")))
         self._network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        views = list_rendered(list(config.data))
-        self.samples = HeadSamples(config.out / "seen", views, config.seed, config.crops, config.steps, config.batch)
-        names = names_hash(f"{view.picture.name} {view.picture.stat().st_size}" for view in views)
+        self._views, self._seed = list_rendered(list(config.data)), config.seed
+        names = names_hash(f"{view.picture.name} {view.picture.stat().st_size}" for view in self._views)
         self.identity: Mapping[str, str] = {"data": names, "base": file_hash(config.base)}
         self._mark = names_hash([*self.identity.values(), str(config.seed)])
 
@@ -215,34 +192,102 @@ class HeadsTask:
     def prepare(self, fabric: Fabric, progress: Progress) -> None:
         """Let the network see the pictures; the first process does, the others read what it leaves."""
         if fabric.is_global_zero:
-            self.samples.build(self._network, self._mark, progress)
+            self.samples.build(self.see, self._mark, progress)
         fabric.barrier()
         if not fabric.is_global_zero:
-            self.samples.build(self._network, self._mark, lambda *_: None)
+            self.samples.build(self.see, self._mark, lambda *_: None)
+
+    def see(self, index: int) -> Any:
+        """Sample `index` of those that are seen."""
+        raise NotImplementedError
 
     def train_mode(self) -> None:
         """All of it."""
         self.model.train()
 
-    def loss(self, batch: HeadSample) -> tuple[Tensor, dict[str, float]]:
-        """Mean errors of the logarithms of the focal length and of depth, and the cross entropy of the sky."""
-        numbers, sky = self.model(batch.sums, batch.tokens, batch.fine)
-        focal, span = lens_and_range(numbers)
+    def pictures(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
+        """None: what is learnt are numbers."""
+        return {}
+
+    def _shown(self, image: ImageArray) -> tuple[PsiOutput, list[Tensor]]:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            return self._network.with_taps(to_tensor(image)[None])
+
+
+class LensTask(_HeadTask):
+    """Lens and range, from every picture `crops` times."""
+
+    def __init__(self, config: HeadsConfig) -> None:
+        super().__init__(config, "photo")
+        self.samples = Samples(config, LensSample, len(self._views) * config.crops)
+
+    def see(self, index: int) -> LensSample:
+        """See the class."""
+        rng = np.random.default_rng((self._seed, 0, index))
+        crop = _cut(rng, self._views[index % len(self._views)])
+        output, taps = self._shown(photograph(rng, crop.image))
+        sums = summed_up(taps, *output.features[0].shape[-2:])[0]
+        disparity = output.disparity[0, 0].float().numpy()
+        height, width = crop.depth.shape
+        y, x = rng.integers(0, height, POINTS), rng.integers(0, width, POINTS)
+        finite = np.isfinite(crop.depth)
+        place, metres = np.zeros(POINTS, np.float32), np.full(POINTS, np.nan, np.float32)
+        if finite.any():
+            far, near = np.percentile(disparity[finite], SPAN_PERCENTILES)
+            place = ((disparity[y, x] - far) / max(near - far, 1e-3)).astype(np.float32)
+            depth = np.clip(crop.depth[y, x], NEAREST_M, FARTHEST_M)
+            metres = np.where(finite[y, x], np.log(depth), np.nan).astype(np.float32)
+        focal = torch.tensor(math.log(crop.focal_px / math.sqrt(height * width)))
+        return LensSample(sums.half(), focal, torch.from_numpy(place), torch.from_numpy(metres))
+
+    def loss(self, batch: LensSample) -> tuple[Tensor, dict[str, float]]:
+        """Mean errors of the logarithms of the focal length and of depth."""
+        focal, span = lens_and_range(self.model(batch.sums.float()))
         lens = (focal[:, 0].log() - batch.focal).abs().mean()
         far, near = 1 / span[:, 1:], 1 / span[:, :1]
         depth = -(far + batch.place.clamp(0, 1.2) * (near - far)).log()
         known = batch.metres.isfinite()
         errors = torch.where(known, depth - batch.metres.nan_to_num(), 0).abs().clamp(max=WORST)
         metres = errors.sum() / known.sum().clamp_min(1)
-        entropy = F.binary_cross_entropy_with_logits(sky.float(), batch.sky)
-        parts = {"lens": lens.item(), "metres": metres.item(), "sky": entropy.item()}
-        return lens + METRES_WEIGHT * metres + SKY_WEIGHT * entropy, parts
+        return lens + METRES_WEIGHT * metres, {"lens": lens.item(), "metres": metres.item()}
 
-    def pictures(self, model: nn.Module, batch: HeadSample) -> dict[str, Tensor]:
-        """None: what is learnt are numbers."""
-        return {}
+
+class SkyTask(_HeadTask):
+    """The sky, from pictures composed of two renders (`training/skies.py`)."""
+
+    def __init__(self, config: HeadsConfig) -> None:
+        super().__init__(config, "sky")
+        shares = np.array([np.mean(read_rendered(view)[1] == 0) for view in self._views])
+        self._with_sky, self._without = np.nonzero(shares > SKY_SHARE)[0], np.nonzero(shares == 0)[0]
+        if not (len(self._with_sky) and len(self._without)):
+            raise TrainingError("The sky is learnt from pictures with and without one; give more scenes as data.")
+        self.samples = Samples(config, SkySample, config.composed)
+
+    def see(self, index: int) -> SkySample:
+        """See the class."""
+        rng = np.random.default_rng((self._seed, index))
+        chosen = rng.choice(self._with_sky) if rng.random() < WITH_SKY else rng.integers(len(self._views))
+        crop = _cut(rng, self._views[int(chosen)])
+        other = _cut(rng, self._views[int(rng.choice(self._without))]).image
+        height, width = crop.depth.shape
+        other = cv2.resize(other, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+        image, sky = composed(rng, crop.image, crop.depth, other)
+        output, taps = self._shown(photograph(rng, image))
+        y, x = _sky_points(rng, sky)
+        at = np.stack(((x + 0.5) / width * 2 - 1, (y + 0.5) / height * 2 - 1), -1).astype(np.float32)
+        grid = torch.from_numpy(at)[None, None]
+        maps = sky_maps(taps, output.features)
+        picked = (F.grid_sample(one, grid, padding_mode="border", align_corners=False)[0, :, 0].T for one in maps)
+        return SkySample(*(one.half().contiguous() for one in picked), torch.from_numpy(sky[y, x].astype(np.float32)))
+
+    def loss(self, batch: SkySample) -> tuple[Tensor, dict[str, float]]:
+        """Cross entropy."""
+        found = self.model(*(part.float().transpose(1, 2)[..., None] for part in batch[:2]))  # (B, 1, P, 1)
+        entropy = F.binary_cross_entropy_with_logits(found[:, 0, :, 0].float(), batch.sky)
+        return entropy, {"sky": entropy.item()}
 
 
 def run_heads(config: HeadsConfig, progress: Progress = lambda *_: None) -> None:
     """Train the heads as configured; see `loop.train` for what it leaves and raises."""
-    train(HeadsTask(config), config, config.out, fabric=launch(config), progress=progress)
+    task = LensTask(config) if config.part == "lens" else SkyTask(config)
+    train(task, config, config.out, fabric=launch(config), progress=progress)

@@ -105,7 +105,7 @@ class BaseConfig(LoopConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class HeadsConfig(LoopConfig):
-    """A run that trains what a vision transformer tells of a photo as such: lens, range of distances, sky."""
+    """A run that trains what a vision transformer tells of a photo as such: lens and range of distances, or the sky."""
 
     batch: int = same_as(LoopConfig, "batch", default=64)
     weight_decay: float = same_as(LoopConfig, "weight_decay", default=0.05)
@@ -114,7 +114,9 @@ class HeadsConfig(LoopConfig):
     base: Path = option(
         help="Weights of a base run with --architecture vit, or a bundle; they stay as they are", curve=False
     )
-    crops: int = option(1, "How often a picture is seen, each time as another photo of it", minimum=1)
+    part: Literal["lens", "sky"] = option("lens", "What is learnt: lens and range of distances together, or the sky")
+    crops: int = option(1, "How often a picture is seen for the lens, each time as another photo of it", minimum=1)
+    composed: int = option(1800, "Pictures that the sky is learnt from, most composed of two renders", minimum=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +229,8 @@ class BundleConfig(Checked):
     refiner: Path | None = option(
         None, "model.safetensors of a refiner run on that base; leave it out for the base of hybrid"
     )
-    heads: Path | None = option(None, "model.safetensors of a heads run on that base, for hybrid")
+    heads: tuple[Path, ...] = option(
+        (), "model.safetensors of a heads run on that base, for hybrid; repeat it for lens and sky"
+    )
     outlines: Path | None = option(None, "model.safetensors of a run of `outlines`; alone")
     out: Path = option(help="File to write")

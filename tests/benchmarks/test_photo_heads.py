@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from photo_heads import lens_line, log2_error, overlap, read_outlines, sky_of
+from photo_heads import (
+    SHARES,
+    fovs_at_shares,
+    lens_line,
+    lens_lines,
+    log2_error,
+    longer_fov_deg,
+    overlap,
+    read_outlines,
+    sky_of,
+)
 
 from pro_engine.datasets.sample import EvalSample
+from pro_engine.models.photo_heads import READ_SHARE, USUAL_FOCAL
 from pro_engine.types import DepthResult
 
 
@@ -45,3 +56,14 @@ def test_metres_are_compared_where_they_are_known():
 def test_the_lens_is_held_against_the_best_constant():
     line = lens_line([50, 60, 80], [40, 60, 70])
     assert "3 pictures: median error 10.0 degrees, of the best constant 10.0; rank correlation 1.00" in line
+
+
+def test_shares_of_what_is_read_lie_between_the_usual_lens_and_all_of_it():
+    image = np.zeros((300, 400, 3), np.uint8)
+    usual = USUAL_FOCAL * np.sqrt(300 * 400)
+    told = usual * 2**READ_SHARE  # twice the usual was read
+    degrees = dict(zip(SHARES, fovs_at_shares(told, image), strict=True))
+    assert degrees[1.0] == pytest.approx(longer_fov_deg(2 * usual, image))
+    assert degrees[READ_SHARE] == pytest.approx(longer_fov_deg(told, image))
+    assert degrees[0.0] == pytest.approx(60, abs=0.1)
+    assert len(list(lens_lines([list(degrees.values())] * 3, [50, 60, 70]))) == len(SHARES)

@@ -9,7 +9,7 @@ import torch
 
 from pro_engine.errors import WeightsError
 from pro_engine.models.contract import PsiSpec
-from pro_engine.models.photo_heads import USUAL_FOCAL, lens_and_range, summed_up, without_heads
+from pro_engine.models.photo_heads import READ_SHARE, USUAL_FOCAL, lens_and_range, summed_up, without_heads
 from pro_engine.models.vit import TrunkShape, VitDepth
 
 SHAPE = TrunkShape(width=24, depth=4, heads=2, grid=5, taps=(1, 2, 3, 4))
@@ -37,11 +37,11 @@ def test_the_whole_picture_is_told_of_and_patches_are_not(network: VitDepth) -> 
 
 
 @torch.no_grad()
-def test_the_lens_is_halfway_to_a_usual_one(network: VitDepth) -> None:
+def test_the_lens_is_near_a_usual_one(network: VitDepth) -> None:
     network.heads.photo[-1].weight.zero_()
     network.heads.photo[-1].bias[0] = torch.tensor(4.0).log()
     told = network.whole(torch.rand(1, 3, 42, 42), 1.0).whole
-    assert told.focal_px.item() == pytest.approx(42 * (4 * USUAL_FOCAL) ** 0.5, rel=1e-4)
+    assert told.focal_px.item() == pytest.approx(42 * USUAL_FOCAL * (4 / USUAL_FOCAL) ** READ_SHARE, rel=1e-4)
 
 
 @torch.no_grad()

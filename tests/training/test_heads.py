@@ -17,8 +17,9 @@ from pro_engine.models.vit import TrunkShape, VitDepth
 from pro_engine.options import OptionError
 from pro_engine.training import heads
 from pro_engine.training.bundle import bundle
-from pro_engine.training.heads import HeadsTask, run_heads
+from pro_engine.training.heads import LensTask, SkyTask, run_heads
 from pro_engine.training.options import BundleConfig, HeadsConfig
+from pro_engine.training.run_folder import TrainingError
 
 SHAPE = TrunkShape(width=24, depth=4, heads=2, grid=5, taps=(1, 2, 3, 4))
 COUNT = 6
@@ -31,7 +32,7 @@ def scenes(tmp_path: Path) -> Path:
     folder.mkdir()
     for i in range(COUNT):
         depth = np.repeat(np.linspace(9, 2, 144, dtype=np.float16)[:, None], 192, axis=1)
-        depth[: 20 + 10 * i] = np.inf
+        depth[: 20 * i] = np.inf
         picture = np.full((144, 192, 3), 60, np.uint8)
         picture[np.isinf(depth)] = (250, 160, 90)
         cv2.imwrite(str(folder / f"v{i}.jpg"), picture)
@@ -55,38 +56,44 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "base.safetensors"
 
 
-def config(scenes: Path, base: Path, out: Path, steps: int = 60) -> HeadsConfig:
+def config(scenes: Path, base: Path, out: Path, part: str = "lens") -> HeadsConfig:
     return HeadsConfig(
-        data=(scenes,), base=base, out=out, steps=steps, batch=4, accelerator="cpu", picture_every=0, warm_up=5,
-        learning_rate=3e-3, average=0.9,
+        data=(scenes,), base=base, out=out, steps=60, batch=4, accelerator="cpu", picture_every=0, warm_up=5,
+        learning_rate=3e-3, average=0.9, part=part, composed=COUNT,
     )  # fmt: skip
 
 
-def losses(task: HeadsTask, run: HeadsConfig) -> Iterator[dict[str, float]]:
+def losses(task: LensTask | SkyTask) -> Iterator[dict[str, float]]:
     task.model.eval()
     for index in range(COUNT):
-        batch = heads.HeadSample(*(part[None] for part in task.samples[index]))
-        yield task.loss(batch)[1]
+        sample = task.samples[index]
+        yield task.loss(type(sample)(*(part[None] for part in sample)))[1]
 
 
-def test_lens_metres_and_sky_are_learnt_and_pictures_are_seen_once(
-    scenes: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("part", "make", "learnt"), [("lens", LensTask, "metres"), ("sky", SkyTask, "sky")])
+def test_a_part_is_learnt_and_pictures_are_seen_once(
+    scenes: Path, base: Path, tmp_path: Path, part: str, make: type, learnt: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = config(scenes, base, tmp_path / "run")
+    run = config(scenes, base, tmp_path / "run", part)
     run_heads(run)
-    kept = sorted(path.stat().st_mtime_ns for path in (tmp_path / "run" / "seen").iterdir())
-    assert len(kept) == 2
+    assert len(list((tmp_path / "run" / "seen").iterdir())) == 2
     tensors = read_weights(tmp_path / "run" / "model.safetensors")
-    assert all(key.startswith("heads.") for key in tensors)
+    assert {key.split(".")[1] for key in tensors} == {"sky" if part == "sky" else "photo"}
 
-    monkeypatch.setattr(heads.HeadSamples, "_see", lambda *_: pytest.fail("it was seen before"))
-    task = HeadsTask(run)
-    task.samples.build(task._network, task._mark, lambda *_: None)
-    before = list(losses(task, run))
+    monkeypatch.setattr(make, "see", lambda *_: pytest.fail("it was seen before"))
+    task = make(run)
+    task.samples.build(task.see, task._mark, lambda *_: None)
+    before = list(losses(task))
     task.model.load_state_dict(tensors)
-    after = list(losses(task, run))
-    for name in ("metres", "sky"):
-        assert sum(one[name] for one in after) < 0.5 * sum(one[name] for one in before), name
+    after = list(losses(task))
+    assert sum(one[learnt] for one in after) < 0.5 * sum(one[learnt] for one in before)
+
+
+def test_a_sky_needs_pictures_without_one(scenes: Path, base: Path, tmp_path: Path) -> None:
+    for path in (scenes / "v0.npz", scenes / "v0.jpg"):
+        path.unlink()
+    with pytest.raises(TrainingError, match="with and without"):
+        SkyTask(config(scenes, base, tmp_path / "run", "sky"))
 
 
 def test_a_sample_has_the_lens_of_its_part_of_the_picture(scenes: Path, base: Path, tmp_path: Path) -> None:
@@ -107,9 +114,12 @@ def test_base_and_heads_are_bundled(scenes: Path, base: Path, tmp_path: Path) ->
     plain = {key.removeprefix("psi."): value for key, value in whole.items() if ".heads." not in key}
     own = {key.removeprefix("psi."): value for key, value in whole.items() if ".heads." in key}
     save_weights(tmp_path / "plain.safetensors", plain, {})
-    save_weights(tmp_path / "heads.safetensors", own, {})
+    files = []
+    for part in ("photo", "sky"):
+        files.append(tmp_path / f"{part}.safetensors")
+        save_weights(files[-1], {key: value for key, value in own.items() if part in key}, {})
     out = tmp_path / "hybrid.safetensors"
-    bundle(BundleConfig(base=tmp_path / "plain.safetensors", heads=tmp_path / "heads.safetensors", out=out))
+    bundle(BundleConfig(base=tmp_path / "plain.safetensors", heads=tuple(files), out=out))
     assert set(read_weights(out)) == {key for key in whole if not key.endswith("num_batches_tracked")}
     with pytest.raises(OptionError, match="hybrid"):
-        bundle(BundleConfig(heads=tmp_path / "heads.safetensors", refiner=base, out=out))
+        bundle(BundleConfig(heads=(files[0],), refiner=base, out=out))

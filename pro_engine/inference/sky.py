@@ -1,0 +1,74 @@
+"""Which pixels are sky, from the estimate of a head on a frozen network (`models/photo_heads.py`) and the picture.
+
+The estimate is made for each place alone and wavers within one sky. A sky is an even area, so the estimate is averaged
+over even areas, up to the outlines of the picture.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from pro_engine.types import BoolMap, FloatMap, ImageArray
+
+REACH = 0.18
+"""How far it is averaged where the picture is even, as a share of the square root of its area."""
+CONTRAST = 0.5
+"""Sum of the differences of red, green and blue, each from 0 to 1, that counts as the whole reach."""
+SURE = 4.0
+"""Logits beyond are cut, so that a few places do not outvote an area."""
+ROUNDS = 3
+LEAST_SHARE = 0.001
+"""Areas below this share of the picture are none."""
+LOW_SHARE = 0.3
+"""Of an area at most, in the lowest quarter of the picture; what is spread over all of it has 0.25 there."""
+
+
+def averaged(share: FloatMap, image: ImageArray) -> FloatMap:
+    """The estimate averaged over even areas.
+
+    It is the recursive domain transform of Gastal and Oliveira (2011): each pixel is mixed with its neighbour, the less
+    the more their colours differ, along rows and columns in both directions, in rounds that reach half as far each.
+
+    Args:
+        share: (h, w) in [0, 1], how likely a pixel is sky.
+        image: (h, w, 3) the picture at that size.
+
+    Returns:
+        (h, w) in [0, 1].
+    """
+    # Logits are what may be added up.
+    limits = 1 / (1 + math.exp(SURE)), 1 / (1 + math.exp(-SURE))
+    odds = np.clip(share, *limits).astype(np.float32)
+    mixed = np.log(odds / (1 - odds))
+    reach = REACH * math.sqrt(mixed.size)
+    colours = image.astype(np.float32) / 255
+    steps = [1 + reach / CONTRAST * np.abs(np.diff(colours, axis=axis)).sum(2) for axis in (0, 1)]
+    for number in range(ROUNDS):
+        sigma = reach * math.sqrt(3) * 2 ** (ROUNDS - number - 1) / math.sqrt(4**ROUNDS - 1)
+        across, down = (np.exp(-math.sqrt(2) / sigma * one).astype(np.float32) for one in (steps[1].T, steps[0]))
+        _mix(mixed.T, across)
+        _mix(mixed, down)
+    return np.asarray(1 / (1 + np.exp(-mixed)), np.float32)
+
+
+def _mix(values: FloatMap, weights: FloatMap) -> None:
+    """Mix each row (n, m) with the one before and then with the one after, in place; weights (n - 1, m)."""
+    for row in range(1, len(values)):
+        values[row] += weights[row - 1] * (values[row - 1] - values[row])
+    for row in range(len(values) - 2, -1, -1):
+        values[row] += weights[row] * (values[row + 1] - values[row])
+
+
+def believed(sky: BoolMap) -> BoolMap:
+    """The parts (H, W) of an estimated sky that lie like one: each connected area that is large enough and does not
+    reach far into the lowest quarter of the picture."""
+    height = len(sky)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(sky.astype(np.uint8), connectivity=4)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    low = np.bincount(labels[height - max(1, height // 4) :].ravel(), minlength=count)
+    keep = (areas >= LEAST_SHARE * sky.size) & (low <= LOW_SHARE * areas)
+    keep[0] = False
+    return np.asarray(keep[labels], np.bool_)
