@@ -79,12 +79,13 @@ class _Crop(NamedTuple):
 Sample = TypeVar("Sample", LensSample, SkySample)
 
 
-class Samples(Dataset[Sample], Generic[Sample]):
+class HeadSamples(Dataset[Sample], Generic[Sample]):
     """Pictures as a frozen network sees them; sample i of a run is one of them, each once before any comes again. What
     was seen is kept in files of `PER_FILE` pictures, which a run that goes on reads again."""
 
     def __init__(self, config: HeadsConfig, kind: type[Sample], total: int) -> None:
-        self._folder, self._seed, self._kind, self._total = config.out / "seen", config.seed, kind, total
+        self._folder, self._seed, self._total = config.out / "seen", config.seed, total
+        self._kind: type[Sample] = kind
         self._length = config.steps * config.batch
         self._seen: Sample | None = None
 
@@ -171,7 +172,7 @@ class _HeadTask:
 
     kind = "heads"
     about: Mapping[str, str] = {}
-    samples: Samples[Any]
+    samples: HeadSamples[Any]
 
     def __init__(self, config: HeadsConfig, name: str) -> None:
         torch.manual_seed(config.seed)
@@ -219,7 +220,7 @@ class LensTask(_HeadTask):
 
     def __init__(self, config: HeadsConfig) -> None:
         super().__init__(config, "photo")
-        self.samples = Samples(config, LensSample, len(self._views) * config.crops)
+        self.samples = HeadSamples(config, LensSample, len(self._views) * config.crops)
 
     def see(self, index: int) -> LensSample:
         """See the class."""
@@ -261,7 +262,7 @@ class SkyTask(_HeadTask):
         self._with_sky, self._without = np.nonzero(shares > SKY_SHARE)[0], np.nonzero(shares == 0)[0]
         if not (len(self._with_sky) and len(self._without)):
             raise TrainingError("The sky is learnt from pictures with and without one; give more scenes as data.")
-        self.samples = Samples(config, SkySample, config.composed)
+        self.samples = HeadSamples(config, SkySample, config.composed)
 
     def see(self, index: int) -> SkySample:
         """See the class."""
@@ -278,7 +279,8 @@ class SkyTask(_HeadTask):
         grid = torch.from_numpy(at)[None, None]
         maps = sky_maps(taps, output.features)
         picked = (F.grid_sample(one, grid, padding_mode="border", align_corners=False)[0, :, 0].T for one in maps)
-        return SkySample(*(one.half().contiguous() for one in picked), torch.from_numpy(sky[y, x].astype(np.float32)))
+        tokens, fine = (one.half().contiguous() for one in picked)
+        return SkySample(tokens, fine, torch.from_numpy(sky[y, x].astype(np.float32)))
 
     def loss(self, batch: SkySample) -> tuple[Tensor, dict[str, float]]:
         """Cross entropy."""

@@ -91,9 +91,9 @@ def _painted(rng: np.random.Generator, shape: tuple[int, int]) -> ImageArray:
     sky = _gradient(rng, shape)
     if rng.random() < 0.65:
         noise = _noise(rng, shape, int(rng.integers(1, 6)), rng.uniform(0.4, 0.75))
-        if rng.random() < 0.5:  # stretched out, as clouds low over the ground are
-            stretched = cv2.resize(noise, None, fx=1, fy=rng.uniform(0.2, 0.7), interpolation=cv2.INTER_AREA)
-            noise = cv2.resize(stretched[: shape[0]], shape[::-1], interpolation=cv2.INTER_LINEAR)
+        if rng.random() < 0.5:  # smoother from top to bottom than across
+            low = cv2.resize(noise, None, fx=1, fy=rng.uniform(0.2, 0.7), interpolation=cv2.INTER_AREA)
+            noise = cv2.resize(low, shape[::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32)
         cover = 1 / (1 + np.exp(-(noise - rng.uniform(-1, 1.5)) * rng.uniform(1, 6)))
         cloud = _colour(rng) if rng.random() < 0.3 else sky.mean((0, 1)) * 0.3 + rng.uniform(100, 255) * 0.7
         sky = sky + (cover * rng.uniform(0.1, 1.0))[..., None] * (cloud - sky)
