@@ -1,11 +1,16 @@
 """Metres from the ground on rendered views of roads and rooms, whose camera stands at a known height and pitch.
 
     python benchmarks/ground.py [--model hybrid] [--scenes 2] [--size 640x480] [--kinds driving,room,office]
+    python benchmarks/ground.py --folder DATA --heights NAME=METRES,NAME=METRES,...
 
 The renderer of the training scenes is given cameras of 0.3 to 1.7 m and 0 to 25 degrees. Printed are medians over the
 views of the median |depth / truth - 1|: of the floor from the true disparity with 2 % noise, scaled and shifted; of the
 floor, and of all within 10 m, from the model's. Then the same of the model where neither pitch nor roll is told. Views
 that are refused are counted. Scenes of training are never these: their numbers are far apart. Needs the extra `train`.
+
+The second command is for photos of a folder in the form of `pro_engine/datasets/flat.py`, whose depth is known and
+whose camera is so high: the error of all that is known up to 80 m, from the height alone, from the height of a camera
+that is taken to look level, and from the scale and shift that fit the other photos best.
 """
 
 from __future__ import annotations
@@ -13,12 +18,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import pro_engine as pro
+from pro_engine.datasets.flat import open_flat
 from pro_engine.errors import InputError
 from pro_engine.jobs.metres import PhotoLens
 from pro_engine.jobs.options import JobOptions
@@ -33,7 +40,8 @@ FOV_X = np.radians(70.0)
 FLOOR = 0.01  # relative difference from the depth of the plane z = 0, up to which a pixel is floor
 MIN_FLOOR = 0.15  # of the picture
 PROPOSALS = 200
-REACH_M = 10.0
+REACH_M, FAR_M = 10.0, 80.0
+PER_PHOTO = 2000  # pixels that a photo has in the fit for another one
 NOISE = 0.02
 
 Array = NDArray[Any]
@@ -99,6 +107,34 @@ def errors(result: pro.DepthResult, seen: Seen, *, told: bool) -> tuple[float, f
     return float(np.median(apart[seen.floor])), float(np.median(apart[within]))
 
 
+def photos(folder: Path, heights: dict[str, float], predictor: pro.DepthPredictor, refine: str) -> None:
+    """Print the table of photos."""
+    data = open_flat(folder)
+    samples = [data.read(item) for item in data.items if item.name in heights]
+    found, truth, known = {}, {}, {}
+    for sample in samples:
+        assert sample.disparity is not None and sample.valid is not None and sample.intrinsics is not None
+        options = pro.InferenceOptions(refine=refine)  # type: ignore[arg-type]
+        found[sample.name] = predictor.infer(sample.image, intrinsics=sample.intrinsics, options=options)
+        truth[sample.name] = 1 / np.maximum(sample.disparity, 1 / FAR_M)
+        known[sample.name] = sample.valid & (sample.disparity > 1 / FAR_M)
+    print("| photo | height | estimated attitude | level | scale and shift of the others |\n|---|---|---|---|---|")
+    for sample in samples:
+        name, lens = sample.name, PhotoLens(sample.intrinsics, "given")  # type: ignore[arg-type]
+        jobs = [JobOptions(camera_height_m=heights[name], **turned) for turned in ({}, {"pitch_deg": 0.0})]
+        scales = [find_scale(found[name], name, job, lens, assume=False) for job in jobs]
+        rng, rows = np.random.default_rng(0), []
+        for other in found:
+            if other != name:
+                chosen = rng.permutation(np.flatnonzero(known[other]))[:PER_PHOTO]
+                rows.append((found[other].disparity.ravel()[chosen], truth[other].ravel()[chosen]))
+        d, z = (np.concatenate(part)[None] for part in zip(*rows, strict=True))
+        links = [scale.scale_shift for scale in scales if scale] + [pro.fit_scale_shift(d, z.astype(np.float32))]
+        depths = [pro.disparity_to_depth(found[name].disparity, link) for link in links]
+        cells = [f"{np.median(np.abs(depth / truth[name] - 1)[known[name]]):.1%}" for depth in depths]
+        print(f"| {name} | {heights[name]:g} | {' | '.join(cells)} |", flush=True)
+
+
 def exact(seen: Seen) -> pro.DepthResult:
     """The true disparity with noise, scaled and shifted."""
     noise = 1 + np.random.default_rng(0).normal(0, NOISE, seen.depth.shape)
@@ -114,9 +150,15 @@ def main() -> None:
     parser.add_argument("--kinds", default="driving,room,office")
     parser.add_argument("--scenes", type=int, default=2)
     parser.add_argument("--size", default="640x480")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--heights", default="", help="NAME=METRES,...")
     given = parser.parse_args()
     width, height = map(int, given.size.split("x"))
     predictor, options = pro.load_model(given.model, device="cpu"), pro.InferenceOptions(refine=given.refine)
+    if given.folder:
+        heights = {name: float(text) for name, text in (part.split("=") for part in given.heights.split(","))}
+        photos(given.folder, heights, predictor, given.refine)
+        return
     print("| kind | views | exact: floor | model: floor | within 10 m | untold: floor | within 10 m | refused |")
     print("|---|---|---|---|---|---|---|---|")
     for kind in given.kinds.split(","):
