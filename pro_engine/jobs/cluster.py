@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -193,9 +194,8 @@ class _Worker:
         self._photos: SimpleQueue[Photo | None] = SimpleQueue()
         self._outcomes: Iterator[tuple[Photo, Any]] | None = None
         self._lock = threading.Lock()
-
-    def __del__(self) -> None:
-        self._photos.put(None)  # or the thread that waits for the next photo would wait on, and the job for it
+        # Else the thread that waits for the next photo would wait on, and the end of the job for it.
+        weakref.finalize(self, self._photos.put, None)
 
     def infer(self, photo: Photo) -> tuple[Photo, Any]:
         """The next photo that is done, and its outcome. Raises ProEngineError where the model cannot be loaded."""
