@@ -6,6 +6,8 @@ naive surface nets (Gibson, Constrained Elastic Surface Nets, 1998): a vertex in
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -98,18 +100,12 @@ class Volume:
             InputError: there is none.
         """
         sums = self._sums if self._sums is not None else np.zeros((0, 6), dtype=np.float32)
-        known: NDArray[np.bool_] = (sums[:, 0] > 0) & (sums[:, 5] >= least_views)
-        keys, sums = self._keys[known], sums[known]
-        distance, color = sums[:, 1] / sums[:, 0], sums[:, 2:5] / sums[:, :1]
-        rows = _rows(keys, keys)
-        corner = np.stack([_rows(keys, keys + int(_pack(c[None])[0] - _pack(0 * c[None])[0])) for c in CORNERS], axis=1)
-        whole = np.asarray((corner >= 0).all(axis=1))
-        values = np.where(whole[:, None], distance[corner], 1)
-        crossed = whole & (values.min(axis=1) < 0) & (values.max(axis=1) >= 0)
-        cells = rows[crossed]
-        if not len(cells):
+        known = np.flatnonzero((sums[:, 0] > 0) & (sums[:, 5] >= least_views))
+        keys, distance = self._keys[known], sums[known, 1] / sums[known, 0]
+        corner, values = _crossed(keys, distance)
+        if not len(corner):
             raise InputError("The maps show no common surface; check that they were aligned, or give smaller voxels.")
-        values, corner = values[crossed], corner[crossed]
+        cells = corner[:, 0]
         place, count = np.zeros((len(cells), 3)), np.zeros((len(cells), 1))
         for a, b in EDGES:
             first, second = values[:, a], values[:, b]
@@ -123,7 +119,8 @@ class Volume:
         faces = _faces(keys, distance, number)
         if not len(faces):
             raise InputError("The maps show no common surface; check that they were aligned, or give smaller voxels.")
-        tint = color[corner].mean(axis=1).round().astype(np.uint8)
+        of_corners = (sums[known[rows]] for rows in corner.T)
+        tint = np.mean([one[:, 2:5] / one[:, :1] for one in of_corners], axis=0).round().astype(np.uint8)
         return Mesh(vertices.astype(np.float32), faces.astype(np.int32), colors=tint)
 
 
@@ -135,12 +132,27 @@ def _rows(keys: Keys, wanted: Keys) -> NDArray[np.int64]:
     return np.where(keys[place] == wanted, place, -1)
 
 
+def _crossed(keys: Keys, distance: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The cells that the surface crosses: rows (C, 8) of their corners, the cell's own first, and distances there."""
+    shifts = [int(_pack(corner[None])[0] - _pack(0 * corner[None])[0]) for corner in CORNERS]
+    found = [(np.empty((0, 8), dtype=np.int64), np.empty((0, 8), dtype=np.float32))]
+    for start in range(0, len(keys), CHUNK):
+        corner = np.stack([_rows(keys, keys[start : start + CHUNK] + shift) for shift in shifts], axis=1)
+        corner = corner[(corner >= 0).all(axis=1)]
+        values = distance[corner]
+        crossed = (values.min(axis=1) < 0) & (values.max(axis=1) >= 0)
+        found.append((corner[crossed], values[crossed]))
+    corners, distances = zip(*found, strict=True)
+    return np.concatenate(corners), np.concatenate(distances)
+
+
 def _faces(keys: Keys, distance: NDArray[np.float32], number: NDArray[np.int64]) -> NDArray[np.int64]:
     """Two triangles around each edge between voxels whose signs differ; seen from outside counter-clockwise."""
     found = []
-    for axis in range(3):
-        after = _rows(keys, keys + _step(axis))
-        crossed = np.flatnonzero((after >= 0) & ((distance < 0) != (distance[after] < 0)))
+    for axis, start in product(range(3), range(0, len(keys), CHUNK)):
+        part = slice(start, start + CHUNK)
+        after = _rows(keys, keys[part] + _step(axis))
+        crossed = start + np.flatnonzero((after >= 0) & ((distance[part] < 0) != (distance[after] < 0)))
         second, third = _step((axis + 1) % 3), _step((axis + 2) % 3)
         around = [_rows(keys, keys[crossed] - shift) for shift in (0, second, second + third, third)]
         corners = np.stack([np.where(rows >= 0, number[rows], -1) for rows in around], axis=1)
