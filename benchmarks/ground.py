@@ -95,8 +95,8 @@ def plane_depth(lens: pro.Intrinsics, height_m: float, pitch_deg: float) -> Arra
 
 def errors(result: pro.DepthResult, seen: Seen, *, told: bool) -> tuple[float, float]:
     """Median relative errors of the floor and of all within reach; NaN where the ground is refused."""
-    turned = {"pitch_deg": seen.pitch_deg, "roll_deg": 0.0} if told else {}
-    job = JobOptions(camera_height_m=seen.height_m, **turned)
+    pitch_deg, roll_deg = (seen.pitch_deg, 0.0) if told else (None, None)
+    job = JobOptions(camera_height_m=seen.height_m, pitch_deg=pitch_deg, roll_deg=roll_deg)
     try:
         scale = find_scale(result, "view", job, PhotoLens(seen.lens, "given"), assume=False)
     except InputError:
@@ -121,7 +121,7 @@ def photos(folder: Path, heights: dict[str, float], predictor: pro.DepthPredicto
     print("| photo | height | estimated attitude | level | scale and shift of the others |\n|---|---|---|---|---|")
     for sample in samples:
         name, lens = sample.name, PhotoLens(sample.intrinsics, "given")  # type: ignore[arg-type]
-        jobs = [JobOptions(camera_height_m=heights[name], **turned) for turned in ({}, {"pitch_deg": 0.0})]
+        jobs = [JobOptions(camera_height_m=heights[name], pitch_deg=pitch_deg) for pitch_deg in (None, 0.0)]
         scales = [find_scale(found[name], name, job, lens, assume=False) for job in jobs]
         rng, rows = np.random.default_rng(0), []
         for other in found:
@@ -166,9 +166,8 @@ def main() -> None:
         for number in range(FIRST, FIRST + given.scenes):
             for seen in views(kind, number, (width, height)):
                 result = predictor.infer(seen.picture, intrinsics=seen.lens, options=options)
-                row = errors(exact(seen), seen, told=True)[:1] + errors(result, seen, told=True)
-                row += errors(result, seen, told=False)
-                rows.append(row)
+                told = errors(exact(seen), seen, told=True)[:1] + errors(result, seen, told=True)
+                rows.append(told + errors(result, seen, told=False))
         table = np.array(rows)
         refused = ", ".join(str(int(np.isnan(table[:, column]).sum())) for column in (0, 1, 3))
         cells = " | ".join(f"{np.nanmedian(column):.1%}" for column in table.T)

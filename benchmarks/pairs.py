@@ -23,15 +23,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pro_engine.jobs.options import BenchInference
 from pro_engine.options import ModelOptions
 
+if TYPE_CHECKING:
+    from pro_engine.inference.predictor import DepthPredictor
+
 HEADER = "| row | s | of the first | preprocess | coarse | patches | refiner | canvas | peak MiB |\n|" + "---|" * 9
 PHASES = ("preprocess", "coarse", "patches", "refiner", "canvas")
 FEATURES = ("avx2", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+
+
+def predictor_of(model: str, device: str, dtype: str) -> DepthPredictor:
+    """A model by name, or `small`, which the module docstring explains."""
+    import torch
+
+    from pro_engine.inference.load import load_model
+    from pro_engine.inference.predictor import DepthPredictor
+    from pro_engine.models.depth_anything import DepthAnything
+    from pro_engine.models.refiner_published import ProRefiner
+
+    if model != "small":
+        return load_model(model, device=device, dtype=dtype)
+    torch.manual_seed(0)
+    psi = DepthAnything.from_size("small")
+    return DepthPredictor(psi, ProRefiner(psi.spec.feature_channels, start="coarse"), device=device, dtype=dtype)
 
 
 def serve(model: str, dtype: str, tiles: tuple[int, int], file: Path) -> None:
@@ -40,22 +60,12 @@ def serve(model: str, dtype: str, tiles: tuple[int, int], file: Path) -> None:
     import torch
 
     from pro_engine.inference import runtime
-    from pro_engine.inference.load import load_model
-    from pro_engine.inference.predictor import DepthPredictor
     from pro_engine.jobs.kept_memory import prepare
-    from pro_engine.models.depth_anything import DepthAnything
-    from pro_engine.models.refiner_published import ProRefiner
     from pro_engine.options import InferenceOptions
 
     prepare()
     torch.set_num_threads(1)
-    if model == "small":
-        torch.manual_seed(0)
-        psi = DepthAnything.from_size("small")
-        refiner = ProRefiner(psi.spec.feature_channels, start="coarse")
-        predictor = DepthPredictor(psi, refiner, device="cpu", dtype=dtype)
-    else:
-        predictor = load_model(model, device="cpu", dtype=dtype)
+    predictor = predictor_of(model, "cpu", dtype)
     runtime.time.perf_counter = time.process_time  # type: ignore[attr-defined]  # phases in processor time, too
     picture, options = np.load(file), InferenceOptions(tiles=tiles, batch_size=1)
     predictor.infer(picture, options=options)
