@@ -1,6 +1,6 @@
 """The page of a GPU: seconds for a photo and the GPU's memory, by model and number format.
 
-    python benchmarks/gpu.py [--device cuda] [--models compact,hybrid,small] [--dtypes float32,bfloat16,float16]
+    python benchmarks/gpu.py [--cpu] [--models compact,hybrid,small] [--dtypes float32,bfloat16,float16]
 
 `small` is Depth Anything V2 small with the published refiner, both with random weights. A model infers the made 4K
 picture twice, and then `runs` times; the median is printed, with its phases. Memory is the most that PyTorch held on
@@ -53,15 +53,15 @@ def row(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table; a model that the device does not hold is named, and the others are done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--cpu", action="store_true", help="the same on the processor")
     parser.add_argument("--models", default="compact,hybrid,small")
     parser.add_argument("--dtypes", default="float32,bfloat16,float16")
     parser.add_argument("--size", default="3840x2160")
     parser.add_argument("--runs", type=int, default=10)
     chosen = parser.parse_args(arguments)
-    device = torch.device(chosen.device)
+    device = torch.device("cpu" if chosen.cpu else "cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("PyTorch sees no CUDA GPU here; run this where there is one, or give --device cpu.")
+        raise SystemExit("PyTorch sees no CUDA GPU here; run this where there is one, or give --cpu.")
     width, height = map(int, chosen.size.split("x"))
     print(f"{device_name(device)}; {chosen.size}, median of {chosen.runs}\n\n{HEADER}")
     for model in chosen.models.split(","):

@@ -238,8 +238,9 @@ class _AlignedMaps:
             agreed = np.unpackbits(self.agreed[number], count=trust.size).reshape(trust.shape)
             chosen = (trust > 0) & (agreed > 0)
             every = max(1, math.ceil(chosen.sum() * len(self.done) / MOST_POINTS))
-            points.append(view.world_points()[chosen][::every])
-            colors.append(image[chosen][::every])
+            rows = np.flatnonzero(chosen)[::every]  # a slice of what is chosen would keep all of it
+            points.append(view.world_points().reshape(-1, 3)[rows])
+            colors.append(image.reshape(-1, 3)[rows])
         mesh = volume.surface(min(2, len(self.done) - 1))
         made, about = [], {"unit": "of the reconstruction", "views": len(self.done), "voxel": self.voxel}
         for form in self.job.options.surface:
