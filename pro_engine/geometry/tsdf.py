@@ -134,7 +134,7 @@ def _rows(keys: Keys, wanted: Keys) -> NDArray[np.int64]:
 
 def _crossed(keys: Keys, distance: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The cells that the surface crosses: rows (C, 8) of their corners, the cell's own first, and distances there."""
-    shifts = [int(_pack(corner[None])[0] - _pack(0 * corner[None])[0]) for corner in CORNERS]
+    shifts = CORNERS @ [_step(axis) for axis in range(3)]
     found = [(np.empty((0, 8), dtype=np.int64), np.empty((0, 8), dtype=np.float32))]
     for start in range(0, len(keys), CHUNK):
         corner = np.stack([_rows(keys, keys[start : start + CHUNK] + shift) for shift in shifts], axis=1)
