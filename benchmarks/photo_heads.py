@@ -9,8 +9,9 @@ RENDERS: scenes of `pro-engine train scenes` that no network was trained on; len
 Debian packages mate-backgrounds and plasma-workspace-wallpapers put their files (/usr/share), twelve of which tell the
 focal length and have a sensor of known size (`lenses.json`, degrees across the longer side).
 
-The lens that is told lies between a usual one and what the head reads (`READ_SHARE`). Lines of the lens say what other
-shares would give. A sky that is told in photos without an outline is listed with its share of the picture.
+The lens that is told lies between a usual one and what the head reads (`READ_SHARE`), and follows straight lines where
+a photo has them (`geometry/vanishing.py`). Rows of the lens say what other shares would give, without and with lines. A
+sky that is told in photos without an outline is listed with its share of the picture.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -28,6 +30,8 @@ import numpy as np
 from pro_engine.datasets import open_dataset
 from pro_engine.datasets.sample import EvalSample
 from pro_engine.geometry.depth import disparity_to_depth, span_scale_shift
+from pro_engine.geometry.vanishing import focal_from_lines
+from pro_engine.inference import whole
 from pro_engine.inference.load import load_model
 from pro_engine.inference.predictor import DepthPredictor
 from pro_engine.io.image import load_image
@@ -81,10 +85,19 @@ def longer_fov_deg(focal_px: float, image: ImageArray) -> float:
     return math.degrees(2 * math.atan(max(image.shape[:2]) / (2 * focal_px)))
 
 
-def fovs_at_shares(focal_px: float, image: ImageArray) -> list[float]:
-    """Fields of view with each of `SHARES` of what is read, from the focal length that is told."""
-    usual = USUAL_FOCAL * math.sqrt(image.shape[0] * image.shape[1])
-    return [longer_fov_deg(usual * (focal_px / usual) ** (share / READ_SHARE), image) for share in SHARES]
+def read_focal(model: DepthPredictor, image: ImageArray) -> float:
+    """The focal length that the head reads, as a share of the square root of the picture's area."""
+    with mock.patch.object(whole, "focal_from_lines", lambda _, usual: usual):
+        told = model.infer(image, options=InferenceOptions(refine="none")).intrinsics
+    assert told is not None
+    return float(USUAL_FOCAL * (told.fx / math.sqrt(told.width * told.height) / USUAL_FOCAL) ** (1 / READ_SHARE))
+
+
+def fovs_at_shares(read: float, image: ImageArray) -> list[float]:
+    """Fields of view with each of `SHARES` of what is read (see `read_focal`), without lines and then with them."""
+    guesses = [USUAL_FOCAL * (read / USUAL_FOCAL) ** share for share in SHARES]
+    focals = guesses + [focal_from_lines(image, guess) for guess in guesses]
+    return [longer_fov_deg(focal * math.sqrt(image.shape[0] * image.shape[1]), image) for focal in focals]
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
@@ -104,9 +117,10 @@ def lens_line(found: Sequence[float], true: Sequence[float]) -> str:
 
 def lens_lines(at_shares: Sequence[Sequence[float]], true: Sequence[float]) -> Iterator[str]:
     """`lens_line` for each share; at_shares: see `fovs_at_shares`, of each picture."""
-    for share, found in zip(SHARES, zip(*at_shares, strict=True), strict=True):
-        told = " (told)" if share == READ_SHARE else ""
-        yield f"share {share:g}{told}: {lens_line(found, true)}"
+    rows = [f"share {share:g}, {lines}" for lines in ("no lines", "lines") for share in SHARES]
+    for row, found in zip(rows, zip(*at_shares, strict=True), strict=True):
+        told = " (told)" if row == f"share {READ_SHARE:g}, lines" else ""
+        yield f"{row}{told}: {lens_line(found, true)}"
 
 
 def photos(model: DepthPredictor, root: Path) -> Iterator[str]:
@@ -124,7 +138,7 @@ def photos(model: DepthPredictor, root: Path) -> Iterator[str]:
         in_metres = row["kind"] == "depth" and sample.real
         result = model.infer(sample.image, options=InferenceOptions(refine="none"))
         if sample.intrinsics is not None and sample.real and result.intrinsics is not None:
-            lenses.append(fovs_at_shares(result.intrinsics.fx, sample.image))
+            lenses.append(fovs_at_shares(read_focal(model, sample.image), sample.image))
             true_fovs.append(longer_fov_deg(sample.intrinsics.fx, sample.image))
             cells[0] = f"{longer_fov_deg(result.intrinsics.fx, sample.image):.1f} ({true_fovs[-1]:.1f})"
         if in_metres:
@@ -152,7 +166,7 @@ def renders(model: DepthPredictor, root: Path, count: int) -> Iterator[str]:
         result = model.infer(sample.image, options=InferenceOptions(refine="none"))
         assert sample.intrinsics is not None and sample.disparity is not None
         if result.intrinsics is not None:
-            lenses.append(fovs_at_shares(result.intrinsics.fx, sample.image))
+            lenses.append(fovs_at_shares(read_focal(model, sample.image), sample.image))
             true_fovs.append(longer_fov_deg(sample.intrinsics.fx, sample.image))
         true = sample.disparity == 0
         found = np.zeros_like(true) if result.sky is None else result.sky
@@ -170,9 +184,7 @@ def wallpapers(model: DepthPredictor, root: Path) -> Iterator[str]:
     found = []
     for name in known:
         image = load_image(root / name)[0]
-        told = model.infer(image, options=InferenceOptions(refine="none")).intrinsics
-        assert told is not None
-        found.append(fovs_at_shares(told.fx, image))
+        found.append(fovs_at_shares(read_focal(model, image), image))
     yield from (f"other photos, {line}" for line in lens_lines(found, list(known.values())))
 
 

@@ -28,7 +28,8 @@ FloatMap = NDArray[np.float32]
 BoolMap = NDArray[np.bool_]
 
 LensSource = Literal["given", "exif", "model", "assumed"]
-"""Of intrinsics: given by the caller, told by the photo's file, estimated by the model, or an assumed usual lens."""
+"""Of intrinsics: given by the caller, told by the photo's file, estimated by the model (and, where that
+is a guess, by the lines of the photo), or an assumed usual lens."""
 ScaleSource = Literal["given", "fitted", "metric", "estimated", "assumed"]
 """Of a scale: given by the caller (a range, numbers), fitted to something known (sensor depth, the ground) also by a
 model that is told it, the metres of a metric model (the lens known or its own), estimated by a head for it, or by an

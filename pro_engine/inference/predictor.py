@@ -284,7 +284,7 @@ class DepthPredictor:
                 if runtime.is_out_of_memory(error):
                     raise runtime.out_of_memory(self.device) from error
                 raise
-            whole = settle(output, self.spec, layout.coarse, layout.image, lens)
+            whole = settle(output, self.spec, layout.coarse, image, lens)
             if prompt is not None:
                 whole = replace(whole, metric_factor=1.0, scale_source="fitted", note=_TOLD)
             return Coarse.of(output, whole, prompt)

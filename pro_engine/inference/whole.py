@@ -1,13 +1,13 @@
 """What holds for a photo as such, from the pass over the whole picture: its lens, its metres, its sky and normals.
 
 It is settled outside the networks, where the lens of the photo is known, and so alike for an exported Ψ. A lens that is
-given or that the photo tells goes before the model's own.
+given or that the photo tells goes before the model's own; one that is a guess of heads is mended by the photo's lines.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pro_engine.geometry.affine_points import find_lens, find_shift
+from pro_engine.geometry.vanishing import focal_from_lines
 from pro_engine.inference.resize import resized
 from pro_engine.inference.sharpen import sharpen
 from pro_engine.inference.sky import averaged, believed
@@ -100,19 +101,21 @@ def is_surface(share: Tensor) -> Tensor:
     return share >= 1 - _SKY_ABOVE
 
 
-def settle(output: PsiOutput, spec: PsiSpec, seen: tuple[int, int], photo: tuple[int, int], lens: Lens | None) -> Whole:
+def settle(output: PsiOutput, spec: PsiSpec, seen: tuple[int, int], image: ImageArray, lens: Lens | None) -> Whole:
     """What a Ψ's pass over the whole picture means.
 
     Args:
         output: of `DepthBase.whole`.
         spec: of that Ψ.
         seen: height and width of its input.
-        photo: height and width of the photo.
+        image: (H, W, 3) the photo.
         lens: of the photo, as far as the caller knows it.
     """
     whole, note = output.whole, ""
     if lens is None or not lens.is_known:
-        own, note = _own_lens(whole, seen, photo)
+        own, note = _own_lens(whole, seen, (image.shape[0], image.shape[1]))
+        if own is not None and spec.gives_span:
+            own = _by_lines(own, image)
         lens = own or lens
     factor, source = _metres(spec, seen, lens)
     disparity, valid = output.disparity, whole.valid
@@ -145,6 +148,14 @@ def _own_lens(whole: WholeOutput, seen: tuple[int, int], photo: tuple[int, int])
         return None, ""
     low, high = _FOV_DEG
     return (Lens(found, "model"), "") if found is not None and low <= found.fov_x_deg <= high else (None, why)
+
+
+def _by_lines(lens: Lens, image: ImageArray) -> Lens:
+    """A lens that is a guess, with what the lines of the photo tell."""
+    guess = lens.intrinsics
+    side = math.sqrt(guess.width * guess.height)
+    focal = focal_from_lines(image, math.sqrt(guess.fx * guess.fy) / side) * side
+    return replace(lens, intrinsics=replace(guess, fx=focal, fy=focal))
 
 
 def _by_points(output: PsiOutput, points: Tensor, lens: Lens | None) -> tuple[Tensor, Tensor]:

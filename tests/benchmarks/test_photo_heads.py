@@ -12,13 +12,15 @@ from photo_heads import (
     log2_error,
     longer_fov_deg,
     overlap,
+    read_focal,
     read_outlines,
     sky_of,
 )
 
 from pro_engine.datasets.sample import EvalSample
+from pro_engine.inference import whole
 from pro_engine.models.photo_heads import READ_SHARE, USUAL_FOCAL
-from pro_engine.types import DepthResult
+from pro_engine.types import DepthResult, Intrinsics
 
 
 def test_twelve_skies_lie_in_their_pictures():
@@ -60,10 +62,28 @@ def test_the_lens_is_held_against_the_best_constant():
 
 def test_shares_of_what_is_read_lie_between_the_usual_lens_and_all_of_it():
     image = np.zeros((300, 400, 3), np.uint8)
-    usual = USUAL_FOCAL * np.sqrt(300 * 400)
-    told = usual * 2**READ_SHARE  # twice the usual was read
-    degrees = dict(zip(SHARES, fovs_at_shares(told, image), strict=True))
-    assert degrees[1.0] == pytest.approx(longer_fov_deg(2 * usual, image))
-    assert degrees[READ_SHARE] == pytest.approx(longer_fov_deg(told, image))
+    side = np.sqrt(300 * 400)
+    without, with_lines = np.split(np.array(fovs_at_shares(2 * USUAL_FOCAL, image)), 2)  # twice the usual was read
+    degrees = dict(zip(SHARES, without, strict=True))
+    assert degrees[1.0] == pytest.approx(longer_fov_deg(2 * USUAL_FOCAL * side, image))
+    assert degrees[READ_SHARE] == pytest.approx(longer_fov_deg(2**READ_SHARE * USUAL_FOCAL * side, image))
     assert degrees[0.0] == pytest.approx(60, abs=0.1)
-    assert len(list(lens_lines([list(degrees.values())] * 3, [50, 60, 70]))) == len(SHARES)
+    assert (with_lines == without).all()  # of an even picture
+    lines = list(lens_lines([[*without, *with_lines]] * 3, [50, 60, 70]))
+    assert len(lines) == 2 * len(SHARES) and sum("(told)" in line for line in lines) == 1
+
+
+def test_what_the_head_reads_is_known_without_the_lines():
+    image = np.zeros((300, 400, 3), np.uint8)
+    image[::40], image[:, ::40] = 255, 255
+
+    class Predictor:
+        """Tells what a network's guess becomes by the lines."""
+
+        def infer(self, image, options):
+            side = np.sqrt(300 * 400)
+            focal = whole.focal_from_lines(image, USUAL_FOCAL * 2**READ_SHARE) * side
+            lens = Intrinsics(focal, focal, 199.5, 149.5, 400, 300)
+            return DepthResult(np.zeros((300, 400), np.float32), np.ones((300, 400), bool), intrinsics=lens)
+
+    assert read_focal(Predictor(), image) == pytest.approx(2 * USUAL_FOCAL)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
 from pro_engine.geometry.depth import disparity_to_depth
+from pro_engine.geometry.vanishing import focal_from_lines
+from pro_engine.inference.whole import Lens, settle
+from pro_engine.models.contract import PsiOutput, WholeOutput
+from pro_engine.models.vit import VIT_HEADS_SPEC, VIT_SPEC
 from pro_engine.options import InferenceOptions
 from pro_engine.types import Intrinsics
 
@@ -20,6 +26,25 @@ def seen(tiny, *, intrinsics=None, lens_source="given", keep_normals=False, refi
     predictor = tiny.predictor(psi=tiny.WallPsi(**wall), trained=False)
     options = InferenceOptions(tiles=(2, 2), refine=refine, keep_normals=keep_normals)
     return predictor.infer(IMAGE, intrinsics=intrinsics, lens_source=lens_source, options=options)
+
+
+def test_lines_mend_a_lens_that_is_a_guess_and_no_other():
+    image = np.full((480, 640, 3), 230, np.uint8)
+    for x in range(-600, 1300, 60):  # a floor and a wall, in two-point perspective
+        for far in ((50, 200), (900, 200)):
+            cv2.line(image, (x, 480), far, (20, 20, 20), 2, cv2.LINE_AA)
+        cv2.line(image, (x, 0), (x, 480), (20, 20, 20), 2, cv2.LINE_AA)
+    side = np.sqrt(480 * 640)
+    output = PsiOutput(torch.rand(1, 1, 42, 56), (), WholeOutput(focal_px=torch.tensor([[48.5]])))
+    guess = settle(output, VIT_SPEC, (42, 56), image, None).lens
+    mended = settle(output, VIT_HEADS_SPEC, (42, 56), image, None).lens
+    assert guess is not None and mended is not None and guess.source == mended.source == "model"
+    expected = focal_from_lines(image, 48.5 * 480 / 42 / side) * side
+    assert mended.intrinsics.fx == mended.intrinsics.fy == pytest.approx(expected, rel=1e-6)
+    assert guess.intrinsics.fx == pytest.approx(48.5 * 640 / 56, rel=1e-6)
+    assert expected < 0.9 * guess.intrinsics.fx
+    given = Lens(guess.intrinsics, "given")
+    assert settle(output, VIT_HEADS_SPEC, (42, 56), image, given).lens is given
 
 
 @pytest.mark.parametrize("refine", ["blend", "none"])

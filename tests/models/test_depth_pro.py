@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -64,7 +65,7 @@ def test_metres_follow_the_angle_of_view(published):
     psi = DepthPro(published.config)
     assert psi.spec == depth_pro_spec(256)
     output = PsiOutput(torch.full((1, 1, 8, 8), 0.25), ())
-    whole = settle(output, spec, (1536, 1536), (3000, 4000), Lens(lens, "given"))
+    whole = settle(output, spec, (1536, 1536), np.zeros((3000, 4000, 3), np.uint8), Lens(lens, "given"))
     assert whole.metric_factor == pytest.approx(2, rel=1e-3)  # pixel centres are at integers
 
 
