@@ -316,6 +316,7 @@ class InferenceOptions(Checked):
         False, "With sharp steps, also return which share of every pixel the near side of an outline fills"
     )
     keep_normals: bool = option(False, "Also return the model's own normals, if it gives any, resized to the image")
+    keep_sky: bool = option(False, "Leave an estimated sky as the networks see it, not even and far")
 
     def __post_init__(self) -> None:
         super().__post_init__()

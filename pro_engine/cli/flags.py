@@ -76,7 +76,7 @@ FLAGS = {
     "roll_deg": Flag(("--roll",)),
     "scale_from": Flag(("--scale",)),
 }
-NO_FLAG = {"keep_alpha", "keep_coarse", "keep_normals"}
+NO_FLAG = {"keep_alpha", "keep_coarse", "keep_normals", "keep_sky"}
 """Options that a verb sets itself."""
 
 _VALUES = {Path: "PATH", int: "NUMBER", float: "NUMBER", str: "TEXT"}

@@ -176,10 +176,10 @@ class DepthPredictor:
             alpha = surfaces.alpha_of(both, size, aligned=aligned) if options.keep_alpha else None
         else:
             disparity = tiling.to_image(values, layout)
-        coarse_map = tiling.to_image(coarse.normalised, layout) if options.keep_coarse else None
+        coarse_map = coarse.on_picture(layout, sky, keep=options.keep_sky) if options.keep_coarse else None
         if sharpens and not sharp:
             sharpen(disparity, image, layout.canvas)
-        coarse.set_sky(disparity, infinite)
+        coarse.set_sky(disparity, sky, keep=options.keep_sky)
         depth, scale_shift = coarse.metres(disparity, infinite)
         if known is not None:
             valid &= known

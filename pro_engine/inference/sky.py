@@ -24,6 +24,9 @@ LEAST_SHARE = 0.001
 """Areas below this share of the picture are none."""
 LOW_SHARE = 0.3
 """Of an area at most, in the lowest quarter of the picture; what is spread over all of it has 0.25 there."""
+NEAR, SURE_MEAN = 0.2, 0.68
+"""Where the map lies by more than this share of its range before the farthest surfaces, a sky is believed from this
+mean estimate on."""
 
 
 def averaged(share: FloatMap, image: ImageArray) -> FloatMap:
@@ -62,13 +65,28 @@ def _mix(values: FloatMap, weights: FloatMap) -> None:
         values[row] += weights[row] * (values[row + 1] - values[row])
 
 
-def believed(sky: BoolMap) -> BoolMap:
-    """The parts (H, W) of an estimated sky that lie like one: each connected area that is large enough and does not
-    reach far into the lowest quarter of the picture."""
+def believed(share: FloatMap, disparity: FloatMap) -> BoolMap:
+    """The parts of an estimated sky that lie like one.
+
+    Args:
+        share: (h, w) in [0, 1], the estimate; above one half it says sky.
+        disparity: (h, w) the map of the same picture.
+
+    Returns:
+        (h, w), each connected area that is large enough, does not reach far into the lowest quarter of the picture, and
+        is far in the map or sure enough to contradict it.
+    """
+    sky = share > 0.5
     height = len(sky)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(sky.astype(np.uint8), connectivity=4)
     areas = stats[:, cv2.CC_STAT_AREA]
     low = np.bincount(labels[height - max(1, height // 4) :].ravel(), minlength=count)
     keep = (areas >= LEAST_SHARE * sky.size) & (low <= LOW_SHARE * areas)
     keep[0] = False
+    if keep.any() and not sky.all():
+        farthest, nearest = np.percentile(disparity[~sky], (1, 99))
+        limit = farthest + NEAR * (nearest - farthest)
+        for area in np.flatnonzero(keep):
+            inside = labels == area
+            keep[area] = share[inside].mean() >= SURE_MEAN or np.median(disparity[inside]) <= limit
     return np.asarray(keep[labels], np.bool_)

@@ -73,7 +73,8 @@ class Whole:
             return None
         if self.sky_estimated:
             sky = averaged(sky, resized(image, sky.shape))
-            sky = np.where(believed(sky > _SKY_ABOVE), sky, np.minimum(sky, _SKY_ABOVE))
+            disparity = resized(self.disparity[0, 0].cpu().numpy(), sky.shape)
+            sky = np.where(believed(sky, disparity), sky, np.minimum(sky, _SKY_ABOVE))
         if sky.max() <= _SKY_ABOVE:
             return None if self.sky_estimated else np.zeros(image.shape[:2], np.bool_)
         height, width = image.shape[:2]

@@ -42,12 +42,12 @@ _NO_MATTER = {
 """Options that change which files there are, or how they come about, but none of them."""
 _KINDS = {
     **dict.fromkeys(("model", "weights", "dtype", "tiles", "refine", "passes", "sequence", "prompt"), _INFERRED),
+    **dict.fromkeys(("keep_background", "keep_sky"), _INFERRED),  # the map has an estimated sky
     **dict.fromkeys(
         (
             *(
                 "near_m",
                 "far_m",
-                "keep_background",
                 "align",
                 "scale_from",
                 "camera_height_m",

@@ -2,7 +2,7 @@
 
     python run.py PHOTO OUT.npy [ROWSxCOLUMNS]
 
-OUT.npy is float32 (H, W), larger is nearer: within 1e-3 of its range what `pro-engine infer` gives in float32."""
+OUT.npy is float32 (H, W), larger is nearer: within 1e-3 of its range as `infer --keep-background` in float32."""
 
 import json
 import sys

@@ -169,7 +169,8 @@ class PhotoJob:
         lens = ready.lens if shot is None else shot.lens(ready.lens)
         work = PhotoWork(self, photo, ready.outputs, ready.loaded, lens, shot or ShotScale())
         coarse = bool(work.of("preview")) and self.inference.refine != "none"
-        inference = replace(self.inference, keep_coarse=coarse, keep_alpha=self.options.alpha)
+        keep_sky = self.inference.keep_sky or self.options.keep_background
+        inference = replace(self.inference, keep_coarse=coarse, keep_alpha=self.options.alpha, keep_sky=keep_sky)
         prompt = sensor_prompt(photo.name, self.options, work.image.shape) if predictor.spec.takes_prompt else None
         pinhole = partial(predictor.infer, intrinsics=lens.intrinsics, lens_source=lens.source, prompt=prompt)
         infer = partial(infer_panorama, predictor) if lens.sphere else pinhole

@@ -63,7 +63,7 @@ GRACE_S = 1.0  # for a job under way, once stdin is closed
 LONGEST_LINE = 1 << 20
 WORDS = {"name": "model", "sequence": "shot"}
 """What a request calls an option that does not go by the name of its field."""
-DECIDED = {"keep_alpha", "keep_coarse", "keep_normals"}
+DECIDED = {"keep_alpha", "keep_coarse", "keep_normals", "keep_sky"}
 """Options that `PhotoJob` sets itself."""
 
 Request = Mapping[str, Any]

@@ -44,7 +44,7 @@ class PsiSpec:
         shift.
     gives_lens, gives_sky, gives_valid, gives_normals: whether `WholeOutput` has them, or its points tell them.
     gives_span: whether it has the range of distances, which is an estimate and makes nothing metric. The disparity of
-        such a Ψ knows no infinity: the sky is told, and its disparity left as it is.
+        such a Ψ knows no infinity: the sky is told, and in the end gets the level of what is farthest.
     takes_prompt: whether it can be told depth, by `DepthBase.prompted`.
     """
 

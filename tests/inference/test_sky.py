@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from pro_engine.inference.sky import averaged, believed
 from pro_engine.inference.whole import Whole
@@ -40,20 +41,33 @@ def test_a_few_places_do_not_outvote_an_area():
     assert not (averaged(share, image) > 0.5)[:, 40:].any()
 
 
+FAR = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None].repeat(WIDTH, 1)  # nearer from top to bottom
+
+
 def test_what_lies_low_or_is_tiny_is_no_sky():
-    sky = np.zeros((HEIGHT, WIDTH), bool)
-    sky[:20] = True
-    high = sky.copy()
-    sky[50:, 5:70] = True
-    sky[30, 30] = True
-    assert np.array_equal(believed(sky), high)
-    assert believed(np.ones((HEIGHT, WIDTH), bool)).all(), "a photo of nothing but sky"
-    assert not believed(np.zeros((HEIGHT, WIDTH), bool)).any()
+    sky = np.zeros((HEIGHT, WIDTH), np.float32)
+    sky[:20] = 1
+    high = sky > 0
+    sky[50:, 5:70] = 1
+    sky[30, 30] = 1
+    assert np.array_equal(believed(sky, FAR), high)
+    assert believed(np.ones((HEIGHT, WIDTH), np.float32), FAR).all(), "a photo of nothing but sky"
+    assert not believed(np.zeros((HEIGHT, WIDTH), np.float32), FAR).any()
+
+
+def test_a_sky_that_is_near_in_the_map_must_be_sure():
+    _, inside = framed()
+    near = np.where(inside, 0.8, FAR).astype(np.float32)
+    for disparity, mean, told in ((FAR / 9, 0.6, True), (near, 0.6, False), (near, 0.8, True)):
+        share = np.where(inside, mean, 0.1).astype(np.float32)
+        disparity = np.where(inside, disparity, FAR).astype(np.float32)
+        assert np.array_equal(believed(share, disparity), inside & told)
 
 
 def test_an_estimate_that_finds_no_sky_tells_nothing():
     image, inside = framed()
-    plain = {"disparity": None, "lens": None, "metres": None, "scale_source": None}
+    disparity = torch.from_numpy(np.where(inside, 0, FAR + 1))[None, None]
+    plain = {"disparity": disparity, "lens": None, "metres": None, "scale_source": None}
     for share, told in ((wavering(inside, 0.7), True), (wavering(inside, 0.2), False)):
         sky = Whole(*plain.values(), sky=share, sky_estimated=True).sky_of(image)
         assert (sky is not None) == told

@@ -95,11 +95,13 @@ def test_the_sky_is_infinitely_far_and_its_outline_that_of_the_picture(tiny):
     assert (far[result.sky] > 1e4).all()
 
 
-def test_an_estimate_leaves_the_map_as_it_is(tiny):
+def test_an_estimated_sky_is_even_and_far_and_surfaces_stay_as_they_are(tiny):
     result, without = seen(tiny, span=(2.0, 9.0), sky_share=0.5), seen(tiny, span=(2.0, 9.0))
     assert result.sky.any() and without.sky is None
     assert (result.depth, result.scale_shift) == (None, None)
-    np.testing.assert_array_equal(result.disparity, without.disparity)
+    np.testing.assert_array_equal(result.disparity[~result.sky], without.disparity[~result.sky])
+    assert np.ptp(result.disparity[result.sky]) == 0
+    assert result.disparity[result.sky][0] <= np.percentile(result.disparity[~result.sky], 1)
 
 
 @pytest.mark.parametrize(("span", "told"), [((2.0, 9.0), (2.0, 9.0)), ((9.0, 2.0), None), ((1.0, float("inf")), None)])
