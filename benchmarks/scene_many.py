@@ -1,10 +1,11 @@
 """`pro-engine scene` over many large pictures: what it holds as it goes, a kill in the middle, a broken picture.
 
-    pro-engine train scenes --out FOLDER --count 1 --seed 0 --orbit 12 --size 960x720
-    python benchmarks/scene_many.py FOLDER/scene_000000 [--count 200] [--size 4000x3000] [--flags "--refine none"]
+    pro-engine train scenes --out FOLDER --count 2 --seed 0 --orbit 12 --size 960x720
+    python benchmarks/scene_many.py FOLDER/scene_000001 --work WORK [--count 200] [--size 4000x3000] [--flags ...]
 
 The reconstruction has the true poses of the orbit, and points on the true surface with their tracks. Its views are
-those of the orbit over and over, enlarged: memory and time are measured, not geometry. One picture is cut in half. The
+those of the orbit over and over, enlarged: memory and time are measured, not geometry. (Scene 0 is glossy: its maps
+are the wrong way round, and most of them refused.) One picture is cut in half. The
 process gets SIGKILL when a third of the maps are there, and the same command is given again. Printed are what the
 process holds at some counts of maps and at most in each of the two steps that follow, and the peak; then what must
 hold: no map was made twice, all but the broken picture have one, and the messages name that picture alone. POSIX only.
