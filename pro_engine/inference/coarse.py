@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,14 +12,12 @@ from torch import Tensor
 from pro_engine.geometry.depth import disparity_to_depth
 from pro_engine.inference.patch_scale import on_coarse_scale
 from pro_engine.inference.resize import filled, resized
+from pro_engine.inference.sky import level_sky
 from pro_engine.inference.tiling import Plan, to_image
 from pro_engine.inference.whole import Whole, is_surface
 from pro_engine.models.contract import Prompt, PsiOutput, PsiSpec, RefinerInput
 from pro_engine.models.refiner_published import center_and_spread, sample_roi
 from pro_engine.types import BoolMap, FloatMap, ScaleShift
-
-_COUNTED = 250_000  # pixels
-_FARTHEST = 0.5  # percentile of surfaces, as a few undershoot at outlines
 
 
 @dataclass(frozen=True)
@@ -77,15 +74,17 @@ class Coarse:
         return values
 
     def set_sky(self, disparity: FloatMap, sky: BoolMap | None, *, keep: bool = False) -> None:
-        """Give the sky (H, W), if there is any, one level in a normalised map (H, W): a disparity of 0 or, where it is
-        an estimate, its own median, or that of the farthest surface if this is farther. keep: leave an estimated one.
+        """Give the sky (H, W), if there is any, one level in a normalised map (H, W).
+
+        That is a disparity of 0 or, of an estimate, see `level_sky`, which also takes things out of it. keep: leave an
+        estimated one.
         """
         if sky is None:
             return
         if self.whole.surface is not None:
             disparity[sky] = self.zero
         elif not keep:
-            disparity[sky] = _far_level(disparity, sky)
+            level_sky(disparity, sky)
 
     def continued(self, values: FloatMap, sky: BoolMap | None) -> FloatMap:
         """A map (h, w) of the whole picture in which surfaces go on in the sky (H, W), if there is any, as enlarging it
@@ -140,12 +139,3 @@ class Coarse:
         share = F.interpolate(self.whole.surface, size, mode="bilinear", align_corners=False)
         found: BoolMap = is_surface(share)[0, 0].cpu().numpy()
         return found
-
-
-def _far_level(disparity: FloatMap, sky: BoolMap) -> np.float32:
-    """See `Coarse.set_sky`; of every few pixels, as both are counted and not looked at."""
-    every = max(1, math.isqrt(sky.size // _COUNTED))
-    thin = disparity[::every, ::every]
-    within = sky[::every, ::every]
-    parts = [np.percentile(thin[where], share) for where, share in ((within, 50), (~within, _FARTHEST)) if where.any()]
-    return np.float32(min(parts))

@@ -27,6 +27,11 @@ LOW_SHARE = 0.3
 NEAR, SURE_MEAN = 0.2, 0.68
 """Where the map lies by more than this share of its range before the farthest surfaces, a sky is believed from this
 mean estimate on."""
+THING = 0.03, 0.09
+"""By so much of that range a thing, such as a lamp, lies before a sky that is far in the map: up to the first nothing
+of it is left, from the second on all."""
+_FARTHEST, _NEAREST = 0.5, 99  # percentiles of surfaces, as a few undershoot at outlines
+_COUNTED, _BAND = 250_000, 256
 
 
 def averaged(share: FloatMap, image: ImageArray) -> FloatMap:
@@ -84,9 +89,43 @@ def believed(share: FloatMap, disparity: FloatMap) -> BoolMap:
     keep = (areas >= LEAST_SHARE * sky.size) & (low <= LOW_SHARE * areas)
     keep[0] = False
     if keep.any() and not sky.all():
-        farthest, nearest = np.percentile(disparity[~sky], (1, 99))
+        farthest, nearest = np.percentile(disparity[~sky], (_FARTHEST, _NEAREST))
         limit = farthest + NEAR * (nearest - farthest)
         for area in np.flatnonzero(keep):
             inside = labels == area
             keep[area] = share[inside].mean() >= SURE_MEAN or np.median(disparity[inside]) <= limit
     return np.asarray(keep[labels], np.bool_)
+
+
+def level_sky(disparity: FloatMap, sky: BoolMap) -> None:
+    """Give an estimated sky one level in a map, and take out of the sky what the map has before it, both in place.
+
+    The level is the sky's own median, or that of the farthest surface if this is farther. What lies before it is a
+    thing that the estimate overlooked, unless it is all of an area: then the map is wrong (see `believed`).
+
+    Args:
+        disparity: (H, W) the map at the picture's size.
+        sky: (H, W) where the sky is.
+    """
+    every = max(1, math.isqrt(sky.size // _COUNTED))
+    thin, within = disparity[::every, ::every], sky[::every, ::every]
+    if not within.any():
+        return
+    level, span, near = float(np.median(thin[within])), 0.0, np.zeros(within.shape, np.uint8)
+    if not within.all():
+        farthest, nearest = np.percentile(thin[~within], (_FARTHEST, _NEAREST))
+        level, span = min(level, float(farthest)), float(nearest - farthest)
+        count, labels = cv2.connectedComponents(within.astype(np.uint8), connectivity=4)
+        for area in range(1, count):
+            inside = labels == area
+            near[inside] = np.median(thin[inside]) > level + NEAR * span
+    wrong = cv2.dilate(near, np.ones((3, 3), np.uint8)) > 0
+    columns = np.arange(sky.shape[1]) // every
+    for top in range(0, len(sky), _BAND):
+        rows = slice(top, top + _BAND)
+        values, here = disparity[rows], sky[rows]
+        before = (values - level) / span if span > 0 else np.zeros_like(values)
+        share = np.clip((before - THING[0]) / (THING[1] - THING[0]), 0, 1)
+        share[wrong[np.arange(top, top + len(here)) // every][:, columns]] = 0
+        values[here] = level + share[here] * (values[here] - level)
+        here &= share < 0.5

@@ -32,10 +32,22 @@ def test_a_sky_that_is_far_keeps_its_step_to_the_farthest_surface():
     values = np.linspace(-2, 3, HEIGHT, dtype=np.float32)[:, None].repeat(WIDTH, 1)
     sky = np.zeros(values.shape, bool)
     sky[:10] = True
-    values[sky] = -3 + np.random.default_rng(0).normal(0, 0.05, 10 * WIDTH)
+    values[sky] = -3 + np.random.default_rng(0).normal(0, 0.02, 10 * WIDTH)
     found = values.copy()
     coarse().set_sky(found, sky)
     assert np.ptp(found[sky]) == 0 and abs(found[0, 0] + 3) < 0.02
+
+
+def test_a_lamp_before_the_sky_stays_and_is_none_of_it():
+    values = np.linspace(-2, 3, HEIGHT, dtype=np.float32)[:, None].repeat(WIDTH, 1)
+    values[:30] = -3
+    values[5:30, 40:42], values[5:30, 39], values[5:30, 42] = 2, -2.95, -2.95
+    sky = np.zeros(values.shape, bool)
+    sky[:30] = True
+    found = values.copy()
+    coarse().set_sky(found, sky)
+    assert (found[5:30, 40:42] == 2).all() and not sky[5:30, 40:42].any()
+    assert (found[:30, :40] == -3).all() and (found[:30, 42:] == -3).all() and sky[:30, :40].all()
 
 
 def test_nothing_but_sky_and_none_at_all():
