@@ -70,7 +70,7 @@ class Coarse:
     def on_picture(self, layout: Plan, sky: BoolMap | None, *, keep: bool) -> FloatMap:
         """The normalised map at the size of the picture; for its sky (H, W) see `set_sky`."""
         values = to_image(self.normalised, layout)
-        self.set_sky(values, sky, keep=keep)
+        self.set_sky(values, None if sky is None else sky.copy(), keep=keep)
         return values
 
     def set_sky(self, disparity: FloatMap, sky: BoolMap | None, *, keep: bool = False) -> None:

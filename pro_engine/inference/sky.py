@@ -10,6 +10,7 @@ import math
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pro_engine.types import BoolMap, FloatMap, ImageArray
 
@@ -90,11 +91,15 @@ def believed(share: FloatMap, disparity: FloatMap) -> BoolMap:
     keep[0] = False
     if keep.any() and not sky.all():
         farthest, nearest = np.percentile(disparity[~sky], (_FARTHEST, _NEAREST))
-        limit = farthest + NEAR * (nearest - farthest)
-        for area in np.flatnonzero(keep):
-            inside = labels == area
-            keep[area] = share[inside].mean() >= SURE_MEAN or np.median(disparity[inside]) <= limit
+        is_far = _means(disparity, labels, count) <= farthest + NEAR * (nearest - farthest)
+        keep &= is_far | (_means(share, labels, count) >= SURE_MEAN)
     return np.asarray(keep[labels], np.bool_)
+
+
+def _means(values: FloatMap, labels: NDArray[np.int32], count: int) -> NDArray[np.float64]:
+    """(count) the mean of `values` over each label."""
+    flat = labels.ravel()
+    return np.bincount(flat, values.ravel(), count) / np.maximum(np.bincount(flat, minlength=count), 1)
 
 
 def level_sky(disparity: FloatMap, sky: BoolMap) -> None:
@@ -116,9 +121,7 @@ def level_sky(disparity: FloatMap, sky: BoolMap) -> None:
         farthest, nearest = np.percentile(thin[~within], (_FARTHEST, _NEAREST))
         level, span = min(level, float(farthest)), float(nearest - farthest)
         count, labels = cv2.connectedComponents(within.astype(np.uint8), connectivity=4)
-        for area in range(1, count):
-            inside = labels == area
-            near[inside] = np.median(thin[inside]) > level + NEAR * span
+        near[:] = within & (_means(thin, labels, count) > level + NEAR * span)[labels]
     wrong = cv2.dilate(near, np.ones((3, 3), np.uint8)) > 0
     columns = np.arange(sky.shape[1]) // every
     for top in range(0, len(sky), _BAND):
