@@ -7,10 +7,10 @@ over even areas, up to the outlines of the picture.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pro_engine.types import BoolMap, FloatMap, ImageArray
 
@@ -96,7 +96,7 @@ def believed(share: FloatMap, disparity: FloatMap) -> BoolMap:
     return np.asarray(keep[labels], np.bool_)
 
 
-def _means(values: FloatMap, labels: NDArray[np.int32], count: int) -> NDArray[np.float64]:
+def _means(values: FloatMap, labels: Any, count: int) -> Any:
     """(count) the mean of `values` over each label."""
     flat = labels.ravel()
     return np.bincount(flat, values.ravel(), count) / np.maximum(np.bincount(flat, minlength=count), 1)
