@@ -19,6 +19,8 @@ from pro_engine.models.contract import Prompt, PsiOutput, PsiSpec, RefinerInput
 from pro_engine.models.refiner_published import center_and_spread, sample_roi
 from pro_engine.types import BoolMap, FloatMap, ScaleShift
 
+NEAR_SKY = "Some of it, which looked near, is taken for sky, and is far in the map; that is an estimate."
+
 
 @dataclass(frozen=True)
 class Coarse:
@@ -73,18 +75,18 @@ class Coarse:
         self.set_sky(values, None if sky is None else sky.copy(), keep=keep)
         return values
 
-    def set_sky(self, disparity: FloatMap, sky: BoolMap | None, *, keep: bool = False) -> None:
+    def set_sky(self, disparity: FloatMap, sky: BoolMap | None, *, keep: bool = False) -> str:
         """Give the sky (H, W), if there is any, one level in a normalised map (H, W).
 
         That is a disparity of 0 or, of an estimate, see `level_sky`, which also takes things out of it. keep: leave an
-        estimated one.
+        estimated one. Gives what users should know of it, or "".
         """
         if sky is None:
-            return
+            return ""
         if self.whole.surface is not None:
             disparity[sky] = self.zero
-        elif not keep:
-            level_sky(disparity, sky)
+            return ""
+        return "" if keep or not level_sky(disparity, sky) else NEAR_SKY
 
     def continued(self, values: FloatMap, sky: BoolMap | None) -> FloatMap:
         """A map (h, w) of the whole picture in which surfaces go on in the sky (H, W), if there is any, as enlarging it

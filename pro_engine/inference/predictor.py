@@ -179,7 +179,7 @@ class DepthPredictor:
         coarse_map = coarse.on_picture(layout, sky, keep=options.keep_sky) if options.keep_coarse else None
         if sharpens and not sharp:
             sharpen(disparity, image, layout.canvas)
-        coarse.set_sky(disparity, sky, keep=options.keep_sky)
+        told = coarse.set_sky(disparity, sky, keep=options.keep_sky)
         depth, scale_shift = coarse.metres(disparity, infinite)
         if known is not None:
             valid &= known
@@ -200,7 +200,7 @@ class DepthPredictor:
             tiles=layout.grid,
             model=self.full_name,
             dtype=self.dtype_name,
-            notes=self.notes + ((whole.note,) if whole.note else ()),
+            notes=self.notes + tuple(note for note in (whole.note, told) if note),
         )
 
     def _surfaces(self, values: FloatMap, image: ImageArray, layout: Plan, coarse: Coarse) -> surfaces.Surfaces:

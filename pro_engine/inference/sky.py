@@ -102,7 +102,7 @@ def _means(values: FloatMap, labels: Any, count: int) -> Any:
     return np.bincount(flat, values.ravel(), count) / np.maximum(np.bincount(flat, minlength=count), 1)
 
 
-def level_sky(disparity: FloatMap, sky: BoolMap) -> None:
+def level_sky(disparity: FloatMap, sky: BoolMap) -> bool:
     """Give an estimated sky one level in a map, and take out of the sky what the map has before it, both in place.
 
     The level is the sky's own median, or that of the farthest surface if this is farther. What lies before it is a
@@ -111,11 +111,14 @@ def level_sky(disparity: FloatMap, sky: BoolMap) -> None:
     Args:
         disparity: (H, W) the map at the picture's size.
         sky: (H, W) where the sky is.
+
+    Returns:
+        Whether an area was near in the map before.
     """
     every = max(1, math.isqrt(sky.size // _COUNTED))
     thin, within = disparity[::every, ::every], sky[::every, ::every]
     if not within.any():
-        return
+        return False
     level, span, near = float(np.median(thin[within])), 0.0, np.zeros(within.shape, np.uint8)
     if not within.all():
         farthest, nearest = np.percentile(thin[~within], (_FARTHEST, _NEAREST))
@@ -132,3 +135,4 @@ def level_sky(disparity: FloatMap, sky: BoolMap) -> None:
         share[wrong[np.arange(top, top + len(here)) // every][:, columns]] = 0
         values[here] = level + share[here] * (values[here] - level)
         here &= share < 0.5
+    return bool(near.any())

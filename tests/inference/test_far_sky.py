@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pro_engine.inference.coarse import Coarse
+from pro_engine.inference.coarse import NEAR_SKY, Coarse
 from pro_engine.inference.whole import Whole
 from pro_engine.models.contract import PsiOutput
 
@@ -23,7 +23,7 @@ def test_a_sky_that_is_near_becomes_as_far_as_the_farthest_surface():
     sky = np.zeros(values.shape, bool)
     sky[30:40, 20:50] = True
     found = values.copy()
-    coarse().set_sky(found, sky)
+    assert coarse().set_sky(found, sky) == NEAR_SKY
     assert np.array_equal(found[~sky], values[~sky])
     assert np.ptp(found[sky]) == 0 and -2 <= found[sky][0] < -1.9
 
@@ -34,7 +34,7 @@ def test_a_sky_that_is_far_keeps_its_step_to_the_farthest_surface():
     sky[:10] = True
     values[sky] = -3 + np.random.default_rng(0).normal(0, 0.02, 10 * WIDTH)
     found = values.copy()
-    coarse().set_sky(found, sky)
+    assert not coarse().set_sky(found, sky)
     assert np.ptp(found[sky]) == 0 and abs(found[0, 0] + 3) < 0.02
 
 
