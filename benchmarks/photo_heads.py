@@ -5,13 +5,19 @@
 FOLDER is of the plain form (`datasets/flat.py`); its index also says `indoor_outdoor`. Lens: items whose focal length
 is known, beside the best constant. Metres: items with depth in metres, the median of log2(estimated / true) over the
 pixels of each. Sky: photos whose sky was outlined by hand (`sky_outlines.json`, polygons in thousandths of the width).
-RENDERS: scenes of `pro-engine train scenes` that no network was trained on; lens and sky alone. LENSES: where the
+RENDERS: scenes of `pro-engine train scenes` that no network was trained on, the first `--count` by name; lens and sky
+alone. LENSES: where the
 Debian packages mate-backgrounds and plasma-workspace-wallpapers put their files (/usr/share), twelve of which tell the
 focal length and have a sensor of known size (`lenses.json`, degrees across the longer side).
 
 The lens that is told lies between a usual one and what the head reads (`READ_SHARE`), and follows straight lines where
 a photo has them (`geometry/vanishing.py`). Rows of the lens say what other shares would give, without and with lines. A
 sky that is told in photos without an outline is listed with its share of the picture.
+
+The overlap of sky is intersection over union, in two ways: of all pixels of all pictures together, as is usual for
+segmentation, and the mean over the pictures that have a sky, in which a slit of sky counts as much as half a picture.
+Renders show the panorama that lights them where no surface is. What may be a house or the ground in it (`backdrop`)
+counts neither way; a second line takes all of it for sky.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ import csv
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
@@ -67,6 +74,33 @@ def overlap(found: BoolMap | None, true: BoolMap) -> float:
     found = np.zeros_like(true) if found is None else found
     union = np.count_nonzero(found | true)
     return np.count_nonzero(found & true) / union if union else 1.0
+
+
+@dataclass
+class Overlaps:
+    """The overlaps of pictures: `each` of those that have a sky, and the pixels of all."""
+
+    each: list[float] = field(default_factory=list)
+    both: int = 0
+    either: int = 0
+
+    def add(self, found: BoolMap | None, true: BoolMap, known: BoolMap | None = None) -> float:
+        """The overlap of one more picture, where it is known."""
+        found = np.zeros_like(true) if found is None else found
+        if known is not None:
+            found, true = found & known, true & known
+        self.both += np.count_nonzero(found & true)
+        self.either += np.count_nonzero(found | true)
+        one = overlap(found, true)
+        if true.any():
+            self.each.append(one)
+        return one
+
+    def __str__(self) -> str:
+        return (
+            f"overlap of all pixels {self.both / max(self.either, 1):.3f}, "
+            f"mean of {len(self.each)} pictures {np.mean(self.each):.3f}, least {min(self.each):.3f}"
+        )
 
 
 def log2_error(result: DepthResult, sample: EvalSample) -> float:
@@ -131,7 +165,7 @@ def photos(model: DepthPredictor, root: Path) -> Iterator[str]:
     lenses: list[list[float]] = []
     true_fovs: list[float] = []
     metres: dict[str, list[float]] = {"indoor": [], "outdoor": []}
-    skies: list[float] = []
+    skies = Overlaps()
     yield "| photo | field of view (true) | log2 of metres | overlap of sky |\n|---|---|---|---|"
     for sample in map(dataset.__getitem__, range(len(dataset))):
         row, cells = index[sample.name], ["", "", ""]
@@ -145,8 +179,7 @@ def photos(model: DepthPredictor, root: Path) -> Iterator[str]:
             metres[row["indoor_outdoor"]].append(log2_error(result, sample))
             cells[1] = f"{metres[row['indoor_outdoor']][-1]:+.2f}"
         if sample.name in outlines:
-            skies.append(overlap(result.sky, sky_of(outlines[sample.name], *sample.image.shape[:2])))
-            cells[2] = f"{skies[-1]:.3f}"
+            cells[2] = f"{skies.add(result.sky, sky_of(outlines[sample.name], *sample.image.shape[:2])):.3f}"
         elif result.sky is not None and result.sky.mean() >= TOLD:
             cells[2] = f"{result.sky.mean():.0%} told"
         if any(cells):
@@ -155,13 +188,14 @@ def photos(model: DepthPredictor, root: Path) -> Iterator[str]:
     yield from lens_lines(lenses, true_fovs)
     for place, errors in metres.items():
         yield f"metres, {len(errors)} {place}: median of the size of log2 {np.median(np.abs(errors)):.2f}"
-    yield f"sky, {len(skies)} photos: mean overlap {np.mean(skies):.3f}, least {min(skies):.3f}"
+    yield f"sky, photos: {skies}"
 
 
 def renders(model: DepthPredictor, root: Path, count: int) -> Iterator[str]:
-    """The lines for renders; the overlap of sky is that of all pixels together."""
+    """The lines for renders."""
     dataset = open_dataset(root)
-    lenses, true_fovs, both, either, told = [], [], 0, 0, []
+    lenses, true_fovs, told = [], [], []
+    skies, infinite = Overlaps(), Overlaps()
     for sample in map(dataset.__getitem__, range(min(count, len(dataset)))):
         result = model.infer(sample.image, options=InferenceOptions(refine="none"))
         assert sample.intrinsics is not None and sample.disparity is not None
@@ -169,13 +203,13 @@ def renders(model: DepthPredictor, root: Path, count: int) -> Iterator[str]:
             lenses.append(fovs_at_shares(read_focal(model, sample.image), sample.image))
             true_fovs.append(longer_fov_deg(sample.intrinsics.fx, sample.image))
         true = sample.disparity == 0
-        found = np.zeros_like(true) if result.sky is None else result.sky
-        both += np.count_nonzero(found & true)
-        either += np.count_nonzero(found | true)
+        infinite.add(result.sky, true)
+        skies.add(result.sky, true, None if sample.backdrop is None else ~sample.backdrop)
         if not true.any():
-            told.append(found.mean())
+            told.append(0.0 if result.sky is None else result.sky.mean())
     yield from (f"renders, {line}" for line in lens_lines(lenses, true_fovs))
-    yield f"renders: overlap of sky {both / max(either, 1):.3f}; told in {len(told)} without one: {np.mean(told):.2%}"
+    yield f"renders, sky: {skies}; told in {len(told)} without one: {np.mean(told):.2%}"
+    yield f"renders, all that is infinitely far: {infinite}"
 
 
 def wallpapers(model: DepthPredictor, root: Path) -> Iterator[str]:

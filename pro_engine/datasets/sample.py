@@ -29,7 +29,8 @@ class EvalSample:
     exact_edges: whether true depth edges lie where the picture has them. transparent: (h, w) bool, surfaces one sees
     through, on the grid of the disparity, or None where the dataset does not mark them. matte: (H, W) uint8 on the grid
     of the image, 255 is foreground, or None. A sample without disparity and matte is a picture to look at.
-    intrinsics: of the image, or None. real: False for rendered pictures.
+    intrinsics: of the image, or None. real: False for rendered pictures. backdrop: (h, w) bool, infinitely far but
+    maybe no sky, as houses in the panorama behind a rendered scene, or None where the dataset does not mark it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class EvalSample:
     matte: NDArray[np.uint8] | None = None
     intrinsics: Intrinsics | None = None
     real: bool = True
+    backdrop: BoolMap | None = None
 
 
 class EvalDataset(Protocol):

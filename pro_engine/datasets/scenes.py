@@ -1,7 +1,8 @@
 """Scenes that the project rendered itself, read for evaluation and for training alike.
 
 `pro_engine.training.scenes.generate` writes them: NAME.jpg with NAME.npz, which holds depth (H, W) float16 z in
-metres with inf for sky, transparent (H, W) uint8, intrinsics (fx, fy, cx, cy) and kind, the kind of scene.
+metres with inf for sky, transparent (H, W) uint8, intrinsics (fx, fy, cx, cy) and kind, the kind of scene; and,
+where the set has it, backdrop (H, W) uint8: depth is inf, and something else than the sky may be shown.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def _read(view: RenderedImage) -> tuple[NDArray[np.uint8], Mapping[str, NDArray[
     with decoding(view.labels, ".npz file of a scene", "delete it and render its scene again"):
         with np.load(view.labels) as archive:
             labels = {name: archive[name] for name in archive.files}
-        for name in ("depth", "transparent"):
+        for name in ("depth", "transparent", *({"backdrop"} & labels.keys())):
             check_same_size(view.labels, labels[name], image)
     return image, labels
 
@@ -134,4 +135,5 @@ def _sample(item: tuple[str, RenderedImage]) -> EvalSample:
         transparent=labels["transparent"].astype(bool),
         intrinsics=Intrinsics(fx, fy, cx, cy, image.shape[1], image.shape[0]),
         real=False,
+        backdrop=labels["backdrop"].astype(bool) if "backdrop" in labels else None,
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from photo_heads import (
     SHARES,
+    Overlaps,
     fovs_at_shares,
     lens_line,
     lens_lines,
@@ -30,6 +31,21 @@ def test_twelve_skies_lie_in_their_pictures():
         points = np.concatenate([np.array(polygon) for polygon in polygons])
         assert points.min() >= 0 and points.max() <= 1000, name
         assert 0.03 < sky_of(polygons, 700, 1000).mean() < 0.8, name
+
+
+def test_overlaps_are_of_all_pixels_and_of_each_picture_with_a_sky_where_it_is_known():
+    skies, true = Overlaps(), np.zeros((4, 4), bool)
+    skies.add(None, true)
+    true[:3] = True
+    found = np.zeros((4, 4), bool)
+    found[0] = found[3, 0] = True
+    skies.add(found, true)
+    small = np.zeros((4, 4), bool)
+    small[0] = True
+    assert skies.add(found, small, known=np.repeat([True, True, True, False], 4).reshape(4, 4)) == 1
+    assert (skies.both, skies.either) == (8, 17)
+    assert skies.each == pytest.approx([4 / 13, 1])
+    assert str(skies) == "overlap of all pixels 0.471, mean of 2 pictures 0.654, least 0.308"
 
 
 def test_overlap_is_intersection_over_union():

@@ -24,6 +24,7 @@ from pro_engine.training.scenes.render import embree  # noqa: E402
 from pro_engine.training.scenes.render.camera_effects import blur_by_depth, develop  # noqa: E402
 from pro_engine.training.scenes.render.camera_view import camera_axes  # noqa: E402
 from pro_engine.training.scenes.render.embree import EmbreeScene  # noqa: E402
+from pro_engine.training.scenes.render.sky import shows_sky  # noqa: E402
 
 WIDTH, HEIGHT = 64, 48
 PLAIN, NOISY = Material(), Material("noise", scale=3.0)
@@ -227,6 +228,7 @@ def test_dataset_is_written_resumed_and_reproducible(tmp_path, kinds):
         assert stored["depth"].dtype == np.float16 and stored["depth"].shape == photo.shape[:2]
         assert stored["transparent"].dtype == np.uint8 and stored["intrinsics"].shape == (4,)
         assert str(stored["kind"]) == "room" and np.isinf(stored["depth"]).any()
+        assert stored["backdrop"].dtype == np.uint8 and not stored["backdrop"][np.isfinite(stored["depth"])].any()
     assert not list((tmp_path / "a").glob("*.tmp"))
 
     built = len(kinds.built)
@@ -236,6 +238,16 @@ def test_dataset_is_written_resumed_and_reproducible(tmp_path, kinds):
     rendered(tmp_path / "b", 1, (WIDTH, HEIGHT), seed=1, cameras_per_scene=2)
     for name in ("scene_000001_1.jpg", "scene_000001_1.npz"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("hdri", "seen"),
+    [(None, [True, True, False]), ("in/dawn.hdr", [True, False, False]), ("in/bridge.hdr", [False] * 3)],
+)
+def test_what_a_panorama_shows_besides_its_sky_is_told(hdri, seen):
+    heights = np.radians([45, 5, -5])
+    direction = np.stack([np.cos(heights), 0 * heights, np.sin(heights)], 1).astype(np.float32)
+    assert shows_sky(Sky(hdri=hdri), direction).tolist() == seen
 
 
 def test_labels_of_glass_may_be_of_what_is_behind_it(tmp_path, kinds):

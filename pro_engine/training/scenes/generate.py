@@ -33,7 +33,7 @@ from pro_engine.io.depth import save_depth
 from pro_engine.training.options import ScenesConfig
 
 from .parts.assets import load_assets
-from .parts.scene import SceneCamera
+from .parts.scene import Scene, SceneCamera
 from .render.camera_view import Rendered
 
 if TYPE_CHECKING:
@@ -67,10 +67,11 @@ def render_dataset(config: ScenesConfig, progress: Callable[[int, int], None] | 
     """Render the scenes `seed` ... `seed + count - 1` into the folder `out`; scenes that are there are skipped.
 
     Each picture is `scene_{s:06d}_{camera}.jpg` with an `.npz` of the same name: depth (H, W) float16 z in metres (inf
-    is sky), transparent (H, W) uint8, intrinsics float32 (fx, fy, cx, cy), kind. `scene_{s:06d}.done` marks a finished
-    scene, `settings.json` says with what size, labels of glass and kinds the folder was begun. With `config.orbit` each
-    scene is a folder `scene_{s:06d}` instead: `images/NAME.jpg`, `depth/NAME.npz` (float32 z in metres) and `sparse/0`,
-    a COLMAP model in text, whose points3D.txt is empty, as COLMAP wants it where only the poses are known.
+    is sky), transparent and backdrop (H, W) uint8, intrinsics float32 (fx, fy, cx, cy), kind; backdrop is 1 where depth
+    is inf and something else than the sky may be shown. `scene_{s:06d}.done` marks a finished scene, `settings.json`
+    says with what size, labels of glass and kinds the folder was begun. With `config.orbit` each scene is a folder
+    `scene_{s:06d}` instead: `images/NAME.jpg`, `depth/NAME.npz` (float32 z in metres) and `sparse/0`, a COLMAP model in
+    text, whose points3D.txt is empty, as COLMAP wants it where only the poses are known.
 
     Args:
         config: what to render. The size is 32x24 to 3840x2160 (below 384x288 for tests only); with one worker it is
@@ -266,7 +267,7 @@ def _render_scene(config: ScenesConfig, number: int) -> int:
         photo = develop(rendered, scene, camera, own)
         if config.glass == "behind":  # only now: haze and blur of the picture are those of the surfaces
             rendered = replace(rendered, depth=tracer.depth_behind_glass(camera, rendered))
-        _save(folder / f"scene_{number:06d}_{images}", photo, rendered, kind)
+        _save(folder / f"scene_{number:06d}_{images}", photo, rendered, kind, _backdrop(scene, camera, rendered.depth))
         images += 1
     _write(_marker(folder, number), json.dumps({"kind": kind, "images": images}).encode())
     return images
@@ -333,7 +334,19 @@ def _framed(
     return replace(camera, fov_x=narrow), (height, width)
 
 
-def _save(stem: Path, photo: NDArray[np.uint8], rendered: Rendered, kind: str) -> None:
+def _backdrop(scene: Scene, camera: SceneCamera, depth: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(H, W) where no surface of the scene is seen and maybe no sky either; see `shows_sky`."""
+    from .render.camera_view import pixel_directions
+    from .render.sky import shows_sky
+
+    y, x = np.nonzero(np.isinf(depth))
+    step = pixel_directions(camera, depth.shape[1], depth.shape[0], x.astype(np.float32), y.astype(np.float32))
+    backdrop = np.zeros(depth.shape, np.bool_)
+    backdrop[y, x] = ~shows_sky(scene.sky, step / np.linalg.norm(step, axis=1, keepdims=True))
+    return backdrop
+
+
+def _save(stem: Path, photo: NDArray[np.uint8], rendered: Rendered, kind: str, backdrop: NDArray[np.bool_]) -> None:
     """Write `stem`.npz and then `stem`.jpg, so that a picture is never without its depth."""
     depth = np.where(np.isinf(rendered.depth), np.inf, np.minimum(rendered.depth, MAX_DEPTH_M)).astype(np.float16)
     packed = io.BytesIO()
@@ -342,6 +355,7 @@ def _save(stem: Path, photo: NDArray[np.uint8], rendered: Rendered, kind: str) -
         depth=depth,
         kind=np.asarray(kind),
         transparent=rendered.transparent.astype(np.uint8),
+        backdrop=backdrop.astype(np.uint8),
         intrinsics=np.asarray(rendered.intrinsics, np.float32),
     )
     _write(Path(f"{stem}.npz"), packed.getvalue())

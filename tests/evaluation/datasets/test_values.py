@@ -45,6 +45,15 @@ def test_scenes(scenes: Path) -> None:
     assert (camera.width, camera.height) == (6, 4)
 
 
+def test_scenes_may_mark_what_is_infinitely_far_but_no_sky(scenes: Path) -> None:
+    assert only(scenes, "scenes").backdrop is None
+    labels = next(scenes.glob("*.npz"))
+    with np.load(labels) as stored:
+        np.savez(labels, **stored, backdrop=np.isinf(stored["depth"]).astype(np.uint8))
+    backdrop = only(scenes, "scenes").backdrop
+    assert backdrop is not None and np.argwhere(backdrop).tolist() == [[0, 0]]
+
+
 def test_scenes_for_training_are_those_of_the_evaluation(scenes: Path) -> None:
     sample = only(scenes, "scenes")
     image, disparity, transparent = scene_reader.read_rendered(scene_reader.list_rendered([scenes])[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from pathlib import PurePath
 
 import cv2
 import numpy as np
@@ -17,6 +18,17 @@ Array = NDArray[np.float32]
 HDRI_SIZE = (1024, 512)
 HDRI_CLIP = 8.0
 """Brightest value kept of an HDRI whose median is 0.8: the sun itself is a `Light`."""
+
+SKYLINES_DEG = {"city": 68, "dawn": 9, "night": 21, "park": 25, "sky": 1, "sunrise": 23, "sunset": 55, "venice": 19}
+"""Height above which an HDRI, by the stem of its file, shows sky and nothing else. The others show a roof, trees all
+around, or what nobody has looked at."""
+
+
+def shows_sky(sky: Sky, direction: Array) -> NDArray[np.bool_]:
+    """(N,) whether it is surely sky that is seen along unit `direction` (N, 3), and not the ground below a horizon or
+    the houses and trees of an HDRI, which are no surfaces of the scene either."""
+    least = SKYLINES_DEG.get(PurePath(sky.hdri).stem.lower(), 90) if sky.hdri else 0
+    return np.asarray(direction[:, 2] >= math.sin(math.radians(least)), np.bool_)
 
 
 @lru_cache(maxsize=6)
