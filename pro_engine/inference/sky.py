@@ -1,7 +1,7 @@
 """Which pixels are sky, from the estimate of a head on a frozen network (`models/photo_heads.py`) and the picture.
 
 The estimate is made for each place alone and wavers within one sky. A sky is an even area, so the estimate is averaged
-over even areas, up to the outlines of the picture.
+over even areas, up to the outlines of the picture. It is coarser than leaves and wires, so in the end colours decide.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pro_engine.inference.resize import resized
 from pro_engine.types import BoolMap, FloatMap, ImageArray
 
 REACH = 0.18
@@ -21,6 +22,10 @@ CONTRAST = 0.5
 SURE = 4.0
 """Logits beyond are cut, so that a few places do not outvote an area."""
 ROUNDS = 3
+WINDOW = 0.036
+"""To either side in which colours tell sky from what is before it, as a share of the square root of the area."""
+NOISE = 2e-4
+"""Variance of red, green and blue, each from 0 to 1, that tells nothing."""
 LEAST_SHARE = 0.001
 """Areas below this share of the picture are none."""
 LOW_SHARE = 0.3
@@ -69,6 +74,38 @@ def _mix(values: FloatMap, weights: FloatMap) -> None:
         values[row] += weights[row - 1] * (values[row - 1] - values[row])
     for row in range(len(values) - 2, -1, -1):
         values[row] += weights[row] * (values[row + 1] - values[row])
+
+
+def by_colours(share: FloatMap, image: ImageArray) -> FloatMap:
+    """The estimate at the picture's size, as near to it as a linear function of the colour can be around each place.
+
+    It is the guided filter of He, Sun and Tang (2013) in its fast form: the functions are fitted at the size of the
+    estimate and enlarged.
+
+    Args:
+        share: (h, w) in [0, 1], how likely a pixel is sky.
+        image: (H, W, 3) the picture, at any size.
+
+    Returns:
+        (H, W), for the most part in [0, 1].
+    """
+    reach = max(1, round(WINDOW * math.sqrt(share.size)))
+    guide = resized(image, share.shape).astype(np.float32) / np.float32(255)
+    mean, of_share = _blurred(guide, reach), _blurred(share, reach)
+    together = _blurred(guide * share[..., None], reach) - mean * of_share[..., None]
+    products = guide[..., :, None] * guide[..., None, :]  # (h, w, 3, 3)
+    spread = _blurred(products.reshape(*share.shape, 9), reach).reshape(products.shape)
+    spread += NOISE * np.eye(3, dtype=np.float32) - mean[..., :, None] * mean[..., None, :]
+    slope = np.linalg.solve(spread, together[..., None])[..., 0].astype(np.float32)
+    offset = of_share - (slope * mean).sum(2)
+    slope, offset = (resized(_blurred(one, reach), image.shape[:2]) for one in (slope, offset))
+    told = cv2.transform(slope * image, np.full((1, 3), 1 / 255, np.float32))  # summed up over the colours
+    return np.asarray(told + offset, np.float32)
+
+
+def _blurred(values: FloatMap, reach: int) -> FloatMap:
+    """Of the square of `reach` to either side of each place, (h, w) or (h, w, C)."""
+    return np.asarray(cv2.blur(values, (2 * reach + 1,) * 2, borderType=cv2.BORDER_REPLICATE), np.float32)
 
 
 def believed(share: FloatMap, disparity: FloatMap) -> BoolMap:

@@ -18,7 +18,7 @@ from pro_engine.geometry.affine_points import find_lens, find_shift
 from pro_engine.geometry.vanishing import focal_from_lines
 from pro_engine.inference.resize import resized
 from pro_engine.inference.sharpen import sharpen
-from pro_engine.inference.sky import averaged, believed
+from pro_engine.inference.sky import averaged, believed, by_colours
 from pro_engine.models.contract import PsiOutput, PsiSpec, WholeOutput
 from pro_engine.types import BoolMap, FloatMap, ImageArray, Intrinsics, LensSource, ScaleSource
 
@@ -80,9 +80,13 @@ class Whole:
         height, width = image.shape[:2]
         less = max(1.0, math.sqrt(height * width / _SKY_PIXELS))
         seen = resized(image, (round(height / less), round(width / less)))
-        share = _at_size_of(seen, sky)
-        sharpen(share, seen, sky.shape)
-        return _at_size_of(image, share) > _SKY_ABOVE
+        if self.sky_estimated:
+            share = by_colours(sky, seen)
+        else:
+            share = _at_size_of(seen, sky)
+            sharpen(share, seen, sky.shape)
+        told = _at_size_of(image, share) > _SKY_ABOVE
+        return told if told.any() or not self.sky_estimated else None
 
     def valid_of(self, image: ImageArray) -> BoolMap | None:
         """(H, W), where something is known."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 
-from pro_engine.inference.sky import averaged, believed
+from pro_engine.inference.sky import averaged, believed, by_colours
 from pro_engine.inference.whole import Whole
 
 HEIGHT, WIDTH = 60, 80
@@ -32,6 +33,15 @@ def test_an_even_area_is_of_one_mind_and_its_outline_stays():
     found = averaged(share, image) > 0.5
     assert np.array_equal(found, inside)
     assert not (averaged(wavering(inside, 0.35), image) > 0.5).any()
+
+
+def test_colours_tell_what_is_finer_than_the_estimate():
+    true = np.arange(240)[:, None] < 100 + np.arange(320) // 3 % 2 * 8  # teeth
+    image = np.where(true, 230, 60).astype(np.uint8)[..., None].repeat(3, 2)
+    share = cv2.resize(cv2.blur(true.astype(np.float32), (9, 9)), (160, 120), interpolation=cv2.INTER_AREA)
+    assert np.mean((cv2.resize(share, (320, 240)) > 0.5) == true) < 0.99
+    assert np.mean((by_colours(share, image) > 0.5) == true) > 0.999
+    assert np.allclose(by_colours(np.full((120, 160), 0.3, np.float32), image), 0.3, atol=1e-3)
 
 
 def test_a_few_places_do_not_outvote_an_area():
