@@ -33,11 +33,13 @@ LOW_SHARE = 0.3
 NEAR, SURE_MEAN = 0.2, 0.68
 """Where the map lies by more than this share of its range before the farthest surfaces, a sky is believed from this
 mean estimate on."""
+THIN = 0.03
+"""Up to this share of the square root of the picture's area a thing is thin, such as a lamp."""
 THING = 0.03, 0.09
-"""By so much of that range a thing, such as a lamp, lies before a sky that is far in the map: up to the first nothing
-of it is left, from the second on all."""
+"""By so much of that range it lies before what is behind: up to the first nothing of it is left, from the second on
+all."""
 _FARTHEST, _NEAREST = 0.5, 99  # percentiles of surfaces, as a few undershoot at outlines
-_COUNTED, _BAND = 250_000, 256
+_COUNTED, _BAND, _TINY = 250_000, 256, 1e-12
 
 
 def averaged(share: FloatMap, image: ImageArray) -> FloatMap:
@@ -142,8 +144,8 @@ def _means(values: FloatMap, labels: Any, count: int) -> Any:
 def level_sky(disparity: FloatMap, sky: BoolMap) -> bool:
     """Give an estimated sky one level in a map, and take out of the sky what the map has before it, both in place.
 
-    The level is the sky's own median, or that of the farthest surface if this is farther. What lies before it is a
-    thing that the estimate overlooked, unless it is all of an area: then the map is wrong (see `believed`).
+    The level is the sky's own median, or that of the farthest surface if this is farther. What lies before it and is
+    thin is a thing that the estimate overlooked; else the map is wrong.
 
     Args:
         disparity: (H, W) the map at the picture's size.
@@ -153,23 +155,22 @@ def level_sky(disparity: FloatMap, sky: BoolMap) -> bool:
         Whether an area was near in the map before.
     """
     every = max(1, math.isqrt(sky.size // _COUNTED))
-    thin, within = disparity[::every, ::every], sky[::every, ::every]
+    few, within = disparity[::every, ::every], sky[::every, ::every]
     if not within.any():
         return False
-    level, span, near = float(np.median(thin[within])), 0.0, np.zeros(within.shape, np.uint8)
+    level, span, was_near = float(np.median(few[within])), math.inf, False
     if not within.all():
-        farthest, nearest = np.percentile(thin[~within], (_FARTHEST, _NEAREST))
+        farthest, nearest = np.percentile(few[~within], (_FARTHEST, _NEAREST))
         level, span = min(level, float(farthest)), float(nearest - farthest)
         count, labels = cv2.connectedComponents(within.astype(np.uint8), connectivity=4)
-        near[:] = within & (_means(thin, labels, count) > level + NEAR * span)[labels]
-    wrong = cv2.dilate(near, np.ones((3, 3), np.uint8)) > 0
+        was_near = bool((_means(few, labels, count)[1:] > level + NEAR * span).any())
+    size = 2 * round(THIN * math.sqrt(few.size) / 2) + 1
+    behind = cv2.dilate(cv2.morphologyEx(few, cv2.MORPH_OPEN, np.ones((size, size))), np.ones((3, 3)))
     columns = np.arange(sky.shape[1]) // every
     for top in range(0, len(sky), _BAND):
-        rows = slice(top, top + _BAND)
-        values, here = disparity[rows], sky[rows]
-        before = (values - level) / span if span > 0 else np.zeros_like(values)
-        share = np.clip((before - THING[0]) / (THING[1] - THING[0]), 0, 1)
-        share[wrong[np.arange(top, top + len(here)) // every][:, columns]] = 0
+        values, here = disparity[top : top + _BAND], sky[top : top + _BAND]
+        before = values - behind[np.arange(top, top + len(here)) // every][:, columns]
+        share = np.clip((before / max(span, _TINY) - THING[0]) / (THING[1] - THING[0]), 0, 1)
         values[here] = level + share[here] * (values[here] - level)
         here &= share < 0.5
-    return bool(near.any())
+    return was_near
