@@ -166,11 +166,14 @@ def level_sky(disparity: FloatMap, sky: BoolMap) -> bool:
         was_near = bool((_means(few, labels, count)[1:] > level + NEAR * span).any())
     size = 2 * round(THIN * math.sqrt(few.size) / 2) + 1
     behind = cv2.dilate(cv2.morphologyEx(few, cv2.MORPH_OPEN, np.ones((size, size))), np.ones((3, 3)))
-    columns = np.arange(sky.shape[1]) // every
+    slope = np.float32(1 / (max(span, _TINY) * (THING[1] - THING[0])))
     for top in range(0, len(sky), _BAND):
         values, here = disparity[top : top + _BAND], sky[top : top + _BAND]
-        before = values - behind[np.arange(top, top + len(here)) // every][:, columns]
-        share = np.clip((before / max(span, _TINY) - THING[0]) / (THING[1] - THING[0]), 0, 1)
-        values[here] = level + share[here] * (values[here] - level)
+        if not here.any():
+            continue
+        rows = behind[np.arange(top, top + len(here)) // every]
+        share = values - np.repeat(rows, every, axis=1)[:, : sky.shape[1]]
+        share = np.clip(share * slope - np.float32(THING[0] / (THING[1] - THING[0])), 0, 1)
+        np.copyto(values, share * (values - np.float32(level)) + np.float32(level), where=here)
         here &= share < 0.5
     return was_near
