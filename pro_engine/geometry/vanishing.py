@@ -29,6 +29,7 @@ _SIDE, _MOST_ENLARGED = 900, 1.75
 _LEAST_LENGTH, _MOST_SEGMENTS, _FEWEST_SEGMENTS = 0.03, 250, 8
 _ANGLE, _END = math.radians(1.2), 0.0012  # how far off a segment's direction is, and each of its ends
 _PAIRS, _POINTS = 600, 24
+_DRAWS = 2  # of pairs; their mean is taken, as which points are found is a matter of luck
 _TAKEN = 0.7  # of the segments that a vanishing point explains, before the next one is chosen
 _LEAST_SHARE = 0.02
 _ALMOST_RIGHT = 0.35  # cosine of the angle between two directions, from which on they are not made a right angle
@@ -81,7 +82,13 @@ def _explained(segments: Numbers) -> tuple[Numbers | None, float]:
     and how much of it counts as evidence; None without two vanishing points."""
     lengths = _lengths(segments)
     share = lengths / lengths.sum()
-    points = _vanishing_points(segments, share)
+    draws = (_best_frames(segments, share, _vanishing_points(segments, share, seed)) for seed in range(_DRAWS))
+    found = [best for best in draws if best.any()]
+    return np.mean(found, 0) if found else None, _WEIGHT / float((share**2).sum())
+
+
+def _best_frames(segments: Numbers, share: Numbers, points: Numbers) -> Numbers:
+    """See `_explained`; points (K, 3): the vanishing points. 0 where no two of them are at right angles."""
     first, second = np.nonzero(~np.eye(len(points), dtype=bool))
     best = np.zeros(len(_LOG_FOCALS))
     for number, focal in enumerate(np.exp(_LOG_FOCALS)):
@@ -97,18 +104,16 @@ def _explained(segments: Numbers) -> tuple[Numbers | None, float]:
         frames = np.stack([one, other, np.cross(one, other)], 1)  # (M, 3 directions, xyz)
         fits = _fits(frames / (1, 1, focal), segments).max(1)  # (M, N)
         best[number] = (fits @ share - _ROLL * _rolled(frames)).max()
-    if not best.any():
-        return None, 0.0
-    return best, _WEIGHT / float((share**2).sum())
+    return best
 
 
-def _vanishing_points(segments: Numbers, share: Numbers) -> Numbers:
+def _vanishing_points(segments: Numbers, share: Numbers, seed: int) -> Numbers:
     """(K, 3) homogeneous points of the picture which many segments point to, and that of all that is upright."""
     ends = np.ones((2, len(segments), 3))
     ends[0, :, :2], ends[1, :, :2] = segments[:, :2], segments[:, 2:]
     lines = np.cross(ends[0], ends[1])
     lines /= np.linalg.norm(lines, axis=1, keepdims=True)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     one, other = (rng.choice(len(segments), _PAIRS, p=share) for _ in range(2))
     points = np.cross(lines[one], lines[other])
     sizes = np.linalg.norm(points, axis=1, keepdims=True)
