@@ -48,7 +48,7 @@ from pro_engine.types import BoolMap, DepthResult, ImageArray
 
 OUTLINES = Path(__file__).with_name("sky_outlines.json")
 LENSES = Path(__file__).with_name("lenses.json")
-SHARES = (1.0, 0.5, 0.25, 0.1, 0.0)
+SHARES = (1.0, 0.5, READ_SHARE, 0.1, 0.0)
 TOLD = 0.01
 """A sky of at least this share of a photo is listed."""
 

@@ -20,7 +20,7 @@ TAPS = 2
 """How many of the trunk's taps are summed up, deepest ones."""
 SKY_LEVELS = slice(3, 5)
 """The decoder's levels of strides 4 and 2, which have the sky's outline."""
-USUAL_FOCAL, READ_SHARE = 1.0, 0.1
+USUAL_FOCAL, READ_SHARE = 1.0, 0.2
 """The focal length of cameras, as a share of the square root of the picture's area (60 degrees across the width of a
 4:3 picture), and how far the estimate goes from there to what is read, in logarithms. What is read is right about
 renders and little more than a guess for photos (`docs/training.md`)."""
