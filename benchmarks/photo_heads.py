@@ -6,9 +6,8 @@ FOLDER is of the plain form (`datasets/flat.py`); its index also says `indoor_ou
 is known, beside the best constant. Metres: items with depth in metres, the median of log2(estimated / true) over the
 pixels of each. Sky: photos whose sky was outlined by hand (`sky_outlines.json`, polygons in thousandths of the width).
 RENDERS: scenes of `pro-engine train scenes` that no network was trained on, the first `--count` by name; lens and sky
-alone. LENSES: where the
-Debian packages mate-backgrounds and plasma-workspace-wallpapers put their files (/usr/share), twelve of which tell the
-focal length and have a sensor of known size (`lenses.json`, degrees across the longer side).
+alone. LENSES: where the Debian packages mate-backgrounds and plasma-workspace-wallpapers put their files (/usr/share),
+twelve of which tell the focal length and have a sensor of known size (`lenses.json`, degrees across the longer side).
 
 The lens that is told lies between a usual one and what the head reads (`READ_SHARE`), and follows straight lines where
 a photo has them (`geometry/vanishing.py`). Rows of the lens say what other shares would give, without and with lines. A

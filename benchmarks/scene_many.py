@@ -5,10 +5,10 @@
 
 The reconstruction has the true poses of the orbit, and points on the true surface with their tracks. Its views are
 those of the orbit over and over, enlarged: memory and time are measured, not geometry. (Scene 0 is glossy: its maps
-are the wrong way round, and most of them refused.) One picture is cut in half. The
-process gets SIGKILL when a third of the maps are there, and the same command is given again. Printed are what the
-process holds at some counts of maps and at most in each of the two steps that follow, and the peak; then what must
-hold: no map was made twice, all but the broken picture have one, and the messages name that picture alone. POSIX only.
+are the wrong way round, and most of them refused.) One picture is cut in half. The process gets SIGKILL when a third of
+the maps are there, and the same command is given again. Printed are what the process holds at some counts of maps and
+at most in each of the two steps that follow, and the peak; then what must hold: no map was made twice, all but the
+broken picture have one, and the messages name that picture alone. POSIX only.
 """
 
 from __future__ import annotations
