@@ -152,7 +152,7 @@ def level_sky(disparity: FloatMap, sky: BoolMap) -> bool:
         sky: (H, W) where the sky is.
 
     Returns:
-        Whether an area was near in the map before.
+        Whether an area of some size was near in the map before.
     """
     every = max(1, math.isqrt(sky.size // _COUNTED))
     few, within = disparity[::every, ::every], sky[::every, ::every]
@@ -163,7 +163,9 @@ def level_sky(disparity: FloatMap, sky: BoolMap) -> bool:
         farthest, nearest = np.percentile(few[~within], (_FARTHEST, _NEAREST))
         level, span = min(level, float(farthest)), float(nearest - farthest)
         count, labels = cv2.connectedComponents(within.astype(np.uint8), connectivity=4)
-        was_near = bool((_means(few, labels, count)[1:] > level + NEAR * span).any())
+        is_near = _means(few, labels, count) > level + NEAR * span
+        large = np.bincount(labels.ravel(), minlength=count) >= LEAST_SHARE * few.size
+        was_near = bool((is_near & large)[1:].any())
     size = 2 * round(THIN * math.sqrt(few.size) / 2) + 1
     behind = cv2.dilate(cv2.morphologyEx(few, cv2.MORPH_OPEN, np.ones((size, size))), np.ones((3, 3)))
     slope = np.float32(1 / (max(span, _TINY) * (THING[1] - THING[0])))
