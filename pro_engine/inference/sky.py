@@ -162,9 +162,9 @@ def level_sky(disparity: FloatMap, sky: BoolMap) -> bool:
     if not within.all():
         farthest, nearest = np.percentile(few[~within], (_FARTHEST, _NEAREST))
         level, span = min(level, float(farthest)), float(nearest - farthest)
-        count, labels = cv2.connectedComponents(within.astype(np.uint8), connectivity=4)
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(within.astype(np.uint8), connectivity=4)
         is_near = _means(few, labels, count) > level + NEAR * span
-        large = np.bincount(labels.ravel(), minlength=count) >= LEAST_SHARE * few.size
+        large = stats[:, cv2.CC_STAT_AREA] >= LEAST_SHARE * few.size
         was_near = bool((is_near & large)[1:].any())
     size = 2 * round(THIN * math.sqrt(few.size) / 2) + 1
     behind = cv2.dilate(cv2.morphologyEx(few, cv2.MORPH_OPEN, np.ones((size, size))), np.ones((3, 3)))
