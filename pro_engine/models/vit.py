@@ -224,9 +224,10 @@ class VitDepth(DepthBase):
         load_strict(self, tensors, what=type(self).__name__)
 
     def whole(self, image: Tensor, aspect: float) -> PsiOutput:
-        """See `DepthBase.whole`; in float32, as all patches follow this one."""
+        """See `DepthBase.whole`; all but the trunk in float32, as all patches follow this one."""
+        taps = self.trunk.tapped(image)
         with float32_where_inferring(self, image):
-            output, taps = self.with_taps(image)
+            output = self._decoded(image, taps)
             if self.heads is None:
                 return output
             told = self.heads(taps, output.features, (image.shape[-2], image.shape[-1]))
@@ -238,10 +239,13 @@ class VitDepth(DepthBase):
 
     def with_taps(self, image: Tensor) -> tuple[PsiOutput, list[Tensor]]:
         """What `forward` gives, and the trunk's taps with the class token."""
-        picture = (image - self.trunk.mean) / self.trunk.std
         taps = self.trunk.tapped(image)
+        return self._decoded(image, taps), taps
+
+    def _decoded(self, image: Tensor, taps: list[Tensor]) -> PsiOutput:
+        picture = (image - self.trunk.mean) / self.trunk.std
         levels = self.decoder([tokens[:, 1:] for tokens in taps], picture)
-        return PsiOutput(self.head(levels[-1]), levels), taps
+        return PsiOutput(self.head(levels[-1]), levels)
 
 
 def _cubic(count: int, side: int, margin: float) -> Tensor:
