@@ -40,7 +40,7 @@ def ahead(items: Iterable[Item], count: int, *, breaks_off: bool = False) -> Gen
         stopped.set()
         asked.release()
         if thread.ident is not None:
-            if breaks_off and item is not _END:
+            if breaks_off and item is not _END and thread.is_alive():  # else its number may be that of another by now
                 number, error_type = ctypes.c_ulong(thread.ident), ctypes.py_object(CancelledError)
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(number, error_type)
             thread.join()

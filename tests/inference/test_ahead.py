@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from contextlib import closing
 
@@ -26,3 +27,32 @@ def test_what_was_used_is_not_kept_while_the_next_is_waited_for():
     with closing(ahead(things(), 1)) as found:
         assert isinstance(next(found), Thing)
         assert next(found) is True
+
+
+def test_breaking_off_what_has_ended_does_not_reach_a_thread_that_has_its_number_now():
+    def things():
+        numbers.append(threading.get_ident())
+        yield from range(2)
+
+    def wait():
+        try:
+            while not done.wait(0.001):
+                pass
+        except BaseException as error:
+            caught.append(error)
+
+    numbers: list[int] = []
+    done, caught = threading.Event(), []
+    found = ahead(things(), 2, breaks_off=True)
+    assert next(found) == 0
+    while any(one.ident == numbers[0] for one in threading.enumerate()):
+        time.sleep(0.001)
+    others = [threading.Thread(target=wait) for _ in range(20)]
+    for other in others:
+        other.start()
+    found.close()
+    time.sleep(0.05)
+    done.set()
+    for other in others:
+        other.join()
+    assert not caught
