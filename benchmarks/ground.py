@@ -102,7 +102,8 @@ def errors(result: pro.DepthResult, seen: Seen, *, told: bool) -> tuple[float, f
     except InputError:
         return float("nan"), float("nan")
     assert scale is not None
-    apart = np.abs(pro.disparity_to_depth(result.disparity, scale.scale_shift) / seen.depth - 1)
+    with np.errstate(invalid="ignore"):  # a sky over a sky
+        apart = np.abs(pro.disparity_to_depth(result.disparity, scale.scale_shift) / seen.depth - 1)
     within = np.isfinite(seen.depth) & (seen.depth < REACH_M)
     return float(np.median(apart[seen.floor])), float(np.median(apart[within]))
 
