@@ -45,8 +45,9 @@ def test_breaking_off_what_has_ended_does_not_reach_a_thread_that_has_its_number
     done, caught = threading.Event(), []
     found = ahead(things(), 2, breaks_off=True)
     assert next(found) == 0
-    while any(one.ident == numbers[0] for one in threading.enumerate()):
-        time.sleep(0.001)
+    for thread in threading.enumerate():
+        if thread.ident == numbers[0]:
+            thread.join(60)
     others = [threading.Thread(target=wait) for _ in range(20)]
     for other in others:
         other.start()
