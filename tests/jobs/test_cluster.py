@@ -124,9 +124,8 @@ def deadly(photo: Path) -> None:
 
 
 def test_a_photo_at_which_workers_end_is_given_up(photos, share_out):
-    outcomes = list(share_out(photos[:2], load=partial(deadly, photos[0].path)))
-    assert len(outcomes) == 2
-    assert all(isinstance(o, Failure) and "ended 2 times" in o.error for o in outcomes), outcomes
+    (failure,) = share_out(photos[:1], load=partial(deadly, photos[0].path))
+    assert isinstance(failure, Failure) and "ended 2 times" in failure.error
 
 
 def deadly_at(photos, *, predictor, name):
@@ -139,10 +138,10 @@ def deadly_at(photos, *, predictor, name):
 
 def test_photos_beside_one_at_which_workers_end_are_done(photos, cluster):
     try:
-        outcomes = list(spread(photos[:6], partial(deadly_at, name="01"), Path, address=cluster, workers=2))
+        outcomes = list(spread(photos[:4], partial(deadly_at, name="01"), Path, address=cluster, workers=2))
     finally:
         ray.shutdown()
-    assert sorted(Path(outcome.input).stem for outcome in outcomes) == [photo.name for photo in photos[:6]]
+    assert sorted(Path(outcome.input).stem for outcome in outcomes) == [photo.name for photo in photos[:4]]
     (failure,) = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
     assert Path(failure.input).stem == "01" and "ended 2 times" in failure.error
 
@@ -175,7 +174,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_job_with_its_own_sentence(photos
     with pytest.raises(WeightsError) as alone:
         load()
     with pytest.raises(WeightsError) as shared:
-        list(share_out(photos[:3], load=load))
+        list(share_out(photos[:1], load=load))
     assert str(shared.value) == str(alone.value)
 
 
