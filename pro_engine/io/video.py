@@ -1,6 +1,7 @@
 """Videos: read frame after frame as upright 8-bit RGB, write as MP4. PyAV, the extra `video`, brings FFmpeg for both.
 
-Nothing is held but the frames that a codec needs itself.
+Nothing is held but the frames that a codec needs itself. FFmpeg gets no threads of its own: glibc before 2.41 loses a
+wake-up now and then (its bug 25847), and FFmpeg then waits for its threads for ever. A network takes far longer.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ _HD_LINES = 720
 """From this height on, videos that do not name their matrix are taken to have that of BT.709; smaller ones BT.601's."""
 
 _TIME_BASE = Fraction(1, 60_000)  # MPEG-4 has room for 65535
+_THREADS = 1  # of FFmpeg, see above
 _CODECS = (("libx264", {"crf": "20", "preset": "veryfast"}), ("mpeg4", {"qmin": "2", "qmax": "4"}))
 """What a video is written with: the first that PyAV's FFmpeg has."""
 
@@ -89,6 +91,7 @@ class VideoReader:
         aspect = self._stream.sample_aspect_ratio
         self._aspect = float(aspect) if aspect else 1.0
         context = self._stream.codec_context
+        context.thread_count = _THREADS
         check_size(path, *self._square(context.width, context.height), max_pixels)
         if self._aspect != 1:
             self.notes += (f"Its pixels are {self._aspect:.3g} times as wide as high; the frames were made square.",)
@@ -158,6 +161,7 @@ class VideoReader:
             src_colorspace=matrix,
             src_color_range="JPEG" if is_full else "MPEG",
             dst_color_range="JPEG",
+            threads=_THREADS,
         )
         return _upright(pixels.to_ndarray(), frame)
 
@@ -235,7 +239,11 @@ class VideoWriter:
                 image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
             frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), format="rgb24")
             frame = frame.reformat(
-                format="yuv420p", dst_colorspace="ITU709", src_color_range="JPEG", dst_color_range="MPEG"
+                format="yuv420p",
+                dst_colorspace="ITU709",
+                src_color_range="JPEG",
+                dst_color_range="MPEG",
+                threads=_THREADS,
             )
             frame.pts, frame.time_base = round(time_s / _TIME_BASE), _TIME_BASE
             self._container.mux(self._stream.encode(frame))
@@ -251,6 +259,7 @@ class VideoWriter:
         self._stream = self._container.add_stream(name, rate=25, options=options)
         context = self._stream.codec_context
         context.width, context.height, context.pix_fmt, context.time_base = width, height, "yuv420p", _TIME_BASE
+        context.thread_count = _THREADS
         context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1  # BT.709, limited
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:

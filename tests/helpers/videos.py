@@ -58,6 +58,7 @@ def write_video(
         stream: Any = file.add_stream(codec, rate=25, options=EXACT if options is None else options)
         stream.width, stream.height, stream.pix_fmt = size[0], size[1], pixels
         context = stream.codec_context
+        context.thread_count = 1  # threads of FFmpeg may stand still for ever, see pro_engine/io/video.py
         context.time_base = tick = Fraction(1, 1000) if times_ms else Fraction(1, 25)
         if named:
             context.color_range, context.colorspace, context.color_primaries = 2 if full else 1, matrix, 1
@@ -73,6 +74,7 @@ def write_video(
                 dst_colorspace=matrix,
                 src_color_range="JPEG",
                 dst_color_range="JPEG" if full else "MPEG",
+                threads=1,
             )
             stored.pts, stored.time_base = (times_ms or range(count))[number - 1], tick
             file.mux(stream.encode(stored))

@@ -196,3 +196,19 @@ def test_a_video_is_there_when_it_is_whole_or_not_at_all(tmp_path: Path) -> None
     with pytest.raises(InputError), VideoWriter(tmp_path / "out.mp4") as writer:
         writer.write(frame(1)[..., 0], 0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in /proc")
+def test_videos_are_read_and_written_without_threads_of_ffmpeg(tmp_path: Path) -> None:
+    """They wait for each other for ever now and then, see `io/video.py`."""
+
+    def count() -> int:
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    video = write_video(tmp_path / "in.mp4")
+    before, counts = count(), []
+    with open_video(video) as frames, VideoWriter(tmp_path / "out.mp4") as writer:
+        for one in frames:
+            writer.write(one.image(), one.time_s)
+            counts.append(count())
+    assert len(counts) == 6 and max(counts) <= before
