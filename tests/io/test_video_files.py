@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -200,15 +201,14 @@ def test_a_video_is_there_when_it_is_whole_or_not_at_all(tmp_path: Path) -> None
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in /proc")
 def test_videos_are_read_and_written_without_threads_of_ffmpeg(tmp_path: Path) -> None:
-    """They wait for each other for ever now and then, see `io/video.py`."""
-
-    def count() -> int:
-        return len(list(Path("/proc/self/task").iterdir()))
-
+    """They wait for each other for ever now and then, see `io/video.py`. In a process that nothing else starts any in."""
     video = write_video(tmp_path / "in.mp4")
-    before, counts = count(), []
-    with open_video(video) as frames, VideoWriter(tmp_path / "out.mp4") as writer:
-        for one in frames:
-            writer.write(one.image(), one.time_s)
-            counts.append(count())
-    assert len(counts) == 6 and max(counts) <= before
+    code = (
+        "import os, sys\nfrom pro_engine.io.video import VideoWriter, open_video\n"
+        "with open_video(sys.argv[1]) as frames, VideoWriter(sys.argv[2]) as writer:\n"
+        "    for one in frames:\n        print(len(os.listdir('/proc/self/task')))\n"
+        "        writer.write(one.image(), one.time_s)\n    print(len(os.listdir('/proc/self/task')))\n"
+    )
+    command = [sys.executable, "-c", code, str(video), str(tmp_path / "out.mp4")]
+    counts = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert len(counts) == 7 and len(set(counts)) == 1
