@@ -201,7 +201,7 @@ def test_a_video_is_there_when_it_is_whole_or_not_at_all(tmp_path: Path) -> None
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in /proc")
 def test_videos_are_read_and_written_without_threads_of_ffmpeg(tmp_path: Path) -> None:
-    """They wait for each other for ever now and then, see `io/video.py`. In a process that nothing else starts any in."""
+    """They wait for each other for ever now and then, see `io/video.py`."""
     video = write_video(tmp_path / "in.mp4")
     code = (
         "import os, sys\nfrom pro_engine.io.video import VideoWriter, open_video\n"
